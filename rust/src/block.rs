@@ -1,0 +1,190 @@
+//! Small column-major blocks: the q x q arithmetic of one level of a grouping factor.
+//!
+//! Every function is `inline(always)` and takes its sizes as arguments, so that a caller who matches on q
+//! gets loops of known length (see `with_size!`).
+
+/// Calls `$body` with `$q` as a literal for the sizes that matter, so that the compiler unrolls the loops over it.
+macro_rules! with_size {
+    ($q:ident, $body:expr) => {
+        match $q {
+            1 => {
+                let $q = 1;
+                $body
+            }
+            2 => {
+                let $q = 2;
+                $body
+            }
+            3 => {
+                let $q = 3;
+                $body
+            }
+            _ => $body,
+        }
+    };
+}
+pub(crate) use with_size;
+
+/// Cholesky factor of the lower triangle of `a` (q x q), in place; the strict upper triangle is left alone.
+/// Returns the sum of the logs of the diagonal, or None if `a` is not positive definite.
+#[inline(always)]
+pub fn cholesky(a: &mut [f64], q: usize) -> Option<f64> {
+    let mut product = 1.0;
+    let mut log = 0.0;
+    for j in 0..q {
+        let mut d = a[j * q + j];
+        for k in 0..j {
+            d -= a[k * q + j] * a[k * q + j];
+        }
+        if !(d > 0.0 && d < f64::INFINITY) {
+            return None;
+        }
+        let d = d.sqrt();
+        a[j * q + j] = d;
+        product *= d;
+        if !(1e-100..1e100).contains(&product) {
+            log += product.ln();
+            product = 1.0;
+        }
+        for i in j + 1..q {
+            let mut s = a[j * q + i];
+            for k in 0..j {
+                s -= a[k * q + i] * a[k * q + j];
+            }
+            a[j * q + i] = s / d;
+        }
+    }
+    Some(log + product.ln())
+}
+
+/// Solves L X = B in place; `l` is q x q lower, `b` is q x m.
+#[inline(always)]
+pub fn forward(l: &[f64], q: usize, b: &mut [f64]) {
+    for col in b.chunks_exact_mut(q.max(1)) {
+        for i in 0..q {
+            let mut s = col[i];
+            for k in 0..i {
+                s -= l[k * q + i] * col[k];
+            }
+            col[i] = s / l[i * q + i];
+        }
+    }
+}
+
+/// Solves L' X = B in place; `l` is q x q lower, `b` is q x m.
+#[inline(always)]
+pub fn backward(l: &[f64], q: usize, b: &mut [f64]) {
+    for col in b.chunks_exact_mut(q.max(1)) {
+        for i in (0..q).rev() {
+            let mut s = col[i];
+            for k in i + 1..q {
+                s -= l[i * q + k] * col[k];
+            }
+            col[i] = s / l[i * q + i];
+        }
+    }
+}
+
+/// out = A' B with `a` p x m, `b` p x n, `out` m x n.
+#[inline(always)]
+pub fn transpose_times(a: &[f64], b: &[f64], p: usize, m: usize, n: usize, out: &mut [f64]) {
+    for j in 0..n {
+        for i in 0..m {
+            let mut s = 0.0;
+            for k in 0..p {
+                s += a[i * p + k] * b[j * p + k];
+            }
+            out[j * m + i] = s;
+        }
+    }
+}
+
+/// out = A B with `a` m x p, `b` p x n, `out` m x n.
+#[inline(always)]
+pub fn times(a: &[f64], b: &[f64], m: usize, p: usize, n: usize, out: &mut [f64]) {
+    for j in 0..n {
+        for i in 0..m {
+            let mut s = 0.0;
+            for k in 0..p {
+                s += a[k * m + i] * b[j * p + k];
+            }
+            out[j * m + i] = s;
+        }
+    }
+}
+
+/// out = A B' with `a` m x p, `b` n x p, `out` m x n.
+pub fn times_transpose(a: &[f64], b: &[f64], m: usize, p: usize, n: usize, out: &mut [f64]) {
+    for j in 0..n {
+        for i in 0..m {
+            out[j * m + i] = (0..p).map(|k| a[k * m + i] * b[k * n + j]).sum();
+        }
+    }
+}
+
+/// Inverse of a lower triangular q x q block.
+pub fn inverse_lower(l: &[f64], q: usize) -> Vec<f64> {
+    let mut out = identity(q);
+    forward(l, q, &mut out);
+    out
+}
+
+/// The q x q identity.
+pub fn identity(q: usize) -> Vec<f64> {
+    let mut out = vec![0.0; q * q];
+    for i in 0..q {
+        out[i * q + i] = 1.0;
+    }
+    out
+}
+
+/// Transpose of an m x n block.
+pub fn transpose(a: &[f64], m: usize, n: usize) -> Vec<f64> {
+    let mut out = vec![0.0; m * n];
+    for j in 0..n {
+        for i in 0..m {
+            out[i * n + j] = a[j * m + i];
+        }
+    }
+    out
+}
+
+/// The lower triangular L with L L' = A A' for a square A, diagonals >= 0.
+///
+/// Columns of A are rotated (Givens) into row echelon form; a row without a pivot gets a zero column, so that a
+/// singular A keeps exact zeros and its other columns stand at their pivot's place.
+pub fn lower_factor(a: &[f64], q: usize) -> Vec<f64> {
+    let mut work = a.to_vec();
+    let mut out = vec![0.0; q * q];
+    let mut first = 0;
+    for row in 0..q {
+        let length: f64 = (0..q)
+            .map(|j| a[j * q + row] * a[j * q + row])
+            .sum::<f64>()
+            .sqrt();
+        for j in first + 1..q {
+            let (x, y) = (work[first * q + row], work[j * q + row]);
+            let r = x.hypot(y);
+            if y == 0.0 || r == 0.0 {
+                continue;
+            }
+            let (c, s) = (x / r, y / r);
+            for i in row..q {
+                let (u, v) = (work[first * q + i], work[j * q + i]);
+                work[first * q + i] = c * u + s * v;
+                work[j * q + i] = c * v - s * u;
+            }
+            work[j * q + row] = 0.0;
+        }
+        if first < q && work[first * q + row].abs() > 1e-13 * length {
+            let sign = work[first * q + row].signum();
+            for i in row..q {
+                out[row * q + i] = sign * work[first * q + i];
+            }
+            first += 1;
+        } else if first < q {
+            work[first * q + row] = 0.0;
+        }
+    }
+    out
+}

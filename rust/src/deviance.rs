@@ -1,0 +1,790 @@
+//! -2 log-likelihood of the scaled problem as a function of theta, its gradient and curvature.
+//!
+//! M = Lambda' Z'WZ Lambda + I = L L' is factored by `schur` and `cholesky`. Everything is computed in spherical
+//! coordinates, where nothing cancels however large the variances: u = Lambda' Z'Py, X~ = M^-1 Lambda' Z'WX and
+//! Lambda' Z'V^-1 Z Lambda = I - M^-1. The derivative in S_k = Lambda_k Lambda_k' is then
+//! G_k = Lambda_k^-T [sum_l (I - M^-1)_ll - u_l u_l'/s2 - (REML) X~_l (X'V^-1X)^-1 X~_l'] Lambda_k^-1.
+
+use crate::block::{self, with_size};
+use crate::cholesky::{Factored, Pattern};
+use crate::products::Products;
+use crate::schur::{self, Eliminated};
+use crate::selected_inverse::selected_inverse;
+use faer::Par;
+
+/// Bias and rounding of a derivative at a variance of zero balance at this relative size (see `lift`).
+const LIFT_SQUARED: f64 = 1e-8;
+/// Multiplications in one evaluation below which everything runs on one thread.
+const PARALLEL_FLOPS: f64 = 2e6;
+
+/// One free element of Lambda.
+#[derive(Clone, Copy, Debug)]
+pub struct Parameter {
+    /// Factor, in elimination order.
+    pub factor: usize,
+    pub row: usize,
+    pub column: usize,
+}
+
+/// A model ready to be evaluated at any theta.
+pub struct Problem {
+    pub products: Products,
+    pub pattern: std::sync::Arc<Pattern>,
+    pub parameters: Vec<Parameter>,
+    pieces: Vec<usize>,
+    pub par: Par,
+}
+
+/// The factorisation at one theta.
+pub struct Factorization<'a> {
+    problem: &'a Problem,
+    lambda: Vec<Vec<f64>>,
+    reml: bool,
+    eliminated: Eliminated,
+    rest: Factored<'a>,
+    /// L_S^-1 Lambda_2' Z_2'V_1^-1 [X y], n_rest x (p + 1).
+    rest_x: Vec<f64>,
+    /// Cholesky factor of [X y]'V^-1[X y], (p + 1) x (p + 1), column-major lower.
+    rx: Vec<f64>,
+    pub deviance: f64,
+    /// Profiled residual variance of the scaled problem.
+    pub s2: f64,
+}
+
+/// Gradient and model of the Hessian in theta.
+pub struct Derivatives {
+    pub gradient: Vec<f64>,
+    /// n_theta x n_theta, column-major, symmetric.
+    pub curvature: Vec<f64>,
+    /// G_k, q x q a factor.
+    pub by_covariance: Vec<Vec<f64>>,
+}
+
+/// Estimates at one theta, scaled problem.
+pub struct Solution {
+    pub beta: Vec<f64>,
+    /// Spherical modes u, q values a level, one vector a factor.
+    pub u: Vec<Vec<f64>>,
+}
+
+impl Problem {
+    pub fn new(products: Products, dense: Option<bool>, par: Par) -> Problem {
+        let pattern = Pattern::new(&products, dense);
+        Problem::with_pattern(products, std::sync::Arc::new(pattern), par)
+    }
+
+    pub fn with_pattern(products: Products, pattern: std::sync::Arc<Pattern>, par: Par) -> Problem {
+        let mut parameters = Vec::new();
+        let mut by_public: Vec<usize> = (0..products.factors.len()).collect();
+        by_public.sort_by_key(|&e| products.factors[e].public);
+        for e in by_public {
+            let mut start = 0;
+            for &size in &products.factors[e].blocks {
+                for column in start..start + size {
+                    parameters.extend((column..start + size).map(|row| Parameter {
+                        factor: e,
+                        row,
+                        column,
+                    }));
+                }
+                start += size;
+            }
+        }
+        let mut problem = Problem {
+            products,
+            pattern,
+            parameters,
+            pieces: vec![],
+            par,
+        };
+        if problem.flops() < PARALLEL_FLOPS {
+            problem.par = Par::Seq;
+        }
+        problem.pieces = match problem.par {
+            Par::Seq => vec![0, problem.products.factors[0].n_levels],
+            _ => schur::level_pieces(&problem.products),
+        };
+        problem
+    }
+
+    /// Rough count of multiplications in one evaluation.
+    pub fn flops(&self) -> f64 {
+        let f = &self.products.factors[0];
+        let q = f.q as f64;
+        let levels = f.n_levels as f64 * q * (q + self.products.p as f64 + 1.0).powi(2);
+        levels + schur::assembly_flops(&self.products) + self.pattern.flops()
+    }
+
+    pub fn n_theta(&self) -> usize {
+        self.parameters.len()
+    }
+
+    /// Degrees of freedom of the residual variance.
+    pub fn dof(&self, reml: bool) -> f64 {
+        (self.products.n - if reml { self.products.p } else { 0 }) as f64
+    }
+
+    /// The criterion of the user's problem from that of the scaled one.
+    pub fn criterion(&self, scaled: f64, reml: bool) -> f64 {
+        let basis = if reml {
+            -2.0 * self.products.x_basis.log_det()
+        } else {
+            0.0
+        };
+        scaled + 2.0 * self.dof(reml) * self.products.scale.ln() + basis
+    }
+
+    /// Lambda of each factor (elimination order), q x q lower triangular.
+    pub fn lambda(&self, theta: &[f64]) -> Vec<Vec<f64>> {
+        let mut out: Vec<Vec<f64>> = self
+            .products
+            .factors
+            .iter()
+            .map(|f| vec![0.0; f.q * f.q])
+            .collect();
+        for (value, p) in theta.iter().zip(&self.parameters) {
+            out[p.factor][p.column * self.products.factors[p.factor].q + p.row] = *value;
+        }
+        out
+    }
+
+    /// The identity: every term as large as the residual.
+    pub fn start(&self) -> Vec<f64> {
+        self.parameters
+            .iter()
+            .map(|p| if p.row == p.column { 1.0 } else { 0.0 })
+            .collect()
+    }
+
+    pub fn factorize(&self, theta: &[f64], reml: bool) -> Option<Factorization<'_>> {
+        if theta.iter().any(|t| !t.is_finite()) {
+            return None;
+        }
+        self.factorize_lambda(self.lambda(theta), reml)
+    }
+
+    fn factorize_lambda(&self, lambda: Vec<Vec<f64>>, reml: bool) -> Option<Factorization<'_>> {
+        let products = &self.products;
+        let (p, m, n) = (products.p, products.p + 1, products.n_rest);
+        let mut eliminated = Eliminated::default();
+        schur::eliminate(products, &lambda, &self.pieces, &mut eliminated)?;
+
+        let values =
+            schur::assemble_rest(products, &lambda, &self.pattern, &eliminated.w, self.par);
+        let rest = Factored::new(&self.pattern, values, self.par)?;
+        let mut rest_x = vec![0.0; n * m];
+        if n > 0 {
+            let done = schur::strips_transpose_times(products, &eliminated.w, &eliminated.wx, m);
+            for (e, factor) in products.factors.iter().enumerate().skip(1) {
+                let q = factor.q;
+                let mut scaled = vec![0.0; q * m];
+                for level in 0..factor.n_levels {
+                    let raw = &factor.zx[level * q * m..(level + 1) * q * m];
+                    block::transpose_times(&lambda[e], raw, q, q, m, &mut scaled);
+                    let first = products.offset[e] + level * q;
+                    for c in 0..m {
+                        for i in 0..q {
+                            rest_x[c * n + first + i] =
+                                scaled[c * q + i] - done[(first + i) * m + c];
+                        }
+                    }
+                }
+            }
+            rest.forward(&mut rest_x, m);
+        }
+
+        let mut rx = products.xx.clone();
+        rx.iter_mut().zip(&eliminated.xx).for_each(|(a, b)| *a -= b);
+        for b in 0..m {
+            for a in b..m {
+                let (left, right) = (&rest_x[a * n..(a + 1) * n], &rest_x[b * n..(b + 1) * n]);
+                rx[b * m + a] -= left.iter().zip(right).map(|(x, y)| x * y).sum::<f64>();
+            }
+        }
+        block::cholesky(&mut rx, m)?;
+        let dof = self.dof(reml);
+        let r2 = rx[p * m + p] * rx[p * m + p];
+        let log_det_x: f64 = (0..p).map(|j| 2.0 * rx[j * m + j].ln()).sum();
+        let s2 = r2 / dof;
+        let mut deviance = eliminated.log_det + rest.log_det() - products.log_weights;
+        deviance += dof * (1.0 + (2.0 * std::f64::consts::PI * s2).ln());
+        if reml {
+            deviance += log_det_x;
+        }
+        deviance.is_finite().then_some(Factorization {
+            problem: self,
+            lambda,
+            reml,
+            eliminated,
+            rest,
+            rest_x,
+            rx,
+            deviance,
+            s2,
+        })
+    }
+
+    /// Lambda with diagonals at zero lifted to a size where Lambda^-1 loses no more than it gains.
+    ///
+    /// G is a smooth function of S, so evaluating it at Lambda + eps I changes it by eps^2 Z'Z relative, while
+    /// (I - M^-1) carries eps^2 Z'Z as its own size: rounding is the machine's epsilon over that.
+    fn lift(&self, theta: &[f64]) -> Option<Vec<Vec<f64>>> {
+        let mut lambda = self.lambda(theta);
+        let mut lifted = false;
+        for (block, f) in lambda.iter_mut().zip(&self.products.factors) {
+            let eps = (LIFT_SQUARED * f.n_levels as f64 / self.products.n as f64).sqrt();
+            for i in 0..f.q {
+                let d = &mut block[i * f.q + i];
+                if d.abs() < eps {
+                    *d = eps.copysign(*d);
+                    lifted = true;
+                }
+            }
+        }
+        lifted.then_some(lambda)
+    }
+
+    /// Gradient and curvature at theta, given its factorisation.
+    pub fn derivatives(
+        &self,
+        theta: &[f64],
+        at: &Factorization,
+        curvature: bool,
+    ) -> Option<Derivatives> {
+        match self.lift(theta) {
+            Some(lambda) => self
+                .factorize_lambda(lambda, at.reml)?
+                .derivatives(theta, curvature),
+            None => at.derivatives(theta, curvature),
+        }
+    }
+}
+
+impl Factorization<'_> {
+    /// (X'V^-1X)^-1 = P P' with P = R_X^-T, p x p column-major upper triangular.
+    pub fn inverse_root(&self) -> Vec<f64> {
+        let (p, m) = (self.problem.products.p, self.problem.products.p + 1);
+        let mut lower = vec![0.0; p * p];
+        for j in 0..p {
+            lower[j * p..(j + 1) * p].copy_from_slice(&self.rx[j * m..j * m + p]);
+        }
+        block::transpose(&block::inverse_lower(&lower, p), p, p)
+    }
+
+    fn beta(&self) -> Vec<f64> {
+        let (p, m) = (self.problem.products.p, self.problem.products.p + 1);
+        let mut beta: Vec<f64> = (0..p).map(|j| self.rx[j * m + p]).collect();
+        for i in (0..p).rev() {
+            let s: f64 = (i + 1..p).map(|k| self.rx[i * m + k] * beta[k]).sum();
+            beta[i] = (beta[i] - s) / self.rx[i * m + i];
+        }
+        beta
+    }
+
+    /// [X~ u] of the rest, n_rest x (p + 1) with rows contiguous: backward solves of [R_ZX, r - R_ZX beta].
+    fn rest_effects(&self, beta: &[f64]) -> Vec<f64> {
+        let (p, m, n) = (
+            self.problem.products.p,
+            self.problem.products.p + 1,
+            self.problem.products.n_rest,
+        );
+        let mut out = self.rest_x.clone();
+        let (x, y) = out.split_at_mut(n * p);
+        for (column, b) in x.chunks_exact(n.max(1)).zip(beta) {
+            y.iter_mut().zip(column).for_each(|(y, x)| *y -= b * x);
+        }
+        self.rest.backward(&mut out, m);
+        block::transpose(&out, n, m)
+    }
+
+    /// [X~_l u_l] of one level of the first factor, q x (p + 1).
+    #[inline(always)]
+    fn first_effects(&self, level: usize, beta: &[f64], rest: &[f64], q: usize, out: &mut [f64]) {
+        let products = &self.problem.products;
+        let (p, m) = (products.p, products.p + 1);
+        out.copy_from_slice(&self.eliminated.wx[level * q * m..(level + 1) * q * m]);
+        let (x, y) = out.split_at_mut(q * p);
+        for (column, b) in x.chunks_exact(q).zip(beta) {
+            y.iter_mut().zip(column).for_each(|(y, x)| *y -= b * x);
+        }
+        schur::subtract_strip_times(&products.cross, &self.eliminated.w, level, rest, q, m, out);
+        block::backward(
+            &self.eliminated.l[level * q * q..(level + 1) * q * q],
+            q,
+            out,
+        );
+    }
+
+    /// Fixed effects and spherical random effects.
+    pub fn solution(&self) -> Solution {
+        let products = &self.problem.products;
+        let (p, m) = (products.p, products.p + 1);
+        let beta = self.beta();
+        let rest = self.rest_effects(&beta);
+        let mut u = Vec::with_capacity(products.factors.len());
+        let q = products.factors[0].q;
+        let mut first = Vec::with_capacity(products.factors[0].n_levels * q);
+        let mut effects = vec![0.0; q * m];
+        for level in 0..products.factors[0].n_levels {
+            self.first_effects(level, &beta, &rest, q, &mut effects);
+            first.extend_from_slice(&effects[q * p..]);
+        }
+        u.push(first);
+        for (e, f) in products.factors.iter().enumerate().skip(1) {
+            let rows = products.offset[e]..products.offset[e] + f.n_levels * f.q;
+            u.push(rows.map(|j| rest[j * m + p]).collect());
+        }
+        Solution { beta, u }
+    }
+
+    /// M^-1 of each level, q x q, one vector a factor (elimination order).
+    pub fn level_inverses(&self) -> Vec<Vec<f64>> {
+        let products = &self.problem.products;
+        let inverse = selected_inverse(&self.rest, self.problem.par);
+        let y = self.backward_strips();
+        let mut first = schur::sandwich_levels(products, &self.problem.pattern, &y, &inverse);
+        let q = products.factors[0].q;
+        for (level, out) in first.chunks_exact_mut(q * q).enumerate() {
+            add_inverse(
+                &self.eliminated.l[level * q * q..(level + 1) * q * q],
+                q,
+                out,
+            );
+        }
+        let mut all = vec![first];
+        for (e, f) in products.factors.iter().enumerate().skip(1) {
+            let mut out = vec![0.0; f.n_levels * f.q * f.q];
+            for (level, block) in out.chunks_exact_mut(f.q * f.q).enumerate() {
+                add_rest_block(
+                    &self.problem.pattern,
+                    &inverse,
+                    products.offset[e] + level * f.q,
+                    f.q,
+                    block,
+                );
+            }
+            all.push(out);
+        }
+        all
+    }
+
+    /// Y_l = L_l^-T W_l for all strips.
+    fn backward_strips(&self) -> Vec<f64> {
+        let products = &self.problem.products;
+        let (q, cross) = (products.factors[0].q, &products.cross);
+        let mut y = self.eliminated.w.clone();
+        let pieces = &self.problem.pieces;
+        let parts = schur::cut(&mut y, pieces, |l| cross.start[l] * q);
+        schur::over_pieces(parts, |k, part| {
+            let start = cross.start[pieces[k]];
+            for level in pieces[k]..pieces[k + 1] {
+                let l = &self.eliminated.l[level * q * q..(level + 1) * q * q];
+                let strip = &mut part
+                    [(cross.start[level] - start) * q..(cross.start[level + 1] - start) * q];
+                with_size!(q, block::backward(l, q, strip));
+            }
+        });
+        y
+    }
+
+    /// See `Problem::derivatives`; here Lambda has no zero on its diagonal, but `theta` may.
+    fn derivatives(&self, theta: &[f64], curvature: bool) -> Option<Derivatives> {
+        let problem = self.problem;
+        let products = &problem.products;
+        let (p, m, n) = (products.p, products.p + 1, products.n_rest);
+        let beta = self.beta();
+        let root = self.inverse_root();
+        let rest = self.rest_effects(&beta);
+
+        // parameters by factor, in elimination order
+        let own: Vec<Vec<usize>> = (0..products.factors.len())
+            .map(|e| {
+                (0..problem.n_theta())
+                    .filter(|&i| problem.parameters[i].factor == e)
+                    .collect()
+            })
+            .collect();
+        let inverses: Vec<Vec<f64>> = self
+            .lambda
+            .iter()
+            .zip(&products.factors)
+            .map(|(l, f)| block::inverse_lower(l, f.q))
+            .collect();
+
+        // the first factor: one loop over its levels
+        let q = products.factors[0].q;
+        let wanted: &[usize] = if curvature { &own[0] } else { &[] };
+        let keep_rows = n > 0 && !wanted.is_empty();
+        let parts = schur::over_pieces(
+            problem.pieces.windows(2).map(|w| w[0]..w[1]).collect(),
+            |_, levels: std::ops::Range<usize>| {
+                let mut sums = LevelSums::new(q, p, wanted.len(), keep_rows);
+                with_size!(q, {
+                    let mut effects = vec![0.0; q * m];
+                    for level in levels {
+                        let l = &self.eliminated.l[level * q * q..(level + 1) * q * q];
+                        self.first_effects(level, &beta, &rest, q, &mut effects);
+                        sums.add_effects(&effects, &root, q, p, self.reml, self.s2);
+                        subtract_from_identity(l, q, &mut sums.kernel);
+                        sums.add_directions(&effects, &inverses[0], wanted, problem, Some(l), q, p);
+                    }
+                });
+                sums
+            },
+        );
+        let mut first = LevelSums::new(q, p, wanted.len(), keep_rows);
+        parts.into_iter().for_each(|part| first.merge(part));
+        let inverse = selected_inverse(&self.rest, problem.par);
+        let y = self.backward_strips();
+        let fill = schur::sandwich_sum(products, &problem.pattern, &y, &inverse, problem.par);
+        first
+            .kernel
+            .iter_mut()
+            .zip(&fill)
+            .for_each(|(k, f)| *k -= f);
+        let mut all = vec![first];
+
+        // the rest: its levels are rows of `rest`, its inverse blocks entries of `inverse`
+        for (e, f) in products.factors.iter().enumerate().skip(1) {
+            let q = f.q;
+            let wanted: &[usize] = if curvature { &own[e] } else { &[] };
+            let mut sums = LevelSums::new(q, p, wanted.len(), true);
+            let mut effects = vec![0.0; q * m];
+            let mut block = vec![0.0; q * q];
+            for level in 0..f.n_levels {
+                let start = products.offset[e] + level * q;
+                for c in 0..m {
+                    for i in 0..q {
+                        effects[c * q + i] = rest[(start + i) * m + c];
+                    }
+                }
+                sums.add_effects(&effects, &root, q, p, self.reml, self.s2);
+                block.fill(0.0);
+                add_rest_block(&problem.pattern, &inverse, start, q, &mut block);
+                for i in 0..q {
+                    sums.kernel[i * q + i] += 1.0;
+                    for j in 0..q {
+                        sums.kernel[j * q + i] -= block[j * q + i];
+                    }
+                }
+                sums.add_directions(&effects, &inverses[e], wanted, problem, None, q, p);
+            }
+            all.push(sums);
+        }
+
+        let by_covariance: Vec<Vec<f64>> = all
+            .iter()
+            .zip(&inverses)
+            .zip(&products.factors)
+            .map(|((sums, inverse), f)| sandwich(inverse, &sums.kernel, f.q))
+            .collect();
+        let lambda = problem.lambda(theta);
+        let mut gradient = vec![0.0; problem.n_theta()];
+        for (g, par) in gradient.iter_mut().zip(&problem.parameters) {
+            let (q, big, l) = (
+                products.factors[par.factor].q,
+                &by_covariance[par.factor],
+                &lambda[par.factor],
+            );
+            *g = 2.0
+                * (0..q)
+                    .map(|k| big[k * q + par.row] * l[par.column * q + k])
+                    .sum::<f64>();
+        }
+        if gradient.iter().any(|g| !g.is_finite()) {
+            return None;
+        }
+        let curvature = if curvature {
+            self.curvature(&all, &own, &by_covariance, &root)
+        } else {
+            vec![]
+        };
+        Some(Derivatives {
+            gradient,
+            curvature,
+            by_covariance,
+        })
+    }
+
+    /// Average information (Gilmour, Thompson and Cullis 1995) plus the part of the second derivative that
+    /// keeps S fixed in its first order: 2 <G, dLambda_i dLambda_j'>.
+    fn curvature(
+        &self,
+        all: &[LevelSums],
+        own: &[Vec<usize>],
+        by_covariance: &[Vec<f64>],
+        root: &[f64],
+    ) -> Vec<f64> {
+        let problem = self.problem;
+        let products = &problem.products;
+        let (p, n, k) = (products.p, products.n_rest, problem.n_theta());
+        let dof = problem.dof(self.reml);
+        // L^-1 U~ in the rows of the rest
+        let mut rest = vec![0.0; n * k];
+        if n > 0 {
+            let done = schur::strips_transpose_times(
+                products,
+                &self.eliminated.w,
+                &all[0].rows,
+                own[0].len(),
+            );
+            for (c, &i) in own[0].iter().enumerate() {
+                for j in 0..n {
+                    rest[i * n + j] = -done[j * own[0].len() + c];
+                }
+            }
+            for (e, f) in products.factors.iter().enumerate().skip(1) {
+                for (c, &i) in own[e].iter().enumerate() {
+                    for level in 0..f.n_levels {
+                        let at = (level * own[e].len() + c) * f.q;
+                        let first = i * n + products.offset[e] + level * f.q;
+                        rest[first..first + f.q].copy_from_slice(&all[e].rows[at..at + f.q]);
+                    }
+                }
+            }
+            self.rest.forward(&mut rest, k);
+        }
+        let mut out = vec![0.0; k * k];
+        let mut fixed = vec![0.0; p * k]; // P' X~' U~
+        let mut along = vec![0.0; k]; // U~' u
+        for (sums, own) in all.iter().zip(own) {
+            for (c, &i) in own.iter().enumerate() {
+                along[i] = sums.along[c];
+                for a in 0..p {
+                    fixed[i * p + a] = (0..=a)
+                        .map(|b| root[a * p + b] * sums.fixed[c * p + b])
+                        .sum();
+                }
+                for (d, &j) in own.iter().enumerate() {
+                    out[j * k + i] += sums.information[d * own.len() + c];
+                }
+            }
+        }
+        for j in 0..k {
+            for i in 0..k {
+                let dot = |v: &[f64], m: usize| -> f64 {
+                    (0..m).map(|r| v[i * m + r] * v[j * m + r]).sum()
+                };
+                let mut h = out[j * k + i] - dot(&rest, n) - dot(&fixed, p);
+                h = h / self.s2 - along[i] * along[j] / (self.s2 * self.s2 * dof);
+                let (a, b) = (problem.parameters[i], problem.parameters[j]);
+                if a.factor == b.factor && a.column == b.column {
+                    h +=
+                        2.0 * by_covariance[a.factor][b.row * products.factors[a.factor].q + a.row];
+                }
+                out[j * k + i] = h;
+            }
+        }
+        out
+    }
+}
+
+/// Sums over the levels of one factor.
+struct LevelSums {
+    /// sum (I - M^-1)_ll - u u'/s2 - X~ (X'V^-1X)^-1 X~', q x q.
+    kernel: Vec<f64>,
+    /// sum U~'U~, less what L^-1 takes from the level's own block for the first factor, k x k.
+    information: Vec<f64>,
+    /// X~' U~, p x k.
+    fixed: Vec<f64>,
+    /// U~' u, k.
+    along: Vec<f64>,
+    /// L_l^-1 U~_l (first factor) or U~_l (rest), q x k a level; kept if the rest needs it.
+    rows: Vec<f64>,
+    keep_rows: bool,
+    direction: Vec<f64>,
+    solved: Vec<f64>,
+}
+
+impl LevelSums {
+    fn new(q: usize, p: usize, k: usize, keep_rows: bool) -> LevelSums {
+        LevelSums {
+            kernel: vec![0.0; q * q],
+            information: vec![0.0; k * k],
+            fixed: vec![0.0; p * k],
+            along: vec![0.0; k],
+            rows: vec![],
+            keep_rows,
+            direction: vec![0.0; q * k],
+            solved: vec![0.0; q * k],
+        }
+    }
+
+    fn merge(&mut self, other: LevelSums) {
+        let add = |a: &mut Vec<f64>, b: Vec<f64>| a.iter_mut().zip(b).for_each(|(x, y)| *x += y);
+        add(&mut self.kernel, other.kernel);
+        add(&mut self.information, other.information);
+        add(&mut self.fixed, other.fixed);
+        add(&mut self.along, other.along);
+        self.rows.extend(other.rows);
+    }
+
+    /// The part of the kernel that comes from [X~_l u_l].
+    #[inline(always)]
+    fn add_effects(
+        &mut self,
+        effects: &[f64],
+        root: &[f64],
+        q: usize,
+        p: usize,
+        reml: bool,
+        s2: f64,
+    ) {
+        let u = &effects[q * p..];
+        for b in 0..q {
+            for a in 0..q {
+                self.kernel[b * q + a] -= u[a] * u[b] / s2;
+            }
+        }
+        if !reml {
+            return;
+        }
+        let mut projected = [0.0; 8];
+        let mut large = if q > 8 { vec![0.0; q] } else { vec![] };
+        for c in 0..p {
+            let column: &mut [f64] = if q > 8 {
+                &mut large
+            } else {
+                &mut projected[..q]
+            };
+            column.fill(0.0);
+            for k in 0..=c {
+                for i in 0..q {
+                    column[i] += effects[k * q + i] * root[c * p + k];
+                }
+            }
+            for b in 0..q {
+                for a in 0..q {
+                    self.kernel[b * q + a] -= column[a] * column[b];
+                }
+            }
+        }
+    }
+
+    /// U~ = Lambda^-1 (dLambda Lambda' + Lambda dLambda') v for each wanted parameter, v = Lambda^-T u.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    fn add_directions(
+        &mut self,
+        effects: &[f64],
+        inverse: &[f64],
+        wanted: &[usize],
+        problem: &Problem,
+        l: Option<&[f64]>,
+        q: usize,
+        p: usize,
+    ) {
+        let k = wanted.len();
+        if k == 0 {
+            return;
+        }
+        let u = &effects[q * p..];
+        let direction = &mut self.direction;
+        direction.fill(0.0);
+        for (c, &i) in wanted.iter().enumerate() {
+            let par = problem.parameters[i];
+            // v_row = (Lambda^-T u)_row = sum_k inverse[k, row] u_k
+            let v: f64 = (par.row..q).map(|r| inverse[par.row * q + r] * u[r]).sum();
+            for r in par.row..q {
+                direction[c * q + r] += inverse[par.row * q + r] * u[par.column];
+            }
+            direction[c * q + par.column] += v;
+        }
+        self.solved.copy_from_slice(direction);
+        if let Some(l) = l {
+            block::forward(l, q, &mut self.solved);
+        }
+        for c in 0..k {
+            for r in 0..q {
+                self.along[c] += direction[c * q + r] * u[r];
+                for a in 0..p {
+                    self.fixed[c * p + a] += effects[a * q + r] * direction[c * q + r];
+                }
+            }
+            for d in 0..k {
+                for r in 0..q {
+                    let own = if l.is_some() {
+                        self.solved[c * q + r] * self.solved[d * q + r]
+                    } else {
+                        0.0
+                    };
+                    self.information[d * k + c] +=
+                        direction[c * q + r] * direction[d * q + r] - own;
+                }
+            }
+        }
+        if self.keep_rows {
+            self.rows.extend_from_slice(&self.solved);
+        }
+    }
+}
+
+/// kernel += I - (L L')^-1.
+#[inline(always)]
+fn subtract_from_identity(l: &[f64], q: usize, kernel: &mut [f64]) {
+    if q == 1 {
+        let square = l[0] * l[0];
+        kernel[0] += (square - 1.0) / square;
+        return;
+    }
+    let mut inverse = [0.0; 64];
+    let mut large = if q > 8 { vec![0.0; q * q] } else { vec![] };
+    let inverse: &mut [f64] = if q > 8 {
+        &mut large
+    } else {
+        &mut inverse[..q * q]
+    };
+    for i in 0..q {
+        inverse[i * q + i] = 1.0;
+        kernel[i * q + i] += 1.0;
+    }
+    block::forward(l, q, inverse);
+    for b in 0..q {
+        for a in 0..q {
+            for k in a.max(b)..q {
+                kernel[b * q + a] -= inverse[a * q + k] * inverse[b * q + k];
+            }
+        }
+    }
+}
+
+/// out += (L L')^-1.
+fn add_inverse(l: &[f64], q: usize, out: &mut [f64]) {
+    let inverse = block::inverse_lower(l, q);
+    for b in 0..q {
+        for a in 0..q {
+            out[b * q + a] += (0..q)
+                .map(|k| inverse[a * q + k] * inverse[b * q + k])
+                .sum::<f64>();
+        }
+    }
+}
+
+/// out += the diagonal block of the rest's inverse that starts at `first`.
+fn add_rest_block(pattern: &Pattern, inverse: &[f64], first: usize, q: usize, out: &mut [f64]) {
+    for j in 0..q {
+        let at = pattern.index(first + j, first + j);
+        for i in j..q {
+            let value = inverse[at + i - j];
+            out[j * q + i] += value;
+            if i > j {
+                out[i * q + j] += value;
+            }
+        }
+    }
+}
+
+/// A' K A for a lower triangular A = Lambda^-1, symmetrised.
+fn sandwich(inverse: &[f64], kernel: &[f64], q: usize) -> Vec<f64> {
+    let (mut right, mut out) = (vec![0.0; q * q], vec![0.0; q * q]);
+    block::times(kernel, inverse, q, q, q, &mut right);
+    block::transpose_times(inverse, &right, q, q, q, &mut out);
+    for j in 0..q {
+        for i in 0..j {
+            let mean = 0.5 * (out[j * q + i] + out[i * q + j]);
+            out[j * q + i] = mean;
+            out[i * q + j] = mean;
+        }
+    }
+    out
+}

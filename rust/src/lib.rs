@@ -1,0 +1,478 @@
+//! The border to Python and nothing else: arrays by position in, arrays out.
+
+mod basis;
+mod block;
+mod cholesky;
+mod deviance;
+mod model;
+mod products;
+mod rows;
+mod schur;
+mod selected_inverse;
+mod trust_region;
+
+use deviance::Problem;
+use faer::Par;
+use numpy::{
+    IntoPyArray, PyArray1, PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
+};
+use products::{FactorRows, ModelRows, Products, ProductsError};
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use rows::Source;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+type Shape = (usize, Vec<usize>);
+
+/// Runs `work` on the model's threads without the interpreter's lock; a panic becomes an exception.
+fn guarded<T: Send>(
+    py: Python<'_>,
+    pool: Option<&rayon::ThreadPool>,
+    work: impl FnOnce() -> T + Send,
+) -> PyResult<T> {
+    let run = move || catch_unwind(AssertUnwindSafe(work));
+    let done = py.detach(move || match pool {
+        Some(pool) => pool.install(run),
+        None => run(),
+    });
+    done.map_err(|_| {
+        PyRuntimeError::new_err(
+            "the engine met an internal error; please report it with the data's shape",
+        )
+    })
+}
+
+/// Cross-products of one model; keeps no rows.
+#[pyclass(frozen, module = "mixedmodels._engine")]
+struct Model {
+    problem: Problem,
+    pool: Option<Arc<rayon::ThreadPool>>,
+    /// n and the number of columns of X, then levels and columns of each factor: what `with_response` must match.
+    shape: (usize, usize, Vec<Shape>),
+}
+
+/// Where the optimiser stopped.
+#[pyclass(frozen, module = "mixedmodels._engine")]
+struct Minimum(model::Minimum);
+
+#[pymethods]
+impl Minimum {
+    #[getter]
+    fn theta<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f64>> {
+        PyArray1::from_slice(py, &self.0.theta)
+    }
+    #[getter]
+    fn deviance(&self) -> f64 {
+        self.0.deviance
+    }
+    #[getter]
+    fn status(&self) -> i32 {
+        self.0.status as i32
+    }
+    #[getter]
+    fn gradient_norm(&self) -> f64 {
+        self.0.gradient_norm
+    }
+    #[getter]
+    fn n_iterations(&self) -> usize {
+        self.0.trace.len()
+    }
+    #[getter]
+    fn n_evaluations(&self) -> usize {
+        self.0.n_evaluations
+    }
+    #[getter]
+    fn other_optima(&self) -> Vec<f64> {
+        self.0.other_optima.clone()
+    }
+    #[getter]
+    fn singular(&self) -> bool {
+        self.0.singular
+    }
+    /// (n_iterations, 6): deviance, gradient norm, predicted decrease, step norm, radius, ratio.
+    #[getter]
+    fn trace<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f64>>> {
+        let rows = self.0.trace.iter();
+        let flat: Vec<f64> = rows
+            .flat_map(|i| {
+                [
+                    i.deviance,
+                    i.gradient_norm,
+                    i.predicted,
+                    i.step,
+                    i.radius,
+                    i.ratio,
+                ]
+            })
+            .collect();
+        flat.into_pyarray(py).reshape([self.0.trace.len(), 6])
+    }
+}
+
+/// The caller's arrays, held while the engine reads them.
+struct Arrays<'py> {
+    y: PyReadonlyArray1<'py, f64>,
+    x: PyReadonlyArray2<'py, f64>,
+    weights: Option<PyReadonlyArray1<'py, f64>>,
+    codes: Vec<PyReadonlyArray1<'py, i32>>,
+    z: Vec<Option<PyReadonlyArray2<'py, f64>>>,
+}
+
+impl<'py> Arrays<'py> {
+    /// Checks every shape and value that the engine relies on, and views the arrays as rows.
+    fn rows(&self, factors: &[Shape]) -> PyResult<ModelRows<'_>> {
+        let refuse = |message: String| Err(PyValueError::new_err(message));
+        let y = contiguous(&self.y, "y")?;
+        let n = y.len();
+        if n == 0 {
+            return refuse("y is empty".into());
+        }
+        let x = matrix(&self.x, n, "X")?;
+        if y.iter().any(|v| !v.is_finite()) || has_bad_value(&x) {
+            return refuse("y and X must be finite".into());
+        }
+        let weights = self
+            .weights
+            .as_ref()
+            .map(|w| contiguous(w, "weights"))
+            .transpose()?;
+        if weights.is_some_and(|w| w.len() != n || w.iter().any(|w| !(w.is_finite() && *w > 0.0))) {
+            return refuse(format!("weights must be {n} positive finite numbers"));
+        }
+        if factors.is_empty() {
+            return refuse("a model needs at least one grouping factor".into());
+        }
+        if self.codes.len() != factors.len() || self.z.len() != factors.len() {
+            return refuse("codes, n_levels, Z and blocks must have one entry a factor".into());
+        }
+        let mut out = Vec::with_capacity(factors.len());
+        for (k, (n_levels, blocks)) in factors.iter().enumerate() {
+            let codes = contiguous(&self.codes[k], "codes")?;
+            if codes.len() != n
+                || *n_levels == 0
+                || codes.iter().any(|&c| c < 0 || c as usize >= *n_levels)
+            {
+                return refuse(format!(
+                    "codes of factor {k} must be {n} integers from 0 to {n_levels} - 1"
+                ));
+            }
+            let z = match &self.z[k] {
+                Some(z) => matrix(z, n, "Z")?,
+                None => Source::Ones(n),
+            };
+            if has_bad_value(&z) {
+                return refuse(format!("Z of factor {k} must be finite"));
+            }
+            if blocks.iter().sum::<usize>() != z.n_cols() || blocks.contains(&0) {
+                return refuse(format!(
+                    "blocks of factor {k} must be positive and sum to its {} columns",
+                    z.n_cols()
+                ));
+            }
+            out.push(FactorRows {
+                codes,
+                n_levels: *n_levels,
+                z,
+                blocks: blocks.clone(),
+            });
+        }
+        Ok(ModelRows {
+            y,
+            x,
+            weights,
+            factors: out,
+        })
+    }
+}
+
+fn contiguous<'a, T: numpy::Element>(
+    array: &'a PyReadonlyArray1<'_, T>,
+    name: &str,
+) -> PyResult<&'a [T]> {
+    array
+        .as_slice()
+        .map_err(|_| PyValueError::new_err(format!("{name} must be contiguous")))
+}
+
+fn matrix<'a>(array: &'a PyReadonlyArray2<'_, f64>, n: usize, name: &str) -> PyResult<Source<'a>> {
+    let view = array.as_array();
+    let (n_rows, n_cols) = view.dim();
+    if n_rows != n {
+        return Err(PyValueError::new_err(format!(
+            "{name} has {n_rows} rows, y has {n}"
+        )));
+    }
+    if n_cols > 1 && !view.is_standard_layout() {
+        return Err(PyValueError::new_err(format!("{name} must be in C order")));
+    }
+    let values = array
+        .as_slice()
+        .map_err(|_| PyValueError::new_err(format!("{name} must be contiguous")))?;
+    Ok(Source::Columns {
+        values,
+        n_rows,
+        n_cols,
+    })
+}
+
+fn has_bad_value(source: &Source) -> bool {
+    match source {
+        Source::Ones(_) => false,
+        Source::Columns { values, .. } => values.iter().any(|v| !v.is_finite()),
+    }
+}
+
+fn perfect_fit(_: ProductsError) -> PyErr {
+    PyValueError::new_err(
+        "the fixed effects fit the response perfectly, so there is nothing left to model",
+    )
+}
+
+fn cannot_evaluate() -> PyErr {
+    PyValueError::new_err(
+        "the likelihood cannot be evaluated at this theta: the fit there is perfect or overflows",
+    )
+}
+
+#[pymethods]
+impl Model {
+    #[new]
+    #[pyo3(signature = (y, X, weights, codes, n_levels, Z, blocks, n_threads=0, dense=None))]
+    #[allow(non_snake_case)]
+    fn new<'py>(
+        py: Python<'py>,
+        y: PyReadonlyArray1<'py, f64>,
+        X: PyReadonlyArray2<'py, f64>,
+        weights: Option<PyReadonlyArray1<'py, f64>>,
+        codes: Vec<PyReadonlyArray1<'py, i32>>,
+        n_levels: Vec<usize>,
+        Z: Vec<Option<PyReadonlyArray2<'py, f64>>>,
+        blocks: Vec<Vec<usize>>,
+        n_threads: usize,
+        dense: Option<bool>,
+    ) -> PyResult<Model> {
+        if n_levels.len() != blocks.len() {
+            return Err(PyValueError::new_err(
+                "n_levels and blocks must have one entry a factor",
+            ));
+        }
+        let factors: Vec<Shape> = n_levels.into_iter().zip(blocks).collect();
+        let arrays = Arrays {
+            y,
+            x: X,
+            weights,
+            codes,
+            z: Z,
+        };
+        let rows = arrays.rows(&factors)?;
+        let pool = match n_threads {
+            0 => None,
+            n => Some(
+                rayon::ThreadPoolBuilder::new()
+                    .num_threads(n)
+                    .build()
+                    .map(Arc::new)
+                    .map_err(|e| {
+                        PyRuntimeError::new_err(format!("cannot start {n} threads: {e}"))
+                    })?,
+            ),
+        };
+        let shape = (rows.y.len(), rows.x.n_cols(), factors);
+        let problem = guarded(py, pool.as_deref(), || {
+            let par = if rayon::current_num_threads() > 1 {
+                Par::rayon(0)
+            } else {
+                Par::Seq
+            };
+            Products::new(&rows).map(|products| Problem::new(products, dense, par))
+        })?;
+        Ok(Model {
+            problem: problem.map_err(perfect_fit)?,
+            pool,
+            shape,
+        })
+    }
+
+    /// Columns of X that are not aliased.
+    #[getter]
+    fn kept(&self) -> Vec<usize> {
+        self.problem.products.x_basis.kept.clone()
+    }
+    #[getter]
+    fn n_theta(&self) -> usize {
+        self.problem.n_theta()
+    }
+    /// Whether what remains after eliminating the first factor is held as a dense matrix.
+    #[getter]
+    fn dense(&self) -> bool {
+        matches!(*self.problem.pattern, cholesky::Pattern::Dense { .. })
+    }
+    #[getter]
+    fn residual_scale(&self) -> f64 {
+        self.problem.products.scale
+    }
+
+    fn deviance(
+        &self,
+        py: Python<'_>,
+        theta: PyReadonlyArray1<'_, f64>,
+        reml: bool,
+    ) -> PyResult<f64> {
+        let theta = self.theta(&theta)?;
+        guarded(py, self.pool.as_deref(), || {
+            self.problem.user_deviance(theta, reml)
+        })?
+        .ok_or_else(cannot_evaluate)
+    }
+
+    fn gradient<'py>(
+        &self,
+        py: Python<'py>,
+        theta: PyReadonlyArray1<'_, f64>,
+        reml: bool,
+    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        let theta = self.theta(&theta)?;
+        let gradient = guarded(py, self.pool.as_deref(), || {
+            self.problem.user_gradient(theta, reml)
+        })?;
+        Ok(gradient.ok_or_else(cannot_evaluate)?.into_pyarray(py))
+    }
+
+    fn minimize(
+        &self,
+        py: Python<'_>,
+        reml: bool,
+        start: Option<PyReadonlyArray1<'_, f64>>,
+        max_iterations: usize,
+        n_starts: usize,
+    ) -> PyResult<Minimum> {
+        let start = start.as_ref().map(|s| self.theta(s)).transpose()?;
+        let mut signal: Option<PyErr> = None;
+        let found = guarded(py, self.pool.as_deref(), || {
+            let mut interrupted = || match Python::attach(|py| py.check_signals()) {
+                Ok(()) => false,
+                Err(e) => {
+                    signal = Some(e);
+                    true
+                }
+            };
+            self.problem
+                .find_minimum(reml, start, max_iterations, n_starts, &mut interrupted)
+        })?;
+        match signal {
+            Some(e) => Err(e),
+            None => Ok(Minimum(found.ok_or_else(cannot_evaluate)?)),
+        }
+    }
+
+    /// beta (p,), (X'V^-1X)^-1 (p, p), sigma, conditional modes (n_levels, q) a factor.
+    #[allow(clippy::type_complexity)]
+    fn solve<'py>(
+        &self,
+        py: Python<'py>,
+        theta: PyReadonlyArray1<'_, f64>,
+        reml: bool,
+    ) -> PyResult<(
+        Bound<'py, PyArray1<f64>>,
+        Bound<'py, PyArray2<f64>>,
+        f64,
+        Vec<Bound<'py, PyArray2<f64>>>,
+    )> {
+        let theta = self.theta(&theta)?;
+        let estimates = guarded(py, self.pool.as_deref(), || {
+            self.problem.estimates(theta, reml)
+        })?;
+        let estimates = estimates.ok_or_else(cannot_evaluate)?;
+        let p = estimates.beta.len();
+        let modes = estimates.b.into_iter().zip(&self.shape.2);
+        let modes = modes.map(|(b, (levels, blocks))| {
+            b.into_pyarray(py).reshape([*levels, blocks.iter().sum()])
+        });
+        Ok((
+            estimates.beta.into_pyarray(py),
+            estimates.cov.into_pyarray(py).reshape([p, p])?,
+            estimates.sigma,
+            modes.collect::<PyResult<_>>()?,
+        ))
+    }
+
+    /// Lambda M^-1 Lambda' of each level, (n_levels, q, q) a factor.
+    fn conditional_covariance<'py>(
+        &self,
+        py: Python<'py>,
+        theta: PyReadonlyArray1<'_, f64>,
+    ) -> PyResult<Vec<Bound<'py, PyArray3<f64>>>> {
+        let theta = self.theta(&theta)?;
+        let blocks = guarded(py, self.pool.as_deref(), || {
+            self.problem.conditional_covariances(theta)
+        })?;
+        let shaped = blocks
+            .ok_or_else(cannot_evaluate)?
+            .into_iter()
+            .zip(&self.shape.2);
+        shaped
+            .map(|(values, (levels, blocks))| {
+                let q: usize = blocks.iter().sum();
+                values.into_pyarray(py).reshape([*levels, q, q])
+            })
+            .collect()
+    }
+
+    /// The same model with another response; the other arrays must be the ones it was built from.
+    #[allow(non_snake_case)]
+    fn with_response<'py>(
+        &self,
+        py: Python<'py>,
+        y: PyReadonlyArray1<'py, f64>,
+        X: PyReadonlyArray2<'py, f64>,
+        weights: Option<PyReadonlyArray1<'py, f64>>,
+        codes: Vec<PyReadonlyArray1<'py, i32>>,
+        Z: Vec<Option<PyReadonlyArray2<'py, f64>>>,
+    ) -> PyResult<Model> {
+        let arrays = Arrays {
+            y,
+            x: X,
+            weights,
+            codes,
+            z: Z,
+        };
+        let rows = arrays.rows(&self.shape.2)?;
+        if (rows.y.len(), rows.x.n_cols()) != (self.shape.0, self.shape.1) {
+            return Err(PyValueError::new_err(
+                "the arrays have other shapes than those of the model",
+            ));
+        }
+        let products = guarded(py, self.pool.as_deref(), || {
+            self.problem.products.with_response(&rows)
+        })?;
+        let products = products.map_err(perfect_fit)?;
+        let problem =
+            Problem::with_pattern(products, self.problem.pattern.clone(), self.problem.par);
+        Ok(Model {
+            problem,
+            pool: self.pool.clone(),
+            shape: self.shape.clone(),
+        })
+    }
+}
+
+impl Model {
+    fn theta<'a>(&self, theta: &'a PyReadonlyArray1<'_, f64>) -> PyResult<&'a [f64]> {
+        let values = contiguous(theta, "theta")?;
+        if values.len() != self.problem.n_theta() || values.iter().any(|t| !t.is_finite()) {
+            let n = self.problem.n_theta();
+            return Err(PyValueError::new_err(format!(
+                "theta must be {n} finite numbers, got {}",
+                values.len()
+            )));
+        }
+        Ok(values)
+    }
+}
+
+#[pymodule]
+fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<Model>()?;
+    module.add_class::<Minimum>()
+}

@@ -1,0 +1,598 @@
+//! One pass over the rows: every cross-product that the likelihood needs, in orthonormal bases.
+//!
+//! After this nothing touches the rows again. Factors stand in elimination order: the one with most random effects
+//! first, the others ("the rest") behind it. Columns `q` of X and `z` of Z are in the bases of `basis.rs`; the response
+//! is its least-squares residual on X over its root mean square; weights are inside all products.
+
+use crate::basis::Basis;
+use crate::block;
+use crate::rows::{ByLevel, Source, sum_over_rows};
+use rayon::prelude::*;
+use std::sync::Arc;
+
+/// What the caller hands over for one grouping factor.
+pub struct FactorRows<'a> {
+    pub codes: &'a [i32],
+    pub n_levels: usize,
+    pub z: Source<'a>,
+    pub blocks: Vec<usize>,
+}
+
+/// A model by rows.
+pub struct ModelRows<'a> {
+    pub y: &'a [f64],
+    pub x: Source<'a>,
+    pub weights: Option<&'a [f64]>,
+    pub factors: Vec<FactorRows<'a>>,
+}
+
+/// The blocks of columns of one factor, each with its basis.
+#[derive(Clone, Debug)]
+pub struct FactorBasis {
+    parts: Vec<(usize, Basis)>,
+    q: usize,
+}
+
+impl FactorBasis {
+    fn of(factor: &FactorRows, weights: Option<&[f64]>) -> FactorBasis {
+        let q = factor.z.n_cols();
+        let n = factor.z.n_rows();
+        let mut start = 0;
+        let mut parts = Vec::new();
+        for &size in &factor.blocks {
+            let basis = match factor.z {
+                Source::Columns { values, .. } if size < q => {
+                    let part: Vec<f64> = (0..n)
+                        .flat_map(|i| values[i * q + start..i * q + start + size].iter().copied())
+                        .collect();
+                    let source = Source::Columns {
+                        values: &part,
+                        n_rows: n,
+                        n_cols: size,
+                    };
+                    Basis::of(&source, size, weights, 1, false)
+                }
+                _ => Basis::of(&factor.z, size, weights, 1, false),
+            };
+            parts.push((start, basis));
+            start += size;
+        }
+        FactorBasis { parts, q }
+    }
+
+    #[inline]
+    fn apply(&self, raw: &[f64], out: &mut [f64]) {
+        for (start, basis) in &self.parts {
+            basis.apply(
+                &raw[*start..*start + basis.len()],
+                &mut out[*start..*start + basis.len()],
+            );
+        }
+    }
+
+    /// The map as a q x q matrix: z = raw * map.
+    pub fn matrix(&self) -> Vec<f64> {
+        let mut out = vec![0.0; self.q * self.q];
+        for (start, basis) in &self.parts {
+            let size = basis.len();
+            let part = basis.matrix();
+            for j in 0..size {
+                for i in 0..size {
+                    out[(start + j) * self.q + start + i] = part[j * size + i];
+                }
+            }
+        }
+        out
+    }
+}
+
+/// Products of one factor with itself and with [X y].
+#[derive(Clone)]
+pub struct Factor {
+    pub n_levels: usize,
+    pub q: usize,
+    pub blocks: Vec<usize>,
+    /// Position in the caller's list.
+    pub public: usize,
+    pub basis: FactorBasis,
+    /// Z_l' W Z_l, q x q a level.
+    pub zz: Arc<Vec<f64>>,
+    /// Z_l' W [X y], q x (p + 1) a level.
+    pub zx: Vec<f64>,
+}
+
+/// Products of the first factor with the rest, by levels of the first: a sparse matrix of q-row strips.
+pub struct Cross {
+    /// Strip of level l: positions `start[l]..start[l + 1]` of `column`.
+    pub start: Vec<usize>,
+    /// Column among all columns of the rest, ascending within a strip.
+    pub column: Vec<u32>,
+    /// q values a position.
+    pub value: Vec<f64>,
+    /// The same by columns: `by_column[column_start[j]..column_start[j + 1]]` are (level, position).
+    pub column_start: Vec<usize>,
+    pub by_column: Vec<(u32, u32)>,
+}
+
+/// One block of products among the factors of the rest, lower triangle: rows of the later factor.
+pub struct RestCell {
+    pub row: usize,
+    pub column: usize,
+    /// Factors (positions in elimination order) of the rows and of the columns.
+    pub row_factor: usize,
+    pub column_factor: usize,
+    /// Where its values start in `rest_values`, rows x columns, column-major.
+    pub value: usize,
+}
+
+/// All cross-products of one model.
+#[derive(Clone)]
+pub struct Products {
+    pub n: usize,
+    /// Columns of X kept.
+    pub p: usize,
+    pub log_weights: f64,
+    pub x_basis: Arc<Basis>,
+    /// Least-squares coefficients of y in the basis of X.
+    pub beta0: Vec<f64>,
+    /// Root mean square of the least-squares residual.
+    pub scale: f64,
+    pub factors: Vec<Factor>,
+    /// First column of each factor of the rest among the rest's columns (0 for the first factor, unused).
+    pub offset: Vec<usize>,
+    /// Columns of the rest.
+    pub n_rest: usize,
+    pub cross: Arc<Cross>,
+    pub rest_cells: Arc<Vec<RestCell>>,
+    pub rest_values: Arc<Vec<f64>>,
+    /// [X y]' W [X y], (p + 1) x (p + 1).
+    pub xx: Vec<f64>,
+}
+
+/// Why no products could be formed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ProductsError {
+    /// The response is a linear combination of the fixed columns.
+    PerfectFit,
+}
+
+impl Products {
+    pub fn new(rows: &ModelRows) -> Result<Products, ProductsError> {
+        let n = rows.y.len();
+        let x_basis = Basis::of(&rows.x, rows.x.n_cols(), rows.weights, 2, true);
+        let p = x_basis.len();
+
+        let mut order: Vec<usize> = (0..rows.factors.len()).collect();
+        order.sort_by_key(|&k| {
+            std::cmp::Reverse(rows.factors[k].n_levels * rows.factors[k].z.n_cols())
+        });
+        let mut offset = vec![0; order.len()];
+        let mut n_rest = 0;
+        for e in 1..order.len() {
+            offset[e] = n_rest;
+            n_rest += rows.factors[order[e]].n_levels * rows.factors[order[e]].z.n_cols();
+        }
+
+        let bases: Vec<FactorBasis> = order
+            .iter()
+            .map(|&k| FactorBasis::of(&rows.factors[k], rows.weights))
+            .collect();
+        let (beta0, scale, xr) = residual(rows, &x_basis)?;
+        let factors: Vec<Factor> = order
+            .iter()
+            .zip(&bases)
+            .map(|(&k, basis)| {
+                let f = &rows.factors[k];
+                let by_level = ByLevel::new(f.codes, f.n_levels);
+                let (zz, zx) = level_products(rows, f, basis, &by_level, &xr, p + 1);
+                Factor {
+                    n_levels: f.n_levels,
+                    q: f.z.n_cols(),
+                    blocks: f.blocks.clone(),
+                    public: k,
+                    basis: basis.clone(),
+                    zz: Arc::new(zz),
+                    zx,
+                }
+            })
+            .collect();
+        let cross = cross_products(rows, &order, &bases, &offset, n_rest);
+        let (rest_cells, rest_values) = rest_products(rows, &order, &bases, &offset);
+
+        let xx = sum_over_rows(n, (p + 1) * (p + 1), |range, acc| {
+            for row in xr[range.start * (p + 1)..range.end * (p + 1)].chunks_exact(p + 1) {
+                for b in 0..=p {
+                    for a in 0..=p {
+                        acc[b * (p + 1) + a] += row[b] * row[a];
+                    }
+                }
+            }
+        });
+        Ok(Products {
+            n,
+            p,
+            log_weights: rows.weights.map_or(0.0, |w| w.iter().map(|w| w.ln()).sum()),
+            x_basis: Arc::new(x_basis),
+            beta0,
+            scale,
+            factors,
+            offset,
+            n_rest,
+            cross: Arc::new(cross),
+            rest_cells: Arc::new(rest_cells),
+            rest_values: Arc::new(rest_values),
+            xx,
+        })
+    }
+
+    /// The same model with the response in `rows`; only what depends on it is formed anew.
+    pub fn with_response(&self, rows: &ModelRows) -> Result<Products, ProductsError> {
+        let (beta0, scale, xr) = residual(rows, &self.x_basis)?;
+        let p = self.p;
+        let mut out = Products {
+            beta0,
+            scale,
+            ..self.clone()
+        };
+        for factor in &mut out.factors {
+            let f = &rows.factors[factor.public];
+            let by_level = ByLevel::new(f.codes, f.n_levels);
+            let (_, zx) = level_products(rows, f, &factor.basis, &by_level, &xr, p + 1);
+            factor.zx = zx;
+        }
+        let products = sum_over_rows(self.n, p + 1, |range, acc| {
+            for row in xr[range.start * (p + 1)..range.end * (p + 1)].chunks_exact(p + 1) {
+                acc.iter_mut().zip(row).for_each(|(a, v)| *a += v * row[p]);
+            }
+        });
+        for j in 0..=p {
+            out.xx[p * (p + 1) + j] = products[j];
+            out.xx[j * (p + 1) + p] = products[j];
+        }
+        Ok(out)
+    }
+
+    /// Random effects in all.
+    pub fn n_effects(&self) -> usize {
+        self.factors.iter().map(|f| f.n_levels * f.q).sum()
+    }
+}
+
+/// Least squares of y on X: coefficients, root mean square residual, and sqrt(w) [q, residual / scale] by rows.
+fn residual(rows: &ModelRows, basis: &Basis) -> Result<(Vec<f64>, f64, Vec<f64>), ProductsError> {
+    let n = rows.y.len();
+    let p = basis.len();
+    let weight = |i: usize| rows.weights.map_or(1.0, |w| w[i]);
+    let sums = sum_over_rows(n, p + 1, |range, acc| {
+        let mut q = vec![0.0; p];
+        for i in range {
+            basis.apply(rows.x.row(i), &mut q);
+            let wy = weight(i) * rows.y[i];
+            acc.iter_mut().zip(&q).for_each(|(a, v)| *a += v * wy);
+            acc[p] += wy * rows.y[i];
+        }
+    });
+    let beta0: Vec<f64> = sums[..p].iter().map(|s| s / n as f64).collect();
+    let mut xr = vec![0.0; n * (p + 1)];
+    const ROWS: usize = 8192;
+    let part = |(c, out): (usize, &mut [f64])| {
+        let mut square = 0.0;
+        for (k, row) in out.chunks_exact_mut(p + 1).enumerate() {
+            let i = c * ROWS + k;
+            basis.apply(rows.x.row(i), &mut row[..p]);
+            let fit: f64 = row.iter().zip(&beta0).map(|(q, b)| q * b).sum();
+            row[p] = rows.y[i] - fit;
+            if rows.weights.is_some() {
+                let root = weight(i).sqrt();
+                row.iter_mut().for_each(|v| *v *= root);
+            }
+            square += row[p] * row[p];
+        }
+        square
+    };
+    let size = ROWS * (p + 1);
+    let squares: Vec<f64> = if n > ROWS {
+        xr.par_chunks_mut(size).enumerate().map(part).collect()
+    } else {
+        xr.chunks_mut(size).enumerate().map(part).collect()
+    };
+    let square: f64 = squares.iter().sum();
+    let rounding = 64.0 * f64::EPSILON;
+    if square.is_nan() || square <= rounding * rounding * sums[p] || square == 0.0 {
+        return Err(ProductsError::PerfectFit);
+    }
+    let scale = (square / n as f64).sqrt();
+    for row in xr.chunks_exact_mut(p + 1) {
+        row[p] /= scale;
+    }
+    Ok((beta0, scale, xr))
+}
+
+/// One row of Z in its basis, times the root of its weight.
+#[inline]
+fn z_row(rows: &ModelRows, factor: &FactorRows, basis: &FactorBasis, i: usize, out: &mut [f64]) {
+    basis.apply(factor.z.row(i), out);
+    if let Some(w) = rows.weights {
+        let root = w[i].sqrt();
+        out.iter_mut().for_each(|v| *v *= root);
+    }
+}
+
+/// Levels handled as one piece of work, so that a piece has some thousands of rows.
+fn levels_per_piece(n: usize, n_levels: usize) -> usize {
+    (n_levels * 8192)
+        .div_ceil(n.max(1))
+        .clamp(1, n_levels.max(1))
+}
+
+/// Z_l' Z_l and Z_l' [X y] of each level.
+fn level_products(
+    rows: &ModelRows,
+    factor: &FactorRows,
+    basis: &FactorBasis,
+    by_level: &ByLevel,
+    xr: &[f64],
+    m: usize,
+) -> (Vec<f64>, Vec<f64>) {
+    let q = factor.z.n_cols();
+    let mut zz = vec![0.0; factor.n_levels * q * q];
+    let mut zx = vec![0.0; factor.n_levels * q * m];
+    let piece = levels_per_piece(rows.y.len(), factor.n_levels);
+    let work = |(c, (zz, zx)): (usize, (&mut [f64], &mut [f64]))| {
+        let mut z = vec![0.0; q];
+        for (k, (zz, zx)) in zz
+            .chunks_exact_mut(q * q)
+            .zip(zx.chunks_exact_mut(q * m))
+            .enumerate()
+        {
+            for &i in by_level.rows(c * piece + k) {
+                let i = i as usize;
+                z_row(rows, factor, basis, i, &mut z);
+                for b in 0..q {
+                    for a in 0..q {
+                        zz[b * q + a] += z[a] * z[b];
+                    }
+                }
+                for (column, x) in zx.chunks_exact_mut(q).zip(&xr[i * m..(i + 1) * m]) {
+                    column.iter_mut().zip(&z).for_each(|(s, z)| *s += z * x);
+                }
+            }
+        }
+    };
+    if rows.y.len() > 8192 {
+        let pieces = zz
+            .par_chunks_mut(piece * q * q)
+            .zip(zx.par_chunks_mut(piece * q * m));
+        pieces.enumerate().for_each(work);
+    } else {
+        zz.chunks_mut(piece * q * q)
+            .zip(zx.chunks_mut(piece * q * m))
+            .enumerate()
+            .for_each(work);
+    }
+    (zz, zx)
+}
+
+/// Products of one factor with several others, by its levels: blocks of columns met, ascending, and their values.
+struct Strips {
+    count: Vec<usize>,
+    block: Vec<u32>,
+    value: Vec<f64>,
+}
+
+fn strips(
+    rows: &ModelRows,
+    order: &[usize],
+    bases: &[FactorBasis],
+    e: usize,
+    others: &[usize],
+) -> Strips {
+    let factor = &rows.factors[order[e]];
+    let q = factor.z.n_cols();
+    let by_level = ByLevel::new(factor.codes, factor.n_levels);
+    let mut first_block = vec![0; order.len()];
+    let mut n_blocks = 0;
+    for &o in others {
+        first_block[o] = n_blocks;
+        n_blocks += rows.factors[order[o]].n_levels;
+    }
+    let widest = others
+        .iter()
+        .map(|&o| rows.factors[order[o]].z.n_cols())
+        .max()
+        .unwrap_or(0);
+    let width = |block: u32| {
+        let o = others
+            .iter()
+            .rev()
+            .find(|&&o| first_block[o] <= block as usize);
+        rows.factors[order[*o.expect("blocks belong to factors")]]
+            .z
+            .n_cols()
+    };
+    let piece = levels_per_piece(rows.y.len(), factor.n_levels);
+    let n_pieces = factor.n_levels.div_ceil(piece);
+    let work = |slot: &mut Vec<usize>, c: usize| {
+        let levels = c * piece..factor.n_levels.min((c + 1) * piece);
+        let mut out = Strips {
+            count: Vec::with_capacity(levels.len()),
+            block: vec![],
+            value: vec![],
+        };
+        let (mut z, mut z_other) = (vec![0.0; q], vec![0.0; widest]);
+        for level in levels {
+            let start = out.block.len();
+            for &i in by_level.rows(level) {
+                for &o in others {
+                    let b = first_block[o] + rows.factors[order[o]].codes[i as usize] as usize;
+                    if slot[b] == usize::MAX {
+                        slot[b] = 0;
+                        out.block.push(b as u32);
+                    }
+                }
+            }
+            out.block[start..].sort_unstable();
+            for &b in &out.block[start..] {
+                slot[b as usize] = out.value.len();
+                out.value.resize(out.value.len() + q * width(b), 0.0);
+            }
+            for &i in by_level.rows(level) {
+                let i = i as usize;
+                z_row(rows, factor, &bases[e], i, &mut z);
+                for &o in others {
+                    let other = &rows.factors[order[o]];
+                    let q_other = other.z.n_cols();
+                    z_row(rows, other, &bases[o], i, &mut z_other[..q_other]);
+                    let at = slot[first_block[o] + other.codes[i] as usize];
+                    for (column, zo) in out.value[at..at + q * q_other]
+                        .chunks_exact_mut(q)
+                        .zip(&z_other)
+                    {
+                        column.iter_mut().zip(&z).for_each(|(s, z)| *s += z * zo);
+                    }
+                }
+            }
+            for &b in &out.block[start..] {
+                slot[b as usize] = usize::MAX;
+            }
+            out.count.push(out.block.len() - start);
+        }
+        out
+    };
+    let parts: Vec<Strips> = if n_pieces > 1 {
+        (0..n_pieces)
+            .into_par_iter()
+            .map_init(|| vec![usize::MAX; n_blocks], |slot, c| work(slot, c))
+            .collect()
+    } else {
+        let mut slot = vec![usize::MAX; n_blocks];
+        (0..n_pieces).map(|c| work(&mut slot, c)).collect()
+    };
+    let mut all = Strips {
+        count: Vec::with_capacity(factor.n_levels),
+        block: Vec::with_capacity(parts.iter().map(|p| p.block.len()).sum()),
+        value: Vec::with_capacity(parts.iter().map(|p| p.value.len()).sum()),
+    };
+    for part in parts {
+        all.count.extend(part.count);
+        all.block.extend(part.block);
+        all.value.extend(part.value);
+    }
+    all
+}
+
+/// Column range in the rest of a block counted over the factors `others` (elimination positions).
+fn block_columns(
+    rows: &ModelRows,
+    order: &[usize],
+    others: &[usize],
+    offset: &[usize],
+) -> Vec<(usize, usize)> {
+    let mut out = Vec::new();
+    for &o in others {
+        let q = rows.factors[order[o]].z.n_cols();
+        out.extend((0..rows.factors[order[o]].n_levels).map(|l| (offset[o] + l * q, o)));
+    }
+    out
+}
+
+fn cross_products(
+    rows: &ModelRows,
+    order: &[usize],
+    bases: &[FactorBasis],
+    offset: &[usize],
+    n_rest: usize,
+) -> Cross {
+    let others: Vec<usize> = (1..order.len()).collect();
+    let n_levels = rows.factors[order[0]].n_levels;
+    if others.is_empty() {
+        let start = vec![0; n_levels + 1];
+        return Cross {
+            start,
+            column: vec![],
+            value: vec![],
+            column_start: vec![0],
+            by_column: vec![],
+        };
+    }
+    let strips = strips(rows, order, bases, 0, &others);
+    let columns = block_columns(rows, order, &others, offset);
+    let mut start = Vec::with_capacity(n_levels + 1);
+    let mut column = Vec::with_capacity(strips.block.len());
+    start.push(0);
+    let mut at = 0;
+    for &count in &strips.count {
+        for &b in &strips.block[at..at + count] {
+            let (first, o) = columns[b as usize];
+            column.extend((first..first + rows.factors[order[o]].z.n_cols()).map(|c| c as u32));
+        }
+        at += count;
+        start.push(column.len());
+    }
+    let mut column_start = vec![0usize; n_rest + 1];
+    for &c in &column {
+        column_start[c as usize + 1] += 1;
+    }
+    for j in 0..n_rest {
+        column_start[j + 1] += column_start[j];
+    }
+    let mut next = column_start.clone();
+    let mut by_column = vec![(0u32, 0u32); column.len()];
+    for level in 0..n_levels {
+        for t in start[level]..start[level + 1] {
+            let at = &mut next[column[t] as usize];
+            by_column[*at] = (level as u32, (t - start[level]) as u32);
+            *at += 1;
+        }
+    }
+    Cross {
+        start,
+        column,
+        value: strips.value,
+        column_start,
+        by_column,
+    }
+}
+
+/// Products among the rest: off-diagonal blocks between its factors (diagonal ones are in `Factor::zz`).
+fn rest_products(
+    rows: &ModelRows,
+    order: &[usize],
+    bases: &[FactorBasis],
+    offset: &[usize],
+) -> (Vec<RestCell>, Vec<f64>) {
+    let mut cells = Vec::new();
+    let mut values = Vec::new();
+    for e in 1..order.len() {
+        let others: Vec<usize> = (e + 1..order.len()).collect();
+        if others.is_empty() {
+            break;
+        }
+        let q = rows.factors[order[e]].z.n_cols();
+        let strips = strips(rows, order, bases, e, &others);
+        let columns = block_columns(rows, order, &others, offset);
+        let (mut at, mut value) = (0, 0);
+        for (level, &count) in strips.count.iter().enumerate() {
+            for &b in &strips.block[at..at + count] {
+                let (row, o) = columns[b as usize];
+                let q_row = rows.factors[order[o]].z.n_cols();
+                let cell = RestCell {
+                    row,
+                    column: offset[e] + level * q,
+                    row_factor: o,
+                    column_factor: e,
+                    value: values.len(),
+                };
+                cells.push(cell);
+                values.extend(block::transpose(
+                    &strips.value[value..value + q * q_row],
+                    q,
+                    q_row,
+                ));
+                value += q * q_row;
+            }
+            at += count;
+        }
+    }
+    (cells, values)
+}

@@ -1,0 +1,98 @@
+//! The data by rows, as the caller holds them: the only place where the number of observations matters.
+
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Rows handled as one piece of work; also what fixes the order of summation, whatever the number of threads.
+const CHUNK: usize = 8192;
+
+/// A row-major block of columns, or the single column of ones.
+#[derive(Clone, Copy)]
+pub enum Source<'a> {
+    Ones(usize),
+    Columns {
+        values: &'a [f64],
+        n_rows: usize,
+        n_cols: usize,
+    },
+}
+
+impl<'a> Source<'a> {
+    pub fn n_rows(&self) -> usize {
+        match *self {
+            Source::Ones(n) => n,
+            Source::Columns { n_rows, .. } => n_rows,
+        }
+    }
+
+    pub fn n_cols(&self) -> usize {
+        match *self {
+            Source::Ones(_) => 1,
+            Source::Columns { n_cols, .. } => n_cols,
+        }
+    }
+
+    #[inline]
+    pub fn row(&self, i: usize) -> &'a [f64] {
+        match *self {
+            Source::Ones(_) => &[1.0],
+            Source::Columns { values, n_cols, .. } => &values[i * n_cols..(i + 1) * n_cols],
+        }
+    }
+}
+
+/// Sums what `add` accumulates over chunks of rows; chunks run in parallel, their sums are added in order.
+pub fn sum_over_rows(
+    n: usize,
+    size: usize,
+    add: impl Fn(Range<usize>, &mut [f64]) + Sync,
+) -> Vec<f64> {
+    let one = |c: usize| {
+        let mut acc = vec![0.0; size];
+        add(c * CHUNK..n.min((c + 1) * CHUNK), &mut acc);
+        acc
+    };
+    let n_chunks = n.div_ceil(CHUNK);
+    let parts: Vec<Vec<f64>> = if n_chunks > 1 {
+        (0..n_chunks).into_par_iter().map(one).collect()
+    } else {
+        (0..n_chunks).map(one).collect()
+    };
+    let mut total = vec![0.0; size];
+    for part in parts {
+        total.iter_mut().zip(part).for_each(|(t, p)| *t += p);
+    }
+    total
+}
+
+/// Rows sorted by the level of one factor: `order[start[l]..start[l + 1]]` are the rows of level l.
+pub struct ByLevel {
+    pub start: Vec<usize>,
+    pub order: Vec<u32>,
+}
+
+impl ByLevel {
+    /// Counting sort, stable.
+    pub fn new(codes: &[i32], n_levels: usize) -> ByLevel {
+        let mut start = vec![0usize; n_levels + 1];
+        for &c in codes {
+            start[c as usize + 1] += 1;
+        }
+        for l in 0..n_levels {
+            start[l + 1] += start[l];
+        }
+        let mut next = start.clone();
+        let mut order = vec![0u32; codes.len()];
+        for (i, &c) in codes.iter().enumerate() {
+            let at = &mut next[c as usize];
+            order[*at] = i as u32;
+            *at += 1;
+        }
+        ByLevel { start, order }
+    }
+
+    #[inline]
+    pub fn rows(&self, level: usize) -> &[u32] {
+        &self.order[self.start[level]..self.start[level + 1]]
+    }
+}

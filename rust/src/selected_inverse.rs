@@ -1,0 +1,112 @@
+//! S^-1 on the pattern of S from its Cholesky factor (Takahashi, Fagan and Chen 1973), by supernodes.
+
+use crate::cholesky::{Factored, Pattern, SparsePattern, supernode_of};
+use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::linalg::cholesky::llt::inverse;
+use faer::linalg::triangular_inverse::invert_lower_triangular;
+use faer::linalg::triangular_solve::solve_upper_triangular_in_place;
+use faer::reborrow::ReborrowMut;
+use faer::{Accum, Mat, MatMut, MatRef, Par};
+
+/// Values of S^-1 at the entries of the pattern of S (dense: the lower triangle, n x n).
+pub fn selected_inverse(factored: &Factored, par: Par) -> Vec<f64> {
+    match factored.pattern {
+        Pattern::Dense { n } => {
+            let mut out = vec![0.0; n * n];
+            if *n > 0 {
+                let l = MatRef::from_column_major_slice(&factored.values, *n, *n);
+                let mut memory = MemBuffer::new(inverse::inverse_scratch::<f64>(*n, par));
+                let target = MatMut::from_column_major_slice_mut(&mut out, *n, *n);
+                inverse::inverse(target, l, par, MemStack::new(&mut memory));
+            }
+            out
+        }
+        Pattern::Sparse(s) => {
+            let all = supernodal(s, &factored.values);
+            s.place.iter().map(|&k| all[k]).collect()
+        }
+    }
+}
+
+/// S^-1 on the pattern of L + L', in the layout of the factor.
+///
+/// With L_JJ, L_IJ the blocks of supernode J and I its rows below: K = L_IJ L_JJ^-1,
+/// Q_IJ = -Q_II K and Q_JJ = (L_JJ L_JJ')^-1 - K' Q_IJ, from the last supernode to the first.
+fn supernodal(pattern: &SparsePattern, l: &[f64]) -> Vec<f64> {
+    let symbolic = pattern.factor();
+    let supernode = supernode_of(symbolic);
+    let mut q = vec![0.0; l.len()];
+    for s in (0..symbolic.n_supernodes()).rev() {
+        let (begin, end) = (symbolic.supernode_begin()[s], symbolic.supernode_end()[s]);
+        let size = end - begin;
+        let rows = symbolic.supernode(s).pattern();
+        let below = rows.len();
+        let range = symbolic.col_ptr_for_val()[s]..symbolic.col_ptr_for_val()[s + 1];
+        let block = MatRef::from_column_major_slice(&l[range.clone()], size + below, size);
+        let (l_jj, l_ij) = block.split_at_row(size);
+
+        let mut inverse = Mat::<f64>::zeros(size, size);
+        invert_lower_triangular(inverse.as_mut(), l_jj, Par::Seq);
+        let mut q_jj = inverse.transpose() * &inverse;
+        if below > 0 {
+            let q_ii = gather(pattern, &supernode, &q, rows);
+            let mut k = l_ij.to_owned();
+            // K = L_IJ L_JJ^-1, that is L_JJ' K' = L_IJ'
+            solve_upper_triangular_in_place(l_jj.transpose(), k.as_mut().transpose_mut(), Par::Seq);
+            let mut q_ij = Mat::<f64>::zeros(below, size);
+            faer::linalg::matmul::matmul(q_ij.as_mut(), Accum::Replace, &q_ii, &k, -1.0, Par::Seq);
+            faer::linalg::matmul::matmul(
+                q_jj.as_mut(),
+                Accum::Add,
+                k.transpose(),
+                &q_ij,
+                -1.0,
+                Par::Seq,
+            );
+            let mut out =
+                MatMut::from_column_major_slice_mut(&mut q[range.clone()], size + below, size);
+            out.rb_mut().subrows_mut(size, below).copy_from(&q_ij);
+        }
+        let mut out = MatMut::from_column_major_slice_mut(&mut q[range], size + below, size);
+        out.rb_mut().subrows_mut(0, size).copy_from(&q_jj);
+    }
+    q
+}
+
+/// The full symmetric block of S^-1 on `rows`, which the supernodes of those rows already hold.
+fn gather(pattern: &SparsePattern, supernode: &[usize], q: &[f64], rows: &[usize]) -> Mat<f64> {
+    let symbolic = pattern.factor();
+    let m = rows.len();
+    let mut out = Mat::<f64>::zeros(m, m);
+    let mut place = vec![0; m];
+    let mut a = 0;
+    while a < m {
+        let t = supernode[rows[a]];
+        let (begin, end) = (symbolic.supernode_begin()[t], symbolic.supernode_end()[t]);
+        let below = symbolic.supernode(t).pattern();
+        let n_rows = end - begin + below.len();
+        let last = a + rows[a..].partition_point(|&r| r < end);
+        // places of rows[a..] inside supernode t: its own columns, then a merge with its rows below
+        let mut at = 0;
+        for b in a..m {
+            place[b] = if rows[b] < end {
+                rows[b] - begin
+            } else {
+                while below[at] != rows[b] {
+                    at += 1;
+                }
+                end - begin + at
+            };
+        }
+        for c in a..last {
+            let column = symbolic.col_ptr_for_val()[t] + (rows[c] - begin) * n_rows;
+            for b in c..m {
+                let value = q[column + place[b]];
+                out[(b, c)] = value;
+                out[(c, b)] = value;
+            }
+        }
+        a = last;
+    }
+    out
+}

@@ -1,0 +1,249 @@
+//! Trust-region Newton on the deviance, which is even in every column of Lambda: no bounds, zero is an ordinary point.
+
+use crate::deviance::Problem;
+use faer::Par;
+use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
+use faer::{Mat, MatRef};
+
+/// Predicted decrease (in -2 log-likelihood) at which the optimum is reached.
+const DECREASE_TOL: f64 = 1e-10;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Converged = 0,
+    IterationLimit = 1,
+    NoFurtherDecrease = 2,
+    Interrupted = 3,
+}
+
+/// One row of the trace.
+#[derive(Clone, Copy, Debug)]
+pub struct Iteration {
+    pub deviance: f64,
+    pub gradient_norm: f64,
+    pub predicted: f64,
+    pub step: f64,
+    pub radius: f64,
+    pub ratio: f64,
+}
+
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub theta: Vec<f64>,
+    pub deviance: f64,
+    pub gradient_norm: f64,
+    pub status: Status,
+    pub trace: Vec<Iteration>,
+    pub n_evaluations: usize,
+}
+
+/// Rounding of one evaluation of the deviance.
+pub fn noise(problem: &Problem, deviance: f64) -> f64 {
+    4.0 * f64::EPSILON * (deviance.abs() + problem.products.n as f64)
+}
+
+/// Minimises the scaled deviance from `theta`; None if it cannot be evaluated there.
+pub fn minimize(
+    problem: &Problem,
+    reml: bool,
+    mut theta: Vec<f64>,
+    max_iterations: usize,
+    interrupted: &mut dyn FnMut() -> bool,
+) -> Option<Run> {
+    let mut at = problem.factorize(&theta, reml)?;
+    let mut n_evaluations = 1;
+    let mut derivatives = problem.derivatives(&theta, &at, true)?;
+    let mut trace: Vec<Iteration> = Vec::new();
+    let mut radius = (theta.len() as f64).sqrt();
+    let mut status = Status::IterationLimit;
+    while trace.len() < max_iterations {
+        if interrupted() {
+            status = Status::Interrupted;
+            break;
+        }
+        let gradient_norm = largest(&derivatives.gradient);
+        let step = Step::new(&derivatives.gradient, &derivatives.curvature, radius);
+        let mut row = Iteration {
+            deviance: at.deviance,
+            gradient_norm,
+            predicted: step.predicted,
+            step: step.length,
+            radius,
+            ratio: f64::NAN,
+        };
+        let noise = noise(problem, at.deviance);
+        let tol = DECREASE_TOL.max(noise);
+        let trial: Vec<f64> = theta
+            .iter()
+            .zip(&step.direction)
+            .map(|(t, s)| t + s)
+            .collect();
+        if step.predicted <= tol && !step.saddle {
+            // the last step is taken if it does no harm: its decrease is below what can be seen
+            if let Some(new) = problem
+                .factorize(&trial, reml)
+                .filter(|new| new.deviance <= at.deviance + noise)
+            {
+                row.ratio = (at.deviance - new.deviance) / step.predicted;
+                theta = trial;
+                at = new;
+            }
+            n_evaluations += 1;
+            trace.push(row);
+            status = Status::Converged;
+            break;
+        }
+        let new = problem.factorize(&trial, reml);
+        n_evaluations += 1;
+        let decrease = new
+            .as_ref()
+            .map_or(f64::NEG_INFINITY, |new| at.deviance - new.deviance);
+        row.ratio = decrease / step.predicted;
+        trace.push(row);
+        let small = step.predicted < 100.0 * noise;
+        let accepted = if small {
+            decrease >= -noise
+        } else {
+            row.ratio > 0.05
+        };
+        match new {
+            Some(new) if accepted => {
+                let Some(next) = problem.derivatives(&trial, &new, true) else {
+                    radius = 0.25 * step.length;
+                    continue;
+                };
+                if row.ratio > 0.75 {
+                    radius = radius.max(2.0 * step.length);
+                } else if row.ratio < 0.25 {
+                    radius = 0.5 * step.length;
+                }
+                theta = trial;
+                at = new;
+                derivatives = next;
+            }
+            _ => {
+                radius = 0.25 * step.length;
+                if radius < 1e-11 * (1.0 + largest(&theta)) || small {
+                    status = if small {
+                        Status::Converged
+                    } else {
+                        Status::NoFurtherDecrease
+                    };
+                    break;
+                }
+            }
+        }
+    }
+    let gradient_norm = largest(&derivatives.gradient);
+    Some(Run {
+        deviance: at.deviance,
+        theta,
+        gradient_norm,
+        status,
+        trace,
+        n_evaluations,
+    })
+}
+
+fn largest(v: &[f64]) -> f64 {
+    v.iter().fold(0.0, |m, x| m.max(x.abs()))
+}
+
+/// A minimiser of the quadratic model within the radius.
+struct Step {
+    direction: Vec<f64>,
+    length: f64,
+    predicted: f64,
+    /// The curvature is negative somewhere.
+    saddle: bool,
+}
+
+impl Step {
+    fn new(gradient: &[f64], curvature: &[f64], radius: f64) -> Step {
+        let (values, vectors) = eigen(curvature, gradient.len());
+        let k = gradient.len();
+        let largest_value = values.iter().fold(0.0_f64, |m, w| m.max(w.abs()));
+        let along: Vec<f64> = (0..k)
+            .map(|e| (0..k).map(|i| vectors[e * k + i] * gradient[i]).sum())
+            .collect();
+        let lowest = values.first().copied().unwrap_or(0.0);
+        let saddle = lowest < -1e-6 * largest_value;
+        let shift = if lowest > 1e-12 * largest_value {
+            0.0
+        } else {
+            -lowest + 1e-8 * largest_value.max(1e-300)
+        };
+        let newton = |shift: f64| -> Vec<f64> {
+            along
+                .iter()
+                .zip(&values)
+                .map(|(g, w)| -g / (w + shift))
+                .collect()
+        };
+        let norm = |s: &[f64]| s.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let mut s = newton(shift);
+        if norm(&s) > radius {
+            let (mut low, mut high) = (shift, shift + norm(gradient) / radius + largest_value);
+            for _ in 0..80 {
+                let middle = 0.5 * (low + high);
+                if norm(&newton(middle)) > radius {
+                    low = middle
+                } else {
+                    high = middle
+                }
+                if high - low <= 1e-3 * high {
+                    break;
+                }
+            }
+            s = newton(high);
+        } else if saddle {
+            // along the most negative curvature to the edge
+            let sign = if along[0] > 0.0 { -1.0 } else { 1.0 };
+            let here = s[0] * sign;
+            let room = (here * here + radius * radius - norm(&s).powi(2)).max(0.0);
+            s[0] += sign * (room.sqrt() - here);
+        }
+        let predicted = -(0..k)
+            .map(|e| along[e] * s[e] + 0.5 * values[e] * s[e] * s[e])
+            .sum::<f64>();
+        let direction = (0..k)
+            .map(|i| (0..k).map(|e| vectors[e * k + i] * s[e]).sum())
+            .collect();
+        Step {
+            direction,
+            length: norm(&s),
+            predicted,
+            saddle,
+        }
+    }
+}
+
+/// Eigenvalues in ascending order and eigenvectors (columns) of a symmetric matrix.
+fn eigen(a: &[f64], k: usize) -> (Vec<f64>, Vec<f64>) {
+    if k == 1 {
+        return (vec![a[0]], vec![1.0]);
+    }
+    let mut values = faer::Col::<f64>::zeros(k);
+    let mut vectors = Mat::<f64>::zeros(k, k);
+    let scratch =
+        self_adjoint_evd_scratch::<f64>(k, ComputeEigenvectors::Yes, Par::Seq, Default::default());
+    let mut memory = MemBuffer::new(scratch);
+    let done = self_adjoint_evd(
+        MatRef::from_column_major_slice(a, k, k),
+        values.as_diagonal_mut(),
+        Some(vectors.as_mut()),
+        Par::Seq,
+        MemStack::new(&mut memory),
+        Default::default(),
+    );
+    if done.is_err() {
+        // steepest descent on a unit curvature
+        let mut identity = vec![0.0; k * k];
+        (0..k).for_each(|i| identity[i * k + i] = 1.0);
+        return (vec![1.0; k], identity);
+    }
+    let mut out = Vec::with_capacity(k * k);
+    (0..k).for_each(|j| out.extend((0..k).map(|i| vectors[(i, j)])));
+    ((0..k).map(|i| values[i]).collect(), out)
+}

@@ -1,0 +1,90 @@
+"""Linear mixed-effects models: lme4's formulas, exact sparse fits, answers that do not depend on units.
+
+>>> import mixedmodels as mm
+>>> fit = mm.lmer("Reaction ~ Days + (Days | Subject)", mm.load_dataset("sleepstudy"))
+>>> round(fit.deviance, 3)
+1743.628
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mixedmodels.datasets import list_datasets, load_dataset
+    from mixedmodels.errors import (
+        ConvergenceWarning,
+        DataError,
+        DesignError,
+        DroppedRowsWarning,
+        FitError,
+        FormulaError,
+        InferenceError,
+        MixedModelsError,
+        MixedModelsWarning,
+        RankDeficiencyWarning,
+        SingularFitWarning,
+    )
+    from mixedmodels.fit.control import Control
+    from mixedmodels.fit.storage import load
+    from mixedmodels.lmer import LinearMixedModel, lmer
+    from mixedmodels.result import LmmResult
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Control",
+    "ConvergenceWarning",
+    "DataError",
+    "DesignError",
+    "DroppedRowsWarning",
+    "FitError",
+    "FormulaError",
+    "InferenceError",
+    "LinearMixedModel",
+    "LmmResult",
+    "MixedModelsError",
+    "MixedModelsWarning",
+    "RankDeficiencyWarning",
+    "SingularFitWarning",
+    "__version__",
+    "list_datasets",
+    "lmer",
+    "load",
+    "load_dataset",
+]
+
+_LAZY = {
+    "Control": "fit.control",
+    "LinearMixedModel": "lmer",
+    "LmmResult": "result",
+    "list_datasets": "datasets",
+    "lmer": "lmer",
+    "load": "fit.storage",
+    "load_dataset": "datasets",
+}
+
+
+def __getattr__(name: str) -> object:
+    # pandas and formulaic are loaded with the first name that needs them, not with the package.
+    if name not in __all__:
+        raise AttributeError(f"module 'mixedmodels' has no attribute {name!r}")
+    return getattr(import_module(f"mixedmodels.{_LAZY.get(name, 'errors')}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+class _Package(ModuleType):
+    """The package; importing its module ``lmer`` does not hide the function ``lmer``."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        hides = isinstance(value, ModuleType) and name in __all__
+        super().__setattr__(name, getattr(value, name) if hides else value)
+
+
+sys.modules[__name__].__class__ = _Package

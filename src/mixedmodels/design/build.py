@@ -1,0 +1,304 @@
+"""A formula and data become a design: arrays with names, checked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from formulaic.formula import SimpleFormula
+from formulaic.transforms.contrasts import Contrasts
+
+from mixedmodels.design.checks import (
+    check_factors,
+    check_numeric,
+    check_response,
+    check_terms,
+    check_weights,
+    few_levels,
+)
+from mixedmodels.design.coding import read_contrasts
+from mixedmodels.design.evaluation import Evaluation, MatrixRecipe, Memory
+from mixedmodels.design.expression import INTERCEPT, columns_in, columns_of, unknown_column
+from mixedmodels.design.frame import Column, Frame, Mask, open_frame, read_array
+from mixedmodels.design.grouping import group_rows, level_codes
+from mixedmodels.design.missing import UsedRows, refuse
+from mixedmodels.design.recipe import DesignRecipe, FactorRecipe
+from mixedmodels.design.records import Codes, Design, Finding, Floats, RandomFactor
+from mixedmodels.errors import DataError, DesignError
+from mixedmodels.formula.expressions import expand_terms, terms_of
+from mixedmodels.formula.terms import Formula, RandomTerm
+
+# Names of weights and offsets given as arrays, as in R's model frames.
+_WEIGHTS, _OFFSET = "(weights)", "(offset)"
+_INTERCEPT_ONLY = MatrixRecipe((INTERCEPT,), (), None)
+_REST = re.compile(r"(?<![\w.`])\.(?![\w.`])")
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What the formula and the arguments want from the data."""
+
+    formula: Formula
+    fixed: SimpleFormula
+    random: tuple[SimpleFormula, ...]
+    offsets: tuple[str, ...]
+    weights: str | None
+    term_columns: tuple[str, ...]
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _RandomPart:
+    """One random term's columns, None for the single column of ones."""
+
+    term: RandomTerm
+    matrix: Floats | None
+    recipe: MatrixRecipe
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """All that is computed row by row, and the rows where something could not be."""
+
+    response: Column
+    offsets: tuple[Column, ...]
+    weights: Column | None
+    X: Floats
+    fixed: MatrixRecipe
+    random: tuple[_RandomPart, ...]
+    groups: Mapping[str, Column]
+    gaps: list[tuple[str, Mask]]
+
+
+def build_design(
+    formula: Formula,
+    data: object,
+    *,
+    weights: object = None,
+    offset: object = None,
+    contrasts: Mapping[str, object] | None = None,
+    missing: str = "drop",
+) -> Design:
+    """Return the arrays of a model, checked, and the recipe that makes them from new data.
+
+    Parameters
+    ----------
+    formula
+        As `parse_formula` returns it.
+    data
+        pandas or polars DataFrame, pyarrow Table, or a mapping of equal-length arrays. Never modified, index not used.
+    weights
+        Column name or array, > 0.
+    offset
+        Column name or array; offsets in the formula are added to it.
+    contrasts
+        Column name -> coding of a categorical column, for the fixed part and left of the bars.
+    missing
+        ``"drop"`` leaves out rows with missing values, ``"raise"`` refuses them.
+
+    Raises
+    ------
+    DataError
+        The data do not fit the formula.
+    DesignError
+        The model cannot be identified from these data.
+    """
+    if missing not in ("drop", "raise"):
+        raise DataError(f"missing must be 'drop' or 'raise', not {missing!r}.")
+    frame = open_frame(data)
+    if not frame.n_rows:
+        raise DataError("The data have no rows.")
+    plan = _make_plan(formula, frame, weights, offset)
+    source = {name: frame.read(name) for name in plan.columns}
+    for name, value in ((_WEIGHTS, weights), (_OFFSET, offset)):
+        if value is not None and not isinstance(value, str):
+            source[name] = _read_argument(name, value, frame.n_rows)
+    codings = read_contrasts(contrasts, (plan.fixed, *plan.random), source)
+
+    gaps = [(name, column.missing) for name, column in source.items() if column.missing is not None]
+    rows = UsedRows(frame.n_rows)
+    while True:
+        if missing == "raise":
+            refuse(gaps, frame.n_rows)
+        rows = rows.without(gaps)
+        evaluation = _used_levels_only(plan, rows, source, codings)
+        parts = _evaluate(plan, evaluation)
+        gaps = parts.gaps
+        if not gaps:
+            return _assemble(plan, rows, evaluation, parts)
+
+
+def _make_plan(formula: Formula, frame: Frame, weights: object, offset: object) -> _Plan:
+    """Return the terms and the columns that they use, `.` expanded; a name unknown is an error."""
+    known = frame.names
+    weight, extra = _argument_name(weights, _WEIGHTS), _argument_name(offset, _OFFSET)
+    offsets = formula.offsets if extra is None else (*formula.offsets, extra)
+    arguments = [name for name in (weights, offset) if isinstance(name, str)]
+    for name in arguments:
+        if name not in known:
+            raise unknown_column(name, known)
+    groups = list(dict.fromkeys(variable for term in formula.random for variable in term.group))
+    left = columns_in(formula.response, known)
+    right = [name for text in (*groups, *formula.offsets) for name in columns_in(text, known)]
+    if _REST.search(formula.fixed):
+        fixed = expand_terms(formula.fixed, [name for name in known if name not in {*left, *right, *arguments}])
+    else:
+        fixed = terms_of(formula.fixed)
+    random = tuple(terms_of(term.columns) for term in formula.random)
+    terms = dict.fromkeys(name for part in (fixed, *random) for name in columns_of(part, known))
+    columns = tuple(dict.fromkeys([*left, *terms, *right, *arguments]))
+    return _Plan(formula, fixed, random, offsets, weight, tuple(terms), columns)
+
+
+def _argument_name(value: object, name_of_array: str) -> str | None:
+    return value if value is None or isinstance(value, str) else name_of_array
+
+
+def _read_argument(name: str, values: Any, n_rows: int) -> Column:
+    if np.shape(values) != (n_rows,):
+        raise DataError(
+            f"{name.strip('()')} must be a column name or an array with one value for each of the {n_rows} rows of the "
+            f"data, but its shape is {np.shape(values)}."
+        )
+    return read_array(name, values)
+
+
+def _used_levels_only(
+    plan: _Plan, rows: UsedRows, source: Mapping[str, Column], codings: Mapping[str, Contrasts]
+) -> Evaluation:
+    """Return the columns at the rows used, categorical ones that are coded without unused levels."""
+    columns = rows.take(source)
+    for name in plan.term_columns:
+        columns[name] = columns[name].drop_unused_levels()
+    for terms in (plan.fixed, *plan.random):
+        check_terms(terms, columns)
+    return Evaluation(columns, rows.n_used, Memory(), codings)
+
+
+def _evaluate(plan: _Plan, evaluation: Evaluation) -> _Parts:
+    response = evaluation.values(plan.formula.response)
+    check_numeric("response", plan.formula.response, response)
+    offsets = tuple(map(evaluation.values, plan.offsets))
+    for expression, column in zip(plan.offsets, offsets, strict=True):
+        check_numeric("offset", expression, column)
+    weights = None if plan.weights is None else evaluation.values(plan.weights)
+    if weights is not None:
+        check_numeric("weights", str(plan.weights), weights)
+    groups = {v: evaluation.values(v) for term in plan.formula.random for v in term.group}
+
+    X, fixed = evaluation.first_matrix(plan.fixed)
+    random = []
+    for term, terms in zip(plan.formula.random, plan.random, strict=True):
+        if list(terms) == list(terms_of("1")):
+            random.append(_RandomPart(term, None, _INTERCEPT_ONLY))
+        elif list(terms) == list(plan.fixed):
+            random.append(_RandomPart(term, X, fixed))
+        else:
+            random.append(_RandomPart(term, *evaluation.first_matrix(terms)))
+
+    named = [(plan.formula.response, response), *zip(plan.offsets, offsets, strict=True), *groups.items()]
+    gaps = [(name, column.missing) for name, column in named if column.missing is not None]
+    for matrix, recipe in [(X, fixed), *((part.matrix, part.recipe) for part in random)]:
+        # Columns as they are were checked when they were read.
+        if matrix is not None and recipe.spec is not None:
+            gaps += _matrix_gaps(matrix, recipe.names)
+    return _Parts(response, offsets, weights, X, fixed, tuple(random), groups, gaps)
+
+
+def _matrix_gaps(matrix: Floats, names: Sequence[str]) -> list[tuple[str, Mask]]:
+    """Return the columns in which transformations gave no number; infinite values are an error."""
+    if np.isfinite(matrix).all():
+        return []
+    for name, values in zip(names, matrix.T, strict=True):
+        infinite = np.isinf(values)
+        if infinite.any():
+            raise DataError(
+                f"{name!r} is infinite in {np.count_nonzero(infinite)} of {len(matrix)} rows, the first row "
+                f"{infinite.argmax()} of those used (counted from 0). Change the expression or leave these rows out."
+            )
+    return [(name, np.isnan(values)) for name, values in zip(names, matrix.T, strict=True) if np.isnan(values).any()]
+
+
+def _assemble(plan: _Plan, rows: UsedRows, evaluation: Evaluation, parts: _Parts) -> Design:
+    y = np.array(parts.response.values, dtype=np.float64)
+    offset = np.stack([c.values for c in parts.offsets]).sum(axis=0, dtype=np.float64) if parts.offsets else None
+    weights = None if parts.weights is None else np.array(parts.weights.values, dtype=np.float64)
+    check_response(plan.formula.response, y, offset)
+    if weights is not None:
+        check_weights(str(plan.weights), weights)
+    built = sorted(_factors(parts), key=lambda pair: -pair[0].n_levels)
+    factors = tuple(factor for factor, _ in built)
+    check_factors(factors, len(y))
+    term_columns = {name: evaluation.columns[name] for name in plan.term_columns}
+    recipe = DesignRecipe(
+        parts.fixed,
+        tuple(factor_recipe for _, factor_recipe in built),
+        tuple(name for name in plan.offsets if name != _OFFSET),
+        {name: column.levels for name, column in term_columns.items() if column.levels is not None},
+        evaluation.contrasts,
+        evaluation.memory,
+    )
+    return Design(
+        formula=plan.formula,
+        response_name=plan.formula.response,
+        y=y,
+        X=parts.X,
+        x_names=parts.fixed.names,
+        offset=offset,
+        weights=weights,
+        factors=factors,
+        rows=rows.positions,
+        n_rows=rows.n_rows,
+        n_dropped=rows.n_dropped,
+        findings=(*rows.findings(), *_split_findings(parts.random), *few_levels(factors)),
+        recipe=recipe,
+    )
+
+
+def _factors(parts: _Parts) -> list[tuple[RandomFactor, FactorRecipe]]:
+    """Return the grouping factors in order of appearance, the columns of all their terms side by side."""
+    by_group: dict[tuple[str, ...], list[_RandomPart]] = {}
+    for part in parts.random:
+        terms = by_group.setdefault(part.term.group, [])
+        if any((part.term.columns, part.term.correlated) == (p.term.columns, p.term.correlated) for p in terms):
+            raise DesignError(f"The random term {part.term.text} is in the formula twice. Keep one of them.")
+        terms.append(part)
+    coded: dict[str, tuple[Codes, pd.Index]] = {name: level_codes(column) for name, column in parts.groups.items()}
+    factors = []
+    for group, terms in by_group.items():
+        codes, grouping = group_rows(group, coded.__getitem__)
+        sizes = [(len(t.recipe.names),) if t.term.correlated else (1,) * len(t.recipe.names) for t in terms]
+        factor = RandomFactor(
+            name=terms[0].term.group_name,
+            levels=grouping.levels,
+            codes=codes,
+            columns=tuple(name for t in terms for name in t.recipe.names),
+            Z=_side_by_side([t.matrix for t in terms], len(codes)),
+            block_sizes=tuple(size for block in sizes for size in block),
+        )
+        factors.append((factor, FactorRecipe(grouping, tuple(t.recipe for t in terms))))
+    return factors
+
+
+def _side_by_side(matrices: Sequence[Floats | None], n_rows: int) -> Floats | None:
+    if len(matrices) == 1:
+        return matrices[0]
+    return np.hstack([np.ones((n_rows, 1)) if matrix is None else matrix for matrix in matrices])
+
+
+def _split_findings(random: Sequence[_RandomPart]) -> list[Finding]:
+    """Return what `||` did to categorical variables."""
+    return [
+        Finding(
+            "double_bar_split",
+            f"{part.term.text}: the bars || split the categorical variable into its columns, each with a variance of "
+            f"its own and no correlations: {', '.join(part.recipe.names)}. Use a single bar to keep them together.",
+            {"term": part.term.text, "columns": part.recipe.names},
+        )
+        for part in random
+        if not part.term.correlated and part.recipe.has_categories
+    ]

@@ -1,0 +1,159 @@
+"""What must hold before a model can be fitted, and what is worth saying."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from formulaic.formula import SimpleFormula
+
+from mixedmodels.design.expression import lookups
+from mixedmodels.design.frame import Column
+from mixedmodels.design.grouping import integer_codes
+from mixedmodels.design.records import Finding, Floats, RandomFactor
+from mixedmodels.errors import DataError, DesignError
+
+FEW_LEVELS = 5
+
+
+def check_numeric(role: str, expression: str, column: Column) -> None:
+    """A response, an offset or weights must be numbers.
+
+    Raises
+    ------
+    DataError
+        They are not.
+    """
+    if column.is_number:
+        return
+    if column.levels is None:
+        raise DataError(f"The {role} {expression!r} holds dates or times. Convert them to numbers, such as days.")
+    levels = column.levels.astype(str)
+    listed = ", ".join(map(repr, levels[:3].tolist())) + (", ..." if len(levels) > 3 else "")
+    numeric = pd.to_numeric(pd.Series(levels), errors="coerce").notna()
+    hint = f" They look like numbers: convert them first, data[{expression!r}] = data[{expression!r}].astype(float)."
+    raise DataError(f"The {role} {expression!r} must be numeric, but holds {listed}.{hint if numeric.all() else ''}")
+
+
+def check_terms(terms: SimpleFormula, columns: Mapping[str, Column]) -> None:
+    """Columns that stand in a formula as they are must be numbers or categories that differ.
+
+    Raises
+    ------
+    DataError
+        A column holds dates.
+    DesignError
+        A categorical column has one level.
+    """
+    for name in lookups(terms):
+        levels = columns[name].levels
+        if columns[name].is_date:
+            raise DataError(
+                f"Column {name!r} holds dates or times, which have no slope. "
+                f"Convert it to numbers, such as days, or use C({name}) for one effect a date."
+            )
+        if levels is not None and len(levels) == 1:
+            raise DesignError(
+                f"Column {name!r} has one level only ({str(levels[0])!r}), so it has no effect to estimate. "
+                "Leave it out of the formula."
+            )
+
+
+def check_response(expression: str, y: Floats, offset: Floats | None) -> None:
+    """The response must vary.
+
+    Raises
+    ------
+    DesignError
+        It does not, after the offset is taken off.
+    """
+    for values, what in ((y, ""), (None if offset is None else y - offset, " less its offset")):
+        if values is not None and values.min() == values.max():
+            raise DesignError(
+                f"The response {expression!r}{what} is constant: it is {float(values[0])} in all {len(y)} rows. "
+                "There is no variance to explain."
+            )
+
+
+def check_weights(name: str, weights: Floats) -> None:
+    """Weights must be positive.
+
+    Raises
+    ------
+    DataError
+        Some are not.
+    """
+    wrong = weights <= 0
+    if wrong.any():
+        raise DataError(
+            f"The weights {name!r} must be positive. {np.count_nonzero(wrong)} of {len(weights)} are not, the first is "
+            f"{float(weights[wrong.argmax()])} in row {wrong.argmax()} of those used (counted from 0). "
+            "Leave rows without weight out of the data."
+        )
+
+
+def check_factors(factors: Sequence[RandomFactor], n_obs: int) -> None:
+    """Each random effect must be distinguishable from the residual and from the other effects.
+
+    Raises
+    ------
+    DesignError
+        A factor has one level, as many levels as rows, as many effects as rows, or an effect twice.
+    """
+    for factor in factors:
+        _check_levels(factor, n_obs)
+        twice = [column for k, column in enumerate(factor.columns) if column in factor.columns[:k]]
+        if twice:
+            raise DesignError(
+                f"The random effect {twice[0]!r} of {factor.name!r} is in two terms, "
+                "and their variances cannot be told apart. Keep it in one of them."
+            )
+    for one, other in combinations(factors, 2):
+        shared = set(one.columns) & set(other.columns)
+        if shared and one.n_levels == other.n_levels and _same_groups(one, other):
+            raise DesignError(
+                f"The grouping factors {one.name!r} and {other.name!r} divide the rows into the same {one.n_levels} "
+                "groups, so their variances cannot be told apart. Keep one of them."
+            )
+
+
+def _check_levels(factor: RandomFactor, n_obs: int) -> None:
+    if factor.n_levels == 1:
+        raise DesignError(
+            f"The grouping factor {factor.name!r} has one level only ({str(factor.levels[0])!r}). "
+            "A variance between levels needs at least two."
+        )
+    if factor.n_levels >= n_obs:
+        raise DesignError(
+            f"The grouping factor {factor.name!r} has as many levels ({factor.n_levels}) as there are rows, so its "
+            "random effect cannot be told apart from the residual. Group by something that repeats, or drop the term."
+        )
+    largest = max(factor.block_sizes)
+    if largest * factor.n_levels >= n_obs:
+        raise DesignError(
+            f"The grouping factor {factor.name!r} has {factor.n_levels} levels with {largest} correlated random "
+            f"effects each, {largest * factor.n_levels} in all, but there are {n_obs} rows only. "
+            "They cannot be told apart from the residual: use fewer random effects."
+        )
+
+
+def _same_groups(one: RandomFactor, other: RandomFactor) -> bool:
+    """True if two factors with equally many levels have as many combinations as levels."""
+    _, present = integer_codes(one.codes.astype(np.int64) * other.n_levels + other.codes)
+    return len(present) == one.n_levels
+
+
+def few_levels(factors: Iterable[RandomFactor]) -> list[Finding]:
+    """Return a finding for each grouping factor with too few levels to estimate a variance well."""
+    return [
+        Finding(
+            "few_levels",
+            f"The grouping factor {factor.name!r} has {factor.n_levels} levels only: its variance rests on "
+            f"{factor.n_levels} values and is uncertain. A fixed effect may serve better.",
+            {"factor": factor.name, "n_levels": factor.n_levels},
+        )
+        for factor in factors
+        if factor.n_levels < FEW_LEVELS
+    ]

@@ -1,0 +1,177 @@
+"""Values of expressions and model matrices by formulaic, and the recipes that repeat them on new data."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from formulaic.errors import DataMismatchWarning, FormulaicError
+from formulaic.formula import SimpleFormula
+from formulaic.materializers import PandasMaterializer
+from formulaic.materializers.types import FactorValues
+from formulaic.model_spec import ModelSpec
+from formulaic.transforms import C
+from formulaic.transforms.contrasts import Contrasts
+from formulaic.utils.stateful_transforms import stateful_eval
+
+from mixedmodels.design.expression import FUNCTIONS, INTERCEPT, columns_of
+from mixedmodels.design.frame import Column, read_array
+from mixedmodels.design.records import Floats
+from mixedmodels.errors import DataError
+from mixedmodels.formula.expressions import is_lookup
+
+_TROUBLE = (FormulaicError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What transformations (``scale``, ``poly``, ``bs``) and codings of categories remember; formulaic fills it.
+
+    One memory serves all parts of a design, since an expression means the same everywhere.
+    """
+
+    transforms: dict[str, Any] = field(default_factory=dict)
+    codings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MatrixRecipe:
+    """How data columns become a model matrix.
+
+    Attributes
+    ----------
+    names
+        Names of the matrix's columns.
+    columns
+        Names of the data columns that they are made from.
+    spec
+        formulaic's specification; None if every column is the intercept or a number column as it is.
+    """
+
+    names: tuple[str, ...]
+    columns: tuple[str, ...]
+    spec: ModelSpec | None
+
+    @property
+    def has_categories(self) -> bool:
+        """True if some columns code a categorical variable."""
+        return self.spec is not None and bool(self.spec.factor_contrasts)
+
+
+class Evaluation:
+    """Columns without missing values, and what can be computed from them.
+
+    Parameters
+    ----------
+    columns
+        The columns by name, all of one length.
+    n_rows
+        That length.
+    memory
+        Filled by the first evaluation of an expression, used by later ones.
+    contrasts
+        Coding of some categorical columns.
+    """
+
+    def __init__(
+        self, columns: Mapping[str, Column], n_rows: int, memory: Memory, contrasts: Mapping[str, Contrasts]
+    ) -> None:
+        self.columns, self.n_rows, self.memory, self.contrasts = columns, n_rows, memory, contrasts
+
+    def values(self, expression: str) -> Column:
+        """Return the values of a column or an expression.
+
+        Raises
+        ------
+        DataError
+            It cannot be computed, is infinite somewhere, or has another length than the columns.
+        """
+        if expression in self.columns:
+            return self.columns[expression]
+        try:
+            with np.errstate(all="ignore"):
+                values = stateful_eval(expression, self._context, None, self.memory.transforms, None)
+        except _TROUBLE as error:
+            raise DataError(f"{expression!r} cannot be computed: {error}") from error
+        values = values.__wrapped__ if isinstance(values, FactorValues) else values
+        if np.shape(values) != (self.n_rows,):
+            raise DataError(
+                f"{expression!r} must give one value for each of the {self.n_rows} rows, "
+                f"but its shape is {np.shape(values)}."
+            )
+        return read_array(expression, values)
+
+    def first_matrix(self, terms: SimpleFormula) -> tuple[Floats, MatrixRecipe]:
+        """Return the model matrix of some terms, shape (n_rows, n_columns), C order, and the recipe to repeat it.
+
+        Raises
+        ------
+        DataError
+            A term cannot be computed.
+        """
+        used = columns_of(terms, self.columns)
+        plain = _plain_names(terms)
+        if plain is not None and all(self.columns[name].is_number for name in used):
+            recipe = MatrixRecipe(plain, used, None)
+            return self.matrix(recipe), recipe
+        spec = ModelSpec(
+            formula=terms,
+            output="numpy",
+            na_action="ignore",
+            transform_state=self.memory.transforms,
+            encoder_state=self.memory.codings,
+        )
+        matrix, spec = self._by_formulaic(spec)
+        return matrix, MatrixRecipe(tuple(spec.column_names), used, spec)
+
+    def matrix(self, recipe: MatrixRecipe) -> Floats:
+        """Return the model matrix of a recipe, shape (n_rows, n_columns), C order.
+
+        Raises
+        ------
+        DataError
+            A term cannot be computed, or has a level that the first data did not have.
+        """
+        if recipe.spec is not None:
+            return self._by_formulaic(recipe.spec)[0]
+        matrix = np.empty((self.n_rows, len(recipe.names)))
+        for j, name in enumerate(recipe.names):
+            matrix[:, j] = 1.0 if name == INTERCEPT else self.columns[name].values
+        return matrix
+
+    def _by_formulaic(self, spec: ModelSpec) -> tuple[Floats, ModelSpec]:
+        try:
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("error", DataMismatchWarning)
+                matrix = self._materializer.get_model_matrix(spec)
+                return np.ascontiguousarray(matrix, dtype=np.float64), matrix.model_spec
+        except (*_TROUBLE, DataMismatchWarning) as error:
+            raise DataError(f"'{spec.formula}' cannot be computed: {error}") from error
+
+    @cached_property
+    def _context(self) -> dict[str, Any]:
+        """What names stand for: functions, and columns, which hide functions of the same name."""
+        series = {name: column.to_series() for name, column in self.columns.items()}
+        coded = {name: C(series[name], coding) for name, coding in self.contrasts.items() if name in series}
+        return {**FUNCTIONS, **series, **coded}
+
+    @cached_property
+    def _materializer(self) -> PandasMaterializer:
+        # The columns are handed over as context: formulaic need not copy them into a frame.
+        return PandasMaterializer(pd.DataFrame(index=pd.RangeIndex(self.n_rows)), context=self._context)
+
+
+def _plain_names(terms: SimpleFormula) -> tuple[str, ...] | None:
+    """Return the names of the matrix's columns if each is the intercept or a column as it is, else None."""
+    names = []
+    for term in terms:
+        first, *others = term.factors
+        if others or not (is_lookup(first) or first.expr == "1"):
+            return None
+        names.append(first.expr if is_lookup(first) else INTERCEPT)
+    return tuple(names)

@@ -1,0 +1,89 @@
+"""What expressions and terms may mention: columns of the data and known functions."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from formulaic.formula import SimpleFormula
+from formulaic.transforms import TRANSFORMS, C
+
+from mixedmodels.errors import DataError, nearest
+from mixedmodels.formula.expressions import is_lookup, names_in
+
+INTERCEPT = "Intercept"
+
+# formulaic's, and those that R users expect. `Q` is left out: backticks quote names.
+FUNCTIONS: Mapping[str, Any] = MappingProxyType(
+    {name: function for name, function in TRANSFORMS.items() if name != "Q"}
+    | {name: getattr(np, name) for name in ("sqrt", "log1p", "expm1", "sin", "cos", "tan", "pi")}
+    | {"factor": C, "TRUE": True, "FALSE": False}
+)
+
+
+def columns_in(expression: str, known: Collection[str]) -> tuple[str, ...]:
+    """Return the columns that an expression uses, in order of appearance.
+
+    Parameters
+    ----------
+    expression
+        A column name as it is, or an expression.
+    known
+        Names of the columns of the data.
+
+    Raises
+    ------
+    DataError
+        A name is neither a column nor a function.
+    """
+    if expression in known:
+        return (expression,)
+    names = names_in(expression)
+    for name in names.values:
+        if name not in known and (name == expression or not _is_function(name)):
+            raise unknown_column(name, known)
+    for name in names.functions:
+        if not _is_function(name):
+            hint = nearest(name, FUNCTIONS)
+            raise DataError(f"{expression!r} calls {name!r}, which is not a known function.{hint}")
+    return tuple(name for name in names.values if name in known)
+
+
+def columns_of(terms: SimpleFormula, known: Collection[str]) -> tuple[str, ...]:
+    """Return the columns that terms use, in order of appearance.
+
+    Raises
+    ------
+    DataError
+        A name is neither a column nor a function.
+    """
+    columns: dict[str, None] = {}
+    for term in terms:
+        for factor in term.factors:
+            if is_lookup(factor):
+                if factor.expr not in known:
+                    raise unknown_column(factor.expr, known)
+                columns[factor.expr] = None
+            elif factor.expr != "1":
+                columns.update(dict.fromkeys(columns_in(factor.expr, known)))
+    if INTERCEPT in columns:
+        raise DataError(f"The name {INTERCEPT!r} is kept for the column of ones. Rename that column of the data.")
+    return tuple(columns)
+
+
+def lookups(terms: SimpleFormula) -> list[str]:
+    """Return the columns that stand in terms as they are, outside of expressions."""
+    return [factor.expr for term in terms for factor in term.factors if is_lookup(factor)]
+
+
+def unknown_column(name: str, known: Collection[str]) -> DataError:
+    """Return the complaint that a name is no column of the data."""
+    listed = ", ".join(list(known)[:20]) + (", ..." if len(known) > 20 else "")
+    return DataError(f"There is no column {name!r} in the data.{nearest(name, known)} The columns are: {listed}.")
+
+
+def _is_function(name: str) -> bool:
+    return name in FUNCTIONS or hasattr(builtins, name)

@@ -1,0 +1,157 @@
+"""How a design was made, so that new data go through the same door."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from formulaic.transforms.contrasts import Contrasts
+
+from mixedmodels.design.evaluation import Evaluation, MatrixRecipe, Memory
+from mixedmodels.design.expression import columns_in, unknown_column
+from mixedmodels.design.frame import Column, open_frame
+from mixedmodels.design.grouping import Grouping, look_up
+from mixedmodels.design.records import Codes, Floats
+from mixedmodels.errors import DataError
+
+
+@dataclass(frozen=True)
+class FactorRecipe:
+    """One grouping factor: how rows find their level, and the matrices of its terms, side by side."""
+
+    grouping: Grouping
+    matrices: tuple[MatrixRecipe, ...]
+
+
+@dataclass(frozen=True)
+class DesignRecipe:
+    """Everything that new data need to become rows of the same design.
+
+    Rows with a missing value where one is needed come out as NaN, or as level -1.
+
+    Attributes
+    ----------
+    fixed
+        The fixed part.
+    factors
+        The grouping factors, in the design's order.
+    offsets
+        Columns and expressions whose sum is the offset.
+    levels
+        Levels of the categorical columns in the fixed part and left of the bars.
+    contrasts
+        Their coding, where the user chose it.
+    memory
+        What transformations remember.
+    """
+
+    fixed: MatrixRecipe
+    factors: tuple[FactorRecipe, ...]
+    offsets: tuple[str, ...]
+    levels: Mapping[str, pd.Index]
+    contrasts: Mapping[str, Contrasts]
+    memory: Memory
+
+    def fixed_matrix(self, data: object) -> Floats:
+        """Return X for other data, shape (n_rows, n_columns), the design's columns.
+
+        Raises
+        ------
+        DataError
+            A column is missing, of another kind, or has a level that the fit did not have.
+        """
+        return self._matrix(data, (self.fixed,))
+
+    def random_matrix(self, data: object, k: int) -> Floats:
+        """Return the columns of the k-th factor for other data, shape (n_rows, n_effects).
+
+        Raises
+        ------
+        DataError
+            As for `fixed_matrix`.
+        """
+        return self._matrix(data, self.factors[k].matrices)
+
+    def level_codes(self, data: object, k: int) -> Codes:
+        """Return the level of each row in the k-th factor, shape (n_rows,); -1 where it is missing or new.
+
+        Raises
+        ------
+        DataError
+            A column is missing.
+        """
+        grouping = self.factors[k].grouping
+        frame = open_frame(data)
+        names = [name for variable in grouping.variables for name in columns_in(variable, frame.names)]
+        columns = {name: frame.read(name) for name in names}
+        evaluation = Evaluation(columns, frame.n_rows, self.memory, {})
+        return grouping.codes(evaluation.values)
+
+    def offset(self, data: object) -> Floats:
+        """Return the sum of the offsets for other data, shape (n_rows,); zeros if there are none.
+
+        An offset that was given as an array is not among them.
+
+        Raises
+        ------
+        DataError
+            A column is missing or cannot be used.
+        """
+        frame = open_frame(data)
+        total = np.zeros(frame.n_rows)
+        for expression in self.offsets:
+            names = columns_in(expression, frame.names)
+            evaluation, rows = self._complete_rows(data, names)
+            values = evaluation.values(expression)
+            if not values.is_number:
+                raise DataError(f"Offset {expression!r} is not numeric.")
+            total += _spread(values.values.astype(np.float64), rows, frame.n_rows)
+        return total
+
+    def _matrix(self, data: object, recipes: tuple[MatrixRecipe, ...]) -> Floats:
+        evaluation, rows = self._complete_rows(data, [name for recipe in recipes for name in recipe.columns])
+        matrix = np.hstack([evaluation.matrix(recipe) for recipe in recipes])
+        return matrix if rows is None else _spread(matrix, rows, len(rows))
+
+    def _complete_rows(self, data: object, names: Iterable[str]) -> tuple[Evaluation, npt.NDArray[np.bool_] | None]:
+        """Return the rows without missing values, ready to be evaluated, and which these are (None: all)."""
+        frame = open_frame(data)
+        for name in names:
+            if name not in frame.names:
+                raise unknown_column(name, frame.names)
+        columns = {name: self._as_in_fit(name, frame.read(name)) for name in names}
+        masks = [column.missing for column in columns.values() if column.missing is not None]
+        if not masks:
+            return Evaluation(columns, frame.n_rows, self.memory, self.contrasts), None
+        complete = ~np.logical_or.reduce(masks)
+        rows = np.flatnonzero(complete)
+        kept = {name: column.take(rows) for name, column in columns.items()}
+        return Evaluation(kept, len(rows), self.memory, self.contrasts), complete
+
+    def _as_in_fit(self, name: str, column: Column) -> Column:
+        """Return the column with the levels that it had in the fit."""
+        levels = self.levels.get(name)
+        if levels is None:
+            if column.levels is not None:
+                raise DataError(f"Column {name!r} was numeric in the fit, but holds {column.levels[0]!r} now.")
+            return column
+        codes = look_up(column, levels)
+        unseen = codes < 0 if column.missing is None else (codes < 0) & ~column.missing
+        if unseen.any():
+            found = column.values[unseen][:1]
+            value = (found if column.levels is None else column.levels[found]).tolist()[0]
+            listed = ", ".join(map(repr, levels[:20].tolist())) + (", ..." if len(levels) > 20 else "")
+            raise DataError(f"Column {name!r} has the level {value!r}, which the fit did not have. It had {listed}.")
+        return Column(codes, levels, column.missing)
+
+
+def _spread(values: Floats, rows: npt.NDArray[np.bool_] | None, n_rows: int) -> Floats:
+    """Return the values at their rows and NaN elsewhere."""
+    if rows is None:
+        return values
+    spread = np.full((n_rows, *values.shape[1:]), np.nan)
+    spread[rows] = values
+    return spread

@@ -1,0 +1,1 @@
+"""Words, tables and numbers as a reader sees them."""

@@ -1,0 +1,174 @@
+"""The summary of a fit."""
+
+from __future__ import annotations
+
+import html
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mixedmodels.diagnose.residuals import residuals
+from mixedmodels.display import numbers
+from mixedmodels.display.table import TEXT_WIDTH, Table, to_latex_text
+from mixedmodels.display.varcorr import VarCorr, correlation_tables
+from mixedmodels.inference import criteria
+from mixedmodels.inference.wald import coef_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from mixedmodels.fit.records import FitState
+
+
+class Summary(str):
+    """The summary as text, with the tables it is made of; HTML in notebooks.
+
+    Attributes
+    ----------
+    heading, formula
+        First two lines.
+    tables
+        Facts, scaled residuals, random effects, fixed effects and correlations, as ``Table`` records.
+    notes
+        Sentences below the tables.
+    """
+
+    __slots__ = ("formula", "heading", "notes", "tables")
+
+    heading: str
+    formula: str
+    tables: tuple[Table, ...]
+    notes: tuple[str, ...]
+
+    def __new__(cls, heading: str, formula: str, tables: Sequence[Table], notes: Sequence[str]) -> Summary:
+        head = "\n".join([heading, *textwrap.wrap(formula, TEXT_WIDTH, break_long_words=False, break_on_hyphens=False)])
+        foot = "\n".join(
+            textwrap.fill(note, TEXT_WIDTH, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
+            for note in notes
+        )
+        self = super().__new__(cls, "\n\n".join(filter(None, [head, *map(str, tables), foot])))
+        self.heading, self.formula, self.tables, self.notes = heading, formula, tuple(tables), tuple(notes)
+        return self
+
+    def __reduce__(self) -> tuple[type[Summary], tuple[str, str, tuple[Table, ...], tuple[str, ...]]]:
+        return type(self), (self.heading, self.formula, self.tables, self.notes)
+
+    def to_html(self) -> str:
+        """Return the summary as an HTML fragment."""
+        return "\n".join(
+            [
+                f"<div><p><strong>{html.escape(self.heading)}</strong><br><code>{html.escape(self.formula)}</code></p>",
+                *[table.to_html() for table in self.tables],
+                *[f"<p>{html.escape(note)}</p>" for note in self.notes],
+                "</div>",
+            ]
+        )
+
+    def to_latex(self) -> str:
+        """Return the tables as LaTeX, for the packages booktabs and nothing else."""
+        head = f"{_latex_title(self.heading)}\\texttt{{{to_latex_text(self.formula)}}}"
+        tables = [_latex_title(table.title) + table.to_latex() for table in self.tables]
+        return "\n\n\\medskip\n".join([head, *tables, *[to_latex_text(note) for note in self.notes]])
+
+    def to_markdown(self) -> str:
+        """Return the summary in Markdown."""
+        tables = [f"**{t.title}**\n\n{t.to_markdown()}" if t.title else t.to_markdown() for t in self.tables]
+        notes = "\n".join(f"- {note}" for note in self.notes)
+        return "\n\n".join([f"**{self.heading}**", f"`{self.formula}`", *tables, *([notes] if notes else [])])
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _latex_title(title: str) -> str:
+    return f"\\textbf{{{to_latex_text(title)}}}\\\\\n" if title else ""
+
+
+def summarize(state: FitState, ddf: str = "normal", level: float = 0.95, correlation: bool = False) -> Summary:
+    """Return the summary of a fit.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    ddf, level
+        Degrees of freedom of the tests and coverage of the intervals, as for ``coef_table``.
+    correlation
+        Show the correlations of the fixed effects.
+    """
+    coefficients = coef_table(state, ddf, level)
+    tables = [facts_table(state), residual_table(state), *VarCorr.from_state(state).tables()]
+    if state.n_fixed:
+        tables.append(coefficient_table(coefficients, level))
+    if correlation:
+        scale = np.sqrt(np.diag(state.cov_beta))
+        matrix = state.cov_beta / np.outer(scale, scale)
+        tables.extend(correlation_tables("Correlations of the fixed effects", state.fixed_names, matrix))
+    method = "REML" if state.reml else "maximum likelihood"
+    heading = f"Linear mixed model fitted by {method}"
+    return Summary(heading, state.design.formula.text, tables, list(notes(state, ddf)))
+
+
+def one_line(state: FitState) -> str:
+    """Return a fit in one line."""
+    name = "REML criterion" if state.reml else "deviance"
+    value = numbers.criterion(state.optimum.deviance)
+    return f"<LmmResult: {state.design.formula.text}; {name} {value}, {state.design.n_obs} observations>"
+
+
+def facts_table(state: FitState) -> Table:
+    """Return counts on the left, likelihood and criteria on the right."""
+    name = "REML criterion" if state.reml else "Deviance"
+    design = state.design
+    used = f"{design.n_obs} of {design.n_rows}" if design.n_dropped else f"{design.n_obs}"
+    rows = (
+        ("Observations", used, "Log-likelihood", numbers.criterion(criteria.log_likelihood(state))),
+        ("Parameters", str(state.n_params), "AIC", numbers.criterion(criteria.aic(state))),
+        (name, numbers.criterion(state.optimum.deviance), "BIC", numbers.criterion(criteria.bic(state))),
+    )
+    return Table("", (), rows, "lrlr")
+
+
+def residual_table(state: FitState) -> Table:
+    """Return the quartiles of the standardized residuals (quantiles of type 7 of Hyndman and Fan 1996)."""
+    quartiles = np.quantile(residuals(state, "standardized"), [0, 0.25, 0.5, 0.75, 1])
+    texts = tuple(numbers.fixed(float(q), 3) for q in quartiles)
+    return Table("Standardized residuals", ("Min", "1Q", "Median", "3Q", "Max"), (texts,), "rrrrr")
+
+
+def coefficient_table(coefficients: pd.DataFrame, level: float) -> Table:
+    """Return the fixed effects, each with the digits that its standard error allows."""
+    is_normal = bool(np.isinf(coefficients["df"]).all())
+    symbol = "z" if is_normal else "t"
+    tail = 100 * (1 - level) / 2
+    bounds = (f"{tail:.3g} %", f"{100 - tail:.5g} %")
+    header = ("", "Estimate", "Std. error", *([] if is_normal else ["df"]), symbol, f"P>|{symbol}|", *bounds)
+    rows = []
+    places = numbers.places(coefficients["std_error"].tolist())
+    for (name, c), place in zip(coefficients.iterrows(), places, strict=True):
+        shown = c[["estimate", "std_error", "ci_lower", "ci_upper"]].tolist()
+        estimate, error, lower, upper = numbers.to_place(shown, place)
+        df = [] if is_normal else [numbers.fixed(c["df"], 0 if float(c["df"]).is_integer() else 1)]
+        tests = numbers.statistic(c["statistic"]), numbers.p_value(c["p_value"])
+        rows.append((str(name), estimate, error, *df, *tests, lower, upper))
+    return Table("Fixed effects", header, tuple(rows), "l" + "n" * (len(header) - 1))
+
+
+def notes(state: FitState, ddf: str) -> Iterator[str]:
+    """Yield what a reader must know: the distribution of the tests, weights, offset, findings."""
+    if state.n_fixed:
+        yield {
+            "normal": "Tests and intervals use the normal distribution.",
+            "residual": "Tests and intervals use Student's t with the residual degrees of freedom.",
+        }[ddf]
+    design = state.design
+    if design.weights is not None:
+        yield "The residual variance is that of an observation of weight 1."
+    if design.offset is not None:
+        yield "An offset is part of the linear predictor."
+    yield from (finding.message for finding in state.findings)

@@ -1,0 +1,148 @@
+"""A table of texts and the four ways to set it: plain, HTML, LaTeX, Markdown."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from mixedmodels.display.numbers import align
+
+TEXT_WIDTH = 80
+GAP = "  "
+
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        **{c: f"\\{c}" for c in "&%$#_{}"},
+    }
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of texts under a header.
+
+    Attributes
+    ----------
+    title
+        What the table shows; may be empty.
+    header
+        One text a column; empty for a table without a header.
+    rows
+        Texts, one tuple a row.
+    alignment
+        For each column ``"l"``, ``"r"`` or ``"n"``: left, right, or numbers with their decimal points aligned.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    alignment: str
+
+    def __str__(self) -> str:
+        """Return the table as plain text, long names of rows on lines of their own where 80 columns are too few."""
+        first, *others = self._padded_columns()
+        widths = [_width(h, c) for h, c in zip(self.header[1:] or [""] * len(others), others, strict=True)]
+        room = TEXT_WIDTH - sum(widths) - len(GAP) * len(widths)
+        names = [list(_fold(name, room)) for name in first]
+        widths.insert(0, _width(self.header[0] if self.header else "", [name[-1] for name in names]))
+        rule = "-" * (sum(widths) + len(GAP) * (len(widths) - 1))
+        lines = [self.title] if self.title else []
+        if self.header:
+            lines += [rule, self._line(self.header, widths), rule]
+        for name, *cells in zip(names, *others, strict=True):
+            lines += [*name[:-1], self._line([name[-1], *cells], widths)]
+        if self.header:
+            lines.append(rule)
+        return "\n".join(lines)
+
+    def to_html(self) -> str:
+        """Return the table as an HTML ``<table>``."""
+        sides = {"l": "left", "r": "right", "n": "right"}
+        caption = f"<caption>{html.escape(self.title)}</caption>" if self.title else ""
+        head = "".join(self._cell("th", sides[a], t) for a, t in zip(self.alignment, self.header, strict=False))
+        body = "\n".join(
+            "<tr>" + "".join(self._cell("td", sides[a], t) for a, t in zip(self.alignment, row, strict=True)) + "</tr>"
+            for row in self.rows
+        )
+        thead = f"<thead><tr>{head}</tr></thead>\n" if head else ""
+        return f"<table>{caption}\n{thead}<tbody>\n{body}\n</tbody></table>"
+
+    def to_latex(self) -> str:
+        """Return the table as a LaTeX ``tabular``, ruled by booktabs."""
+        lines = [rf"\begin{{tabular}}{{{self.alignment.replace('n', 'r')}}}", r"\toprule"]
+        if self.header:
+            lines += [_latex_row(self.header), r"\midrule"]
+        lines += [_latex_row(row, self.alignment) for row in self.rows]
+        lines += [r"\bottomrule", r"\end{tabular}"]
+        return "\n".join(lines)
+
+    def to_markdown(self) -> str:
+        """Return the table in Markdown with pipes."""
+        marks = {"l": ":--", "r": "--:", "n": "--:"}
+        header = self.header or ("",) * len(self.alignment)
+        lines = [_markdown_row([_markdown_text(t) for t in header]), _markdown_row([marks[a] for a in self.alignment])]
+        return "\n".join(lines + [_markdown_row([_markdown_text(t) for t in row]) for row in self.rows])
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+    def _padded_columns(self) -> list[list[str]]:
+        columns = [list(c) for c in zip(*self.rows, strict=True)] or [[] for _ in self.alignment]
+        return [align(c) if a == "n" else c for a, c in zip(self.alignment, columns, strict=True)]
+
+    def _line(self, cells: Sequence[str], widths: Sequence[int]) -> str:
+        padded = [
+            cell.ljust(width) if side == "l" else cell.rjust(width)
+            for side, cell, width in zip(self.alignment, cells, widths, strict=True)
+        ]
+        return GAP.join(padded).rstrip()
+
+    @staticmethod
+    def _cell(tag: str, side: str, text: str) -> str:
+        return f'<{tag} style="text-align: {side}">{html.escape(text)}</{tag}>'
+
+
+def to_latex_text(text: str) -> str:
+    """Return the text with LaTeX's special characters escaped."""
+    return text.translate(_LATEX)
+
+
+def _width(header: str, cells: Sequence[str]) -> int:
+    return max(len(text) for text in (header, *cells))
+
+
+def _fold(name: str, width: int) -> Iterator[str]:
+    """Yield the lines of a name, cut at its colons; an empty one at the end if the last part is still too long."""
+    line, *parts = name.split(":")
+    for part in parts:
+        if len(line) + len(part) + 1 <= width:
+            line = f"{line}:{part}"
+        else:
+            yield f"{line}:"
+            line = f"  {part}"
+    yield line
+    if len(line) > width:
+        yield ""
+
+
+def _latex_row(cells: Sequence[str], alignment: str = "") -> str:
+    texts = [
+        f"${cell}$" if side != "l" and cell.startswith("-") and cell[1:2].isdigit() else to_latex_text(cell)
+        for cell, side in zip(cells, alignment or "l" * len(cells), strict=True)
+    ]
+    return " & ".join(texts) + r" \\"
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _markdown_text(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("|", r"\|").replace("*", r"\*").replace("<", "&lt;")

@@ -1,0 +1,144 @@
+"""The random-effects covariances as a printable table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from mixedmodels.display.numbers import column, fixed
+from mixedmodels.display.table import Table
+from mixedmodels.errors import nearest
+from mixedmodels.inference.covariances import FactorCovariance, covariance_frame, factor_covariances
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mixedmodels.fit.records import FitState
+
+MAX_CORRELATIONS = 4
+"""Columns of correlations beside the standard deviations; more of them go into a table of their own."""
+
+CORRELATION_COLUMNS = 8
+"""Columns of one correlation table; a wider one is cut into several."""
+
+
+class VarCorr(Mapping[str, pd.DataFrame]):
+    """Covariances of the random effects, printed with standard deviations and correlations.
+
+    A mapping: ``varcorr["Subject"]`` is the covariance DataFrame of that factor's effects, in squared units of the
+    response.
+
+    Attributes
+    ----------
+    factors
+        The covariances, most levels first.
+    sigma
+        Residual standard deviation.
+    """
+
+    def __init__(self, factors: Sequence[FactorCovariance], sigma: float) -> None:
+        self.factors = tuple(factors)
+        self.sigma = sigma
+
+    @classmethod
+    def from_state(cls, state: FitState) -> VarCorr:
+        """Return the covariances of a fit."""
+        return cls(factor_covariances(state), state.sigma)
+
+    def __getitem__(self, group: str) -> pd.DataFrame:
+        for factor in self.factors:
+            if factor.group == group:
+                return factor.frame()
+        raise KeyError(f"no grouping factor {group!r}; there are {', '.join(self)}.{nearest(str(group), self)}")
+
+    def __iter__(self) -> Iterator[str]:
+        return (factor.group for factor in self.factors)
+
+    def __len__(self) -> int:
+        return len(self.factors)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a parameter: ``group, effect_1, effect_2, covariance, sd_or_corr``, the residual last."""
+        return covariance_frame(self.factors, self.sigma)
+
+    def tables(self) -> tuple[Table, ...]:
+        """Return the table of variances and, where there are many effects, tables of their correlations."""
+        correlations = [
+            table
+            for factor in self.factors
+            if _is_wide(factor)
+            for table in correlation_tables(f"Correlations in {factor.group}", factor.effects, factor.correlation)
+        ]
+        return (self._variances(), *correlations)
+
+    def _variances(self) -> Table:
+        n_corr = max((_n_correlation_columns(factor) for factor in self.factors), default=0)
+        variances = column([v for f in self.factors for v in np.diag(f.covariance)] + [self.sigma**2])
+        sds = column([s for f in self.factors for s in f.sd] + [self.sigma])
+        rows: list[tuple[str, ...]] = []
+        for factor in self.factors:
+            for i, effect in enumerate(factor.effects):
+                name = (factor.group, str(factor.n_levels)) if i == 0 else ("", "")
+                correlations = _correlations_beside(factor, i)
+                blank = [""] * (n_corr - len(correlations))
+                rows.append((*name, effect, variances[len(rows)], sds[len(rows)], *correlations, *blank))
+        rows.append(("Residual", "", "", variances[-1], sds[-1], *[""] * n_corr))
+        header = ("Group", "Levels", "Effect", "Variance", "Std. dev.", *(["Corr."] + [""] * n_corr)[:n_corr])
+        return Table("Random effects", header, tuple(rows), "lrlnn" + "n" * n_corr)
+
+    def __str__(self) -> str:
+        return "\n\n".join(str(table) for table in self.tables())
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return "\n".join(table.to_html() for table in self.tables())
+
+
+def correlation_tables(title: str, names: Sequence[str], correlation: np.ndarray) -> list[Table]:
+    """Return the lower triangle of a correlation matrix, columns numbered, cut where it is too wide.
+
+    Parameters
+    ----------
+    title
+        What is correlated.
+    names
+        Names of the rows, length p; they are numbered.
+    correlation
+        (p, p).
+    """
+    p = len(names)
+    tables = []
+    for first in range(0, p - 1, CORRELATION_COLUMNS):
+        columns = range(first, min(first + CORRELATION_COLUMNS, p - 1))
+        rows = tuple(
+            (f"{i + 1} {names[i]}", *[fixed(float(correlation[i, j]), 2) if j < i else "" for j in columns])
+            for i in range(first, p)
+        )
+        header = ("", *[str(j + 1) for j in columns])
+        tables.append(Table(title if first == 0 else f"{title} (continued)", header, rows, "l" + "n" * len(columns)))
+    return tables
+
+
+def _is_wide(factor: FactorCovariance) -> bool:
+    return _n_correlations(factor) > MAX_CORRELATIONS
+
+
+def _n_correlations(factor: FactorCovariance) -> int:
+    """Return how many columns the lower triangle of the estimated correlations has."""
+    with_pairs = np.flatnonzero(np.tril(factor.estimated, -1).any(axis=0))
+    return int(with_pairs.max(initial=-1)) + 1
+
+
+def _n_correlation_columns(factor: FactorCovariance) -> int:
+    return 0 if _is_wide(factor) else _n_correlations(factor)
+
+
+def _correlations_beside(factor: FactorCovariance, i: int) -> list[str]:
+    """Return the correlations of an effect with those above it, blank where none is estimated."""
+    n = min(i, _n_correlation_columns(factor))
+    estimated = factor.estimated[i, :n]
+    return [fixed(float(r), 2) if e else "" for r, e in zip(factor.correlation[i, :n], estimated, strict=True)]

@@ -1,0 +1,70 @@
+"""Every error and warning of the package: one tree of each."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MixedModelsError(ValueError):
+    """Anything this package refuses, said in one sentence: what was found, what is allowed, what to do."""
+
+
+class FormulaError(MixedModelsError):
+    """The formula text cannot be read. Shows the place with a caret.
+
+    Parameters
+    ----------
+    message
+        What is wrong and what is allowed.
+    text, position
+        The formula and the 0-based character where the trouble is, if known.
+    """
+
+    def __init__(self, message: str, text: str | None = None, position: int | None = None) -> None:
+        self.text, self.position = text, position
+        if text is not None and position is not None:
+            message = f"{message}\n  {text}\n  {' ' * position}^"
+        super().__init__(message)
+
+
+class DataError(MixedModelsError):
+    """The data do not fit the formula: a missing column, a wrong type, no rows, infinite values."""
+
+
+class DesignError(MixedModelsError):
+    """The model cannot be identified from these data: one level, one observation per level, constant response."""
+
+
+class FitError(MixedModelsError):
+    """The likelihood cannot be maximised, for example because it is unbounded."""
+
+
+class InferenceError(MixedModelsError):
+    """A question that this fit cannot answer."""
+
+
+class MixedModelsWarning(UserWarning):
+    """Root of the package's warnings."""
+
+
+class ConvergenceWarning(MixedModelsWarning):
+    """The optimiser stopped before the gradient showed an optimum."""
+
+
+class SingularFitWarning(MixedModelsWarning):
+    """A variance is estimated as zero or a correlation as plus or minus one."""
+
+
+class RankDeficiencyWarning(MixedModelsWarning):
+    """Fixed-effect columns are linear combinations of others and were dropped."""
+
+
+class DroppedRowsWarning(MixedModelsWarning):
+    """Rows with missing values were left out."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return `` Did you mean 'x'?`` for the nearest known name, or an empty string."""
+    match = difflib.get_close_matches(name, [str(k) for k in known], n=1)
+    return f" Did you mean {match[0]!r}?" if match else ""

@@ -1,0 +1,46 @@
+"""What the user asked for, kept so that it can be asked again with changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import perf_counter
+
+import pandas as pd
+
+from mixedmodels.design.build import build_design
+from mixedmodels.fit.problem import Problem
+from mixedmodels.formula.parse import parse_formula
+
+
+@dataclass(frozen=True)
+class Call:
+    """The arguments of ``lmer`` that make the design, as given there."""
+
+    formula: str
+    data: object
+    weights: object = None
+    offset: object = None
+    contrasts: Mapping[str, object] | None = None
+    missing: str = "drop"
+
+
+def build_problem(call: Call) -> Problem:
+    """Return the problem that a call describes."""
+    began = perf_counter()
+    design = build_design(
+        parse_formula(call.formula),
+        call.data,
+        weights=call.weights,
+        offset=call.offset,
+        contrasts=call.contrasts,
+        missing=call.missing,
+    )
+    return Problem(design, design_seconds=perf_counter() - began)
+
+
+def snapshot(data: object) -> object:
+    """Return the data such that columns the user adds or replaces later do not reach it; no values are copied."""
+    if isinstance(data, pd.DataFrame):
+        return data.copy(deep=False)
+    return dict(data) if isinstance(data, Mapping) else data

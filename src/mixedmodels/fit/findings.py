@@ -1,0 +1,167 @@
+"""What a fit noticed, in words and as data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mixedmodels.covariance.unstructured import relative_factor, split_theta
+from mixedmodels.design.records import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mixedmodels.design.records import Design, Floats, RandomFactor
+    from mixedmodels.fit.records import Optimum
+
+NEGLIGIBLE_SD_SCALED = 1e-6
+"""Sd of a random effect's contribution to the response, in residual sds, that counts as zero in a singular fit."""
+
+UNLIKE_COLUMNS_RATIO = 1e6
+"""Ratio of root mean squares of fixed-effect columns from which coefficients are hard to read."""
+
+
+def fit_findings(design: Design, kept: Sequence[int], optimum: Optimum, is_singular: bool) -> tuple[Finding, ...]:
+    """Return what the fit noticed: aliased columns, no convergence, a boundary, other optima, columns of unlike size.
+
+    Parameters
+    ----------
+    design
+        The model's arrays.
+    kept
+        Positions of the columns of X that are estimated.
+    optimum
+        Where the optimiser stopped.
+    is_singular
+        Whether the engine found Lambda Lambda' singular there.
+    """
+    findings: list[Finding] = []
+    if len(kept) < len(design.x_names):
+        findings.append(aliased_columns(design, kept))
+    if not optimum.converged:
+        findings.append(not_converged(optimum))
+    if is_singular:
+        findings.append(singular_fit(design, optimum.theta))
+    if optimum.other_optima:
+        findings.append(other_optima(optimum))
+    findings.extend(unlike_columns(design, kept))
+    return tuple(findings)
+
+
+def aliased_columns(design: Design, kept: Sequence[int]) -> Finding:
+    """Return the finding that names the dropped columns and the columns each is a combination of."""
+    names = design.x_names
+    dropped = [j for j in range(len(names)) if j not in set(kept)]
+    scale = np.sqrt(np.mean(design.X[:, kept] ** 2, axis=0))
+    weights = np.linalg.lstsq(design.X[:, kept] / scale, design.X[:, dropped], rcond=None)[0]
+    parts: dict[str, list[str]] = {}
+    for column, of in zip(dropped, weights.T, strict=True):
+        present = np.abs(of) > 1e-8 * np.abs(of).max(initial=0.0)
+        parts[names[column]] = [names[k] for k, is_part in zip(kept, present, strict=True) if is_part]
+    sentences = [
+        f"{name} (a combination of {listing(others)})" if others else f"{name} (all zero)"
+        for name, others in parts.items()
+    ]
+    count = "A fixed-effect column was" if len(parts) == 1 else f"{len(parts)} fixed-effect columns were"
+    message = f"{count} dropped: {listing(sentences)}."
+    return Finding("dropped_columns", message, {"columns": parts})
+
+
+def not_converged(optimum: Optimum) -> Finding:
+    """Return the finding that says why the optimiser stopped and what to do."""
+    remedy = {
+        "iteration limit": "Raise control=Control(max_iterations=...)",
+        "no further decrease": "The likelihood is nearly flat there; simplify the random effects",
+    }[optimum.status]
+    message = (
+        f"Not converged: {optimum.status} after {optimum.n_iterations} iterations, "
+        f"with a largest scaled gradient of {optimum.gradient_norm:.2g}. {remedy}."
+    )
+    return Finding("not_converged", message, {"status": optimum.status, "gradient_norm": optimum.gradient_norm})
+
+
+def singular_fit(design: Design, theta: Floats) -> Finding:
+    """Return the finding that names the effects whose variance is zero or whose correlation is perfect."""
+    boundaries: list[dict[str, object]] = []
+    sentences: list[str] = []
+    parts = split_theta(theta, [factor.n_theta for factor in design.factors])
+    for factor, part in zip(design.factors, parts, strict=True):
+        for boundary, sentence in _boundaries(factor, relative_factor(part, factor.block_sizes), design.weights):
+            boundaries.append({"group": factor.name, **boundary})
+            sentences.append(sentence)
+    found = listing(sentences) or "the covariance of the random effects has less than full rank"
+    message = (
+        f"Singular fit: {found}. The estimates stand, but the data support fewer random effects than the model has."
+    )
+    return Finding("singular", message, {"boundaries": boundaries})
+
+
+def _boundaries(
+    factor: RandomFactor, Lambda: Floats, weights: Floats | None
+) -> Iterator[tuple[dict[str, object], str]]:
+    Z = np.ones((len(factor.codes), 1)) if factor.Z is None else factor.Z
+    weighted = Z if weights is None else np.sqrt(weights)[:, None] * Z
+    R = np.linalg.qr(weighted, mode="r") / np.sqrt(len(Z))
+    first = 0
+    for size in factor.block_sizes:
+        yield from _block_boundaries(factor, range(first, first + size), R, Lambda)
+        first += size
+
+
+def _block_boundaries(
+    factor: RandomFactor, block: Sequence[int], R: Floats, Lambda: Floats
+) -> Iterator[tuple[dict[str, object], str]]:
+    effects, group = factor.columns, factor.name
+
+    def rank(some: Sequence[int]) -> int:
+        # With Z = Q R, R Lambda is Lambda in a basis that has neither units nor an origin.
+        scaled = R[:, some] @ Lambda[some]
+        return int((np.linalg.svd(scaled, compute_uv=False) > NEGLIGIBLE_SD_SCALED).sum())
+
+    for i in block:
+        if rank([i]) == 0:
+            yield {"zero_variance": effects[i]}, f"the variance of {effects[i]} in {group} is estimated as zero"
+    rest = [i for i in block if rank([i]) > 0]
+    if not rest or rank(rest) == len(rest):
+        return
+    pairs = [(i, j) for i, j in combinations(rest, 2) if rank([i, j]) == 1]
+    for i, j in pairs:
+        sign = int(np.sign(Lambda[i] @ Lambda[j]))
+        sentence = f"the correlation of {effects[i]} and {effects[j]} in {group} is estimated as {sign}"
+        yield {"perfect_correlation": (effects[i], effects[j], sign)}, sentence
+    if not pairs:
+        names = tuple(effects[i] for i in rest)
+        sentence = f"the effects {listing(names)} in {group} vary in only {rank(rest)} of {len(rest)} directions"
+        yield {"rank": rank(rest), "effects": names}, sentence
+
+
+def other_optima(optimum: Optimum) -> Finding:
+    """Return the finding that the likelihood has worse stationary points too."""
+    worse = ", ".join(f"{value:.6g}" for value in optimum.other_optima)
+    message = (
+        f"The likelihood has more than one optimum: the best has deviance {optimum.deviance:.6g}; "
+        f"other starts ended at {worse}."
+    )
+    return Finding("other_optima", message, {"deviances": list(optimum.other_optima)})
+
+
+def unlike_columns(design: Design, kept: Sequence[int]) -> Iterator[Finding]:
+    """Yield a finding if fixed-effect columns differ so much in size that their coefficients are hard to read."""
+    size = np.sqrt(np.einsum("ij,ij->j", design.X, design.X) / design.n_obs)[list(kept)]
+    if len(size) == 0 or size.max() < UNLIKE_COLUMNS_RATIO * size.min():
+        return
+    largest, smallest = (design.x_names[kept[int(k)]] for k in (size.argmax(), size.argmin()))
+    message = (
+        f"Columns {largest} and {smallest} differ in size by a factor of {size.max() / size.min():.0e}. "
+        "The fit does not depend on units, but other units would make the coefficients easier to read."
+    )
+    yield Finding("badly_scaled", message, {"largest": largest, "smallest": smallest})
+
+
+def listing(names: Iterable[str]) -> str:
+    """Return ``a``, ``a and b`` or ``a, b and c``."""
+    *first, last = [*names] or [""]
+    return f"{', '.join(first)} and {last}" if first else last

@@ -1,0 +1,98 @@
+"""From a problem to a fitted state: minimise, solve, and say what was noticed."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import numpy.typing as npt
+
+from mixedmodels.errors import FitError
+from mixedmodels.fit.control import Control
+from mixedmodels.fit.findings import fit_findings
+from mixedmodels.fit.records import FitState, Optimum
+
+if TYPE_CHECKING:
+    from mixedmodels._engine import Minimum
+    from mixedmodels.fit.problem import Problem
+
+STATUS = ("converged", "iteration limit", "no further decrease")
+"""What the engine's codes mean; it raises where the user interrupts."""
+
+
+def fit_problem(
+    problem: Problem, *, reml: bool, start: npt.ArrayLike | None = None, control: Control | None = None
+) -> FitState:
+    """Return the fitted state at the minimum of the deviance.
+
+    Parameters
+    ----------
+    problem
+        The deviance to minimise.
+    reml
+        Restricted maximum likelihood; False for maximum likelihood.
+    start
+        First theta, (n_theta,) in the order of ``design.theta_names``; None lets the engine choose, from moments.
+    control
+        Limits of the optimiser.
+
+    Raises
+    ------
+    FitError
+        If the likelihood is unbounded, or an argument is not what it should be.
+    """
+    control = Control() if control is None else control
+    if not isinstance(control, Control):
+        raise FitError(f"control is {control!r}; it must be a Control, such as Control(max_iterations=500).")
+    if not isinstance(reml, bool):
+        raise FitError(f"reml is {reml!r}; it must be True for REML or False for maximum likelihood.")
+    problem = problem.with_threads(control.n_threads)
+    model = problem.model
+    began = perf_counter()
+    minimum = minimize_deviance(problem, reml, start, control)
+    optimized = perf_counter()
+    beta, unscaled_cov, sigma, b = model.solve(minimum.theta, reml)
+    seconds = {**problem.seconds, "optimizer": optimized - began, "solution": perf_counter() - optimized}
+    optimum = Optimum(
+        theta=minimum.theta,
+        deviance=minimum.deviance,
+        status=STATUS[minimum.status],
+        gradient_norm=minimum.gradient_norm,
+        n_iterations=minimum.n_iterations,
+        n_evaluations=minimum.n_evaluations,
+        steps=minimum.trace,
+        other_optima=tuple(minimum.other_optima),
+        seconds=seconds,
+    )
+    design, kept = problem.design, tuple(model.kept)
+    return FitState(
+        problem=problem,
+        design=design,
+        reml=reml,
+        control=control,
+        optimum=optimum,
+        fixed_names=tuple(design.x_names[j] for j in kept),
+        kept=kept,
+        beta=beta,
+        cov_beta=sigma**2 * unscaled_cov,
+        sigma=sigma,
+        theta=minimum.theta,
+        b=tuple(b),
+        is_singular=minimum.singular,
+        findings=(*design.findings, *fit_findings(design, kept, optimum, minimum.singular)),
+    )
+
+
+def minimize_deviance(problem: Problem, reml: bool, start: npt.ArrayLike | None, control: Control) -> Minimum:
+    """Return the engine's minimum.
+
+    Raises
+    ------
+    FitError
+        If the engine finds the likelihood unbounded.
+    """
+    theta = None if start is None else problem.check_theta(start)
+    try:
+        return problem.model.minimize(reml, theta, control.max_iterations, control.n_starts)
+    except ValueError as error:
+        raise FitError(f"{problem.design.formula.text!r} cannot be fitted to these data: {error}.") from error

@@ -1,0 +1,179 @@
+"""A design with the engine's handle on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mixedmodels._engine import Model
+from mixedmodels.errors import DataError, FitError
+
+if TYPE_CHECKING:
+    from mixedmodels.design.records import Design, Floats
+
+
+class Problem:
+    """The deviance of one design as a function of theta.
+
+    The engine's cross-products are formed when they are first needed, and again after unpickling.
+
+    Parameters
+    ----------
+    design
+        The model's arrays.
+    n_threads
+        Threads of the engine; 0 takes what the machine has.
+    design_seconds
+        What building the design took, for the record.
+    model
+        The engine's handle, if it exists already.
+    """
+
+    def __init__(
+        self, design: Design, *, n_threads: int = 0, design_seconds: float = 0.0, model: Model | None = None
+    ) -> None:
+        self.design = design
+        self.n_threads = n_threads
+        self.seconds = {"design": design_seconds, "products": 0.0}
+        self._model = model
+
+    @property
+    def model(self) -> Model:
+        """The engine's cross-products of this design.
+
+        Raises
+        ------
+        FitError
+            If the fixed effects fit the response perfectly.
+        """
+        if self._model is None:
+            began = perf_counter()
+            with _refusal(self.design):
+                self._model = _form_products(self.design, self.n_threads)
+            self.seconds["products"] = perf_counter() - began
+        return self._model
+
+    def deviance(self, theta: npt.ArrayLike, reml: bool = True) -> float:
+        """Return -2 log-likelihood (the REML criterion under REML) at theta, beta and sigma profiled out."""
+        return self.model.deviance(self.check_theta(theta), reml)
+
+    def gradient(self, theta: npt.ArrayLike, reml: bool = True) -> Floats:
+        """Return the derivative of the deviance in theta, shape (n_theta,)."""
+        return self.model.gradient(self.check_theta(theta), reml)
+
+    def conditional_covariance(self, theta: npt.ArrayLike) -> list[Floats]:
+        """Return Var(b | y) / sigma^2 of each level, (n_levels, n_effects, n_effects) a factor."""
+        return self.model.conditional_covariance(self.check_theta(theta))
+
+    def check_theta(self, theta: npt.ArrayLike) -> Floats:
+        """Return theta as an array of the right length.
+
+        Raises
+        ------
+        FitError
+            If theta is not numeric, has another length or holds a value that is not finite.
+        """
+        names = self.design.theta_names
+        try:
+            values = np.array(theta, dtype=np.float64, order="C")
+        except (TypeError, ValueError) as error:
+            raise FitError(f"theta is not numeric: {error}.") from error
+        if values.shape != (len(names),):
+            shape = "x".join(map(str, values.shape)) or "scalar"
+            raise FitError(f"theta has shape {shape}; this model needs {len(names)} numbers: {', '.join(names)}.")
+        if not np.isfinite(values).all():
+            raise FitError(f"theta must be finite; {names[int(np.argmin(np.isfinite(values)))]} is not.")
+        return values
+
+    def with_threads(self, n_threads: int) -> Problem:
+        """Return the problem for that number of threads."""
+        if n_threads == self.n_threads:
+            return self
+        return Problem(self.design, n_threads=n_threads, design_seconds=self.seconds["design"])
+
+    def with_response(self, y: npt.ArrayLike) -> Problem:
+        """Return the problem of the same model for another response.
+
+        Parameters
+        ----------
+        y
+            Response of the rows that were used, shape (n_obs,), or of all rows of the data, shape (n_rows,); on the
+            scale of the old one, the offset not taken off.
+
+        Raises
+        ------
+        DataError
+            If y is not numeric, has another length or holds missing or infinite values.
+        FitError
+            If the fixed effects fit y perfectly.
+        """
+        design = replace(self.design, y=_check_response(self.design, y))
+        old = self.model
+        began = perf_counter()
+        with _refusal(design):
+            model = old.with_response(_net_response(design), *_row_arguments(design))
+        problem = Problem(design, n_threads=self.n_threads, model=model)
+        problem.seconds["products"] = perf_counter() - began
+        return problem
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_model": None}
+
+
+@contextmanager
+def _refusal(design: Design) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise FitError(
+            f"{design.formula.text!r} cannot be fitted to these data: {error}. "
+            f"Remove the columns that determine {design.response_name}."
+        ) from error
+
+
+def _form_products(design: Design, n_threads: int) -> Model:
+    X, weights, codes, Z = _row_arguments(design)
+    return Model(
+        _net_response(design),
+        X,
+        weights,
+        codes,
+        [factor.n_levels for factor in design.factors],
+        Z,
+        [factor.block_sizes for factor in design.factors],
+        n_threads,
+    )
+
+
+def _row_arguments(
+    design: Design,
+) -> tuple[Floats, Floats | None, list[npt.NDArray[np.int32]], list[Floats | None]]:
+    return design.X, design.weights, [f.codes for f in design.factors], [f.Z for f in design.factors]
+
+
+def _net_response(design: Design) -> Floats:
+    return design.y if design.offset is None else design.y - design.offset
+
+
+def _check_response(design: Design, y: npt.ArrayLike) -> Floats:
+    try:
+        values = np.array(y, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"The new response of {design.response_name} is not numeric: {error}.") from error
+    if values.shape == (design.n_rows,) and design.rows is not None:
+        values = values[design.rows]
+    if values.shape != (design.n_obs,):
+        raise DataError(
+            f"The new response has shape {values.shape}; the model was fitted to {design.n_obs} of {design.n_rows} "
+            "rows. Pass one value for each."
+        )
+    if not np.isfinite(values).all():
+        first = int(np.argmin(np.isfinite(values)))
+        raise DataError(f"The new response must be finite; element {first}, counted from 0, is {values[first]}.")
+    return values

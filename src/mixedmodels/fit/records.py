@@ -1,0 +1,115 @@
+"""What a fit leaves behind: plain records, nothing later changes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from mixedmodels.design.records import Design, Finding, Floats
+    from mixedmodels.fit.control import Control
+    from mixedmodels.fit.problem import Problem
+
+TRACE_COLUMNS = ("deviance", "gradient_norm", "predicted_decrease", "step_norm", "radius", "ratio")
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """Where the optimiser stopped and how it got there.
+
+    Attributes
+    ----------
+    theta
+        (n_theta,), user's units, diagonals >= 0.
+    deviance
+        -2 log-likelihood (REML criterion under REML).
+    status
+        One of ``"converged"``, ``"iteration limit"``, ``"no further decrease"``.
+    gradient_norm
+        Largest element of the gradient in the engine's scaled parameters.
+    n_iterations, n_evaluations
+        Of the best start.
+    steps
+        (n_iterations, 6), the columns of ``trace``.
+    other_optima
+        Criteria of worse stationary points that other starts ended at.
+    seconds
+        ``{"design": , "products": , "optimizer": , "solution": }``.
+    """
+
+    theta: Floats
+    deviance: float
+    status: str
+    gradient_norm: float
+    n_iterations: int
+    n_evaluations: int
+    steps: Floats
+    other_optima: tuple[float, ...]
+    seconds: dict[str, float]
+
+    @property
+    def converged(self) -> bool:
+        """True if the gradient and the predicted decrease show a stationary point."""
+        return self.status == "converged"
+
+    @property
+    def trace(self) -> pd.DataFrame:
+        """One row an iteration: ``deviance, gradient_norm, predicted_decrease, step_norm, radius, ratio``."""
+        iterations = pd.RangeIndex(len(self.steps), name="iteration")
+        return pd.DataFrame(self.steps, index=iterations, columns=list(TRACE_COLUMNS), copy=True)
+
+
+@dataclass(frozen=True)
+class FitState:
+    """A fitted model as numbers.
+
+    Attributes
+    ----------
+    problem
+        The engine's handle; rebuilt from the design after unpickling.
+    design, reml, control, optimum
+        What was fitted, how, and where it ended.
+    fixed_names
+        Names of the columns kept, length n_fixed.
+    kept
+        Their positions among the design's columns.
+    beta, cov_beta
+        (n_fixed,) and (n_fixed, n_fixed), user's units.
+    sigma
+        Residual standard deviation (of an observation with weight one).
+    theta
+        (n_theta,), in the order of the design's factors.
+    b
+        Conditional modes: one (n_levels, n_effects) array a factor.
+    is_singular
+        A variance is zero or a correlation plus or minus one.
+    findings
+        Those of the design and those of the fit.
+    """
+
+    problem: Problem
+    design: Design
+    reml: bool
+    control: Control
+    optimum: Optimum
+    fixed_names: tuple[str, ...]
+    kept: tuple[int, ...]
+    beta: Floats
+    cov_beta: Floats
+    sigma: float
+    theta: Floats
+    b: tuple[Floats, ...]
+    is_singular: bool
+    findings: tuple[Finding, ...]
+
+    @property
+    def n_fixed(self) -> int:
+        """Fixed effects estimated."""
+        return len(self.beta)
+
+    @property
+    def n_params(self) -> int:
+        """Parameters estimated: fixed effects, theta and sigma."""
+        return self.n_fixed + len(self.theta) + 1

@@ -1,0 +1,50 @@
+"""Results as files."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from importlib.metadata import version
+from os import PathLike
+from typing import Any
+
+from mixedmodels.errors import DataError
+
+MAGIC = b"mixedmodels "
+
+FORMAT = 1
+"""Counts the changes of the records that older versions cannot read."""
+
+
+def save(result: object, path: str | PathLike[str]) -> None:
+    """Write a result: one line that says which version wrote it, then its pickle."""
+    header = json.dumps({"format": FORMAT, "version": version("mixedmodels")})
+    with open(path, "wb") as file:
+        file.write(MAGIC + header.encode() + b"\n")
+        pickle.dump(result, file, protocol=pickle.HIGHEST_PROTOCOL)
+
+
+def load(path: str | PathLike[str]) -> Any:
+    """Return a result that ``LmmResult.save`` wrote; it answers everything that the original did.
+
+    Parameters
+    ----------
+    path
+        The file. It holds a pickle, which can run code: load only files that you trust.
+
+    Raises
+    ------
+    DataError
+        If the file is not a saved result, or a later version wrote it in another format.
+    """
+    with open(path, "rb") as file:
+        line = file.readline(1000)
+        if not line.startswith(MAGIC):
+            raise DataError(f"{str(path)!r} is not a result saved by mixedmodels.")
+        header = json.loads(line.removeprefix(MAGIC))
+        if header["format"] > FORMAT:
+            raise DataError(
+                f"{str(path)!r} was saved by mixedmodels {header['version']} in format {header['format']}; this is "
+                f"mixedmodels {version('mixedmodels')}, which reads formats up to {FORMAT}. Upgrade mixedmodels."
+            )
+        return pickle.load(file)

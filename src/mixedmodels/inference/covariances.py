@@ -1,0 +1,93 @@
+"""Variances, standard deviations and correlations of the random effects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from mixedmodels.covariance.unstructured import relative_factor, split_theta
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from mixedmodels.design.records import Floats
+    from mixedmodels.fit.records import FitState
+
+
+@dataclass(frozen=True)
+class FactorCovariance:
+    """Covariance of the random effects of one grouping factor.
+
+    Attributes
+    ----------
+    group, n_levels
+        The factor and its number of levels.
+    effects
+        Names of its random effects, length n_effects.
+    covariance
+        sigma^2 Lambda Lambda', (n_effects, n_effects), in squared units of the response.
+    estimated
+        Which elements the model estimates; the others are zero by ``||``.
+    """
+
+    group: str
+    n_levels: int
+    effects: tuple[str, ...]
+    covariance: Floats
+    estimated: npt.NDArray[np.bool_]
+
+    @property
+    def sd(self) -> Floats:
+        """Standard deviations, (n_effects,)."""
+        return np.sqrt(np.diag(self.covariance))
+
+    @property
+    def correlation(self) -> Floats:
+        """Correlations, (n_effects, n_effects); nan where they are not estimated or a variance is zero."""
+        scale = np.where(self.sd > 0, self.sd, np.nan)
+        correlation = np.clip(self.covariance / np.outer(scale, scale), -1, 1)
+        return np.where(self.estimated, correlation, np.nan)
+
+    def frame(self) -> pd.DataFrame:
+        """Return the covariance with the effects as both index and columns."""
+        return pd.DataFrame(self.covariance, index=list(self.effects), columns=list(self.effects))
+
+
+def factor_covariances(state: FitState) -> tuple[FactorCovariance, ...]:
+    """Return the random-effects covariance of each grouping factor, most levels first."""
+    factors = state.design.factors
+    parts = split_theta(state.theta, [f.n_theta for f in factors])
+    out = []
+    for factor, theta in zip(factors, parts, strict=True):
+        Lambda = relative_factor(theta, factor.block_sizes)
+        block = np.repeat(np.arange(len(factor.block_sizes)), factor.block_sizes)
+        covariance = state.sigma**2 * (Lambda @ Lambda.T)
+        estimated = block[:, None] == block[None, :]
+        out.append(FactorCovariance(factor.name, factor.n_levels, factor.columns, covariance, estimated))
+    return tuple(out)
+
+
+def covariance_frame(factors: tuple[FactorCovariance, ...], sigma: float) -> pd.DataFrame:
+    """Return variances, then covariances, of each factor and the residual variance, one row each.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``group, effect_1, effect_2, covariance, sd_or_corr``: for a variance ``effect_2`` is None and ``sd_or_corr``
+        the standard deviation, for a covariance it is the correlation. The residual is the last row.
+    """
+    rows: list[tuple[str, str | None, str | None, float, float]] = []
+    for f in factors:
+        variances = zip(f.effects, np.diag(f.covariance), f.sd, strict=True)
+        rows += [(f.group, effect, None, float(variance), float(sd)) for effect, variance, sd in variances]
+        correlation = f.correlation
+        rows += [
+            (f.group, f.effects[j], f.effects[i], float(f.covariance[i, j]), float(correlation[i, j]))
+            for j, i in zip(*np.triu_indices(len(f.effects), 1), strict=True)
+            if f.estimated[i, j]
+        ]
+    rows.append(("Residual", None, None, sigma**2, sigma))
+    return pd.DataFrame(rows, columns=["group", "effect_1", "effect_2", "covariance", "sd_or_corr"])

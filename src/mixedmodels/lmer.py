@@ -1,0 +1,164 @@
+"""The door of lme4: a formula and data in, a result out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from mixedmodels.errors import (
+    ConvergenceWarning,
+    DroppedRowsWarning,
+    MixedModelsWarning,
+    RankDeficiencyWarning,
+    SingularFitWarning,
+)
+from mixedmodels.fit.call import Call, build_problem, snapshot
+from mixedmodels.fit.fit import fit_problem
+from mixedmodels.result import LmmResult
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from mixedmodels.design.records import Design, Finding, Floats
+    from mixedmodels.fit.control import Control
+
+WARNINGS: Mapping[str, type[MixedModelsWarning]] = {
+    "not_converged": ConvergenceWarning,
+    "singular": SingularFitWarning,
+    "dropped_columns": RankDeficiencyWarning,
+    "dropped_rows": DroppedRowsWarning,
+}
+"""Findings that a user hears of at once; the others wait in the summary."""
+
+
+def lmer(
+    formula: str,
+    data: object,
+    *,
+    reml: bool = True,
+    weights: object = None,
+    offset: object = None,
+    contrasts: Mapping[str, object] | None = None,
+    missing: str = "drop",
+    start: npt.ArrayLike | None = None,
+    control: Control | None = None,
+) -> LmmResult:
+    """Return a fitted linear mixed model.
+
+    Parameters
+    ----------
+    formula
+        An lme4 formula, such as ``"Reaction ~ Days + (Days | Subject)"``.
+    data
+        pandas or polars DataFrame, pyarrow Table, or a mapping of equal-length arrays. Never modified; its index is
+        never used.
+    reml
+        Restricted maximum likelihood; False for maximum likelihood.
+    weights
+        Column name or array, > 0: Var(e_i) = sigma^2 / w_i.
+    offset
+        Column name or array: a known part of the linear predictor, added to those in the formula.
+    contrasts
+        Coding of categorical columns: column name -> contrast.
+    missing
+        ``"drop"`` leaves out rows with missing values and says how many; ``"raise"`` refuses them.
+    start
+        First theta, in the order of ``LinearMixedModel.theta_names``.
+    control
+        Limits of the optimiser, a ``Control``.
+
+    Raises
+    ------
+    MixedModelsError
+        If the formula, the data or the model cannot be used: ``FormulaError``, ``DataError``, ``DesignError`` or
+        ``FitError``.
+
+    Warns
+    -----
+    ConvergenceWarning, SingularFitWarning, RankDeficiencyWarning, DroppedRowsWarning
+        For findings of the fit that change its reading.
+
+    Examples
+    --------
+    >>> import mixedmodels as mm
+    >>> fit = mm.lmer("Reaction ~ Days + (Days | Subject)", mm.load_dataset("sleepstudy"))
+    >>> fit.fe_params.round(3).to_dict()
+    {'Intercept': 251.405, 'Days': 10.467}
+    """
+    model = LinearMixedModel(formula, data, weights=weights, offset=offset, contrasts=contrasts, missing=missing)
+    state = fit_problem(model.problem, reml=reml, start=start, control=control)
+    warn_of_findings(state.findings)
+    return LmmResult(state, model.call)
+
+
+class LinearMixedModel:
+    """An unfitted linear mixed model: a deviance to evaluate, for those who bring their own optimiser.
+
+    Parameters
+    ----------
+    formula, data, weights, offset, contrasts, missing
+        As for ``lmer``.
+
+    Attributes
+    ----------
+    design
+        The model's arrays and names.
+    theta_names
+        What each element of theta is.
+    """
+
+    def __init__(
+        self,
+        formula: str,
+        data: object,
+        *,
+        weights: object = None,
+        offset: object = None,
+        contrasts: Mapping[str, object] | None = None,
+        missing: str = "drop",
+    ) -> None:
+        self.call = Call(formula, snapshot(data), weights, offset, contrasts, missing)
+        self.problem = build_problem(self.call)
+
+    @property
+    def design(self) -> Design:
+        """The model's arrays and names."""
+        return self.problem.design
+
+    @property
+    def theta_names(self) -> tuple[str, ...]:
+        """What each element of theta is: ``Subject.Intercept``, ``Subject.Days.Intercept``, ``Subject.Days``."""
+        return self.design.theta_names
+
+    def deviance(self, theta: npt.ArrayLike, reml: bool = True) -> float:
+        """Return -2 log-likelihood (the REML criterion under REML) at theta, fixed effects and sigma profiled out."""
+        return self.problem.deviance(theta, reml)
+
+    def gradient(self, theta: npt.ArrayLike, reml: bool = True) -> Floats:
+        """Return the derivative of the deviance in theta, shape (n_theta,)."""
+        return self.problem.gradient(theta, reml)
+
+    def fit(
+        self, reml: bool = True, *, start: npt.ArrayLike | None = None, control: Control | None = None
+    ) -> LmmResult:
+        """Return the fitted model.
+
+        Parameters
+        ----------
+        reml, start, control
+            As for ``lmer``.
+        """
+        state = fit_problem(self.problem, reml=reml, start=start, control=control)
+        warn_of_findings(state.findings)
+        return LmmResult(state, self.call)
+
+    def __repr__(self) -> str:
+        return f"<LinearMixedModel: {self.design.formula.text}; {self.design.n_obs} observations>"
+
+
+def warn_of_findings(findings: tuple[Finding, ...]) -> None:
+    """Warn of the findings that change the reading of a fit, at the line that called the caller."""
+    for finding in findings:
+        if finding.kind in WARNINGS:
+            warnings.warn(finding.message, WARNINGS[finding.kind], stacklevel=3)

@@ -1,0 +1,64 @@
+"""A table in its four forms."""
+
+from __future__ import annotations
+
+from mixedmodels.display.table import Table
+
+TABLE = Table("Costs", ("", "Price", "Note"), (("a_b", "-1.5", "50 % | all"), ("c:d", "10", "<none> & *")), "lnl")
+
+
+def test_text() -> None:
+    assert str(TABLE).splitlines() == [
+        "Costs",
+        "----------------------",
+        "     Price  Note",
+        "----------------------",
+        "a_b   -1.5  50 % | all",
+        "c:d   10    <none> & *",
+        "----------------------",
+    ]
+
+
+def test_text_without_header_has_no_rules() -> None:
+    assert str(Table("", (), (("n", "180"), ("AIC", "7.5")), "lr")) == "n    180\nAIC  7.5"
+
+
+def test_long_names_stand_on_lines_of_their_own() -> None:
+    name = "first[level]:second[level]"
+    table = Table("", (), ((name, "x" * 60), ("y" * 30, "1"), ("z", "2")), "lr")
+    assert str(table).splitlines() == [
+        "first[level]:",
+        "  second[level]  " + "x" * 60,
+        "y" * 30,
+        " " * 76 + "1",
+        "z" + " " * 75 + "2",
+    ]
+
+
+def test_html_escapes() -> None:
+    text = TABLE.to_html()
+    assert text == TABLE._repr_html_()
+    assert "&lt;none&gt; &amp; *" in text
+    assert '<td style="text-align: right">-1.5</td>' in text
+
+
+def test_latex_escapes() -> None:
+    assert TABLE.to_latex().splitlines() == [
+        r"\begin{tabular}{lrl}",
+        r"\toprule",
+        r" & Price & Note \\",
+        r"\midrule",
+        r"a\_b & $-1.5$ & 50 \% \textbar{} all \\",
+        r"c:d & 10 & \textless{}none\textgreater{} \& * \\",
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+
+
+def test_markdown_escapes() -> None:
+    assert TABLE.to_markdown().splitlines() == [
+        "|  | Price | Note |",
+        "| :-- | --: | :-- |",
+        r"| a_b | -1.5 | 50 % \| all |",
+        r"| c:d | 10 | &lt;none> & \* |",
+    ]

@@ -1,0 +1,58 @@
+"""Fits at a given theta, without an optimiser and without the engine: what tables and their display are tested with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from data_loader import load
+from mixedmodels.design.build import build_design
+from mixedmodels.design.records import Design
+from mixedmodels.fit.fit import fit_problem
+from mixedmodels.fit.problem import Problem
+from mixedmodels.fit.records import FitState
+from mixedmodels.formula.parse import parse_formula
+from oracle import dense_engine
+
+LMM = Path(__file__).resolve().parent / "reference" / "lmm"
+
+
+class FixedTheta(dense_engine.Model):
+    """The dense twin, whose minimum is where it is told."""
+
+    theta: npt.NDArray[np.float64]
+    found: dict[str, Any]
+
+    def minimize(self, reml: bool, *_: object) -> dense_engine.Minimum:
+        theta = self.theta
+        report = {"status": 0, "gradient_norm": 1e-9, "n_iterations": 3, "n_evaluations": 4}
+        trace = np.arange(18.0).reshape(3, 6)
+        report |= {"trace": trace, "other_optima": [], "singular": self.is_singular(theta)} | self.found
+        return dense_engine.Minimum(theta=theta, deviance=self.deviance(theta, reml), **report)
+
+
+def state_at(design: Design, theta: npt.ArrayLike, *, reml: bool = True, **found: Any) -> FitState:
+    """Return the fit whose optimum is theta; ``found`` replaces what the optimiser reports."""
+    model = FixedTheta(
+        design.y if design.offset is None else design.y - design.offset,
+        design.X,
+        design.weights,
+        [f.codes for f in design.factors],
+        [f.n_levels for f in design.factors],
+        [f.Z for f in design.factors],
+        [f.block_sizes for f in design.factors],
+    )
+    model.theta, model.found = np.asarray(theta, float), found
+    return fit_problem(Problem(design, model=model), reml=reml)
+
+
+def reference_state(name: str, method: str = "REML") -> tuple[FitState, dict[str, Any]]:
+    """Return the fit at R's optimum and what R says of it, for a case whose theta has the same order there."""
+    case = json.loads((LMM / f"{name}.json").read_text(encoding="utf-8"))
+    theirs: dict[str, Any] = case["fits"][method]
+    design = build_design(parse_formula(case["formula"]), load(case["data"]), weights=case["weights"])
+    return state_at(design, theirs["theta"]["value"], reml=method == "REML"), theirs

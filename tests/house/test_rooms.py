@@ -1,0 +1,89 @@
+"""The rules of the house that a program can check."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src" / "mixedmodels"
+MODULES = sorted(SOURCE.rglob("*.py"))
+ROWS = (
+    {"errors"},
+    {"formula", "covariance", "datasets"},
+    {"design"},
+    {"fit"},
+    {"inference", "predict", "diagnose"},
+    {"display", "plot"},
+    {"result"},
+    {"lmer", "mixedlm"},
+    {"cli"},
+    {"__init__", "__main__"},
+)
+DOORS = {"lmer", "mixedlm", "cli", "__main__"}
+
+
+def room(path: Path) -> str:
+    """Return the first part of a module's name below the package: ``fit`` for ``fit/problem.py``."""
+    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def row(name: str) -> int:
+    """Return the height of a room; higher ones may import lower ones."""
+    return next(height for height, rooms in enumerate(ROWS) if name in rooms)
+
+
+def imported_rooms(path: Path) -> set[str]:
+    """Return the rooms that a module imports, inside functions and for type checking too."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: imports name the whole module"
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return {name.split(".")[1] for name in names if name.startswith("mixedmodels.")}
+
+
+def called_names(path: Path) -> set[str]:
+    """Return what a module calls: ``print``, ``warnings.warn``."""
+    calls = (node.func for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
+    return {ast.unparse(function) for function in calls}
+
+
+def named(path: Path) -> str:
+    """Return a module's path below the package, to name a test."""
+    return path.relative_to(SOURCE).as_posix()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=named)
+def test_imports_come_from_lower_rows(path: Path) -> None:
+    here = room(path)
+    for other in imported_rooms(path) - {here, "_engine"}:
+        assert row(other) < row(here), f"{named(path)} imports {other}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=named)
+def test_only_fit_touches_the_engine(path: Path) -> None:
+    assert "_engine" not in imported_rooms(path) or room(path) == "fit"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=named)
+def test_nothing_below_the_doors_warns_or_prints(path: Path) -> None:
+    assert room(path) in DOORS or not called_names(path) & {"print", "warnings.warn", "warn"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=named)
+def test_modules_are_nouns_of_the_subject(path: Path) -> None:
+    assert not {"util", "utils", "helper", "helpers", "misc", "common"} & set(
+        path.relative_to(SOURCE).with_suffix("").parts
+    )
+
+
+def test_import_is_light() -> None:
+    code = "import mixedmodels, sys; print([m for m in ('matplotlib', 'statsmodels') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,27 @@
+"""Limits of the optimiser."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, fields
+
+import pytest
+
+from mixedmodels.errors import FitError
+from mixedmodels.fit.control import Control
+
+
+def test_defaults_are_allowed() -> None:
+    assert Control() == Control(max_iterations=200, n_starts=0, n_threads=0)
+
+
+@pytest.mark.parametrize("limit", fields(Control), ids=lambda limit: limit.name)
+def test_bad_values_are_named(limit) -> None:
+    at_least = limit.metadata["at_least"]
+    for value in (at_least - 1, 1.5, "many", True, None):
+        with pytest.raises(FitError, match=f"^{limit.name} is {value!r}; it must be a whole number of at least"):
+            Control(**{limit.name: value})
+
+
+def test_nothing_changes_it() -> None:
+    with pytest.raises(FrozenInstanceError):
+        Control().max_iterations = 3

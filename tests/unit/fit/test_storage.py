@@ -1,0 +1,40 @@
+"""Files of results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mixedmodels.errors import DataError
+from mixedmodels.fit import storage
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "fit.mm"
+    storage.save({"a": [1, 2]}, path)
+    assert storage.load(path) == {"a": [1, 2]}
+    assert storage.load(str(path)) == {"a": [1, 2]}
+
+
+def test_first_line_tells_the_version(tmp_path: Path) -> None:
+    path = tmp_path / "fit.mm"
+    storage.save(None, path)
+    first = path.read_bytes().splitlines()[0]
+    assert json.loads(first.removeprefix(storage.MAGIC)).keys() == {"format", "version"}
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("mixed feelings\n")
+    with pytest.raises(DataError, match=r"notes\.txt' is not a result saved by mixedmodels"):
+        storage.load(path)
+
+
+def test_later_formats_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "fit.mm"
+    header = json.dumps({"format": storage.FORMAT + 1, "version": "99.0"})
+    path.write_bytes(storage.MAGIC + header.encode() + b"\nwhatever")
+    with pytest.raises(DataError, match=r"saved by mixedmodels 99\.0 .* Upgrade mixedmodels"):
+        storage.load(path)

@@ -1,0 +1,98 @@
+"""The door: what goes in, what comes out, and what it warns of."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mixedmodels as mm
+from data_loader import load
+
+SLEEP = "Reaction ~ Days + (Days | Subject)"
+
+
+def dropped_rows() -> pd.DataFrame:
+    data = load("sleepstudy")
+    return data.assign(Reaction=data["Reaction"].where(data.index != 3))
+
+
+WARNED = [
+    ("Reaction ~ Days + (1 | Subject)", dropped_rows(), None, mm.DroppedRowsWarning, "1 of 180 rows"),
+    (
+        "Reaction ~ Days + I(2 * Days) + (1 | Subject)",
+        load("sleepstudy"),
+        None,
+        mm.RankDeficiencyWarning,
+        "was dropped",
+    ),
+    ("Yield ~ 1 + (1 | Batch)", load("Dyestuff2"), None, mm.SingularFitWarning, "variance of Intercept in Batch"),
+    (SLEEP, load("sleepstudy"), mm.Control(max_iterations=1, n_starts=1), mm.ConvergenceWarning, "Not converged"),
+]
+
+
+@pytest.mark.parametrize(
+    ("formula", "data", "control", "category", "words"), WARNED, ids=lambda x: getattr(x, "__name__", "")
+)
+def test_findings_that_matter_are_warned_of_at_the_callers_line(
+    formula: str, data: pd.DataFrame, control: mm.Control | None, category: type[Warning], words: str
+) -> None:
+    for fit in (
+        lambda: mm.lmer(formula, data, control=control),
+        lambda: mm.LinearMixedModel(formula, data).fit(control=control),
+    ):
+        with pytest.warns(category, match=words) as record:
+            fit()
+        assert len(record) == 1
+        assert record[0].filename == __file__
+
+
+def test_a_clean_fit_is_silent() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit = mm.lmer(SLEEP, load("sleepstudy"))
+    assert fit.findings == ()
+
+
+def test_model_and_function_agree() -> None:
+    model, fit = mm.LinearMixedModel(SLEEP, load("sleepstudy")), mm.lmer(SLEEP, load("sleepstudy"), reml=False)
+    assert model.fit(reml=False).deviance == pytest.approx(fit.deviance, abs=1e-9)
+    assert model.deviance(fit.theta, reml=False) == pytest.approx(fit.deviance, abs=1e-8)
+    assert np.abs(model.gradient(fit.theta, reml=False)).max() < 1e-3
+    assert (
+        model.theta_names == tuple(fit.theta.index) == ("Subject.Intercept", "Subject.Days.Intercept", "Subject.Days")
+    )
+    assert repr(model) == "<LinearMixedModel: Reaction ~ Days + (Days | Subject); 180 observations>"
+
+
+def test_data_are_not_changed() -> None:
+    data = load("sleepstudy")
+    before = data.copy()
+    mm.lmer(SLEEP, data)
+    pd.testing.assert_frame_equal(data, before)
+
+
+def test_what_happens_to_the_data_later_does_not_reach_the_model() -> None:
+    data = load("sleepstudy")
+    fit = mm.lmer(SLEEP, data)
+    data["Reaction"] = 0.0
+    assert fit.update(". ~ .").deviance == pytest.approx(fit.deviance, abs=1e-9)
+    columns = {name: load("sleepstudy")[name].to_numpy() for name in ("Reaction", "Days", "Subject")}
+    fit = mm.lmer(SLEEP, columns)
+    columns["Reaction"] = np.zeros(180)
+    assert fit.update(". ~ .").deviance == pytest.approx(fit.deviance, abs=1e-9)
+
+
+def test_unknown_arguments_are_errors() -> None:
+    with pytest.raises(TypeError, match="wieghts"):
+        mm.lmer(SLEEP, load("sleepstudy"), wieghts="Days")
+
+
+def test_errors_are_of_one_tree() -> None:
+    for formula, category in (("Reaction ~ Days", mm.FormulaError), ("Reaction ~ Day + (1 | Subject)", mm.DataError)):
+        with pytest.raises(category) as caught:
+            mm.lmer(formula, load("sleepstudy"))
+        assert isinstance(caught.value, mm.MixedModelsError)
+        assert isinstance(caught.value, ValueError)
