@@ -25,22 +25,12 @@ impl Basis {
     /// Orthonormalises the columns of `source` over all rows, weights included.
     ///
     /// With `drop`, aliased columns are left out (leftmost kept); without, they stay as they are, only scaled.
-    pub fn of(
-        source: &Source,
-        n_cols: usize,
-        weights: Option<&[f64]>,
-        passes: usize,
-        drop: bool,
-    ) -> Basis {
+    pub fn of(source: &Source, n_cols: usize, weights: Option<&[f64]>, passes: usize, drop: bool) -> Basis {
         let n = source.n_rows();
         let weight = |i: usize| weights.map_or(1.0, |w| w[i]);
         let all: Vec<usize> = (0..n_cols).collect();
         let mean = centre(source, n_cols, &weight);
-        let mut basis = Basis {
-            kept: all,
-            mean,
-            t: block::identity(n_cols),
-        };
+        let mut basis = Basis { kept: all, mean, t: block::identity(n_cols) };
         for pass in 0..passes {
             let p = basis.kept.len();
             let gram = sum_over_rows(n, p * p, |rows, acc| {
@@ -73,11 +63,7 @@ impl Basis {
             let mut pivot = square;
             for &k in &keep {
                 let k: usize = k;
-                let s: f64 = keep
-                    .iter()
-                    .take_while(|&&m| m < k)
-                    .map(|&m: &usize| r[m * p + j] * r[m * p + k])
-                    .sum();
+                let s: f64 = keep.iter().take_while(|&&m| m < k).map(|&m: &usize| r[m * p + j] * r[m * p + k]).sum();
                 r[k * p + j] = (gram[k * p + j] - s) / r[k * p + k];
                 pivot -= r[k * p + j] * r[k * p + j];
             }
@@ -105,17 +91,11 @@ impl Basis {
         }
         let m = keep.len();
         // T <- T[kept, kept] R^-1 sqrt(n)
-        let lower: Vec<f64> = keep
-            .iter()
-            .flat_map(|&k| keep.iter().map(move |&j| (k, j)))
-            .map(|(k, j)| r[k * p + j])
-            .collect();
+        let lower: Vec<f64> =
+            keep.iter().flat_map(|&k| keep.iter().map(move |&j| (k, j))).map(|(k, j)| r[k * p + j]).collect();
         let inverse = block::transpose(&block::inverse_lower(&lower, m), m, m);
-        let old: Vec<f64> = keep
-            .iter()
-            .flat_map(|&k| keep.iter().map(move |&j| (k, j)))
-            .map(|(k, j)| self.t[k * p + j])
-            .collect();
+        let old: Vec<f64> =
+            keep.iter().flat_map(|&k| keep.iter().map(move |&j| (k, j))).map(|(k, j)| self.t[k * p + j]).collect();
         let mut t = vec![0.0; m * m];
         block::times(&old, &inverse, m, m, m, &mut t);
         t.iter_mut().for_each(|v| *v *= n.sqrt());

@@ -158,10 +158,7 @@ pub fn lower_factor(a: &[f64], q: usize) -> Vec<f64> {
     let mut out = vec![0.0; q * q];
     let mut first = 0;
     for row in 0..q {
-        let length: f64 = (0..q)
-            .map(|j| a[j * q + row] * a[j * q + row])
-            .sum::<f64>()
-            .sqrt();
+        let length: f64 = (0..q).map(|j| a[j * q + row] * a[j * q + row]).sum::<f64>().sqrt();
         for j in first + 1..q {
             let (x, y) = (work[first * q + row], work[j * q + row]);
             let r = x.hypot(y);

@@ -3,15 +3,12 @@
 use crate::products::Products;
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt;
-use faer::linalg::triangular_solve::{
-    solve_lower_triangular_in_place, solve_upper_triangular_in_place,
-};
+use faer::linalg::triangular_solve::{solve_lower_triangular_in_place, solve_upper_triangular_in_place};
 use faer::reborrow::{Reborrow, ReborrowMut};
 use faer::sparse::linalg::SupernodalThreshold;
 use faer::sparse::linalg::cholesky::supernodal::SymbolicSupernodalCholesky;
 use faer::sparse::linalg::cholesky::{
-    CholeskySymbolicParams, SymbolicCholesky, SymbolicCholeskyRaw, SymmetricOrdering,
-    factorize_symbolic_cholesky,
+    CholeskySymbolicParams, SymbolicCholesky, SymbolicCholeskyRaw, SymmetricOrdering, factorize_symbolic_cholesky,
 };
 use faer::sparse::{SparseColMatRef, SymbolicSparseColMatRef};
 use faer::{Accum, MatMut, MatRef, Par, Side};
@@ -27,7 +24,7 @@ pub enum Pattern {
     Dense {
         n: usize,
     },
-    Sparse(SparsePattern),
+    Sparse(Box<SparsePattern>),
 }
 
 /// Lower triangle by columns, and the symbolic factor with its fill-reducing order.
@@ -50,11 +47,7 @@ impl SparsePattern {
 
     /// New place of each column: the inverse of the fill-reducing permutation.
     fn new_place(&self) -> &[usize] {
-        self.symbolic
-            .perm()
-            .expect("a fill-reducing order was computed")
-            .arrays()
-            .1
+        self.symbolic.perm().expect("a fill-reducing order was computed").arrays().1
     }
 }
 
@@ -76,28 +69,16 @@ impl Pattern {
             supernodal_flop_ratio_threshold: SupernodalThreshold(-1.0),
             ..Default::default()
         };
-        let Ok(symbolic) = factorize_symbolic_cholesky(
-            symbolic_matrix,
-            Side::Lower,
-            SymmetricOrdering::Amd,
-            params,
-        ) else {
+        let Ok(symbolic) = factorize_symbolic_cholesky(symbolic_matrix, Side::Lower, SymmetricOrdering::Amd, params)
+        else {
             return all_dense;
         };
-        let mut pattern = SparsePattern {
-            n,
-            column_start,
-            row,
-            symbolic,
-            place: vec![],
-        };
-        if dense.is_none()
-            && sparse_flops(pattern.factor()) * DENSE_ADVANTAGE > (n as f64).powi(3) / 3.0
-        {
+        let mut pattern = SparsePattern { n, column_start, row, symbolic, place: vec![] };
+        if dense.is_none() && sparse_flops(pattern.factor()) * DENSE_ADVANTAGE > (n as f64).powi(3) / 3.0 {
             return all_dense;
         }
         pattern.place = places(&pattern);
-        Pattern::Sparse(pattern)
+        Pattern::Sparse(Box::new(pattern))
     }
 
     pub fn n(&self) -> usize {
@@ -129,10 +110,7 @@ impl Pattern {
             Pattern::Dense { n } => column * n + row,
             Pattern::Sparse(s) => {
                 let range = s.column_start[column]..s.column_start[column + 1];
-                range.start
-                    + s.row[range]
-                        .binary_search(&row)
-                        .expect("the entry is in the pattern")
+                range.start + s.row[range].binary_search(&row).expect("the entry is in the pattern")
             }
         }
     }
@@ -144,9 +122,7 @@ fn sparse_flops(symbolic: &SymbolicSupernodalCholesky<usize>) -> f64 {
         .map(|s| {
             let size = end[s] - begin[s];
             let below = symbolic.supernode(s).pattern().len();
-            (0..size)
-                .map(|c| ((size - c + below) as f64).powi(2))
-                .sum::<f64>()
+            (0..size).map(|c| ((size - c + below) as f64).powi(2)).sum::<f64>()
         })
         .sum()
 }
@@ -161,18 +137,11 @@ fn column_rows(products: &Products, j: usize, stamp: &mut [u32], mark: u32, row:
     };
     let cross = &products.cross;
     for &(level, t) in &cross.by_column[cross.column_start[j]..cross.column_start[j + 1]] {
-        for &i in
-            &cross.column[cross.start[level as usize] + t as usize..cross.start[level as usize + 1]]
-        {
+        for &i in &cross.column[cross.start[level as usize] + t as usize..cross.start[level as usize + 1]] {
             add(i as usize);
         }
     }
-    let e = products
-        .offset
-        .iter()
-        .skip(1)
-        .take_while(|&&o| o <= j)
-        .count();
+    let e = products.offset.iter().skip(1).take_while(|&&o| o <= j).count();
     let q = products.factors[e].q;
     let first = products.offset[e] + (j - products.offset[e]) / q * q;
     (j..first + q).for_each(&mut add);
@@ -221,20 +190,14 @@ fn places(pattern: &SparsePattern) -> Vec<usize> {
     let mut out = Vec::with_capacity(pattern.row.len());
     for j in 0..pattern.n {
         for &i in &pattern.row[pattern.column_start[j]..pattern.column_start[j + 1]] {
-            let (a, b) = (
-                new_place[i].max(new_place[j]),
-                new_place[i].min(new_place[j]),
-            );
+            let (a, b) = (new_place[i].max(new_place[j]), new_place[i].min(new_place[j]));
             let s = supernode[b];
             let (begin, end) = (symbolic.supernode_begin()[s], symbolic.supernode_end()[s]);
             let below = symbolic.supernode(s).pattern();
             let local = if a < end {
                 a - begin
             } else {
-                end - begin
-                    + below
-                        .binary_search(&a)
-                        .expect("the pattern is inside its factor's")
+                end - begin + below.binary_search(&a).expect("the pattern is inside its factor's")
             };
             let n_rows = end - begin + below.len();
             out.push(symbolic.col_ptr_for_val()[s] + (b - begin) * n_rows + local);
@@ -257,20 +220,9 @@ pub fn dense_cholesky(a: &mut [f64], n: usize, par: Par) -> Option<()> {
     if n == 0 {
         return Some(());
     }
-    let mut memory = MemBuffer::new(llt::factor::cholesky_in_place_scratch::<f64>(
-        n,
-        par,
-        Default::default(),
-    ));
+    let mut memory = MemBuffer::new(llt::factor::cholesky_in_place_scratch::<f64>(n, par, Default::default()));
     let a = MatMut::from_column_major_slice_mut(a, n, n);
-    llt::factor::cholesky_in_place(
-        a,
-        Default::default(),
-        par,
-        MemStack::new(&mut memory),
-        Default::default(),
-    )
-    .ok()?;
+    llt::factor::cholesky_in_place(a, Default::default(), par, MemStack::new(&mut memory), Default::default()).ok()?;
     Some(())
 }
 
@@ -293,12 +245,9 @@ impl<'a> Factored<'a> {
             }
             Pattern::Sparse(s) => {
                 let mut factor = vec![0.0; s.symbolic.len_val()];
-                let mut memory = MemBuffer::new(
-                    s.symbolic
-                        .factorize_numeric_llt_scratch::<f64>(par, Default::default()),
-                );
-                let symbolic =
-                    SymbolicSparseColMatRef::new_checked(s.n, s.n, &s.column_start, None, &s.row);
+                let mut memory =
+                    MemBuffer::new(s.symbolic.factorize_numeric_llt_scratch::<f64>(par, Default::default()));
+                let symbolic = SymbolicSparseColMatRef::new_checked(s.n, s.n, &s.column_start, None, &s.row);
                 s.symbolic
                     .factorize_numeric_llt(
                         &mut factor,
@@ -313,11 +262,7 @@ impl<'a> Factored<'a> {
                 factor
             }
         };
-        let out = Factored {
-            pattern,
-            values,
-            par,
-        };
+        let out = Factored { pattern, values, par };
         let positive = out.diagonal().all(|d| d > 0.0 && d.is_finite());
         positive.then_some(out)
     }
@@ -351,11 +296,7 @@ impl<'a> Factored<'a> {
         match self.pattern {
             Pattern::Dense { .. } => {
                 let l = MatRef::from_column_major_slice(&self.values, n, n);
-                solve_lower_triangular_in_place(
-                    l,
-                    MatMut::from_column_major_slice_mut(b, n, m),
-                    self.par,
-                );
+                solve_lower_triangular_in_place(l, MatMut::from_column_major_slice_mut(b, n, m), self.par);
             }
             Pattern::Sparse(s) => {
                 permute(b, n, s.new_place());
@@ -420,11 +361,7 @@ impl<'a> Factored<'a> {
             let (start, end) = (symbolic.supernode_begin()[k], symbolic.supernode_end()[k]);
             let rows = symbolic.supernode(k).pattern();
             let range = symbolic.col_ptr_for_val()[k]..symbolic.col_ptr_for_val()[k + 1];
-            let l = MatRef::from_column_major_slice(
-                &self.values[range],
-                end - start + rows.len(),
-                end - start,
-            );
+            let l = MatRef::from_column_major_slice(&self.values[range], end - start + rows.len(), end - start);
             let (diagonal, below) = l.split_at_row(end - start);
             f(start, diagonal, below, rows);
         }

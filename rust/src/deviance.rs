@@ -81,22 +81,12 @@ impl Problem {
             let mut start = 0;
             for &size in &products.factors[e].blocks {
                 for column in start..start + size {
-                    parameters.extend((column..start + size).map(|row| Parameter {
-                        factor: e,
-                        row,
-                        column,
-                    }));
+                    parameters.extend((column..start + size).map(|row| Parameter { factor: e, row, column }));
                 }
                 start += size;
             }
         }
-        let mut problem = Problem {
-            products,
-            pattern,
-            parameters,
-            pieces: vec![],
-            par,
-        };
+        let mut problem = Problem { products, pattern, parameters, pieces: vec![], par };
         if problem.flops() < PARALLEL_FLOPS {
             problem.par = Par::Seq;
         }
@@ -126,22 +116,13 @@ impl Problem {
 
     /// The criterion of the user's problem from that of the scaled one.
     pub fn criterion(&self, scaled: f64, reml: bool) -> f64 {
-        let basis = if reml {
-            -2.0 * self.products.x_basis.log_det()
-        } else {
-            0.0
-        };
+        let basis = if reml { -2.0 * self.products.x_basis.log_det() } else { 0.0 };
         scaled + 2.0 * self.dof(reml) * self.products.scale.ln() + basis
     }
 
     /// Lambda of each factor (elimination order), q x q lower triangular.
     pub fn lambda(&self, theta: &[f64]) -> Vec<Vec<f64>> {
-        let mut out: Vec<Vec<f64>> = self
-            .products
-            .factors
-            .iter()
-            .map(|f| vec![0.0; f.q * f.q])
-            .collect();
+        let mut out: Vec<Vec<f64>> = self.products.factors.iter().map(|f| vec![0.0; f.q * f.q]).collect();
         for (value, p) in theta.iter().zip(&self.parameters) {
             out[p.factor][p.column * self.products.factors[p.factor].q + p.row] = *value;
         }
@@ -150,10 +131,7 @@ impl Problem {
 
     /// The identity: every term as large as the residual.
     pub fn start(&self) -> Vec<f64> {
-        self.parameters
-            .iter()
-            .map(|p| if p.row == p.column { 1.0 } else { 0.0 })
-            .collect()
+        self.parameters.iter().map(|p| if p.row == p.column { 1.0 } else { 0.0 }).collect()
     }
 
     pub fn factorize(&self, theta: &[f64], reml: bool) -> Option<Factorization<'_>> {
@@ -169,8 +147,7 @@ impl Problem {
         let mut eliminated = Eliminated::default();
         schur::eliminate(products, &lambda, &self.pieces, &mut eliminated)?;
 
-        let values =
-            schur::assemble_rest(products, &lambda, &self.pattern, &eliminated.w, self.par);
+        let values = schur::assemble_rest(products, &lambda, &self.pattern, &eliminated.w, self.par);
         let rest = Factored::new(&self.pattern, values, self.par)?;
         let mut rest_x = vec![0.0; n * m];
         if n > 0 {
@@ -184,8 +161,7 @@ impl Problem {
                     let first = products.offset[e] + level * q;
                     for c in 0..m {
                         for i in 0..q {
-                            rest_x[c * n + first + i] =
-                                scaled[c * q + i] - done[(first + i) * m + c];
+                            rest_x[c * n + first + i] = scaled[c * q + i] - done[(first + i) * m + c];
                         }
                     }
                 }
@@ -224,6 +200,29 @@ impl Problem {
         })
     }
 
+    /// Hessian in theta from central differences of the gradient.
+    pub fn hessian(&self, theta: &[f64], reml: bool) -> Option<Vec<f64>> {
+        let k = theta.len();
+        let mut out = vec![0.0; k * k];
+        let mut at = theta.to_vec();
+        for j in 0..k {
+            let h = 1e-5 * (1.0 + theta[j].abs());
+            let mut side = |x: f64| -> Option<Vec<f64>> {
+                at[j] = x;
+                let f = self.factorize(&at, reml)?;
+                Some(self.derivatives(&at, &f, false)?.gradient)
+            };
+            let (up, down) = (side(theta[j] + h)?, side(theta[j] - h)?);
+            at[j] = theta[j];
+            for i in 0..k {
+                let d = (up[i] - down[i]) / (4.0 * h);
+                out[j * k + i] += d;
+                out[i * k + j] += d;
+            }
+        }
+        Some(out)
+    }
+
     /// Lambda with diagonals at zero lifted to a size where Lambda^-1 loses no more than it gains.
     ///
     /// G is a smooth function of S, so evaluating it at Lambda + eps I changes it by eps^2 Z'Z relative, while
@@ -245,16 +244,9 @@ impl Problem {
     }
 
     /// Gradient and curvature at theta, given its factorisation.
-    pub fn derivatives(
-        &self,
-        theta: &[f64],
-        at: &Factorization,
-        curvature: bool,
-    ) -> Option<Derivatives> {
+    pub fn derivatives(&self, theta: &[f64], at: &Factorization, curvature: bool) -> Option<Derivatives> {
         match self.lift(theta) {
-            Some(lambda) => self
-                .factorize_lambda(lambda, at.reml)?
-                .derivatives(theta, curvature),
+            Some(lambda) => self.factorize_lambda(lambda, at.reml)?.derivatives(theta, curvature),
             None => at.derivatives(theta, curvature),
         }
     }
@@ -283,11 +275,7 @@ impl Factorization<'_> {
 
     /// [X~ u] of the rest, n_rest x (p + 1) with rows contiguous: backward solves of [R_ZX, r - R_ZX beta].
     fn rest_effects(&self, beta: &[f64]) -> Vec<f64> {
-        let (p, m, n) = (
-            self.problem.products.p,
-            self.problem.products.p + 1,
-            self.problem.products.n_rest,
-        );
+        let (p, m, n) = (self.problem.products.p, self.problem.products.p + 1, self.problem.products.n_rest);
         let mut out = self.rest_x.clone();
         let (x, y) = out.split_at_mut(n * p);
         for (column, b) in x.chunks_exact(n.max(1)).zip(beta) {
@@ -308,11 +296,7 @@ impl Factorization<'_> {
             y.iter_mut().zip(column).for_each(|(y, x)| *y -= b * x);
         }
         schur::subtract_strip_times(&products.cross, &self.eliminated.w, level, rest, q, m, out);
-        block::backward(
-            &self.eliminated.l[level * q * q..(level + 1) * q * q],
-            q,
-            out,
-        );
+        block::backward(&self.eliminated.l[level * q * q..(level + 1) * q * q], q, out);
     }
 
     /// Fixed effects and spherical random effects.
@@ -345,23 +329,13 @@ impl Factorization<'_> {
         let mut first = schur::sandwich_levels(products, &self.problem.pattern, &y, &inverse);
         let q = products.factors[0].q;
         for (level, out) in first.chunks_exact_mut(q * q).enumerate() {
-            add_inverse(
-                &self.eliminated.l[level * q * q..(level + 1) * q * q],
-                q,
-                out,
-            );
+            add_inverse(&self.eliminated.l[level * q * q..(level + 1) * q * q], q, out);
         }
         let mut all = vec![first];
         for (e, f) in products.factors.iter().enumerate().skip(1) {
             let mut out = vec![0.0; f.n_levels * f.q * f.q];
             for (level, block) in out.chunks_exact_mut(f.q * f.q).enumerate() {
-                add_rest_block(
-                    &self.problem.pattern,
-                    &inverse,
-                    products.offset[e] + level * f.q,
-                    f.q,
-                    block,
-                );
+                add_rest_block(&self.problem.pattern, &inverse, products.offset[e] + level * f.q, f.q, block);
             }
             all.push(out);
         }
@@ -379,8 +353,7 @@ impl Factorization<'_> {
             let start = cross.start[pieces[k]];
             for level in pieces[k]..pieces[k + 1] {
                 let l = &self.eliminated.l[level * q * q..(level + 1) * q * q];
-                let strip = &mut part
-                    [(cross.start[level] - start) * q..(cross.start[level + 1] - start) * q];
+                let strip = &mut part[(cross.start[level] - start) * q..(cross.start[level + 1] - start) * q];
                 with_size!(q, block::backward(l, q, strip));
             }
         });
@@ -398,18 +371,10 @@ impl Factorization<'_> {
 
         // parameters by factor, in elimination order
         let own: Vec<Vec<usize>> = (0..products.factors.len())
-            .map(|e| {
-                (0..problem.n_theta())
-                    .filter(|&i| problem.parameters[i].factor == e)
-                    .collect()
-            })
+            .map(|e| (0..problem.n_theta()).filter(|&i| problem.parameters[i].factor == e).collect())
             .collect();
-        let inverses: Vec<Vec<f64>> = self
-            .lambda
-            .iter()
-            .zip(&products.factors)
-            .map(|(l, f)| block::inverse_lower(l, f.q))
-            .collect();
+        let inverses: Vec<Vec<f64>> =
+            self.lambda.iter().zip(&products.factors).map(|(l, f)| block::inverse_lower(l, f.q)).collect();
 
         // the first factor: one loop over its levels
         let q = products.factors[0].q;
@@ -437,11 +402,7 @@ impl Factorization<'_> {
         let inverse = selected_inverse(&self.rest, problem.par);
         let y = self.backward_strips();
         let fill = schur::sandwich_sum(products, &problem.pattern, &y, &inverse, problem.par);
-        first
-            .kernel
-            .iter_mut()
-            .zip(&fill)
-            .for_each(|(k, f)| *k -= f);
+        first.kernel.iter_mut().zip(&fill).for_each(|(k, f)| *k -= f);
         let mut all = vec![first];
 
         // the rest: its levels are rows of `rest`, its inverse blocks entries of `inverse`
@@ -481,40 +442,19 @@ impl Factorization<'_> {
         let lambda = problem.lambda(theta);
         let mut gradient = vec![0.0; problem.n_theta()];
         for (g, par) in gradient.iter_mut().zip(&problem.parameters) {
-            let (q, big, l) = (
-                products.factors[par.factor].q,
-                &by_covariance[par.factor],
-                &lambda[par.factor],
-            );
-            *g = 2.0
-                * (0..q)
-                    .map(|k| big[k * q + par.row] * l[par.column * q + k])
-                    .sum::<f64>();
+            let (q, big, l) = (products.factors[par.factor].q, &by_covariance[par.factor], &lambda[par.factor]);
+            *g = 2.0 * (0..q).map(|k| big[k * q + par.row] * l[par.column * q + k]).sum::<f64>();
         }
         if gradient.iter().any(|g| !g.is_finite()) {
             return None;
         }
-        let curvature = if curvature {
-            self.curvature(&all, &own, &by_covariance, &root)
-        } else {
-            vec![]
-        };
-        Some(Derivatives {
-            gradient,
-            curvature,
-            by_covariance,
-        })
+        let curvature = if curvature { self.curvature(&all, &own, &by_covariance, &root) } else { vec![] };
+        Some(Derivatives { gradient, curvature, by_covariance })
     }
 
     /// Average information (Gilmour, Thompson and Cullis 1995) plus the part of the second derivative that
     /// keeps S fixed in its first order: 2 <G, dLambda_i dLambda_j'>.
-    fn curvature(
-        &self,
-        all: &[LevelSums],
-        own: &[Vec<usize>],
-        by_covariance: &[Vec<f64>],
-        root: &[f64],
-    ) -> Vec<f64> {
+    fn curvature(&self, all: &[LevelSums], own: &[Vec<usize>], by_covariance: &[Vec<f64>], root: &[f64]) -> Vec<f64> {
         let problem = self.problem;
         let products = &problem.products;
         let (p, n, k) = (products.p, products.n_rest, problem.n_theta());
@@ -522,12 +462,7 @@ impl Factorization<'_> {
         // L^-1 U~ in the rows of the rest
         let mut rest = vec![0.0; n * k];
         if n > 0 {
-            let done = schur::strips_transpose_times(
-                products,
-                &self.eliminated.w,
-                &all[0].rows,
-                own[0].len(),
-            );
+            let done = schur::strips_transpose_times(products, &self.eliminated.w, &all[0].rows, own[0].len());
             for (c, &i) in own[0].iter().enumerate() {
                 for j in 0..n {
                     rest[i * n + j] = -done[j * own[0].len() + c];
@@ -551,9 +486,7 @@ impl Factorization<'_> {
             for (c, &i) in own.iter().enumerate() {
                 along[i] = sums.along[c];
                 for a in 0..p {
-                    fixed[i * p + a] = (0..=a)
-                        .map(|b| root[a * p + b] * sums.fixed[c * p + b])
-                        .sum();
+                    fixed[i * p + a] = (0..=a).map(|b| root[a * p + b] * sums.fixed[c * p + b]).sum();
                 }
                 for (d, &j) in own.iter().enumerate() {
                     out[j * k + i] += sums.information[d * own.len() + c];
@@ -562,15 +495,12 @@ impl Factorization<'_> {
         }
         for j in 0..k {
             for i in 0..k {
-                let dot = |v: &[f64], m: usize| -> f64 {
-                    (0..m).map(|r| v[i * m + r] * v[j * m + r]).sum()
-                };
+                let dot = |v: &[f64], m: usize| -> f64 { (0..m).map(|r| v[i * m + r] * v[j * m + r]).sum() };
                 let mut h = out[j * k + i] - dot(&rest, n) - dot(&fixed, p);
                 h = h / self.s2 - along[i] * along[j] / (self.s2 * self.s2 * dof);
                 let (a, b) = (problem.parameters[i], problem.parameters[j]);
                 if a.factor == b.factor && a.column == b.column {
-                    h +=
-                        2.0 * by_covariance[a.factor][b.row * products.factors[a.factor].q + a.row];
+                    h += 2.0 * by_covariance[a.factor][b.row * products.factors[a.factor].q + a.row];
                 }
                 out[j * k + i] = h;
             }
@@ -621,15 +551,7 @@ impl LevelSums {
 
     /// The part of the kernel that comes from [X~_l u_l].
     #[inline(always)]
-    fn add_effects(
-        &mut self,
-        effects: &[f64],
-        root: &[f64],
-        q: usize,
-        p: usize,
-        reml: bool,
-        s2: f64,
-    ) {
+    fn add_effects(&mut self, effects: &[f64], root: &[f64], q: usize, p: usize, reml: bool, s2: f64) {
         let u = &effects[q * p..];
         for b in 0..q {
             for a in 0..q {
@@ -642,11 +564,7 @@ impl LevelSums {
         let mut projected = [0.0; 8];
         let mut large = if q > 8 { vec![0.0; q] } else { vec![] };
         for c in 0..p {
-            let column: &mut [f64] = if q > 8 {
-                &mut large
-            } else {
-                &mut projected[..q]
-            };
+            let column: &mut [f64] = if q > 8 { &mut large } else { &mut projected[..q] };
             column.fill(0.0);
             for k in 0..=c {
                 for i in 0..q {
@@ -703,13 +621,8 @@ impl LevelSums {
             }
             for d in 0..k {
                 for r in 0..q {
-                    let own = if l.is_some() {
-                        self.solved[c * q + r] * self.solved[d * q + r]
-                    } else {
-                        0.0
-                    };
-                    self.information[d * k + c] +=
-                        direction[c * q + r] * direction[d * q + r] - own;
+                    let own = if l.is_some() { self.solved[c * q + r] * self.solved[d * q + r] } else { 0.0 };
+                    self.information[d * k + c] += direction[c * q + r] * direction[d * q + r] - own;
                 }
             }
         }
@@ -729,11 +642,7 @@ fn subtract_from_identity(l: &[f64], q: usize, kernel: &mut [f64]) {
     }
     let mut inverse = [0.0; 64];
     let mut large = if q > 8 { vec![0.0; q * q] } else { vec![] };
-    let inverse: &mut [f64] = if q > 8 {
-        &mut large
-    } else {
-        &mut inverse[..q * q]
-    };
+    let inverse: &mut [f64] = if q > 8 { &mut large } else { &mut inverse[..q * q] };
     for i in 0..q {
         inverse[i * q + i] = 1.0;
         kernel[i * q + i] += 1.0;
@@ -753,9 +662,7 @@ fn add_inverse(l: &[f64], q: usize, out: &mut [f64]) {
     let inverse = block::inverse_lower(l, q);
     for b in 0..q {
         for a in 0..q {
-            out[b * q + a] += (0..q)
-                .map(|k| inverse[a * q + k] * inverse[b * q + k])
-                .sum::<f64>();
+            out[b * q + a] += (0..q).map(|k| inverse[a * q + k] * inverse[b * q + k]).sum::<f64>();
         }
     }
 }

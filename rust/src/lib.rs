@@ -13,9 +13,7 @@ mod trust_region;
 
 use deviance::Problem;
 use faer::Par;
-use numpy::{
-    IntoPyArray, PyArray1, PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
-};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use products::{FactorRows, ModelRows, Products, ProductsError};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -26,20 +24,14 @@ use std::sync::Arc;
 type Shape = (usize, Vec<usize>);
 
 /// Runs `work` on the model's threads without the interpreter's lock; a panic becomes an exception.
-fn guarded<T: Send>(
-    py: Python<'_>,
-    pool: Option<&rayon::ThreadPool>,
-    work: impl FnOnce() -> T + Send,
-) -> PyResult<T> {
+fn guarded<T: Send>(py: Python<'_>, pool: Option<&rayon::ThreadPool>, work: impl FnOnce() -> T + Send) -> PyResult<T> {
     let run = move || catch_unwind(AssertUnwindSafe(work));
     let done = py.detach(move || match pool {
         Some(pool) => pool.install(run),
         None => run(),
     });
     done.map_err(|_| {
-        PyRuntimeError::new_err(
-            "the engine met an internal error; please report it with the data's shape",
-        )
+        PyRuntimeError::new_err("the engine met an internal error; please report it with the data's shape")
     })
 }
 
@@ -48,8 +40,9 @@ fn guarded<T: Send>(
 struct Model {
     problem: Problem,
     pool: Option<Arc<rayon::ThreadPool>>,
-    /// n and the number of columns of X, then levels and columns of each factor: what `with_response` must match.
+    /// n, the number of columns of X, levels and blocks of each factor: what `with_response` must match.
     shape: (usize, usize, Vec<Shape>),
+    weighted: bool,
 }
 
 /// Where the optimiser stopped.
@@ -94,18 +87,8 @@ impl Minimum {
     #[getter]
     fn trace<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f64>>> {
         let rows = self.0.trace.iter();
-        let flat: Vec<f64> = rows
-            .flat_map(|i| {
-                [
-                    i.deviance,
-                    i.gradient_norm,
-                    i.predicted,
-                    i.step,
-                    i.radius,
-                    i.ratio,
-                ]
-            })
-            .collect();
+        let flat: Vec<f64> =
+            rows.flat_map(|i| [i.deviance, i.gradient_norm, i.predicted, i.step, i.radius, i.ratio]).collect();
         flat.into_pyarray(py).reshape([self.0.trace.len(), 6])
     }
 }
@@ -132,11 +115,7 @@ impl<'py> Arrays<'py> {
         if y.iter().any(|v| !v.is_finite()) || has_bad_value(&x) {
             return refuse("y and X must be finite".into());
         }
-        let weights = self
-            .weights
-            .as_ref()
-            .map(|w| contiguous(w, "weights"))
-            .transpose()?;
+        let weights = self.weights.as_ref().map(|w| contiguous(w, "weights")).transpose()?;
         if weights.is_some_and(|w| w.len() != n || w.iter().any(|w| !(w.is_finite() && *w > 0.0))) {
             return refuse(format!("weights must be {n} positive finite numbers"));
         }
@@ -149,13 +128,8 @@ impl<'py> Arrays<'py> {
         let mut out = Vec::with_capacity(factors.len());
         for (k, (n_levels, blocks)) in factors.iter().enumerate() {
             let codes = contiguous(&self.codes[k], "codes")?;
-            if codes.len() != n
-                || *n_levels == 0
-                || codes.iter().any(|&c| c < 0 || c as usize >= *n_levels)
-            {
-                return refuse(format!(
-                    "codes of factor {k} must be {n} integers from 0 to {n_levels} - 1"
-                ));
+            if codes.len() != n || *n_levels == 0 || codes.iter().any(|&c| c < 0 || c as usize >= *n_levels) {
+                return refuse(format!("codes of factor {k} must be {n} integers from 0 to {n_levels} - 1"));
             }
             let z = match &self.z[k] {
                 Some(z) => matrix(z, n, "Z")?,
@@ -165,55 +139,29 @@ impl<'py> Arrays<'py> {
                 return refuse(format!("Z of factor {k} must be finite"));
             }
             if blocks.iter().sum::<usize>() != z.n_cols() || blocks.contains(&0) {
-                return refuse(format!(
-                    "blocks of factor {k} must be positive and sum to its {} columns",
-                    z.n_cols()
-                ));
+                return refuse(format!("blocks of factor {k} must be positive and sum to its {} columns", z.n_cols()));
             }
-            out.push(FactorRows {
-                codes,
-                n_levels: *n_levels,
-                z,
-                blocks: blocks.clone(),
-            });
+            out.push(FactorRows { codes, n_levels: *n_levels, z, blocks: blocks.clone() });
         }
-        Ok(ModelRows {
-            y,
-            x,
-            weights,
-            factors: out,
-        })
+        Ok(ModelRows { y, x, weights, factors: out })
     }
 }
 
-fn contiguous<'a, T: numpy::Element>(
-    array: &'a PyReadonlyArray1<'_, T>,
-    name: &str,
-) -> PyResult<&'a [T]> {
-    array
-        .as_slice()
-        .map_err(|_| PyValueError::new_err(format!("{name} must be contiguous")))
+fn contiguous<'a, T: numpy::Element>(array: &'a PyReadonlyArray1<'_, T>, name: &str) -> PyResult<&'a [T]> {
+    array.as_slice().map_err(|_| PyValueError::new_err(format!("{name} must be contiguous")))
 }
 
 fn matrix<'a>(array: &'a PyReadonlyArray2<'_, f64>, n: usize, name: &str) -> PyResult<Source<'a>> {
     let view = array.as_array();
     let (n_rows, n_cols) = view.dim();
     if n_rows != n {
-        return Err(PyValueError::new_err(format!(
-            "{name} has {n_rows} rows, y has {n}"
-        )));
+        return Err(PyValueError::new_err(format!("{name} has {n_rows} rows, y has {n}")));
     }
     if n_cols > 1 && !view.is_standard_layout() {
         return Err(PyValueError::new_err(format!("{name} must be in C order")));
     }
-    let values = array
-        .as_slice()
-        .map_err(|_| PyValueError::new_err(format!("{name} must be contiguous")))?;
-    Ok(Source::Columns {
-        values,
-        n_rows,
-        n_cols,
-    })
+    let values = array.as_slice().map_err(|_| PyValueError::new_err(format!("{name} must be contiguous")))?;
+    Ok(Source::Columns { values, n_rows, n_cols })
 }
 
 fn has_bad_value(source: &Source) -> bool {
@@ -224,15 +172,11 @@ fn has_bad_value(source: &Source) -> bool {
 }
 
 fn perfect_fit(_: ProductsError) -> PyErr {
-    PyValueError::new_err(
-        "the fixed effects fit the response perfectly, so there is nothing left to model",
-    )
+    PyValueError::new_err("the fixed effects fit the response perfectly, so there is nothing left to model")
 }
 
 fn cannot_evaluate() -> PyErr {
-    PyValueError::new_err(
-        "the likelihood cannot be evaluated at this theta: the fit there is perfect or overflows",
-    )
+    PyValueError::new_err("the likelihood cannot be evaluated at this theta: the fit there is perfect or overflows")
 }
 
 #[pymethods]
@@ -253,18 +197,10 @@ impl Model {
         dense: Option<bool>,
     ) -> PyResult<Model> {
         if n_levels.len() != blocks.len() {
-            return Err(PyValueError::new_err(
-                "n_levels and blocks must have one entry a factor",
-            ));
+            return Err(PyValueError::new_err("n_levels and blocks must have one entry a factor"));
         }
         let factors: Vec<Shape> = n_levels.into_iter().zip(blocks).collect();
-        let arrays = Arrays {
-            y,
-            x: X,
-            weights,
-            codes,
-            z: Z,
-        };
+        let arrays = Arrays { y, x: X, weights, codes, z: Z };
         let rows = arrays.rows(&factors)?;
         let pool = match n_threads {
             0 => None,
@@ -273,25 +209,16 @@ impl Model {
                     .num_threads(n)
                     .build()
                     .map(Arc::new)
-                    .map_err(|e| {
-                        PyRuntimeError::new_err(format!("cannot start {n} threads: {e}"))
-                    })?,
+                    .map_err(|e| PyRuntimeError::new_err(format!("cannot start {n} threads: {e}")))?,
             ),
         };
         let shape = (rows.y.len(), rows.x.n_cols(), factors);
+        let weighted = rows.weights.is_some();
         let problem = guarded(py, pool.as_deref(), || {
-            let par = if rayon::current_num_threads() > 1 {
-                Par::rayon(0)
-            } else {
-                Par::Seq
-            };
+            let par = if rayon::current_num_threads() > 1 { Par::rayon(0) } else { Par::Seq };
             Products::new(&rows).map(|products| Problem::new(products, dense, par))
         })?;
-        Ok(Model {
-            problem: problem.map_err(perfect_fit)?,
-            pool,
-            shape,
-        })
+        Ok(Model { problem: problem.map_err(perfect_fit)?, pool, shape, weighted })
     }
 
     /// Columns of X that are not aliased.
@@ -313,17 +240,9 @@ impl Model {
         self.problem.products.scale
     }
 
-    fn deviance(
-        &self,
-        py: Python<'_>,
-        theta: PyReadonlyArray1<'_, f64>,
-        reml: bool,
-    ) -> PyResult<f64> {
+    fn deviance(&self, py: Python<'_>, theta: PyReadonlyArray1<'_, f64>, reml: bool) -> PyResult<f64> {
         let theta = self.theta(&theta)?;
-        guarded(py, self.pool.as_deref(), || {
-            self.problem.user_deviance(theta, reml)
-        })?
-        .ok_or_else(cannot_evaluate)
+        guarded(py, self.pool.as_deref(), || self.problem.user_deviance(theta, reml))?.ok_or_else(cannot_evaluate)
     }
 
     fn gradient<'py>(
@@ -333,9 +252,7 @@ impl Model {
         reml: bool,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let theta = self.theta(&theta)?;
-        let gradient = guarded(py, self.pool.as_deref(), || {
-            self.problem.user_gradient(theta, reml)
-        })?;
+        let gradient = guarded(py, self.pool.as_deref(), || self.problem.user_gradient(theta, reml))?;
         Ok(gradient.ok_or_else(cannot_evaluate)?.into_pyarray(py))
     }
 
@@ -357,12 +274,16 @@ impl Model {
                     true
                 }
             };
-            self.problem
-                .find_minimum(reml, start, max_iterations, n_starts, &mut interrupted)
+            self.problem.find_minimum(reml, start, max_iterations, n_starts, &mut interrupted)
         })?;
         match signal {
             Some(e) => Err(e),
-            None => Ok(Minimum(found.ok_or_else(cannot_evaluate)?)),
+            None => found.map(Minimum).map_err(|e| match e {
+                model::MinimumError::CannotEvaluate => cannot_evaluate(),
+                model::MinimumError::PerfectFit => PyValueError::new_err(
+                    "the random effects fit the response perfectly, so no residual variance is left to estimate",
+                ),
+            }),
         }
     }
 
@@ -373,22 +294,13 @@ impl Model {
         py: Python<'py>,
         theta: PyReadonlyArray1<'_, f64>,
         reml: bool,
-    ) -> PyResult<(
-        Bound<'py, PyArray1<f64>>,
-        Bound<'py, PyArray2<f64>>,
-        f64,
-        Vec<Bound<'py, PyArray2<f64>>>,
-    )> {
+    ) -> PyResult<(Bound<'py, PyArray1<f64>>, Bound<'py, PyArray2<f64>>, f64, Vec<Bound<'py, PyArray2<f64>>>)> {
         let theta = self.theta(&theta)?;
-        let estimates = guarded(py, self.pool.as_deref(), || {
-            self.problem.estimates(theta, reml)
-        })?;
+        let estimates = guarded(py, self.pool.as_deref(), || self.problem.estimates(theta, reml))?;
         let estimates = estimates.ok_or_else(cannot_evaluate)?;
         let p = estimates.beta.len();
         let modes = estimates.b.into_iter().zip(&self.shape.2);
-        let modes = modes.map(|(b, (levels, blocks))| {
-            b.into_pyarray(py).reshape([*levels, blocks.iter().sum()])
-        });
+        let modes = modes.map(|(b, (levels, blocks))| b.into_pyarray(py).reshape([*levels, blocks.iter().sum()]));
         Ok((
             estimates.beta.into_pyarray(py),
             estimates.cov.into_pyarray(py).reshape([p, p])?,
@@ -404,13 +316,8 @@ impl Model {
         theta: PyReadonlyArray1<'_, f64>,
     ) -> PyResult<Vec<Bound<'py, PyArray3<f64>>>> {
         let theta = self.theta(&theta)?;
-        let blocks = guarded(py, self.pool.as_deref(), || {
-            self.problem.conditional_covariances(theta)
-        })?;
-        let shaped = blocks
-            .ok_or_else(cannot_evaluate)?
-            .into_iter()
-            .zip(&self.shape.2);
+        let blocks = guarded(py, self.pool.as_deref(), || self.problem.conditional_covariances(theta))?;
+        let shaped = blocks.ok_or_else(cannot_evaluate)?.into_iter().zip(&self.shape.2);
         shaped
             .map(|(values, (levels, blocks))| {
                 let q: usize = blocks.iter().sum();
@@ -430,30 +337,18 @@ impl Model {
         codes: Vec<PyReadonlyArray1<'py, i32>>,
         Z: Vec<Option<PyReadonlyArray2<'py, f64>>>,
     ) -> PyResult<Model> {
-        let arrays = Arrays {
-            y,
-            x: X,
-            weights,
-            codes,
-            z: Z,
-        };
+        let arrays = Arrays { y, x: X, weights, codes, z: Z };
         let rows = arrays.rows(&self.shape.2)?;
-        if (rows.y.len(), rows.x.n_cols()) != (self.shape.0, self.shape.1) {
+        let same_size = (rows.y.len(), rows.x.n_cols()) == (self.shape.0, self.shape.1);
+        if !same_size || rows.weights.is_some() != self.weighted {
             return Err(PyValueError::new_err(
-                "the arrays have other shapes than those of the model",
+                "the arrays have other shapes than those of the model, or weights where it has none",
             ));
         }
-        let products = guarded(py, self.pool.as_deref(), || {
-            self.problem.products.with_response(&rows)
-        })?;
+        let products = guarded(py, self.pool.as_deref(), || self.problem.products.with_response(&rows))?;
         let products = products.map_err(perfect_fit)?;
-        let problem =
-            Problem::with_pattern(products, self.problem.pattern.clone(), self.problem.par);
-        Ok(Model {
-            problem,
-            pool: self.pool.clone(),
-            shape: self.shape.clone(),
-        })
+        let problem = Problem::with_pattern(products, self.problem.pattern.clone(), self.problem.par);
+        Ok(Model { problem, pool: self.pool.clone(), shape: self.shape.clone(), weighted: self.weighted })
     }
 }
 
@@ -462,10 +357,7 @@ impl Model {
         let values = contiguous(theta, "theta")?;
         if values.len() != self.problem.n_theta() || values.iter().any(|t| !t.is_finite()) {
             let n = self.problem.n_theta();
-            return Err(PyValueError::new_err(format!(
-                "theta must be {n} finite numbers, got {}",
-                values.len()
-            )));
+            return Err(PyValueError::new_err(format!("theta must be {n} finite numbers, got {}", values.len())));
         }
         Ok(values)
     }

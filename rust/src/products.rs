@@ -42,14 +42,9 @@ impl FactorBasis {
         for &size in &factor.blocks {
             let basis = match factor.z {
                 Source::Columns { values, .. } if size < q => {
-                    let part: Vec<f64> = (0..n)
-                        .flat_map(|i| values[i * q + start..i * q + start + size].iter().copied())
-                        .collect();
-                    let source = Source::Columns {
-                        values: &part,
-                        n_rows: n,
-                        n_cols: size,
-                    };
+                    let part: Vec<f64> =
+                        (0..n).flat_map(|i| values[i * q + start..i * q + start + size].iter().copied()).collect();
+                    let source = Source::Columns { values: &part, n_rows: n, n_cols: size };
                     Basis::of(&source, size, weights, 1, false)
                 }
                 _ => Basis::of(&factor.z, size, weights, 1, false),
@@ -63,10 +58,7 @@ impl FactorBasis {
     #[inline]
     fn apply(&self, raw: &[f64], out: &mut [f64]) {
         for (start, basis) in &self.parts {
-            basis.apply(
-                &raw[*start..*start + basis.len()],
-                &mut out[*start..*start + basis.len()],
-            );
+            basis.apply(&raw[*start..*start + basis.len()], &mut out[*start..*start + basis.len()]);
         }
     }
 
@@ -163,9 +155,7 @@ impl Products {
         let p = x_basis.len();
 
         let mut order: Vec<usize> = (0..rows.factors.len()).collect();
-        order.sort_by_key(|&k| {
-            std::cmp::Reverse(rows.factors[k].n_levels * rows.factors[k].z.n_cols())
-        });
+        order.sort_by_key(|&k| std::cmp::Reverse(rows.factors[k].n_levels * rows.factors[k].z.n_cols()));
         let mut offset = vec![0; order.len()];
         let mut n_rest = 0;
         for e in 1..order.len() {
@@ -173,10 +163,7 @@ impl Products {
             n_rest += rows.factors[order[e]].n_levels * rows.factors[order[e]].z.n_cols();
         }
 
-        let bases: Vec<FactorBasis> = order
-            .iter()
-            .map(|&k| FactorBasis::of(&rows.factors[k], rows.weights))
-            .collect();
+        let bases: Vec<FactorBasis> = order.iter().map(|&k| FactorBasis::of(&rows.factors[k], rows.weights)).collect();
         let (beta0, scale, xr) = residual(rows, &x_basis)?;
         let factors: Vec<Factor> = order
             .iter()
@@ -229,11 +216,7 @@ impl Products {
     pub fn with_response(&self, rows: &ModelRows) -> Result<Products, ProductsError> {
         let (beta0, scale, xr) = residual(rows, &self.x_basis)?;
         let p = self.p;
-        let mut out = Products {
-            beta0,
-            scale,
-            ..self.clone()
-        };
+        let mut out = Products { beta0, scale, ..self.clone() };
         for factor in &mut out.factors {
             let f = &rows.factors[factor.public];
             let by_level = ByLevel::new(f.codes, f.n_levels);
@@ -250,11 +233,6 @@ impl Products {
             out.xx[j * (p + 1) + p] = products[j];
         }
         Ok(out)
-    }
-
-    /// Random effects in all.
-    pub fn n_effects(&self) -> usize {
-        self.factors.iter().map(|f| f.n_levels * f.q).sum()
     }
 }
 
@@ -320,9 +298,7 @@ fn z_row(rows: &ModelRows, factor: &FactorRows, basis: &FactorBasis, i: usize, o
 
 /// Levels handled as one piece of work, so that a piece has some thousands of rows.
 fn levels_per_piece(n: usize, n_levels: usize) -> usize {
-    (n_levels * 8192)
-        .div_ceil(n.max(1))
-        .clamp(1, n_levels.max(1))
+    (n_levels * 8192).div_ceil(n.max(1)).clamp(1, n_levels.max(1))
 }
 
 /// Z_l' Z_l and Z_l' [X y] of each level.
@@ -340,11 +316,7 @@ fn level_products(
     let piece = levels_per_piece(rows.y.len(), factor.n_levels);
     let work = |(c, (zz, zx)): (usize, (&mut [f64], &mut [f64]))| {
         let mut z = vec![0.0; q];
-        for (k, (zz, zx)) in zz
-            .chunks_exact_mut(q * q)
-            .zip(zx.chunks_exact_mut(q * m))
-            .enumerate()
-        {
+        for (k, (zz, zx)) in zz.chunks_exact_mut(q * q).zip(zx.chunks_exact_mut(q * m)).enumerate() {
             for &i in by_level.rows(c * piece + k) {
                 let i = i as usize;
                 z_row(rows, factor, basis, i, &mut z);
@@ -360,15 +332,10 @@ fn level_products(
         }
     };
     if rows.y.len() > 8192 {
-        let pieces = zz
-            .par_chunks_mut(piece * q * q)
-            .zip(zx.par_chunks_mut(piece * q * m));
+        let pieces = zz.par_chunks_mut(piece * q * q).zip(zx.par_chunks_mut(piece * q * m));
         pieces.enumerate().for_each(work);
     } else {
-        zz.chunks_mut(piece * q * q)
-            .zip(zx.chunks_mut(piece * q * m))
-            .enumerate()
-            .for_each(work);
+        zz.chunks_mut(piece * q * q).zip(zx.chunks_mut(piece * q * m)).enumerate().for_each(work);
     }
     (zz, zx)
 }
@@ -380,13 +347,7 @@ struct Strips {
     value: Vec<f64>,
 }
 
-fn strips(
-    rows: &ModelRows,
-    order: &[usize],
-    bases: &[FactorBasis],
-    e: usize,
-    others: &[usize],
-) -> Strips {
+fn strips(rows: &ModelRows, order: &[usize], bases: &[FactorBasis], e: usize, others: &[usize]) -> Strips {
     let factor = &rows.factors[order[e]];
     let q = factor.z.n_cols();
     let by_level = ByLevel::new(factor.codes, factor.n_levels);
@@ -396,29 +357,16 @@ fn strips(
         first_block[o] = n_blocks;
         n_blocks += rows.factors[order[o]].n_levels;
     }
-    let widest = others
-        .iter()
-        .map(|&o| rows.factors[order[o]].z.n_cols())
-        .max()
-        .unwrap_or(0);
+    let widest = others.iter().map(|&o| rows.factors[order[o]].z.n_cols()).max().unwrap_or(0);
     let width = |block: u32| {
-        let o = others
-            .iter()
-            .rev()
-            .find(|&&o| first_block[o] <= block as usize);
-        rows.factors[order[*o.expect("blocks belong to factors")]]
-            .z
-            .n_cols()
+        let o = others.iter().rev().find(|&&o| first_block[o] <= block as usize);
+        rows.factors[order[*o.expect("blocks belong to factors")]].z.n_cols()
     };
     let piece = levels_per_piece(rows.y.len(), factor.n_levels);
     let n_pieces = factor.n_levels.div_ceil(piece);
     let work = |slot: &mut Vec<usize>, c: usize| {
         let levels = c * piece..factor.n_levels.min((c + 1) * piece);
-        let mut out = Strips {
-            count: Vec::with_capacity(levels.len()),
-            block: vec![],
-            value: vec![],
-        };
+        let mut out = Strips { count: Vec::with_capacity(levels.len()), block: vec![], value: vec![] };
         let (mut z, mut z_other) = (vec![0.0; q], vec![0.0; widest]);
         for level in levels {
             let start = out.block.len();
@@ -444,10 +392,7 @@ fn strips(
                     let q_other = other.z.n_cols();
                     z_row(rows, other, &bases[o], i, &mut z_other[..q_other]);
                     let at = slot[first_block[o] + other.codes[i] as usize];
-                    for (column, zo) in out.value[at..at + q * q_other]
-                        .chunks_exact_mut(q)
-                        .zip(&z_other)
-                    {
+                    for (column, zo) in out.value[at..at + q * q_other].chunks_exact_mut(q).zip(&z_other) {
                         column.iter_mut().zip(&z).for_each(|(s, z)| *s += z * zo);
                     }
                 }
@@ -460,10 +405,7 @@ fn strips(
         out
     };
     let parts: Vec<Strips> = if n_pieces > 1 {
-        (0..n_pieces)
-            .into_par_iter()
-            .map_init(|| vec![usize::MAX; n_blocks], |slot, c| work(slot, c))
-            .collect()
+        (0..n_pieces).into_par_iter().map_init(|| vec![usize::MAX; n_blocks], |slot, c| work(slot, c)).collect()
     } else {
         let mut slot = vec![usize::MAX; n_blocks];
         (0..n_pieces).map(|c| work(&mut slot, c)).collect()
@@ -482,12 +424,7 @@ fn strips(
 }
 
 /// Column range in the rest of a block counted over the factors `others` (elimination positions).
-fn block_columns(
-    rows: &ModelRows,
-    order: &[usize],
-    others: &[usize],
-    offset: &[usize],
-) -> Vec<(usize, usize)> {
+fn block_columns(rows: &ModelRows, order: &[usize], others: &[usize], offset: &[usize]) -> Vec<(usize, usize)> {
     let mut out = Vec::new();
     for &o in others {
         let q = rows.factors[order[o]].z.n_cols();
@@ -496,24 +433,12 @@ fn block_columns(
     out
 }
 
-fn cross_products(
-    rows: &ModelRows,
-    order: &[usize],
-    bases: &[FactorBasis],
-    offset: &[usize],
-    n_rest: usize,
-) -> Cross {
+fn cross_products(rows: &ModelRows, order: &[usize], bases: &[FactorBasis], offset: &[usize], n_rest: usize) -> Cross {
     let others: Vec<usize> = (1..order.len()).collect();
     let n_levels = rows.factors[order[0]].n_levels;
     if others.is_empty() {
         let start = vec![0; n_levels + 1];
-        return Cross {
-            start,
-            column: vec![],
-            value: vec![],
-            column_start: vec![0],
-            by_column: vec![],
-        };
+        return Cross { start, column: vec![], value: vec![], column_start: vec![0], by_column: vec![] };
     }
     let strips = strips(rows, order, bases, 0, &others);
     let columns = block_columns(rows, order, &others, offset);
@@ -545,13 +470,7 @@ fn cross_products(
             *at += 1;
         }
     }
-    Cross {
-        start,
-        column,
-        value: strips.value,
-        column_start,
-        by_column,
-    }
+    Cross { start, column, value: strips.value, column_start, by_column }
 }
 
 /// Products among the rest: off-diagonal blocks between its factors (diagonal ones are in `Factor::zz`).
@@ -584,11 +503,7 @@ fn rest_products(
                     value: values.len(),
                 };
                 cells.push(cell);
-                values.extend(block::transpose(
-                    &strips.value[value..value + q * q_row],
-                    q,
-                    q_row,
-                ));
+                values.extend(block::transpose(&strips.value[value..value + q * q_row], q, q_row));
                 value += q * q_row;
             }
             at += count;

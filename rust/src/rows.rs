@@ -10,11 +10,7 @@ const CHUNK: usize = 8192;
 #[derive(Clone, Copy)]
 pub enum Source<'a> {
     Ones(usize),
-    Columns {
-        values: &'a [f64],
-        n_rows: usize,
-        n_cols: usize,
-    },
+    Columns { values: &'a [f64], n_rows: usize, n_cols: usize },
 }
 
 impl<'a> Source<'a> {
@@ -42,22 +38,15 @@ impl<'a> Source<'a> {
 }
 
 /// Sums what `add` accumulates over chunks of rows; chunks run in parallel, their sums are added in order.
-pub fn sum_over_rows(
-    n: usize,
-    size: usize,
-    add: impl Fn(Range<usize>, &mut [f64]) + Sync,
-) -> Vec<f64> {
+pub fn sum_over_rows(n: usize, size: usize, add: impl Fn(Range<usize>, &mut [f64]) + Sync) -> Vec<f64> {
     let one = |c: usize| {
         let mut acc = vec![0.0; size];
         add(c * CHUNK..n.min((c + 1) * CHUNK), &mut acc);
         acc
     };
     let n_chunks = n.div_ceil(CHUNK);
-    let parts: Vec<Vec<f64>> = if n_chunks > 1 {
-        (0..n_chunks).into_par_iter().map(one).collect()
-    } else {
-        (0..n_chunks).map(one).collect()
-    };
+    let parts: Vec<Vec<f64>> =
+        if n_chunks > 1 { (0..n_chunks).into_par_iter().map(one).collect() } else { (0..n_chunks).map(one).collect() };
     let mut total = vec![0.0; size];
     for part in parts {
         total.iter_mut().zip(part).for_each(|(t, p)| *t += p);

@@ -41,11 +41,7 @@ pub fn level_pieces(products: &Products) -> Vec<usize> {
         let (mut low, mut high) = (*out.last().expect("starts with 0"), n_levels);
         while low < high {
             let middle = (low + high) / 2;
-            if work(middle) < target {
-                low = middle + 1
-            } else {
-                high = middle
-            }
+            if work(middle) < target { low = middle + 1 } else { high = middle }
         }
         out.push(low);
     }
@@ -54,11 +50,7 @@ pub fn level_pieces(products: &Products) -> Vec<usize> {
 }
 
 /// Cuts `values` at `bounds * size`.
-pub fn cut<'a>(
-    mut values: &'a mut [f64],
-    bounds: &[usize],
-    size: impl Fn(usize) -> usize,
-) -> Vec<&'a mut [f64]> {
+pub fn cut<'a>(mut values: &'a mut [f64], bounds: &[usize], size: impl Fn(usize) -> usize) -> Vec<&'a mut [f64]> {
     let mut out = Vec::with_capacity(bounds.len() - 1);
     for pair in bounds.windows(2) {
         let (head, tail) = values.split_at_mut(size(pair[1]) - size(pair[0]));
@@ -71,27 +63,14 @@ pub fn cut<'a>(
 /// Runs `f` over the pieces, in parallel if there are several, and returns its results in order.
 pub fn over_pieces<T: Send, R: Send>(pieces: Vec<T>, f: impl Fn(usize, T) -> R + Sync) -> Vec<R> {
     if pieces.len() > 1 {
-        pieces
-            .into_par_iter()
-            .enumerate()
-            .map(|(k, piece)| f(k, piece))
-            .collect()
+        pieces.into_par_iter().enumerate().map(|(k, piece)| f(k, piece)).collect()
     } else {
-        pieces
-            .into_iter()
-            .enumerate()
-            .map(|(k, piece)| f(k, piece))
-            .collect()
+        pieces.into_iter().enumerate().map(|(k, piece)| f(k, piece)).collect()
     }
 }
 
 /// Eliminates the first factor at Lambda; None if a level's block is not positive definite.
-pub fn eliminate(
-    products: &Products,
-    lambda: &[Vec<f64>],
-    pieces: &[usize],
-    out: &mut Eliminated,
-) -> Option<()> {
+pub fn eliminate(products: &Products, lambda: &[Vec<f64>], pieces: &[usize], out: &mut Eliminated) -> Option<()> {
     let factor = &products.factors[0];
     let (q, m) = (factor.q, products.p + 1);
     let cross = &products.cross;
@@ -101,17 +80,9 @@ pub fn eliminate(
     let ls = cut(&mut out.l, pieces, |l| l * q * q);
     let ws = cut(&mut out.w, pieces, |l| cross.start[l] * q);
     let wxs = cut(&mut out.wx, pieces, |l| l * q * m);
-    let work: Vec<_> = ls
-        .into_iter()
-        .zip(ws)
-        .zip(wxs)
-        .map(|((l, w), wx)| (l, w, wx))
-        .collect();
+    let work: Vec<_> = ls.into_iter().zip(ws).zip(wxs).map(|((l, w), wx)| (l, w, wx)).collect();
     let parts = over_pieces(work, |k, (l, w, wx)| {
-        with_size!(
-            q,
-            eliminate_piece(products, lambda, pieces[k]..pieces[k + 1], q, l, w, wx)
-        )
+        with_size!(q, eliminate_piece(products, lambda, pieces[k]..pieces[k + 1], q, l, w, wx))
     });
     out.log_det = 0.0;
     out.xx.clear();
@@ -146,14 +117,7 @@ fn eliminate_piece(
     let mut strip = vec![0.0; q * widest];
     for (k, level) in levels.enumerate() {
         let l = &mut l_out[k * q * q..(k + 1) * q * q];
-        block::times(
-            &factor.zz[level * q * q..(level + 1) * q * q],
-            lambda_1,
-            q,
-            q,
-            q,
-            &mut product,
-        );
+        block::times(&factor.zz[level * q * q..(level + 1) * q * q], lambda_1, q, q, q, &mut product);
         block::transpose_times(lambda_1, &product, q, q, q, l);
         for i in 0..q {
             l[i * q + i] += 1.0;
@@ -161,14 +125,7 @@ fn eliminate_piece(
         log_det += block::cholesky(l, q)?;
 
         let wx = &mut wx_out[k * q * m..(k + 1) * q * m];
-        block::transpose_times(
-            lambda_1,
-            &factor.zx[level * q * m..(level + 1) * q * m],
-            q,
-            q,
-            m,
-            wx,
-        );
+        block::transpose_times(lambda_1, &factor.zx[level * q * m..(level + 1) * q * m], q, q, m, wx);
         block::forward(l, q, wx);
         for b in 0..m {
             for a in 0..m {
@@ -184,9 +141,7 @@ fn eliminate_piece(
         let mut t = first;
         let mut e = 1;
         while t < last {
-            while e + 1 < products.factors.len()
-                && cross.column[t] as usize >= products.offset[e + 1]
-            {
+            while e + 1 < products.factors.len() && cross.column[t] as usize >= products.offset[e + 1] {
                 e += 1;
             }
             let q_2 = products.factors[e].q;
@@ -235,35 +190,18 @@ pub fn assembly_flops(products: &Products) -> f64 {
     if strips_are_dense(products) {
         return products.factors[0].n_levels as f64 * q * (products.n_rest as f64).powi(2) / 8.0;
     }
-    cross
-        .start
-        .windows(2)
-        .map(|s| ((s[1] - s[0]) as f64).powi(2) / 2.0 * q)
-        .sum()
+    cross.start.windows(2).map(|s| ((s[1] - s[0]) as f64).powi(2) / 2.0 * q).sum()
 }
 
 /// Lower triangle of S on `pattern`.
-pub fn assemble_rest(
-    products: &Products,
-    lambda: &[Vec<f64>],
-    pattern: &Pattern,
-    w: &[f64],
-    par: Par,
-) -> Vec<f64> {
+pub fn assemble_rest(products: &Products, lambda: &[Vec<f64>], pattern: &Pattern, w: &[f64], par: Par) -> Vec<f64> {
     let mut values = vec![0.0; pattern.len()];
     subtract_strips(products, pattern, w, par, &mut values);
     for (e, factor) in products.factors.iter().enumerate().skip(1) {
         let q = factor.q;
         let (mut right, mut both) = (vec![0.0; q * q], vec![0.0; q * q]);
         for level in 0..factor.n_levels {
-            block::times(
-                &factor.zz[level * q * q..(level + 1) * q * q],
-                &lambda[e],
-                q,
-                q,
-                q,
-                &mut right,
-            );
+            block::times(&factor.zz[level * q * q..(level + 1) * q * q], &lambda[e], q, q, q, &mut right);
             block::transpose_times(&lambda[e], &right, q, q, q, &mut both);
             let first = products.offset[e] + level * q;
             for j in 0..q {
@@ -276,28 +214,11 @@ pub fn assemble_rest(
         }
     }
     for cell in products.rest_cells.iter() {
-        let (q_row, q_column) = (
-            products.factors[cell.row_factor].q,
-            products.factors[cell.column_factor].q,
-        );
+        let (q_row, q_column) = (products.factors[cell.row_factor].q, products.factors[cell.column_factor].q);
         let raw = &products.rest_values[cell.value..cell.value + q_row * q_column];
         let (mut right, mut both) = (vec![0.0; q_row * q_column], vec![0.0; q_row * q_column]);
-        block::times(
-            raw,
-            &lambda[cell.column_factor],
-            q_row,
-            q_column,
-            q_column,
-            &mut right,
-        );
-        block::transpose_times(
-            &lambda[cell.row_factor],
-            &right,
-            q_row,
-            q_row,
-            q_column,
-            &mut both,
-        );
+        block::times(raw, &lambda[cell.column_factor], q_row, q_column, q_column, &mut right);
+        block::transpose_times(&lambda[cell.row_factor], &right, q_row, q_row, q_column, &mut both);
         for j in 0..q_column {
             let at = pattern.index(cell.row, cell.column + j);
             for i in 0..q_row {
@@ -309,13 +230,7 @@ pub fn assemble_rest(
 }
 
 /// values -= sum_l W_l' W_l, lower triangle.
-fn subtract_strips(
-    products: &Products,
-    pattern: &Pattern,
-    w: &[f64],
-    par: Par,
-    values: &mut [f64],
-) {
+fn subtract_strips(products: &Products, pattern: &Pattern, w: &[f64], par: Par, values: &mut [f64]) {
     let cross = &products.cross;
     let (q, n) = (products.factors[0].q, products.n_rest);
     if cross.column.is_empty() {
@@ -327,25 +242,13 @@ fn subtract_strips(
         let strips = MatRef::from_column_major_slice(&strips, n_rows, n);
         let target = MatMut::from_column_major_slice_mut(values, n, n);
         let (lower, full) = (BlockStructure::TriangularLower, BlockStructure::Rectangular);
-        triangular::matmul(
-            target,
-            lower,
-            Accum::Add,
-            strips.transpose(),
-            full,
-            strips,
-            full,
-            -1.0,
-            par,
-        );
+        triangular::matmul(target, lower, Accum::Add, strips.transpose(), full, strips, full, -1.0, par);
         return;
     }
     let parallel = par != Par::Seq && assembly_flops(products) as usize > PARALLEL_WORK;
     match pattern {
         Pattern::Dense { .. } => {
-            let one = |(j, column): (usize, &mut [f64])| {
-                with_size!(q, subtract_column(cross, w, q, j, column))
-            };
+            let one = |(j, column): (usize, &mut [f64])| with_size!(q, subtract_column(cross, w, q, j, column));
             if parallel {
                 values.par_chunks_mut(n).enumerate().for_each(one);
             } else {
@@ -354,16 +257,10 @@ fn subtract_strips(
         }
         Pattern::Sparse(s) => {
             let columns: Vec<(usize, &mut [f64])> =
-                cut(values, &(0..=n).collect::<Vec<_>>(), |j| s.column_start[j])
-                    .into_iter()
-                    .enumerate()
-                    .collect();
+                cut(values, &(0..=n).collect::<Vec<_>>(), |j| s.column_start[j]).into_iter().enumerate().collect();
             let one = |work: &mut Vec<f64>, (j, out): (usize, &mut [f64])| {
                 with_size!(q, subtract_column(cross, w, q, j, work));
-                for (v, &i) in out
-                    .iter_mut()
-                    .zip(&s.row[s.column_start[j]..s.column_start[j + 1]])
-                {
+                for (v, &i) in out.iter_mut().zip(&s.row[s.column_start[j]..s.column_start[j + 1]]) {
                     *v += work[i];
                     work[i] = 0.0;
                 }
@@ -372,9 +269,7 @@ fn subtract_strips(
                 columns.into_par_iter().for_each_init(|| vec![0.0; n], one);
             } else {
                 let mut work = vec![0.0; n];
-                columns
-                    .into_iter()
-                    .for_each(|column| one(&mut work, column));
+                columns.into_iter().for_each(|column| one(&mut work, column));
             }
         }
     }
@@ -387,10 +282,7 @@ fn subtract_column(cross: &Cross, w: &[f64], q: usize, j: usize, column: &mut [f
         let from = cross.start[level as usize] + t as usize;
         let to = cross.start[level as usize + 1];
         let own = &w[from * q..(from + 1) * q];
-        for (&i, strip) in cross.column[from..to]
-            .iter()
-            .zip(w[from * q..to * q].chunks_exact(q))
-        {
+        for (&i, strip) in cross.column[from..to].iter().zip(w[from * q..to * q].chunks_exact(q)) {
             let mut s = 0.0;
             for k in 0..q {
                 s += strip[k] * own[k];
@@ -427,15 +319,7 @@ pub fn strips_transpose_times(products: &Products, w: &[f64], b: &[f64], m: usiz
 
 /// B_l -= W_l R for one level, R (m x n_rest, row j contiguous), B_l q x m.
 #[inline(always)]
-pub fn subtract_strip_times(
-    cross: &Cross,
-    w: &[f64],
-    level: usize,
-    rest: &[f64],
-    q: usize,
-    m: usize,
-    b: &mut [f64],
-) {
+pub fn subtract_strip_times(cross: &Cross, w: &[f64], level: usize, rest: &[f64], q: usize, m: usize, b: &mut [f64]) {
     for t in cross.start[level]..cross.start[level + 1] {
         let strip = &w[t * q..(t + 1) * q];
         let row = &rest[cross.column[t] as usize * m..(cross.column[t] as usize + 1) * m];
@@ -448,13 +332,7 @@ pub fn subtract_strip_times(
 }
 
 /// Y_l S^-1 Y_l' summed over all levels, q x q; `inverse` is S^-1 on the pattern, lower triangle.
-pub fn sandwich_sum(
-    products: &Products,
-    pattern: &Pattern,
-    y: &[f64],
-    inverse: &[f64],
-    par: Par,
-) -> Vec<f64> {
+pub fn sandwich_sum(products: &Products, pattern: &Pattern, y: &[f64], inverse: &[f64], par: Par) -> Vec<f64> {
     let cross = &products.cross;
     let (q, n) = (products.factors[0].q, products.n_rest);
     let mut total = vec![0.0; q * q];
@@ -469,26 +347,15 @@ pub fn sandwich_sum(
         // Y S^-1 with S^-1 = T + T', T lower with halved diagonal: Y S^-1 Y' = Y T Y' + (Y T Y')'
         let mut half = faer::Mat::<f64>::zeros(n_rows, n);
         let (full, lower) = (BlockStructure::Rectangular, BlockStructure::TriangularLower);
-        triangular::matmul(
-            half.as_mut(),
-            full,
-            Accum::Replace,
-            strips,
-            full,
-            inverse,
-            lower,
-            1.0,
-            par,
-        );
+        triangular::matmul(half.as_mut(), full, Accum::Replace, strips, full, inverse, lower, 1.0, par);
         for j in 0..n {
             let diagonal = inverse[(j, j)] / 2.0;
             for level in 0..n_rows / q {
                 for b in 0..q {
                     for a in 0..q {
                         let (ya, yb) = (strips[(level * q + a, j)], strips[(level * q + b, j)]);
-                        total[b * q + a] += half[(level * q + a, j)] * yb
-                            + half[(level * q + b, j)] * ya
-                            - 2.0 * diagonal * ya * yb;
+                        total[b * q + a] +=
+                            half[(level * q + a, j)] * yb + half[(level * q + b, j)] * ya - 2.0 * diagonal * ya * yb;
                     }
                 }
             }
@@ -503,19 +370,13 @@ pub fn sandwich_sum(
             })
         );
     };
-    let n_pieces = if par != Par::Seq && assembly_flops(products) as usize > PARALLEL_WORK {
-        64.min(n)
-    } else {
-        1
-    };
+    let n_pieces = if par != Par::Seq && assembly_flops(products) as usize > PARALLEL_WORK { 64.min(n) } else { 1 };
     let pieces: Vec<usize> = (0..n_pieces).collect();
     let parts = over_pieces(pieces, |_, k| {
         let mut sum = vec![0.0; q * q];
         let mut work = vec![0.0; n];
         for j in k * n / n_pieces..(k + 1) * n / n_pieces {
-            with_inverse_column(pattern, inverse, j, &mut work, |column| {
-                add(j, column, &mut sum)
-            });
+            with_inverse_column(pattern, inverse, j, &mut work, |column| add(j, column, &mut sum));
         }
         sum
     });
@@ -526,12 +387,7 @@ pub fn sandwich_sum(
 }
 
 /// Y_l S^-1 Y_l' of every level, q x q each.
-pub fn sandwich_levels(
-    products: &Products,
-    pattern: &Pattern,
-    y: &[f64],
-    inverse: &[f64],
-) -> Vec<f64> {
+pub fn sandwich_levels(products: &Products, pattern: &Pattern, y: &[f64], inverse: &[f64]) -> Vec<f64> {
     let cross = &products.cross;
     let (q, n) = (products.factors[0].q, products.n_rest);
     let mut out = vec![0.0; products.factors[0].n_levels * q * q];
@@ -548,13 +404,7 @@ pub fn sandwich_levels(
 }
 
 /// Hands column j of S^-1 (rows at or below j) to `f`, indexed by row.
-fn with_inverse_column(
-    pattern: &Pattern,
-    inverse: &[f64],
-    j: usize,
-    work: &mut [f64],
-    f: impl FnOnce(&[f64]),
-) {
+fn with_inverse_column(pattern: &Pattern, inverse: &[f64], j: usize, work: &mut [f64], f: impl FnOnce(&[f64])) {
     match pattern {
         Pattern::Dense { n } => f(&inverse[j * n..(j + 1) * n]),
         Pattern::Sparse(s) => {
@@ -569,14 +419,7 @@ fn with_inverse_column(
 
 /// The part of each Y_l S^-1 Y_l' that comes from column j of the lower triangle.
 #[inline(always)]
-fn sandwich_column(
-    cross: &Cross,
-    y: &[f64],
-    column: &[f64],
-    q: usize,
-    j: usize,
-    mut add: impl FnMut(usize, &[f64]),
-) {
+fn sandwich_column(cross: &Cross, y: &[f64], column: &[f64], q: usize, j: usize, mut add: impl FnMut(usize, &[f64])) {
     let mut below = vec![0.0; q];
     let mut part = vec![0.0; q * q];
     for &(level, t) in &cross.by_column[cross.column_start[j]..cross.column_start[j + 1]] {
@@ -584,10 +427,7 @@ fn sandwich_column(
         let to = cross.start[level as usize + 1];
         let own = &y[from * q..(from + 1) * q];
         below.fill(0.0);
-        for (&i, strip) in cross.column[from + 1..to]
-            .iter()
-            .zip(y[(from + 1) * q..to * q].chunks_exact(q))
-        {
+        for (&i, strip) in cross.column[from + 1..to].iter().zip(y[(from + 1) * q..to * q].chunks_exact(q)) {
             let value = column[i as usize];
             for k in 0..q {
                 below[k] += value * strip[k];
@@ -596,8 +436,7 @@ fn sandwich_column(
         let diagonal = column[j];
         for b in 0..q {
             for a in 0..q {
-                part[b * q + a] =
-                    diagonal * own[a] * own[b] + below[a] * own[b] + own[a] * below[b];
+                part[b * q + a] = diagonal * own[a] * own[b] + below[a] * own[b] + own[a] * below[b];
             }
         }
         add(level as usize, &part);

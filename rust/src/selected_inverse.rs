@@ -55,16 +55,8 @@ fn supernodal(pattern: &SparsePattern, l: &[f64]) -> Vec<f64> {
             solve_upper_triangular_in_place(l_jj.transpose(), k.as_mut().transpose_mut(), Par::Seq);
             let mut q_ij = Mat::<f64>::zeros(below, size);
             faer::linalg::matmul::matmul(q_ij.as_mut(), Accum::Replace, &q_ii, &k, -1.0, Par::Seq);
-            faer::linalg::matmul::matmul(
-                q_jj.as_mut(),
-                Accum::Add,
-                k.transpose(),
-                &q_ij,
-                -1.0,
-                Par::Seq,
-            );
-            let mut out =
-                MatMut::from_column_major_slice_mut(&mut q[range.clone()], size + below, size);
+            faer::linalg::matmul::matmul(q_jj.as_mut(), Accum::Add, k.transpose(), &q_ij, -1.0, Par::Seq);
+            let mut out = MatMut::from_column_major_slice_mut(&mut q[range.clone()], size + below, size);
             out.rb_mut().subrows_mut(size, below).copy_from(&q_ij);
         }
         let mut out = MatMut::from_column_major_slice_mut(&mut q[range], size + below, size);

@@ -8,6 +8,13 @@ use faer::{Mat, MatRef};
 
 /// Predicted decrease (in -2 log-likelihood) at which the optimum is reached.
 const DECREASE_TOL: f64 = 1e-10;
+/// Newton steps in a row whose decrease is not the predicted one, after which the Hessian is taken from differences.
+const UNLIKE_STEPS: usize = 2;
+/// Every so many iterations components of Lambda that are nearly zero are taken out, so that the valley of a singular
+/// block (a rotation that changes nothing) is left.
+const REDUCE_EVERY: usize = 8;
+/// What taking one out may cost.
+const REDUCE_TOL: f64 = 1e-8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -32,6 +39,8 @@ pub struct Iteration {
 pub struct Run {
     pub theta: Vec<f64>,
     pub deviance: f64,
+    /// Residual variance of the scaled problem.
+    pub s2: f64,
     pub gradient_norm: f64,
     pub status: Status,
     pub trace: Vec<Iteration>,
@@ -56,13 +65,31 @@ pub fn minimize(
     let mut derivatives = problem.derivatives(&theta, &at, true)?;
     let mut trace: Vec<Iteration> = Vec::new();
     let mut radius = (theta.len() as f64).sqrt();
+    let mut unlike = 0;
     let mut status = Status::IterationLimit;
     while trace.len() < max_iterations {
         if interrupted() {
             status = Status::Interrupted;
             break;
         }
+        if trace.len() % REDUCE_EVERY == REDUCE_EVERY - 1 {
+            let (mut reduced, mut deviance) = (theta.clone(), at.deviance);
+            n_evaluations += problem.reduce(&mut reduced, &mut deviance, reml, REDUCE_TOL);
+            if reduced != theta
+                && let Some(new) = problem.factorize(&reduced, reml)
+                && let Some(next) = problem.derivatives(&reduced, &new, true)
+            {
+                (theta, at, derivatives) = (reduced, new, next);
+                radius = (theta.len() as f64).sqrt();
+            }
+        }
         let gradient_norm = largest(&derivatives.gradient);
+        if unlike >= UNLIKE_STEPS
+            && let Some(exact) = problem.hessian(&theta, reml)
+        {
+            n_evaluations += 2 * theta.len();
+            derivatives.curvature = exact;
+        }
         let step = Step::new(&derivatives.gradient, &derivatives.curvature, radius);
         let mut row = Iteration {
             deviance: at.deviance,
@@ -74,17 +101,10 @@ pub fn minimize(
         };
         let noise = noise(problem, at.deviance);
         let tol = DECREASE_TOL.max(noise);
-        let trial: Vec<f64> = theta
-            .iter()
-            .zip(&step.direction)
-            .map(|(t, s)| t + s)
-            .collect();
+        let trial: Vec<f64> = theta.iter().zip(&step.direction).map(|(t, s)| t + s).collect();
         if step.predicted <= tol && !step.saddle {
             // the last step is taken if it does no harm: its decrease is below what can be seen
-            if let Some(new) = problem
-                .factorize(&trial, reml)
-                .filter(|new| new.deviance <= at.deviance + noise)
-            {
+            if let Some(new) = problem.factorize(&trial, reml).filter(|new| new.deviance <= at.deviance + noise) {
                 row.ratio = (at.deviance - new.deviance) / step.predicted;
                 theta = trial;
                 at = new;
@@ -96,17 +116,11 @@ pub fn minimize(
         }
         let new = problem.factorize(&trial, reml);
         n_evaluations += 1;
-        let decrease = new
-            .as_ref()
-            .map_or(f64::NEG_INFINITY, |new| at.deviance - new.deviance);
+        let decrease = new.as_ref().map_or(f64::NEG_INFINITY, |new| at.deviance - new.deviance);
         row.ratio = decrease / step.predicted;
         trace.push(row);
         let small = step.predicted < 100.0 * noise;
-        let accepted = if small {
-            decrease >= -noise
-        } else {
-            row.ratio > 0.05
-        };
+        let accepted = if small { decrease >= -noise } else { row.ratio > 0.05 };
         match new {
             Some(new) if accepted => {
                 let Some(next) = problem.derivatives(&trial, &new, true) else {
@@ -118,6 +132,12 @@ pub fn minimize(
                 } else if row.ratio < 0.25 {
                     radius = 0.5 * step.length;
                 }
+                let newton = step.length < 0.99 * row.radius;
+                if newton && !(0.5..1.5).contains(&row.ratio) {
+                    unlike += 1;
+                } else if unlike < UNLIKE_STEPS {
+                    unlike = 0;
+                }
                 theta = trial;
                 at = new;
                 derivatives = next;
@@ -125,25 +145,14 @@ pub fn minimize(
             _ => {
                 radius = 0.25 * step.length;
                 if radius < 1e-11 * (1.0 + largest(&theta)) || small {
-                    status = if small {
-                        Status::Converged
-                    } else {
-                        Status::NoFurtherDecrease
-                    };
+                    status = if small { Status::Converged } else { Status::NoFurtherDecrease };
                     break;
                 }
             }
         }
     }
     let gradient_norm = largest(&derivatives.gradient);
-    Some(Run {
-        deviance: at.deviance,
-        theta,
-        gradient_norm,
-        status,
-        trace,
-        n_evaluations,
-    })
+    Some(Run { deviance: at.deviance, s2: at.s2, theta, gradient_norm, status, trace, n_evaluations })
 }
 
 fn largest(v: &[f64]) -> f64 {
@@ -164,23 +173,11 @@ impl Step {
         let (values, vectors) = eigen(curvature, gradient.len());
         let k = gradient.len();
         let largest_value = values.iter().fold(0.0_f64, |m, w| m.max(w.abs()));
-        let along: Vec<f64> = (0..k)
-            .map(|e| (0..k).map(|i| vectors[e * k + i] * gradient[i]).sum())
-            .collect();
+        let along: Vec<f64> = (0..k).map(|e| (0..k).map(|i| vectors[e * k + i] * gradient[i]).sum()).collect();
         let lowest = values.first().copied().unwrap_or(0.0);
         let saddle = lowest < -1e-6 * largest_value;
-        let shift = if lowest > 1e-12 * largest_value {
-            0.0
-        } else {
-            -lowest + 1e-8 * largest_value.max(1e-300)
-        };
-        let newton = |shift: f64| -> Vec<f64> {
-            along
-                .iter()
-                .zip(&values)
-                .map(|(g, w)| -g / (w + shift))
-                .collect()
-        };
+        let shift = if lowest > 1e-12 * largest_value { 0.0 } else { -lowest + 1e-8 * largest_value.max(1e-300) };
+        let newton = |shift: f64| -> Vec<f64> { along.iter().zip(&values).map(|(g, w)| -g / (w + shift)).collect() };
         let norm = |s: &[f64]| s.iter().map(|x| x * x).sum::<f64>().sqrt();
         let mut s = newton(shift);
         if norm(&s) > radius {
@@ -204,30 +201,20 @@ impl Step {
             let room = (here * here + radius * radius - norm(&s).powi(2)).max(0.0);
             s[0] += sign * (room.sqrt() - here);
         }
-        let predicted = -(0..k)
-            .map(|e| along[e] * s[e] + 0.5 * values[e] * s[e] * s[e])
-            .sum::<f64>();
-        let direction = (0..k)
-            .map(|i| (0..k).map(|e| vectors[e * k + i] * s[e]).sum())
-            .collect();
-        Step {
-            direction,
-            length: norm(&s),
-            predicted,
-            saddle,
-        }
+        let predicted = -(0..k).map(|e| along[e] * s[e] + 0.5 * values[e] * s[e] * s[e]).sum::<f64>();
+        let direction = (0..k).map(|i| (0..k).map(|e| vectors[e * k + i] * s[e]).sum()).collect();
+        Step { direction, length: norm(&s), predicted, saddle }
     }
 }
 
 /// Eigenvalues in ascending order and eigenvectors (columns) of a symmetric matrix.
-fn eigen(a: &[f64], k: usize) -> (Vec<f64>, Vec<f64>) {
+pub fn eigen(a: &[f64], k: usize) -> (Vec<f64>, Vec<f64>) {
     if k == 1 {
         return (vec![a[0]], vec![1.0]);
     }
     let mut values = faer::Col::<f64>::zeros(k);
     let mut vectors = Mat::<f64>::zeros(k, k);
-    let scratch =
-        self_adjoint_evd_scratch::<f64>(k, ComputeEigenvectors::Yes, Par::Seq, Default::default());
+    let scratch = self_adjoint_evd_scratch::<f64>(k, ComputeEigenvectors::Yes, Par::Seq, Default::default());
     let mut memory = MemBuffer::new(scratch);
     let done = self_adjoint_evd(
         MatRef::from_column_major_slice(a, k, k),
