@@ -9,6 +9,7 @@ mod products;
 mod rows;
 mod schur;
 mod selected_inverse;
+mod start;
 mod trust_region;
 
 use deviance::Problem;

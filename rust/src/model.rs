@@ -126,8 +126,12 @@ impl Problem {
         interrupted: &mut dyn FnMut() -> bool,
     ) -> Result<Minimum, MinimumError> {
         let identity = self.start();
-        let first = start.map_or_else(|| identity.clone(), |theta| self.to_engine(theta));
         let cheap = self.flops() * 30.0 * (self.n_theta() as f64) < CHEAP_FLOPS;
+        let first = match start {
+            Some(theta) => self.to_engine(theta),
+            None if cheap => identity.clone(),
+            None => self.moment_start(),
+        };
         let n_starts = if n_starts > 0 { n_starts } else { 1 + if cheap { EXTRA_STARTS.len() } else { 0 } };
         let mut starts = vec![first];
         for k in 0..n_starts - 1 {
