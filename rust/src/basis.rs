@@ -27,6 +27,9 @@ impl Basis {
     /// With `drop`, aliased columns are left out (leftmost kept); without, they stay as they are, only scaled.
     pub fn of(source: &Source, n_cols: usize, weights: Option<&[f64]>, passes: usize, drop: bool) -> Basis {
         let n = source.n_rows();
+        if let (Source::Ones(_), None) = (source, weights) {
+            return Basis { kept: vec![0], mean: vec![0.0], t: vec![1.0] };
+        }
         let weight = |i: usize| weights.map_or(1.0, |w| w[i]);
         let all: Vec<usize> = (0..n_cols).collect();
         let mean = centre(source, n_cols, &weight);

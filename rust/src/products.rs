@@ -6,7 +6,7 @@
 
 use crate::basis::Basis;
 use crate::block;
-use crate::rows::{ByLevel, Source, sum_over_rows};
+use crate::rows::{ByLevel, CHUNK, Source, sum_over_rows};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -164,14 +164,14 @@ impl Products {
         }
 
         let bases: Vec<FactorBasis> = order.iter().map(|&k| FactorBasis::of(&rows.factors[k], rows.weights)).collect();
-        let (beta0, scale, xr) = residual(rows, &x_basis)?;
+        let Residual { beta0, scale, xr, xx } = Residual::of(rows, &x_basis)?;
         let factors: Vec<Factor> = order
             .iter()
             .zip(&bases)
             .map(|(&k, basis)| {
                 let f = &rows.factors[k];
                 let by_level = ByLevel::new(f.codes, f.n_levels);
-                let (zz, zx) = level_products(rows, f, basis, &by_level, &xr, p + 1);
+                let (zz, zx) = level_products(rows, f, basis, &by_level, &xr, p + 1, scale);
                 Factor {
                     n_levels: f.n_levels,
                     q: f.z.n_cols(),
@@ -186,15 +186,6 @@ impl Products {
         let cross = cross_products(rows, &order, &bases, &offset, n_rest);
         let (rest_cells, rest_values) = rest_products(rows, &order, &bases, &offset);
 
-        let xx = sum_over_rows(n, (p + 1) * (p + 1), |range, acc| {
-            for row in xr[range.start * (p + 1)..range.end * (p + 1)].chunks_exact(p + 1) {
-                for b in 0..=p {
-                    for a in 0..=p {
-                        acc[b * (p + 1) + a] += row[b] * row[a];
-                    }
-                }
-            }
-        });
         Ok(Products {
             n,
             p,
@@ -214,76 +205,88 @@ impl Products {
 
     /// The same model with the response in `rows`; only what depends on it is formed anew.
     pub fn with_response(&self, rows: &ModelRows) -> Result<Products, ProductsError> {
-        let (beta0, scale, xr) = residual(rows, &self.x_basis)?;
+        let Residual { beta0, scale, xr, xx } = Residual::of(rows, &self.x_basis)?;
         let p = self.p;
-        let mut out = Products { beta0, scale, ..self.clone() };
+        let mut out = Products { beta0, scale, xx, ..self.clone() };
         for factor in &mut out.factors {
             let f = &rows.factors[factor.public];
             let by_level = ByLevel::new(f.codes, f.n_levels);
-            let (_, zx) = level_products(rows, f, &factor.basis, &by_level, &xr, p + 1);
+            let (_, zx) = level_products(rows, f, &factor.basis, &by_level, &xr, p + 1, scale);
             factor.zx = zx;
-        }
-        let products = sum_over_rows(self.n, p + 1, |range, acc| {
-            for row in xr[range.start * (p + 1)..range.end * (p + 1)].chunks_exact(p + 1) {
-                acc.iter_mut().zip(row).for_each(|(a, v)| *a += v * row[p]);
-            }
-        });
-        for j in 0..=p {
-            out.xx[p * (p + 1) + j] = products[j];
-            out.xx[j * (p + 1) + p] = products[j];
         }
         Ok(out)
     }
 }
 
-/// Least squares of y on X: coefficients, root mean square residual, and sqrt(w) [q, residual / scale] by rows.
-fn residual(rows: &ModelRows, basis: &Basis) -> Result<(Vec<f64>, f64, Vec<f64>), ProductsError> {
-    let n = rows.y.len();
-    let p = basis.len();
-    let weight = |i: usize| rows.weights.map_or(1.0, |w| w[i]);
-    let sums = sum_over_rows(n, p + 1, |range, acc| {
-        let mut q = vec![0.0; p];
-        for i in range {
-            basis.apply(rows.x.row(i), &mut q);
-            let wy = weight(i) * rows.y[i];
-            acc.iter_mut().zip(&q).for_each(|(a, v)| *a += v * wy);
-            acc[p] += wy * rows.y[i];
-        }
-    });
-    let beta0: Vec<f64> = sums[..p].iter().map(|s| s / n as f64).collect();
-    let mut xr = vec![0.0; n * (p + 1)];
-    const ROWS: usize = 8192;
-    let part = |(c, out): (usize, &mut [f64])| {
-        let mut square = 0.0;
-        for (k, row) in out.chunks_exact_mut(p + 1).enumerate() {
-            let i = c * ROWS + k;
-            basis.apply(rows.x.row(i), &mut row[..p]);
-            let fit: f64 = row.iter().zip(&beta0).map(|(q, b)| q * b).sum();
-            row[p] = rows.y[i] - fit;
-            if rows.weights.is_some() {
-                let root = weight(i).sqrt();
-                row.iter_mut().for_each(|v| *v *= root);
+/// Least squares of y on X, and the rows that all further products are formed from.
+struct Residual {
+    /// Coefficients in the basis of X.
+    beta0: Vec<f64>,
+    /// Root mean square of the residual.
+    scale: f64,
+    /// sqrt(w) [q, residual] by rows.
+    xr: Vec<f64>,
+    /// [q, residual / scale]' W [q, residual / scale], (p + 1) x (p + 1).
+    xx: Vec<f64>,
+}
+
+impl Residual {
+    fn of(rows: &ModelRows, basis: &Basis) -> Result<Residual, ProductsError> {
+        let n = rows.y.len();
+        let (p, m) = (basis.len(), basis.len() + 1);
+        let weight = |i: usize| rows.weights.map_or(1.0, |w| w[i]);
+        let sums = sum_over_rows(n, m, |range, acc| {
+            let mut q = vec![0.0; p];
+            for i in range {
+                basis.apply(rows.x.row(i), &mut q);
+                let wy = weight(i) * rows.y[i];
+                acc.iter_mut().zip(&q).for_each(|(a, v)| *a += v * wy);
+                acc[p] += wy * rows.y[i];
             }
-            square += row[p] * row[p];
+        });
+        let beta0: Vec<f64> = sums[..p].iter().map(|s| s / n as f64).collect();
+        let mut xr = vec![0.0; n * m];
+        let part = |(c, out): (usize, &mut [f64])| {
+            let mut xx = vec![0.0; m * m];
+            for (k, row) in out.chunks_exact_mut(m).enumerate() {
+                let i = c * CHUNK + k;
+                basis.apply(rows.x.row(i), &mut row[..p]);
+                let fit: f64 = row.iter().zip(&beta0).map(|(q, b)| q * b).sum();
+                row[p] = rows.y[i] - fit;
+                if rows.weights.is_some() {
+                    let root = weight(i).sqrt();
+                    row.iter_mut().for_each(|v| *v *= root);
+                }
+                for b in 0..m {
+                    for a in 0..m {
+                        xx[b * m + a] += row[b] * row[a];
+                    }
+                }
+            }
+            xx
+        };
+        let size = CHUNK * m;
+        let parts: Vec<Vec<f64>> = if n > CHUNK {
+            xr.par_chunks_mut(size).enumerate().map(part).collect()
+        } else {
+            xr.chunks_mut(size).enumerate().map(part).collect()
+        };
+        let mut xx = vec![0.0; m * m];
+        for part in parts {
+            xx.iter_mut().zip(part).for_each(|(t, v)| *t += v);
         }
-        square
-    };
-    let size = ROWS * (p + 1);
-    let squares: Vec<f64> = if n > ROWS {
-        xr.par_chunks_mut(size).enumerate().map(part).collect()
-    } else {
-        xr.chunks_mut(size).enumerate().map(part).collect()
-    };
-    let square: f64 = squares.iter().sum();
-    let rounding = 64.0 * f64::EPSILON;
-    if square.is_nan() || square <= rounding * rounding * sums[p] || square == 0.0 {
-        return Err(ProductsError::PerfectFit);
+        let square = xx[p * m + p];
+        let rounding = 64.0 * f64::EPSILON;
+        if square.is_nan() || square <= rounding * rounding * sums[p] || square == 0.0 {
+            return Err(ProductsError::PerfectFit);
+        }
+        let scale = (square / n as f64).sqrt();
+        for j in 0..m {
+            xx[p * m + j] /= scale;
+            xx[j * m + p] /= scale;
+        }
+        Ok(Residual { beta0, scale, xr, xx })
     }
-    let scale = (square / n as f64).sqrt();
-    for row in xr.chunks_exact_mut(p + 1) {
-        row[p] /= scale;
-    }
-    Ok((beta0, scale, xr))
 }
 
 /// One row of Z in its basis, times the root of its weight.
@@ -301,7 +304,7 @@ fn levels_per_piece(n: usize, n_levels: usize) -> usize {
     (n_levels * 8192).div_ceil(n.max(1)).clamp(1, n_levels.max(1))
 }
 
-/// Z_l' Z_l and Z_l' [X y] of each level.
+/// Z_l' Z_l and Z_l' [X y] of each level; y is the last column of `xr` over `scale`.
 fn level_products(
     rows: &ModelRows,
     factor: &FactorRows,
@@ -309,6 +312,7 @@ fn level_products(
     by_level: &ByLevel,
     xr: &[f64],
     m: usize,
+    scale: f64,
 ) -> (Vec<f64>, Vec<f64>) {
     let q = factor.z.n_cols();
     let mut zz = vec![0.0; factor.n_levels * q * q];
@@ -329,6 +333,7 @@ fn level_products(
                     column.iter_mut().zip(&z).for_each(|(s, z)| *s += z * x);
                 }
             }
+            zx[q * (m - 1)..].iter_mut().for_each(|v| *v /= scale);
         }
     };
     if rows.y.len() > 8192 {

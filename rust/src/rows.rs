@@ -4,7 +4,7 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 /// Rows handled as one piece of work; also what fixes the order of summation, whatever the number of threads.
-const CHUNK: usize = 8192;
+pub const CHUNK: usize = 8192;
 
 /// A row-major block of columns, or the single column of ones.
 #[derive(Clone, Copy)]
