@@ -19,6 +19,26 @@ macro_rules! with_size {
                 let $q = 3;
                 $body
             }
+            4 => {
+                let $q = 4;
+                $body
+            }
+            5 => {
+                let $q = 5;
+                $body
+            }
+            6 => {
+                let $q = 6;
+                $body
+            }
+            7 => {
+                let $q = 7;
+                $body
+            }
+            8 => {
+                let $q = 8;
+                $body
+            }
             _ => $body,
         }
     };
@@ -103,12 +123,13 @@ pub fn transpose_times(a: &[f64], b: &[f64], p: usize, m: usize, n: usize, out: 
 #[inline(always)]
 pub fn times(a: &[f64], b: &[f64], m: usize, p: usize, n: usize, out: &mut [f64]) {
     for j in 0..n {
-        for i in 0..m {
-            let mut s = 0.0;
-            for k in 0..p {
-                s += a[k * m + i] * b[j * p + k];
+        let column = &mut out[j * m..(j + 1) * m];
+        column.fill(0.0);
+        for k in 0..p {
+            let (left, right) = (&a[k * m..(k + 1) * m], b[j * p + k]);
+            for i in 0..m {
+                column[i] += left[i] * right;
             }
-            out[j * m + i] = s;
         }
     }
 }

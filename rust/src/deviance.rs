@@ -151,7 +151,7 @@ impl Problem {
         let rest = Factored::new(&self.pattern, values, self.par)?;
         let mut rest_x = vec![0.0; n * m];
         if n > 0 {
-            let done = schur::strips_transpose_times(products, &eliminated.w, &eliminated.wx, m);
+            let done = schur::strips_transpose_times(products, &eliminated.w, &eliminated.wx, m, self.par);
             for (e, factor) in products.factors.iter().enumerate().skip(1) {
                 let q = factor.q;
                 let mut scaled = vec![0.0; q * m];
@@ -462,7 +462,8 @@ impl Factorization<'_> {
         // L^-1 U~ in the rows of the rest
         let mut rest = vec![0.0; n * k];
         if n > 0 {
-            let done = schur::strips_transpose_times(products, &self.eliminated.w, &all[0].rows, own[0].len());
+            let done =
+                schur::strips_transpose_times(products, &self.eliminated.w, &all[0].rows, own[0].len(), problem.par);
             for (c, &i) in own[0].iter().enumerate() {
                 for j in 0..n {
                     rest[i * n + j] = -done[j * own[0].len() + c];

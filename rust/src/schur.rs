@@ -5,8 +5,9 @@
 use crate::block::{self, with_size};
 use crate::cholesky::Pattern;
 use crate::products::{Cross, Products};
+use faer::linalg::matmul::matmul;
 use faer::linalg::matmul::triangular::{self, BlockStructure};
-use faer::{Accum, MatMut, MatRef, Par};
+use faer::{Accum, Mat, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 /// Above this share of filled strips the products of strips are dense matrix products.
@@ -293,23 +294,37 @@ fn subtract_column(cross: &Cross, w: &[f64], q: usize, j: usize, column: &mut [f
 }
 
 /// out (m x n_rest, row j contiguous) = sum_l (W_l' B_l)' for B of q x m a level.
-pub fn strips_transpose_times(products: &Products, w: &[f64], b: &[f64], m: usize) -> Vec<f64> {
+pub fn strips_transpose_times(products: &Products, w: &[f64], b: &[f64], m: usize, par: Par) -> Vec<f64> {
     let cross = &products.cross;
     let (q, n) = (products.factors[0].q, products.n_rest);
     let mut out = vec![0.0; n * m];
+    if m == 0 {
+        return out;
+    }
+    if strips_are_dense(products) {
+        let n_rows = products.factors[0].n_levels * q;
+        let strips = dense_strips(cross, w, q, n);
+        let strips = MatRef::from_column_major_slice(&strips, n_rows, n);
+        let b = Mat::from_fn(n_rows, m, |i, c| b[(i / q * m + c) * q + i % q]);
+        let target = MatMut::from_column_major_slice_mut(&mut out, m, n);
+        matmul(target, Accum::Replace, b.transpose(), strips, 1.0, par);
+        return out;
+    }
     let one = |(j, row): (usize, &mut [f64])| {
-        for &(level, t) in &cross.by_column[cross.column_start[j]..cross.column_start[j + 1]] {
-            let at = cross.start[level as usize] + t as usize;
-            let strip = &w[at * q..(at + 1) * q];
-            let b = &b[level as usize * q * m..(level as usize + 1) * q * m];
-            for (r, b) in row.iter_mut().zip(b.chunks_exact(q)) {
-                for k in 0..q {
-                    *r += strip[k] * b[k];
+        with_size!(q, {
+            for &(level, t) in &cross.by_column[cross.column_start[j]..cross.column_start[j + 1]] {
+                let at = cross.start[level as usize] + t as usize;
+                let strip = &w[at * q..(at + 1) * q];
+                let b = &b[level as usize * q * m..(level as usize + 1) * q * m];
+                for (r, b) in row.iter_mut().zip(b.chunks_exact(q)) {
+                    for k in 0..q {
+                        *r += strip[k] * b[k];
+                    }
                 }
             }
-        }
+        })
     };
-    if cross.column.len() * q * m > PARALLEL_WORK {
+    if par != Par::Seq && cross.column.len() * q * m > PARALLEL_WORK {
         out.par_chunks_mut(m).enumerate().for_each(one);
     } else {
         out.chunks_mut(m).enumerate().for_each(one);
@@ -345,19 +360,13 @@ pub fn sandwich_sum(products: &Products, pattern: &Pattern, y: &[f64], inverse: 
         let strips = MatRef::from_column_major_slice(&strips, n_rows, n);
         let inverse = MatRef::from_column_major_slice(inverse, n, n);
         // Y S^-1 with S^-1 = T + T', T lower with halved diagonal: Y S^-1 Y' = Y T Y' + (Y T Y')'
-        let mut half = faer::Mat::<f64>::zeros(n_rows, n);
+        let mut half = Mat::<f64>::zeros(n_rows, n);
         let (full, lower) = (BlockStructure::Rectangular, BlockStructure::TriangularLower);
         triangular::matmul(half.as_mut(), full, Accum::Replace, strips, full, inverse, lower, 1.0, par);
-        for j in 0..n {
-            let diagonal = inverse[(j, j)] / 2.0;
-            for level in 0..n_rows / q {
-                for b in 0..q {
-                    for a in 0..q {
-                        let (ya, yb) = (strips[(level * q + a, j)], strips[(level * q + b, j)]);
-                        total[b * q + a] +=
-                            half[(level * q + a, j)] * yb + half[(level * q + b, j)] * ya - 2.0 * diagonal * ya * yb;
-                    }
-                }
+        let both = strips_products(&half, strips, inverse, q);
+        for b in 0..q {
+            for a in 0..q {
+                total[b * q + a] = both[b * q + a] + both[a * q + b];
             }
         }
         return total;
@@ -384,6 +393,25 @@ pub fn sandwich_sum(products: &Products, pattern: &Pattern, y: &[f64], inverse: 
         total.iter_mut().zip(part).for_each(|(t, p)| *t += p);
     }
     total
+}
+
+/// sum_l (H_l - Y_l D / 2) Y_l' of the levels' rows in H and Y, D the diagonal of the inverse.
+fn strips_products(half: &Mat<f64>, strips: MatRef<f64>, inverse: MatRef<f64>, q: usize) -> Vec<f64> {
+    let mut out = vec![0.0; q * q];
+    for j in 0..strips.ncols() {
+        let diagonal = inverse[(j, j)] / 2.0;
+        let columns = (half.col_as_slice(j), strips.try_as_col_major().expect("column-major").col(j).as_slice());
+        with_size!(q, {
+            for (h, y) in columns.0.chunks_exact(q).zip(columns.1.chunks_exact(q)) {
+                for b in 0..q {
+                    for a in 0..q {
+                        out[b * q + a] += (h[a] - diagonal * y[a]) * y[b];
+                    }
+                }
+            }
+        });
+    }
+    out
 }
 
 /// Y_l S^-1 Y_l' of every level, q x q each.
