@@ -6,6 +6,7 @@
 
 use crate::block;
 use crate::rows::{Source, sum_over_rows};
+use std::ops::Range;
 
 /// A pivot whose square falls below this share of its column's square is a linear combination of columns before it.
 const ALIAS_TOL_SQUARED: f64 = 1e-13;
@@ -53,6 +54,25 @@ impl Basis {
             basis = basis.refine(&gram, total, n as f64, drop && pass == 0);
         }
         basis
+    }
+
+    /// Divides some columns by their common root mean square; nothing is centred or rotated.
+    pub fn scaling(source: &Source, columns: Range<usize>, weights: Option<&[f64]>) -> Basis {
+        let size = columns.len();
+        let squares = sum_over_rows(source.n_rows(), 1, |rows, acc| {
+            for i in rows {
+                let w = weights.map_or(1.0, |w| w[i]);
+                acc[0] += w * source.row(i)[columns.clone()].iter().map(|z| z * z).sum::<f64>();
+            }
+        });
+        let scale = (squares[0] / (source.n_rows() * size) as f64).sqrt();
+        let t = block::identity(size).into_iter().map(|v| if scale > 0.0 { v / scale } else { v }).collect();
+        Basis { kept: (0..size).collect(), mean: vec![0.0; size], t }
+    }
+
+    /// The same map for rows that hold the kept columns only.
+    pub fn on_kept(&self) -> Basis {
+        Basis { kept: (0..self.kept.len()).collect(), ..self.clone() }
     }
 
     /// One Cholesky step: divides out the factor of `gram` (lower triangle) and, if asked, drops aliased columns.

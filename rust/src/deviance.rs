@@ -7,7 +7,7 @@
 
 use crate::block::{self, with_size};
 use crate::cholesky::{Factored, Pattern};
-use crate::products::Products;
+use crate::products::{Block, Products};
 use crate::schur::{self, Eliminated};
 use crate::selected_inverse::selected_inverse;
 use faer::Par;
@@ -17,13 +17,22 @@ const LIFT_SQUARED: f64 = 1e-8;
 /// Multiplications in one evaluation below which everything runs on one thread.
 const PARALLEL_FLOPS: f64 = 2e6;
 
-/// One free element of Lambda.
+/// One free element of Lambda; a tied block has one for all elements of its diagonal.
 #[derive(Clone, Copy, Debug)]
 pub struct Parameter {
     /// Factor, in elimination order.
     pub factor: usize,
     pub row: usize,
     pub column: usize,
+    /// Elements it stands for: (row, column), (row + 1, column + 1), ...
+    pub count: usize,
+}
+
+impl Parameter {
+    /// The elements (row, column).
+    pub fn elements(self) -> impl Iterator<Item = (usize, usize)> {
+        (0..self.count).map(move |t| (self.row + t, self.column + t))
+    }
 }
 
 /// A model ready to be evaluated at any theta.
@@ -37,8 +46,8 @@ pub struct Problem {
 
 /// The factorisation at one theta.
 pub struct Factorization<'a> {
-    problem: &'a Problem,
-    lambda: Vec<Vec<f64>>,
+    pub problem: &'a Problem,
+    pub lambda: Vec<Vec<f64>>,
     reml: bool,
     eliminated: Eliminated,
     rest: Factored<'a>,
@@ -56,6 +65,8 @@ pub struct Derivatives {
     pub gradient: Vec<f64>,
     /// n_theta x n_theta, column-major, symmetric.
     pub curvature: Vec<f64>,
+    /// Gradient of s2; empty without curvature.
+    pub s2_gradient: Vec<f64>,
     /// G_k, q x q a factor.
     pub by_covariance: Vec<Vec<f64>>,
 }
@@ -79,9 +90,14 @@ impl Problem {
         by_public.sort_by_key(|&e| products.factors[e].public);
         for e in by_public {
             let mut start = 0;
-            for &size in &products.factors[e].blocks {
-                for column in start..start + size {
-                    parameters.extend((column..start + size).map(|row| Parameter { factor: e, row, column }));
+            for &Block { size, tied } in &products.factors[e].blocks {
+                if tied {
+                    parameters.push(Parameter { factor: e, row: start, column: start, count: size });
+                } else {
+                    for column in start..start + size {
+                        let rows = column..start + size;
+                        parameters.extend(rows.map(|row| Parameter { factor: e, row, column, count: 1 }));
+                    }
                 }
                 start += size;
             }
@@ -124,7 +140,9 @@ impl Problem {
     pub fn lambda(&self, theta: &[f64]) -> Vec<Vec<f64>> {
         let mut out: Vec<Vec<f64>> = self.products.factors.iter().map(|f| vec![0.0; f.q * f.q]).collect();
         for (value, p) in theta.iter().zip(&self.parameters) {
-            out[p.factor][p.column * self.products.factors[p.factor].q + p.row] = *value;
+            for (row, column) in p.elements() {
+                out[p.factor][column * self.products.factors[p.factor].q + row] = *value;
+            }
         }
         out
     }
@@ -141,7 +159,7 @@ impl Problem {
         self.factorize_lambda(self.lambda(theta), reml)
     }
 
-    fn factorize_lambda(&self, lambda: Vec<Vec<f64>>, reml: bool) -> Option<Factorization<'_>> {
+    pub fn factorize_lambda(&self, lambda: Vec<Vec<f64>>, reml: bool) -> Option<Factorization<'_>> {
         let products = &self.products;
         let (p, m, n) = (products.p, products.p + 1, products.n_rest);
         let mut eliminated = Eliminated::default();
@@ -227,8 +245,8 @@ impl Problem {
     ///
     /// G is a smooth function of S, so evaluating it at Lambda + eps I changes it by eps^2 Z'Z relative, while
     /// (I - M^-1) carries eps^2 Z'Z as its own size: rounding is the machine's epsilon over that.
-    fn lift(&self, theta: &[f64]) -> Option<Vec<Vec<f64>>> {
-        let mut lambda = self.lambda(theta);
+    pub fn lift(&self, lambda: &[Vec<f64>]) -> Option<Vec<Vec<f64>>> {
+        let mut lambda = lambda.to_vec();
         let mut lifted = false;
         for (block, f) in lambda.iter_mut().zip(&self.products.factors) {
             let eps = (LIFT_SQUARED * f.n_levels as f64 / self.products.n as f64).sqrt();
@@ -245,7 +263,7 @@ impl Problem {
 
     /// Gradient and curvature at theta, given its factorisation.
     pub fn derivatives(&self, theta: &[f64], at: &Factorization, curvature: bool) -> Option<Derivatives> {
-        match self.lift(theta) {
+        match self.lift(&self.lambda(theta)) {
             Some(lambda) => self.factorize_lambda(lambda, at.reml)?.derivatives(theta, curvature),
             None => at.derivatives(theta, curvature),
         }
@@ -263,7 +281,7 @@ impl Factorization<'_> {
         block::transpose(&block::inverse_lower(&lower, p), p, p)
     }
 
-    fn beta(&self) -> Vec<f64> {
+    pub fn beta(&self) -> Vec<f64> {
         let (p, m) = (self.problem.products.p, self.problem.products.p + 1);
         let mut beta: Vec<f64> = (0..p).map(|j| self.rx[j * m + p]).collect();
         for i in (0..p).rev() {
@@ -319,6 +337,83 @@ impl Factorization<'_> {
             u.push(rows.map(|j| rest[j * m + p]).collect());
         }
         Solution { beta, u }
+    }
+
+    /// X~ of each level, q x p, one vector a factor (elimination order).
+    pub fn fixed_effects_of_levels(&self) -> Vec<Vec<f64>> {
+        let products = &self.problem.products;
+        let (p, m) = (products.p, products.p + 1);
+        let beta = self.beta();
+        let rest = self.rest_effects(&beta);
+        let q = products.factors[0].q;
+        let mut effects = vec![0.0; q * m];
+        let mut first = Vec::with_capacity(products.factors[0].n_levels * q * p);
+        for level in 0..products.factors[0].n_levels {
+            self.first_effects(level, &beta, &rest, q, &mut effects);
+            first.extend_from_slice(&effects[..q * p]);
+        }
+        let mut all = vec![first];
+        for (e, f) in products.factors.iter().enumerate().skip(1) {
+            let mut out = Vec::with_capacity(f.n_levels * f.q * p);
+            for level in 0..f.n_levels {
+                let start = products.offset[e] + level * f.q;
+                out.extend((0..p).flat_map(|c| (0..f.q).map(move |i| (i, c))).map(|(i, c)| rest[(start + i) * m + c]));
+            }
+            all.push(out);
+        }
+        all
+    }
+
+    /// sum_l Z_l' P0 Z_l of each factor, q x q; Lambda must have no zero on its diagonal.
+    pub fn projected_traces(&self) -> Option<Vec<Vec<f64>>> {
+        let products = &self.problem.products;
+        let mut out = self.derivatives(&self.problem.start(), false)?.by_covariance;
+        for (((sum, u), lambda), f) in out.iter_mut().zip(self.solution().u).zip(&self.lambda).zip(&products.factors) {
+            let mut v = vec![0.0; f.q];
+            for u in u.chunks_exact(f.q) {
+                v.copy_from_slice(u);
+                block::backward(lambda, f.q, &mut v);
+                for b in 0..f.q {
+                    (0..f.q).for_each(|a| sum[b * f.q + a] += v[a] * v[b] / self.s2);
+                }
+            }
+        }
+        Some(out)
+    }
+
+    /// L_l of one level of the first factor.
+    pub fn level_factor(&self, level: usize) -> &[f64] {
+        let q = self.problem.products.factors[0].q;
+        &self.eliminated.l[level * q * q..(level + 1) * q * q]
+    }
+
+    /// W of all strips.
+    pub fn strips(&self) -> &[f64] {
+        &self.eliminated.w
+    }
+
+    /// L_l^-1 Lambda_1' Z_1l' [X y] of the levels of the first factor.
+    pub fn fixed_strips(&self) -> &[f64] {
+        &self.eliminated.wx
+    }
+
+    /// L_S^-1 Lambda_2' Z_2'V_1^-1 [X y].
+    pub fn rest_x(&self) -> &[f64] {
+        &self.rest_x
+    }
+
+    /// g <- R_X^-T g.
+    pub fn forward_fixed(&self, g: &mut [f64]) {
+        let m = self.problem.products.p + 1;
+        for i in 0..g.len() {
+            let s: f64 = (0..i).map(|k| self.rx[k * m + i] * g[k]).sum();
+            g[i] = (g[i] - s) / self.rx[i * m + i];
+        }
+    }
+
+    /// B <- L_S^-1 B for n_rest x m `b`.
+    pub fn forward_rest(&self, b: &mut [f64], m: usize) {
+        self.rest.forward(b, m);
     }
 
     /// M^-1 of each level, q x q, one vector a factor (elimination order).
@@ -443,13 +538,22 @@ impl Factorization<'_> {
         let mut gradient = vec![0.0; problem.n_theta()];
         for (g, par) in gradient.iter_mut().zip(&problem.parameters) {
             let (q, big, l) = (products.factors[par.factor].q, &by_covariance[par.factor], &lambda[par.factor]);
-            *g = 2.0 * (0..q).map(|k| big[k * q + par.row] * l[par.column * q + k]).sum::<f64>();
+            let one = |(row, column): (usize, usize)| (0..q).map(|k| big[k * q + row] * l[column * q + k]).sum::<f64>();
+            *g = 2.0 * par.elements().map(one).sum::<f64>();
         }
         if gradient.iter().any(|g| !g.is_finite()) {
             return None;
         }
-        let curvature = if curvature { self.curvature(&all, &own, &by_covariance, &root) } else { vec![] };
-        Some(Derivatives { gradient, curvature, by_covariance })
+        let mut s2_gradient = vec![];
+        let mut hessian = vec![];
+        if curvature {
+            s2_gradient.resize(problem.n_theta(), 0.0);
+            for (sums, own) in all.iter().zip(&own) {
+                own.iter().zip(&sums.along).for_each(|(&i, a)| s2_gradient[i] = -a / problem.dof(self.reml));
+            }
+            hessian = self.curvature(&all, &own, &by_covariance, &root);
+        }
+        Some(Derivatives { gradient, curvature: hessian, s2_gradient, by_covariance })
     }
 
     /// Average information (Gilmour, Thompson and Cullis 1995) plus the part of the second derivative that
@@ -501,7 +605,8 @@ impl Factorization<'_> {
                 h = h / self.s2 - along[i] * along[j] / (self.s2 * self.s2 * dof);
                 let (a, b) = (problem.parameters[i], problem.parameters[j]);
                 if a.factor == b.factor && a.column == b.column {
-                    h += 2.0 * by_covariance[a.factor][b.row * products.factors[a.factor].q + a.row];
+                    let (g, q) = (&by_covariance[a.factor], products.factors[a.factor].q);
+                    h += 2.0 * (0..a.count).map(|t| g[(b.row + t) * q + a.row + t]).sum::<f64>();
                 }
                 out[j * k + i] = h;
             }
@@ -602,12 +707,14 @@ impl LevelSums {
         direction.fill(0.0);
         for (c, &i) in wanted.iter().enumerate() {
             let par = problem.parameters[i];
-            // v_row = (Lambda^-T u)_row = sum_k inverse[k, row] u_k
-            let v: f64 = (par.row..q).map(|r| inverse[par.row * q + r] * u[r]).sum();
-            for r in par.row..q {
-                direction[c * q + r] += inverse[par.row * q + r] * u[par.column];
+            for (row, column) in par.elements() {
+                // v_row = (Lambda^-T u)_row = sum_k inverse[k, row] u_k
+                let v: f64 = (row..q).map(|r| inverse[row * q + r] * u[r]).sum();
+                for r in row..q {
+                    direction[c * q + r] += inverse[row * q + r] * u[column];
+                }
+                direction[c * q + column] += v;
             }
-            direction[c * q + par.column] += v;
         }
         self.solved.copy_from_slice(direction);
         if let Some(l) = l {

@@ -2,10 +2,14 @@
 
 mod basis;
 mod block;
+mod border_inference;
 mod cholesky;
 mod deviance;
+mod inference;
 mod model;
+mod prediction;
 mod products;
+mod refit;
 mod rows;
 mod schur;
 mod selected_inverse;
@@ -15,14 +19,14 @@ mod trust_region;
 use deviance::Problem;
 use faer::Par;
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
-use products::{FactorRows, ModelRows, Products, ProductsError};
+use products::{Block, FactorRows, ModelRows, Products, ProductsError};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use rows::Source;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-type Shape = (usize, Vec<usize>);
+type Shape = (usize, Vec<Block>);
 
 /// Runs `work` on the model's threads without the interpreter's lock; a panic becomes an exception.
 fn guarded<T: Send>(py: Python<'_>, pool: Option<&rayon::ThreadPool>, work: impl FnOnce() -> T + Send) -> PyResult<T> {
@@ -139,8 +143,8 @@ impl<'py> Arrays<'py> {
             if has_bad_value(&z) {
                 return refuse(format!("Z of factor {k} must be finite"));
             }
-            if blocks.iter().sum::<usize>() != z.n_cols() || blocks.contains(&0) {
-                return refuse(format!("blocks of factor {k} must be positive and sum to its {} columns", z.n_cols()));
+            if width(blocks) != z.n_cols() || blocks.iter().any(|b| b.size == 0) {
+                return refuse(format!("blocks of factor {k} must not be zero and cover its {} columns", z.n_cols()));
             }
             out.push(FactorRows { codes, n_levels: *n_levels, z, blocks: blocks.clone() });
         }
@@ -172,6 +176,11 @@ fn has_bad_value(source: &Source) -> bool {
     }
 }
 
+/// Columns of a factor.
+fn width(blocks: &[Block]) -> usize {
+    blocks.iter().map(|b| b.size).sum()
+}
+
 fn perfect_fit(_: ProductsError) -> PyErr {
     PyValueError::new_err("the fixed effects fit the response perfectly, so there is nothing left to model")
 }
@@ -193,13 +202,15 @@ impl Model {
         codes: Vec<PyReadonlyArray1<'py, i32>>,
         n_levels: Vec<usize>,
         Z: Vec<Option<PyReadonlyArray2<'py, f64>>>,
-        blocks: Vec<Vec<usize>>,
+        blocks: Vec<Vec<isize>>,
         n_threads: usize,
         dense: Option<bool>,
     ) -> PyResult<Model> {
         if n_levels.len() != blocks.len() {
             return Err(PyValueError::new_err("n_levels and blocks must have one entry a factor"));
         }
+        let block = |size: isize| Block { size: size.unsigned_abs(), tied: size < 0 };
+        let blocks = blocks.into_iter().map(|sizes| sizes.into_iter().map(block).collect());
         let factors: Vec<Shape> = n_levels.into_iter().zip(blocks).collect();
         let arrays = Arrays { y, x: X, weights, codes, z: Z };
         let rows = arrays.rows(&factors)?;
@@ -301,7 +312,7 @@ impl Model {
         let estimates = estimates.ok_or_else(cannot_evaluate)?;
         let p = estimates.beta.len();
         let modes = estimates.b.into_iter().zip(&self.shape.2);
-        let modes = modes.map(|(b, (levels, blocks))| b.into_pyarray(py).reshape([*levels, blocks.iter().sum()]));
+        let modes = modes.map(|(b, (levels, blocks))| b.into_pyarray(py).reshape([*levels, width(blocks)]));
         Ok((
             estimates.beta.into_pyarray(py),
             estimates.cov.into_pyarray(py).reshape([p, p])?,
@@ -321,7 +332,7 @@ impl Model {
         let shaped = blocks.ok_or_else(cannot_evaluate)?.into_iter().zip(&self.shape.2);
         shaped
             .map(|(values, (levels, blocks))| {
-                let q: usize = blocks.iter().sum();
+                let q = width(blocks);
                 values.into_pyarray(py).reshape([*levels, q, q])
             })
             .collect()
@@ -340,12 +351,7 @@ impl Model {
     ) -> PyResult<Model> {
         let arrays = Arrays { y, x: X, weights, codes, z: Z };
         let rows = arrays.rows(&self.shape.2)?;
-        let same_size = (rows.y.len(), rows.x.n_cols()) == (self.shape.0, self.shape.1);
-        if !same_size || rows.weights.is_some() != self.weighted {
-            return Err(PyValueError::new_err(
-                "the arrays have other shapes than those of the model, or weights where it has none",
-            ));
-        }
+        self.check_same_shape(&rows)?;
         let products = guarded(py, self.pool.as_deref(), || self.problem.products.with_response(&rows))?;
         let products = products.map_err(perfect_fit)?;
         let problem = Problem::with_pattern(products, self.problem.pattern.clone(), self.problem.par);
@@ -354,6 +360,16 @@ impl Model {
 }
 
 impl Model {
+    fn check_same_shape(&self, rows: &ModelRows) -> PyResult<()> {
+        let same_size = (rows.y.len(), rows.x.n_cols()) == (self.shape.0, self.shape.1);
+        if !same_size || rows.weights.is_some() != self.weighted {
+            return Err(PyValueError::new_err(
+                "the arrays have other shapes than those of the model, or weights where it has none",
+            ));
+        }
+        Ok(())
+    }
+
     fn theta<'a>(&self, theta: &'a PyReadonlyArray1<'_, f64>) -> PyResult<&'a [f64]> {
         let values = contiguous(theta, "theta")?;
         if values.len() != self.problem.n_theta() || values.iter().any(|t| !t.is_finite()) {

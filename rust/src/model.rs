@@ -2,6 +2,7 @@
 
 use crate::block;
 use crate::deviance::Problem;
+use crate::products::Block;
 use crate::trust_region::{self, Iteration, Run, Status};
 
 /// Work (multiplications of one run) below which several starts are tried.
@@ -14,6 +15,8 @@ const SAME_OPTIMUM: f64 = 1e-5;
 /// Excess over the lowest at which an earlier start is preferred.
 const SAME_LOWEST: f64 = 1e-8;
 
+/// Eigenvalue of S below which taking it out is tried.
+const SMALL_VARIANCE: f64 = 1e-4;
 /// Residual variance, as a share of that of least squares, that rounding cannot tell from none.
 const PERFECT_FIT: f64 = 1e-13;
 
@@ -50,7 +53,7 @@ pub struct Estimates {
 
 impl Problem {
     /// The engine's theta of a user's theta.
-    fn to_engine(&self, theta: &[f64]) -> Vec<f64> {
+    pub fn to_engine(&self, theta: &[f64]) -> Vec<f64> {
         let lambda = self.lambda(theta);
         let mapped: Vec<Vec<f64>> = lambda
             .iter()
@@ -65,7 +68,7 @@ impl Problem {
     }
 
     /// The user's theta of an engine's theta.
-    fn to_user(&self, theta: &[f64]) -> Vec<f64> {
+    pub fn to_user(&self, theta: &[f64]) -> Vec<f64> {
         let lambda = self.lambda(theta);
         let mapped: Vec<Vec<f64>> = lambda
             .iter()
@@ -111,7 +114,8 @@ impl Problem {
         let one = |p: &crate::deviance::Parameter| {
             let q = self.products.factors[p.factor].q;
             let (g, l) = (&by_covariance[p.factor], &lambda[p.factor]);
-            2.0 * (0..q).map(|k| g[k * q + p.row] * l[p.column * q + k]).sum::<f64>()
+            let one = |(row, column): (usize, usize)| (0..q).map(|k| g[k * q + row] * l[column * q + k]).sum::<f64>();
+            2.0 * p.elements().map(one).sum::<f64>()
         };
         Some(self.parameters.iter().map(one).collect())
     }
@@ -200,8 +204,8 @@ impl Problem {
         let mut n_evaluations = 0;
         for e in 0..self.products.factors.len() {
             let mut start = 0;
-            for &size in &self.products.factors[e].blocks {
-                while let Some(theta) = self.without_smallest(run_theta, e, start, size) {
+            for &block in &self.products.factors[e].blocks {
+                while let Some(theta) = self.without_smallest(run_theta, e, start, block) {
                     n_evaluations += 1;
                     match self.factorize(&theta, reml) {
                         Some(at) if at.deviance <= *deviance + tolerance => {
@@ -211,14 +215,21 @@ impl Problem {
                         _ => break,
                     }
                 }
-                start += size;
+                start += block.size;
             }
         }
         n_evaluations
     }
 
     /// Theta with the smallest nonzero eigenvalue of one block of S set to zero; None if it is not small.
-    fn without_smallest(&self, theta: &[f64], factor: usize, start: usize, size: usize) -> Option<Vec<f64>> {
+    fn without_smallest(&self, theta: &[f64], factor: usize, start: usize, of: Block) -> Option<Vec<f64>> {
+        if of.tied {
+            let i = self.parameters.iter().position(|p| p.factor == factor && p.row == start)?;
+            let mut out = theta.to_vec();
+            out[i] = 0.0;
+            return (theta[i] != 0.0 && theta[i] * theta[i] <= SMALL_VARIANCE).then_some(out);
+        }
+        let size = of.size;
         let q = self.products.factors[factor].q;
         let lambda = &self.lambda(theta)[factor];
         let block: Vec<f64> = (0..size)
@@ -229,7 +240,7 @@ impl Problem {
         block::times_transpose(&block, &block, size, size, size, &mut s);
         let (values, vectors) = trust_region::eigen(&s, size);
         let last = (0..size).filter(|&j| block[j * size + j] == 0.0).count();
-        if last >= size || values[last] > 1e-4 {
+        if last >= size || values[last] > SMALL_VARIANCE {
             return None;
         }
         let mut root = vec![0.0; size * size];
@@ -260,10 +271,7 @@ impl Problem {
         let products = &self.products;
         let p = products.p;
         let map = products.x_basis.matrix();
-        let scaled: Vec<f64> =
-            solution.beta.iter().zip(&products.beta0).map(|(b, b0)| b0 + products.scale * b).collect();
-        let mut beta = vec![0.0; p];
-        block::times(&map, &scaled, p, p, 1, &mut beta);
+        let beta = self.user_beta(&solution.beta);
         let mut root = vec![0.0; p * p];
         block::times(&map, &at.inverse_root(), p, p, p, &mut root);
         let mut cov = vec![0.0; p * p];
@@ -280,6 +288,21 @@ impl Problem {
             b[f.public] = out;
         }
         Some(Estimates { beta, cov, sigma: at.s2.sqrt() * products.scale, b })
+    }
+
+    /// Fixed effects and sigma at a user's theta.
+    pub fn fixed_effects(&self, theta: &[f64], reml: bool) -> Option<(Vec<f64>, f64)> {
+        let at = self.factorize(&self.to_engine(theta), reml)?;
+        Some((self.user_beta(&at.beta()), at.s2.sqrt() * self.products.scale))
+    }
+
+    fn user_beta(&self, beta: &[f64]) -> Vec<f64> {
+        let products = &self.products;
+        let p = products.p;
+        let scaled: Vec<f64> = beta.iter().zip(&products.beta0).map(|(b, b0)| b0 + products.scale * b).collect();
+        let mut out = vec![0.0; p];
+        block::times(&products.x_basis.matrix(), &scaled, p, p, 1, &mut out);
+        out
     }
 
     /// Lambda M^-1 Lambda' of each level in the user's columns, by the caller's factors.
@@ -310,6 +333,6 @@ impl Problem {
     }
 }
 
-fn inverse_upper(a: &[f64], q: usize) -> Vec<f64> {
+pub fn inverse_upper(a: &[f64], q: usize) -> Vec<f64> {
     block::transpose(&block::inverse_lower(&block::transpose(a, q, q), q), q, q)
 }

@@ -10,15 +10,24 @@ use crate::rows::{ByLevel, CHUNK, Source, sum_over_rows};
 use rayon::prelude::*;
 use std::sync::Arc;
 
+/// One block of columns of a factor: an unstructured covariance, or one variance common to all (no covariances).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    pub size: usize,
+    pub tied: bool,
+}
+
 /// What the caller hands over for one grouping factor.
+#[derive(Clone)]
 pub struct FactorRows<'a> {
     pub codes: &'a [i32],
     pub n_levels: usize,
     pub z: Source<'a>,
-    pub blocks: Vec<usize>,
+    pub blocks: Vec<Block>,
 }
 
 /// A model by rows.
+#[derive(Clone)]
 pub struct ModelRows<'a> {
     pub y: &'a [f64],
     pub x: Source<'a>,
@@ -39,7 +48,12 @@ impl FactorBasis {
         let n = factor.z.n_rows();
         let mut start = 0;
         let mut parts = Vec::new();
-        for &size in &factor.blocks {
+        for &Block { size, tied } in &factor.blocks {
+            if tied {
+                parts.push((start, Basis::scaling(&factor.z, start..start + size, weights)));
+                start += size;
+                continue;
+            }
             let basis = match factor.z {
                 Source::Columns { values, .. } if size < q => {
                     let part: Vec<f64> =
@@ -56,7 +70,7 @@ impl FactorBasis {
     }
 
     #[inline]
-    fn apply(&self, raw: &[f64], out: &mut [f64]) {
+    pub fn apply(&self, raw: &[f64], out: &mut [f64]) {
         for (start, basis) in &self.parts {
             basis.apply(&raw[*start..*start + basis.len()], &mut out[*start..*start + basis.len()]);
         }
@@ -83,7 +97,7 @@ impl FactorBasis {
 pub struct Factor {
     pub n_levels: usize,
     pub q: usize,
-    pub blocks: Vec<usize>,
+    pub blocks: Vec<Block>,
     /// Position in the caller's list.
     pub public: usize,
     pub basis: FactorBasis,

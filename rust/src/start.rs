@@ -70,7 +70,10 @@ impl Problem {
         block::forward(&squares, m, &mut right);
         block::backward(&squares, m, &mut right);
         let residual = right[k].max(0.01);
-        let ratio = |p: &crate::deviance::Parameter| (right[first[p.factor] + p.row] / residual).max(0.0).sqrt();
+        let ratio = |p: &crate::deviance::Parameter| {
+            let sum: f64 = p.elements().map(|(row, _)| right[first[p.factor] + row]).sum();
+            (sum / p.count as f64 / residual).max(0.0).sqrt()
+        };
         self.parameters
             .iter()
             .map(|p| if p.row == p.column { ratio(p).clamp(BOUNDS.0, BOUNDS.1) } else { 0.0 })

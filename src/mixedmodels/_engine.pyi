@@ -35,7 +35,7 @@ class Model:
         codes: Sequence[Codes],  # one (n,) a factor
         n_levels: Sequence[int],
         Z: Sequence[Floats | None],  # (n, q) C order, None for ones
-        blocks: Sequence[Sequence[int]],  # block sizes of each factor's Lambda
+        blocks: Sequence[Sequence[int]],  # block sizes of each factor's Lambda; -m: m columns with one common variance
         n_threads: int = 0,  # 0: as many as the machine has
         dense: bool | None = None,  # force the dense or sparse path; None: chosen by fill
     ) -> None: ...
@@ -59,3 +59,36 @@ class Model:
         Z: Sequence[Floats | None],
     ) -> Model: ...
     """The same model with another response; only the products with y are formed anew."""
+
+    # Inference: coordinates of the engine, theta~ = lower triangles of Lambda~ with S_k = T_k Lambda~ Lambda~' T_k'.
+
+    parameters: npt.NDArray[np.int64]  # (n_theta, 3): factor, row, column
+    def basis(self) -> list[Floats]: ...
+    """T_k (q, q) of each factor."""
+    def to_engine(self, theta: Floats) -> Floats: ...
+    def to_user(self, theta: Floats) -> Floats: ...
+    def evaluate(self, theta: Floats, reml: bool) -> tuple[float, float, Floats, Floats, Floats]: ...
+    """At theta~: deviance, residual variance s2, gradient (k,), Newton's curvature (k, k), gradient of s2 (k,)."""
+    def information(self, theta: Floats, reml: bool) -> tuple[Floats, Floats, Floats, Floats]: ...
+    """At a user's theta: theta~ (k,), exact Hessian (k + 1, k + 1) of the unprofiled -2 log-likelihood in
+    (theta~, log sigma), a root K (p, p) of (X'V0^-1X)^-1 = K K', and s (k, p, p) with
+    d (X'V0^-1X)^-1 / d theta~_i = K s_i K'."""
+    def kenward_roger(self, theta: Floats) -> tuple[Floats, Floats, Floats, Floats, Floats, Floats]: ...
+    """At a user's theta, REML, in S~_i with G_i = dV0 / dS~_i and P0 the projection: S~ (k,), K'X'V0^-1 G_i V0^-1 X K
+    (k, p, p), K'X'V0^-1 G_i V0^-1 G_j V0^-1 X K (k, k, p, p), tr(P0 G_i) (k,), tr(P0 G_i P0 G_j) (k, k), K (p, p)."""
+    def refit_many(
+        self,
+        Y: Floats,  # (m, n), offset taken off
+        X: Floats,
+        weights: Floats | None,
+        codes: Sequence[Codes],
+        Z: Sequence[Floats | None],
+        reml: bool,
+        start: Floats | None,
+    ) -> tuple[Floats, Floats, Floats, Floats, npt.NDArray[np.int32], npt.NDArray[np.bool_]]: ...
+    """Fits of m responses: beta (m, p), sigma (m,), theta (m, k), deviance (m,), status (m,; -1: cannot be fitted),
+    singular (m,)."""
+    def quadratic_forms(
+        self, theta: Floats, x: Floats, codes: Sequence[Codes], Z: Sequence[Floats | None]
+    ) -> Floats: ...
+    """Var(x'(beta^ - beta) + z'(b^ - b)) / sigma^2 of each row (m,); code -1: no such level."""

@@ -1,0 +1,194 @@
+//! The border to Python for what comes after a fit: inference, refits of many responses, prediction variances.
+
+use crate::prediction::NewRows;
+use crate::refit::Refit;
+use crate::rows::Source;
+use crate::{Arrays, Model, block, cannot_evaluate, contiguous, guarded, matrix, width};
+use numpy::{IntoPyArray, PyArray1, PyArray2, PyArray3, PyArray4, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+/// Parameters in the engine's coordinates, and what inference needs there.
+#[pymethods]
+impl Model {
+    /// (n_theta, 3): the caller's factor, row, column.
+    #[getter]
+    fn parameters<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<i64>>> {
+        let factors = &self.problem.products.factors;
+        let rows = self.problem.parameters.iter();
+        let flat: Vec<i64> = rows.flat_map(|p| [factors[p.factor].public, p.row, p.column].map(|v| v as i64)).collect();
+        flat.into_pyarray(py).reshape([self.problem.n_theta(), 3])
+    }
+
+    /// T_k (q, q) of each factor.
+    fn basis<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyArray2<f64>>>> {
+        let mut factors: Vec<_> = self.problem.products.factors.iter().collect();
+        factors.sort_by_key(|f| f.public);
+        factors.iter().map(|f| by_rows(f.basis.matrix(), f.q).into_pyarray(py).reshape([f.q, f.q])).collect()
+    }
+
+    fn to_engine<'py>(&self, py: Python<'py>, theta: PyReadonlyArray1<'_, f64>) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        Ok(self.problem.to_engine(self.theta(&theta)?).into_pyarray(py))
+    }
+
+    fn to_user<'py>(&self, py: Python<'py>, theta: PyReadonlyArray1<'_, f64>) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        Ok(self.problem.to_user(self.theta(&theta)?).into_pyarray(py))
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn evaluate<'py>(
+        &self,
+        py: Python<'py>,
+        theta: PyReadonlyArray1<'_, f64>,
+        reml: bool,
+    ) -> PyResult<(f64, f64, Bound<'py, PyArray1<f64>>, Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>)> {
+        let theta = self.theta(&theta)?;
+        let at = guarded(py, self.pool.as_deref(), || self.problem.evaluate(theta, reml))?;
+        let (deviance, s2, derivatives) = at.ok_or_else(cannot_evaluate)?;
+        let k = theta.len();
+        let curvature = derivatives.curvature.into_pyarray(py).reshape([k, k])?;
+        let s2_gradient = derivatives.s2_gradient.into_pyarray(py);
+        Ok((deviance, s2, derivatives.gradient.into_pyarray(py), curvature, s2_gradient))
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn information<'py>(
+        &self,
+        py: Python<'py>,
+        theta: PyReadonlyArray1<'_, f64>,
+        reml: bool,
+    ) -> PyResult<(
+        Bound<'py, PyArray1<f64>>,
+        Bound<'py, PyArray2<f64>>,
+        Bound<'py, PyArray2<f64>>,
+        Bound<'py, PyArray3<f64>>,
+    )> {
+        let theta = self.theta(&theta)?;
+        let found = guarded(py, self.pool.as_deref(), || self.problem.information(theta, reml))?;
+        let found = found.ok_or_else(cannot_evaluate)?;
+        let (k, p) = (theta.len(), self.problem.products.p);
+        Ok((
+            found.theta.into_pyarray(py),
+            found.hessian.into_pyarray(py).reshape([k + 1, k + 1])?,
+            by_rows(found.root, p).into_pyarray(py).reshape([p, p])?,
+            found.sensitivity.into_pyarray(py).reshape([k, p, p])?,
+        ))
+    }
+
+    #[allow(clippy::type_complexity)]
+    fn kenward_roger<'py>(
+        &self,
+        py: Python<'py>,
+        theta: PyReadonlyArray1<'_, f64>,
+    ) -> PyResult<(
+        Bound<'py, PyArray1<f64>>,
+        Bound<'py, PyArray3<f64>>,
+        Bound<'py, PyArray4<f64>>,
+        Bound<'py, PyArray1<f64>>,
+        Bound<'py, PyArray2<f64>>,
+        Bound<'py, PyArray2<f64>>,
+    )> {
+        let theta = self.theta(&theta)?;
+        let found = guarded(py, self.pool.as_deref(), || self.problem.kenward_roger(theta))?;
+        let found = found.ok_or_else(cannot_evaluate)?;
+        let (k, p) = (theta.len(), self.problem.products.p);
+        Ok((
+            found.covariances.into_pyarray(py),
+            found.p_hat.into_pyarray(py).reshape([k, p, p])?,
+            found.q_hat.into_pyarray(py).reshape([k, k, p, p])?,
+            found.trace_1.into_pyarray(py),
+            found.trace_2.into_pyarray(py).reshape([k, k])?,
+            by_rows(found.root, p).into_pyarray(py).reshape([p, p])?,
+        ))
+    }
+
+    /// Var(x'(beta^ - beta) + z'(b^ - b)) / sigma^2 of each row (m,); code -1: no such level.
+    #[allow(non_snake_case)]
+    fn quadratic_forms<'py>(
+        &self,
+        py: Python<'py>,
+        theta: PyReadonlyArray1<'_, f64>,
+        x: PyReadonlyArray2<'_, f64>,
+        codes: Vec<PyReadonlyArray1<'_, i32>>,
+        Z: Vec<Option<PyReadonlyArray2<'_, f64>>>,
+    ) -> PyResult<Bound<'py, PyArray1<f64>>> {
+        let theta = self.theta(&theta)?;
+        let m = x.as_array().nrows();
+        let x = matrix(&x, m, "x")?;
+        let shapes = &self.shape.2;
+        if x.n_cols() != self.problem.products.p || codes.len() != shapes.len() || Z.len() != shapes.len() {
+            return Err(PyValueError::new_err("x, codes and Z must have the columns and factors of the model"));
+        }
+        let levels = codes.iter().map(|c| contiguous(c, "codes")).collect::<PyResult<Vec<_>>>()?;
+        let mut columns = Vec::new();
+        for z in &Z {
+            columns.push(match z {
+                Some(z) => matrix(z, m, "Z")?,
+                None => Source::Ones(m),
+            });
+        }
+        for (k, ((codes, z), (n_levels, blocks))) in levels.iter().zip(&columns).zip(shapes).enumerate() {
+            if codes.len() != m || codes.iter().any(|&c| c < -1 || c >= *n_levels as i32) {
+                return Err(PyValueError::new_err(format!(
+                    "codes of factor {k} must be {m} integers below {n_levels}"
+                )));
+            }
+            if z.n_cols() != width(blocks) {
+                return Err(PyValueError::new_err(format!("Z of factor {k} must have {} columns", width(blocks))));
+            }
+        }
+        let rows = NewRows { x, codes: levels, z: columns };
+        let found = guarded(py, self.pool.as_deref(), || self.problem.quadratic_forms(theta, &rows))?;
+        Ok(found.ok_or_else(cannot_evaluate)?.into_pyarray(py))
+    }
+
+    /// Fits of m responses (m, n), offset taken off; the other arrays must be the ones the model was built from.
+    #[allow(non_snake_case, clippy::type_complexity)]
+    fn refit_many<'py>(
+        &self,
+        py: Python<'py>,
+        Y: PyReadonlyArray2<'py, f64>,
+        X: PyReadonlyArray2<'py, f64>,
+        weights: Option<PyReadonlyArray1<'py, f64>>,
+        codes: Vec<PyReadonlyArray1<'py, i32>>,
+        Z: Vec<Option<PyReadonlyArray2<'py, f64>>>,
+        reml: bool,
+        start: Option<PyReadonlyArray1<'py, f64>>,
+    ) -> PyResult<(
+        Bound<'py, PyArray2<f64>>,
+        Bound<'py, PyArray1<f64>>,
+        Bound<'py, PyArray2<f64>>,
+        Bound<'py, PyArray1<f64>>,
+        Bound<'py, PyArray1<i32>>,
+        Bound<'py, PyArray1<bool>>,
+    )> {
+        let start = start.as_ref().map(|s| self.theta(s)).transpose()?;
+        let m = Y.as_array().nrows();
+        let responses = Y.as_slice().map_err(|_| PyValueError::new_err("Y must be in C order"))?;
+        if Y.as_array().ncols() != self.shape.0 {
+            return Err(PyValueError::new_err(format!("each response must have {} values", self.shape.0)));
+        }
+        // the arrays are checked with an innocent response; those that are not finite fail one by one
+        let zeros = PyArray1::<f64>::zeros(py, self.shape.0, false).readonly();
+        let arrays = Arrays { y: zeros, x: X, weights, codes, z: Z };
+        let rows = arrays.rows(&self.shape.2)?;
+        self.check_same_shape(&rows)?;
+        let fits = guarded(py, self.pool.as_deref(), || self.problem.refit_many(&rows, responses, reml, start))?;
+        let (p, k) = (self.problem.products.p, self.problem.n_theta());
+        let column = |f: fn(&Refit) -> f64| fits.iter().map(f).collect::<Vec<f64>>().into_pyarray(py);
+        let flat = |f: fn(&Refit) -> &Vec<f64>| fits.iter().flat_map(|r| f(r).iter().copied()).collect::<Vec<f64>>();
+        Ok((
+            flat(|r| &r.beta).into_pyarray(py).reshape([m, p])?,
+            column(|r| r.sigma),
+            flat(|r| &r.theta).into_pyarray(py).reshape([m, k])?,
+            column(|r| r.deviance),
+            fits.iter().map(|r| r.status).collect::<Vec<i32>>().into_pyarray(py),
+            fits.iter().map(|r| r.singular).collect::<Vec<bool>>().into_pyarray(py),
+        ))
+    }
+}
+
+/// A square column-major block, row-major.
+fn by_rows(values: Vec<f64>, q: usize) -> Vec<f64> {
+    block::transpose(&values, q, q)
+}

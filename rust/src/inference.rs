@@ -1,0 +1,327 @@
+//! What inference needs at an optimum, from the cross-products and the factor: never an n x n or a q x q matrix.
+//!
+//! In engine coordinates V0 = W^-1 + Z~ S~ Z~', P0 = V0^-1 - V0^-1X (X'V0^-1X)^-1 X'V0^-1. With X~ = M^-1 Lambda' Z'WX the
+//! rows B = Z'V0^-1X are Lambda^-T X~, and Lambda' Z'V0^-1Z Lambda = I - M^-1; a zero in Lambda is lifted as in
+//! `deviance`.
+
+use crate::block;
+use crate::deviance::{Derivatives, Factorization, Parameter, Problem};
+use crate::schur;
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef};
+
+/// Step of the differences in S~, as a share of the scale on which tr(P0 G) changes.
+const STEP: f64 = 0.003;
+/// The same where a zero variance is lifted and rounding is larger.
+const LIFTED_STEP: f64 = 0.02;
+/// First derivative by five points on one side (Fornberg 1988), so that S~ stays positive semidefinite.
+const ONE_SIDED: [f64; 5] = [-25.0 / 12.0, 4.0, -3.0, 4.0 / 3.0, -0.25];
+
+/// See `_engine.pyi`: information.
+pub struct Information {
+    pub theta: Vec<f64>,
+    pub hessian: Vec<f64>,
+    pub root: Vec<f64>,
+    pub sensitivity: Vec<f64>,
+}
+
+/// See `_engine.pyi`: kenward_roger.
+pub struct KenwardRoger {
+    pub covariances: Vec<f64>,
+    pub p_hat: Vec<f64>,
+    pub q_hat: Vec<f64>,
+    pub trace_1: Vec<f64>,
+    pub trace_2: Vec<f64>,
+    pub root: Vec<f64>,
+}
+
+/// Rows of whitened fixed effects: K'X'V0^-1Z of each level, p values for each of its q columns (column-major q x p).
+type Whitened = Vec<Vec<f64>>;
+
+impl Problem {
+    /// Deviance, s2, gradient, curvature and gradient of s2 at the engine's theta, residual variances in the user's units.
+    pub fn evaluate(&self, theta: &[f64], reml: bool) -> Option<(f64, f64, Derivatives)> {
+        let at = self.factorize(theta, reml)?;
+        let mut derivatives = self.derivatives(theta, &at, true)?;
+        let square = self.products.scale * self.products.scale;
+        derivatives.s2_gradient.iter_mut().for_each(|g| *g *= square);
+        Some((self.criterion(at.deviance, reml), at.s2 * square, derivatives))
+    }
+
+    pub fn information(&self, theta: &[f64], reml: bool) -> Option<Information> {
+        let (theta, k) = (self.to_engine(theta), self.n_theta());
+        let at = self.factorize(&theta, reml)?;
+        let lifted = self.lift(&self.lambda(&theta)).and_then(|lambda| self.factorize_lambda(lambda, reml));
+        let at = lifted.as_ref().unwrap_or(&at);
+        let derivatives = self.derivatives(&theta, at, true)?;
+        let profiled = self.hessian(&theta, reml)?;
+        // d(theta, t) = log|M| + r2(theta) exp(-2t) + 2 dof t with t = log sigma, minimal in t where r2 = dof sigma^2
+        let m = k + 1;
+        let log_sigma = 4.0 * self.dof(reml);
+        let across: Vec<f64> = derivatives.s2_gradient.iter().map(|g| -2.0 * self.dof(reml) * g / at.s2).collect();
+        let mut hessian = vec![0.0; m * m];
+        for j in 0..k {
+            for i in 0..k {
+                hessian[j * m + i] = profiled[j * k + i] + across[i] * across[j] / log_sigma;
+            }
+            hessian[j * m + k] = across[j];
+            hessian[k * m + j] = across[j];
+        }
+        hessian[k * m + k] = log_sigma;
+
+        let lambda = self.lambda(&theta);
+        let rows = at.whitened();
+        let p = self.products.p;
+        let mut sensitivity = vec![0.0; k * p * p];
+        for (par, out) in self.parameters.iter().zip(sensitivity.chunks_exact_mut((p * p).max(1))) {
+            let q = self.products.factors[par.factor].q;
+            for level in rows[par.factor].chunks_exact((q * p).max(1)) {
+                for (row, column) in par.elements() {
+                    // dS = e_row lambda' + lambda e_row' with lambda the column of Lambda
+                    let l = &lambda[par.factor][column * q..(column + 1) * q];
+                    let along: Vec<f64> =
+                        level.chunks_exact(q).map(|b| b.iter().zip(l).map(|(b, l)| b * l).sum()).collect();
+                    for b in 0..p {
+                        for a in 0..p {
+                            out[b * p + a] += level[a * q + row] * along[b] + along[a] * level[b * q + row];
+                        }
+                    }
+                }
+            }
+        }
+        Some(Information { theta, hessian, root: self.user_root(at), sensitivity })
+    }
+
+    pub fn kenward_roger(&self, theta: &[f64]) -> Option<KenwardRoger> {
+        let theta = self.to_engine(theta);
+        let lambda = self.lambda(&theta);
+        let lifted = self.lift(&lambda);
+        let step = if lifted.is_some() { LIFTED_STEP } else { STEP };
+        let at = self.factorize_lambda(lifted.unwrap_or_else(|| lambda.clone()), true)?;
+        let covariances: Vec<Vec<f64>> =
+            lambda.iter().zip(&self.products.factors).map(|(l, f)| square(l, f.q)).collect();
+        let (p_hat, q_hat) = at.adjustment_terms();
+        let trace_1 = self.traces(&at)?;
+        let trace_2 = self.second_traces(&lambda, &covariances, &trace_1, step)?;
+        let of = |p: &Parameter| covariances[p.factor][p.column * self.products.factors[p.factor].q + p.row];
+        Some(KenwardRoger {
+            covariances: self.parameters.iter().map(of).collect(),
+            p_hat,
+            q_hat,
+            trace_1,
+            trace_2,
+            root: self.user_root(&at),
+        })
+    }
+
+    /// K in the user's columns.
+    fn user_root(&self, at: &Factorization) -> Vec<f64> {
+        let p = self.products.p;
+        let mut root = vec![0.0; p * p];
+        block::times(&self.products.x_basis.matrix(), &at.inverse_root(), p, p, p, &mut root);
+        root
+    }
+
+    /// tr(P0 G_i) for each element of S~.
+    fn traces(&self, at: &Factorization) -> Option<Vec<f64>> {
+        let by_covariance = at.projected_traces()?;
+        let one = |par: &Parameter| {
+            let q = self.products.factors[par.factor].q;
+            let twice = if par.row == par.column { 1.0 } else { 2.0 };
+            twice * par.elements().map(|(row, column)| by_covariance[par.factor][column * q + row]).sum::<f64>()
+        };
+        Some(self.parameters.iter().map(one).collect())
+    }
+
+    /// tr(P0 G_i P0 G_j) = -d tr(P0 G_i) / dS~_j, by differences along directions v v' that keep S~ semidefinite.
+    fn second_traces(&self, lambda: &[Vec<f64>], s: &[Vec<f64>], at_zero: &[f64], step: f64) -> Option<Vec<f64>> {
+        let k = self.n_theta();
+        let scale = |e: usize, a: usize| {
+            let f = &self.products.factors[e];
+            let largest = f.zz.chunks_exact(f.q * f.q).map(|zz| zz[a * f.q + a]).fold(0.0, f64::max);
+            s[e][a * f.q + a] + 1.0 / largest.max(f64::MIN_POSITIVE)
+        };
+        let along = |e: usize, directions: &[Vec<(usize, f64)>]| -> Option<Vec<f64>> {
+            let mut sum: Vec<f64> = at_zero.iter().map(|t| t * ONE_SIDED[0]).collect();
+            for (j, weight) in ONE_SIDED.iter().enumerate().skip(1) {
+                let mut moved = lambda.to_vec();
+                moved[e] = stretched(&lambda[e], self.products.factors[e].q, directions, j as f64 * step);
+                let moved = self.lift(&moved).unwrap_or(moved);
+                let traces = self.traces(&self.factorize_lambda(moved, true)?)?;
+                sum.iter_mut().zip(traces).for_each(|(s, t)| *s += weight * t);
+            }
+            Some(sum.into_iter().map(|d| -d / step).collect())
+        };
+        let mut out = vec![0.0; k * k];
+        for (j, par) in self.parameters.iter().enumerate().filter(|(_, p)| p.row == p.column) {
+            let scale = par.elements().map(|(row, _)| scale(par.factor, row)).fold(f64::INFINITY, f64::min);
+            let v: Vec<Vec<(usize, f64)>> = par.elements().map(|(row, _)| vec![(row, scale.sqrt())]).collect();
+            out[j * k..(j + 1) * k]
+                .copy_from_slice(&along(par.factor, &v)?.iter().map(|d| d / scale).collect::<Vec<_>>());
+        }
+        for (j, par) in self.parameters.iter().enumerate().filter(|(_, p)| p.row != p.column) {
+            let own =
+                |a: usize| self.parameters.iter().position(|p| p.factor == par.factor && p.row == a && p.column == a);
+            let (row, column) = (own(par.row)?, own(par.column)?);
+            let (x, y) = (scale(par.factor, par.row), scale(par.factor, par.column));
+            let both = along(par.factor, &[vec![(par.row, x.sqrt()), (par.column, y.sqrt())]])?;
+            for i in 0..k {
+                out[j * k + i] = (both[i] - x * out[row * k + i] - y * out[column * k + i]) / (x * y).sqrt();
+            }
+        }
+        for j in 0..k {
+            for i in 0..j {
+                let mean = 0.5 * (out[j * k + i] + out[i * k + j]);
+                out[j * k + i] = mean;
+                out[i * k + j] = mean;
+            }
+        }
+        Some(out)
+    }
+}
+
+impl Factorization<'_> {
+    /// K'B' of every level, B = Lambda^-T X~.
+    fn whitened(&self) -> Whitened {
+        let products = &self.problem.products;
+        let (p, root) = (products.p, self.inverse_root());
+        let factors = products.factors.iter().zip(&self.lambda).zip(self.fixed_effects_of_levels());
+        factors
+            .map(|((f, lambda), mut levels)| {
+                let mut raw = vec![0.0; f.q * p];
+                for level in levels.chunks_exact_mut((f.q * p).max(1)) {
+                    block::backward(lambda, f.q, level);
+                    raw.copy_from_slice(level);
+                    block::times(&raw, &root, f.q, p, p, level);
+                }
+                levels
+            })
+            .collect()
+    }
+
+    /// K'X'V0^-1 G_i V0^-1 X K and K'X'V0^-1 G_i V0^-1 G_j V0^-1 X K for all elements of S~.
+    ///
+    /// With U~_i = Lambda^-1 E_i B K the second is U~_i' U~_j - (L^-1 U~_i)' (L^-1 U~_j).
+    fn adjustment_terms(&self) -> (Vec<f64>, Vec<f64>) {
+        let problem = self.problem;
+        let products = &problem.products;
+        let (p, k, n) = (products.p, problem.n_theta(), products.n_rest);
+        let rows = self.whitened();
+        let mut p_hat = vec![0.0; k * p * p];
+        let mut gram = vec![0.0; (k * p) * (k * p)];
+        let mut rest = vec![0.0; n * k * p];
+        for (e, f) in products.factors.iter().enumerate() {
+            let q = f.q;
+            let own: Vec<usize> = (0..k).filter(|&i| problem.parameters[i].factor == e).collect();
+            let columns = own.len() * p;
+            let n_rows = f.n_levels * q;
+            // U~, rows of a level contiguous: q x columns a level
+            let mut u = vec![0.0; n_rows * columns];
+            for (level, out) in rows[e].chunks_exact((q * p).max(1)).zip(u.chunks_exact_mut((q * columns).max(1))) {
+                for (c, &i) in own.iter().enumerate() {
+                    for (row, column) in problem.parameters[i].elements() {
+                        for a in 0..p {
+                            let (to_row, to_column) = (level[a * q + column], level[a * q + row]);
+                            out[(c * p + a) * q + row] += to_row;
+                            if row != column {
+                                out[(c * p + a) * q + column] += to_column;
+                            }
+                        }
+                    }
+                    for b in 0..p {
+                        for a in 0..p {
+                            let directed = &out[(c * p + b) * q..(c * p + b + 1) * q];
+                            let own = &level[a * q..(a + 1) * q];
+                            p_hat[(i * p + b) * p + a] += own.iter().zip(directed).map(|(x, y)| x * y).sum::<f64>();
+                        }
+                    }
+                }
+                block::forward(&self.lambda[e], q, out);
+            }
+            self.add_gram(&u, q, &own, 1.0, &mut gram);
+            if e == 0 {
+                for (level, out) in u.chunks_exact_mut((q * columns).max(1)).enumerate() {
+                    block::forward(self.level_factor(level), q, out);
+                }
+                self.add_gram(&u, q, &own, -1.0, &mut gram);
+            }
+            if n > 0 {
+                let at = |c: usize| (own[c / p] * p + c % p) * n;
+                if e == 0 {
+                    let done = schur::strips_transpose_times(products, self.strips(), &u, columns, problem.par);
+                    for c in 0..columns {
+                        (0..n).for_each(|j| rest[at(c) + j] = -done[j * columns + c]);
+                    }
+                } else {
+                    for (l, level) in u.chunks_exact((q * columns).max(1)).enumerate() {
+                        for c in 0..columns {
+                            let first = at(c) + products.offset[e] + l * q;
+                            rest[first..first + q].copy_from_slice(&level[c * q..(c + 1) * q]);
+                        }
+                    }
+                }
+            }
+        }
+        self.forward_rest(&mut rest, k * p);
+        if n > 0 {
+            let rest = MatRef::from_column_major_slice(&rest, n, k * p);
+            let target = MatMut::from_column_major_slice_mut(&mut gram, k * p, k * p);
+            matmul(target, Accum::Add, rest.transpose(), rest, -1.0, problem.par);
+        }
+        // from rows (i, a), columns (j, b) to [i][j][a][b]
+        let mut q_hat = vec![0.0; k * k * p * p];
+        for i in 0..k {
+            for j in 0..k {
+                for a in 0..p {
+                    for b in 0..p {
+                        q_hat[((i * k + j) * p + a) * p + b] = gram[(j * p + b) * k * p + i * p + a];
+                    }
+                }
+            }
+        }
+        (p_hat, q_hat)
+    }
+
+    /// gram += sign U'U at the rows and columns of the parameters `own`; `u` is q x (own p) a level.
+    fn add_gram(&self, u: &[f64], q: usize, own: &[usize], sign: f64, gram: &mut [f64]) {
+        let p = self.problem.products.p;
+        let (k, columns) = (self.problem.n_theta(), own.len() * p);
+        let mut part = vec![0.0; columns * columns];
+        for level in u.chunks_exact((q * columns).max(1)) {
+            let level = MatRef::from_column_major_slice(level, q, columns);
+            let target = MatMut::from_column_major_slice_mut(&mut part, columns, columns);
+            matmul(target, Accum::Add, level.transpose(), level, sign, faer::Par::Seq);
+        }
+        let at = |c: usize| own[c / p] * p + c % p;
+        for d in 0..columns {
+            for c in 0..columns {
+                gram[at(d) * k * p + at(c)] += part[d * columns + c];
+            }
+        }
+    }
+}
+
+/// A A' for a lower triangular A.
+fn square(a: &[f64], q: usize) -> Vec<f64> {
+    let mut out = vec![0.0; q * q];
+    block::times_transpose(a, a, q, q, q, &mut out);
+    out
+}
+
+/// Lower factor of Lambda Lambda' + h sum_v v v'; each v lists (axis, length).
+fn stretched(lambda: &[f64], q: usize, directions: &[Vec<(usize, f64)>], h: f64) -> Vec<f64> {
+    let m = q + 1;
+    let mut out = lambda.to_vec();
+    for v in directions {
+        let mut wide = vec![0.0; m * m];
+        for j in 0..q {
+            wide[j * m..j * m + q].copy_from_slice(&out[j * q..(j + 1) * q]);
+        }
+        v.iter().for_each(|&(axis, length)| wide[q * m + axis] = length * h.sqrt());
+        let lower = block::lower_factor(&wide, m);
+        for j in 0..q {
+            out[j * q..(j + 1) * q].copy_from_slice(&lower[j * m..j * m + q]);
+        }
+    }
+    out
+}

@@ -1,0 +1,59 @@
+//! Fits of many responses to one model, side by side: what a bootstrap or a simulation does.
+
+use crate::deviance::Problem;
+use crate::products::ModelRows;
+use faer::Par;
+use rayon::prelude::*;
+
+/// One fit.
+pub struct Refit {
+    pub beta: Vec<f64>,
+    pub sigma: f64,
+    pub theta: Vec<f64>,
+    pub deviance: f64,
+    /// As `Status`; -1: cannot be fitted.
+    pub status: i32,
+    pub singular: bool,
+}
+
+const MAX_ITERATIONS: usize = 200;
+
+impl Problem {
+    /// The fit of each response (rows of `responses`, n values each) from `start` (user's theta) or the own starts.
+    pub fn refit_many(&self, rows: &ModelRows, responses: &[f64], reml: bool, start: Option<&[f64]>) -> Vec<Refit> {
+        let n = rows.y.len();
+        let par = if responses.len() > n { Par::Seq } else { self.par };
+        let one = |y: &[f64]| self.refit(&ModelRows { y, ..rows.clone() }, reml, start, par);
+        responses.par_chunks_exact(n).map(|y| one(y).unwrap_or_else(|| self.failed())).collect()
+    }
+
+    fn refit(&self, rows: &ModelRows, reml: bool, start: Option<&[f64]>, par: Par) -> Option<Refit> {
+        if rows.y.iter().any(|y| !y.is_finite()) {
+            return None;
+        }
+        let products = self.products.with_response(rows).ok()?;
+        let problem = Problem::with_pattern(products, self.pattern.clone(), par);
+        let n_starts = usize::from(start.is_some());
+        let minimum = problem.find_minimum(reml, start, MAX_ITERATIONS, n_starts, &mut || false).ok()?;
+        let (beta, sigma) = problem.fixed_effects(&minimum.theta, reml)?;
+        Some(Refit {
+            beta,
+            sigma,
+            deviance: minimum.deviance,
+            status: minimum.status as i32,
+            singular: minimum.singular,
+            theta: minimum.theta,
+        })
+    }
+
+    fn failed(&self) -> Refit {
+        Refit {
+            beta: vec![f64::NAN; self.products.p],
+            sigma: f64::NAN,
+            theta: vec![f64::NAN; self.n_theta()],
+            deviance: f64::NAN,
+            status: -1,
+            singular: false,
+        }
+    }
+}
