@@ -194,3 +194,48 @@ fn centre(source: &Source, n_cols: usize, weight: &(impl Fn(usize) -> f64 + Sync
     }
     mean
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gram(source: &Source, basis: &Basis) -> Vec<f64> {
+        let (n, p) = (source.n_rows(), basis.len());
+        let (mut out, mut q) = (vec![0.0; p * p], vec![0.0; p]);
+        for i in 0..n {
+            basis.apply(source.row(i), &mut q);
+            for b in 0..p {
+                (0..p).for_each(|a| out[b * p + a] += q[a] * q[b] / n as f64);
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn a_calendar_year_is_orthonormalised_and_an_alias_dropped() {
+        let n = 40;
+        let values: Vec<f64> = (0..n)
+            .flat_map(|i| {
+                let year = 1990.0 + i as f64;
+                [1.0, year, 2.0 * year + 5.0, (i * i % 7) as f64 * 1e6]
+            })
+            .collect();
+        let source = Source::Columns { values: &values, n_rows: n, n_cols: 4 };
+        let basis = Basis::of(&source, 4, None, 2, true);
+        assert_eq!(basis.kept, [0, 1, 3]);
+        for (k, g) in gram(&source, &basis).iter().enumerate() {
+            assert!((g - f64::from(k % 4 == 0)).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn scaling_keeps_columns_apart() {
+        let values = [3.0, 4.0, 0.0, 5.0];
+        let source = Source::Columns { values: &values, n_rows: 2, n_cols: 2 };
+        let basis = Basis::scaling(&source, 0..2, None);
+        let scale = (50.0_f64 / 4.0).sqrt();
+        let mut out = [0.0; 2];
+        basis.apply(source.row(0), &mut out);
+        assert!((out[0] - 3.0 / scale).abs() < 1e-15 && (out[1] - 4.0 / scale).abs() < 1e-15);
+    }
+}

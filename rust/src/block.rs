@@ -206,3 +206,72 @@ pub fn lower_factor(a: &[f64], q: usize) -> Vec<f64> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn close(a: &[f64], b: &[f64]) {
+        a.iter().zip(b).for_each(|(x, y)| assert!((x - y).abs() < 1e-12, "{a:?} is not {b:?}"));
+    }
+
+    /// A lower triangular block whose elements come from a fixed recurrence.
+    fn lower(q: usize) -> Vec<f64> {
+        let mut out = vec![0.0; q * q];
+        for j in 0..q {
+            for i in j..q {
+                out[j * q + i] = if i == j { 1.0 + i as f64 } else { ((3 * i + 7 * j) % 5) as f64 - 2.0 };
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn cholesky_undoes_the_square() {
+        for q in 1..=9 {
+            let l = lower(q);
+            let mut a = vec![0.0; q * q];
+            times_transpose(&l, &l, q, q, q, &mut a);
+            let log = cholesky(&mut a, q).expect("positive definite");
+            for j in 0..q {
+                close(&a[j * q + j..(j + 1) * q], &l[j * q + j..(j + 1) * q]);
+            }
+            close(&[log], &[(1..=q).map(|d| (d as f64).ln()).sum()]);
+        }
+    }
+
+    #[test]
+    fn cholesky_refuses_an_indefinite_block() {
+        assert_eq!(cholesky(&mut [1.0, 2.0, 2.0, 1.0], 2), None);
+        assert_eq!(cholesky(&mut [f64::NAN], 1), None);
+    }
+
+    #[test]
+    fn solves_undo_products() {
+        for q in 1..=9 {
+            let (l, x) = (lower(q), (0..2 * q).map(|i| i as f64 - 3.0).collect::<Vec<_>>());
+            let mut b = vec![0.0; 2 * q];
+            times(&l, &x, q, q, 2, &mut b);
+            forward(&l, q, &mut b);
+            close(&b, &x);
+            transpose_times(&l, &x, q, q, 2, &mut b);
+            backward(&l, q, &mut b);
+            close(&b, &x);
+        }
+    }
+
+    #[test]
+    fn lower_factor_has_the_same_square() {
+        let full = [2.0, 1.0, 0.5, -1.0, 3.0, 0.2, 0.7, 0.1, 1.5];
+        let singular = [1.0, 2.0, 3.0, 2.0, 4.0, 6.0, 0.5, 1.0, 1.5];
+        for a in [full, singular] {
+            let l = lower_factor(&a, 3);
+            assert!(l[3] == 0.0 && l[6] == 0.0 && l[7] == 0.0 && l[0] >= 0.0 && l[4] >= 0.0 && l[8] >= 0.0);
+            let (mut left, mut right) = ([0.0; 9], [0.0; 9]);
+            times_transpose(&l, &l, 3, 3, 3, &mut left);
+            times_transpose(&a, &a, 3, 3, 3, &mut right);
+            close(&left, &right);
+        }
+        assert_eq!(lower_factor(&singular, 3)[4..], [0.0; 5], "rank one leaves exact zeros");
+    }
+}

@@ -325,3 +325,17 @@ fn stretched(lambda: &[f64], q: usize, directions: &[Vec<(usize, f64)>], h: f64)
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stretching_adds_a_rank_one_square() {
+        // Lambda of rank one, stretched along (1, 2)
+        let lambda = [1.0, 0.5, 0.0, 0.0];
+        let moved = stretched(&lambda, 2, &[vec![(0, 1.0), (1, 2.0)]], 0.25);
+        let expected = [1.25, 1.0, 1.0, 1.25];
+        square(&moved, 2).iter().zip(expected).for_each(|(s, e)| assert!((s - e).abs() < 1e-14));
+    }
+}
