@@ -102,7 +102,7 @@ impl Problem {
             lambda.iter().zip(&self.products.factors).map(|(l, f)| square(l, f.q)).collect();
         let (p_hat, q_hat) = at.adjustment_terms();
         let trace_1 = self.traces(&at)?;
-        let trace_2 = self.second_traces(&lambda, &covariances, &trace_1, step)?;
+        let trace_2 = self.second_traces(&lambda, &trace_1, step)?;
         let of = |p: &Parameter| covariances[p.factor][p.column * self.products.factors[p.factor].q + p.row];
         Some(KenwardRoger {
             covariances: self.parameters.iter().map(of).collect(),
@@ -133,40 +133,66 @@ impl Problem {
         Some(self.parameters.iter().map(one).collect())
     }
 
+    /// The largest sum of v'Z_l'(I + Z_l S Z_l')^-1 Z_l v over all levels: S + h v v' changes at the scale of its inverse.
+    fn largest_information(&self, e: usize, lambda: &[f64], directions: &[Vec<(usize, f64)>]) -> f64 {
+        let f = &self.products.factors[e];
+        let q = f.q;
+        let (mut nl, mut m) = (vec![0.0; q * q], vec![0.0; q * q]);
+        let mut largest = f64::MIN_POSITIVE;
+        for zz in f.zz.chunks_exact(q * q) {
+            block::times(zz, lambda, q, q, q, &mut nl);
+            block::transpose_times(lambda, &nl, q, q, q, &mut m);
+            (0..q).for_each(|i| m[i * q + i] += 1.0);
+            if block::cholesky(&mut m, q).is_none() {
+                continue;
+            }
+            let mut sum = 0.0;
+            for v in directions {
+                let own: f64 = v
+                    .iter()
+                    .flat_map(|a| v.iter().map(move |b| (a, b)))
+                    .map(|(a, b)| a.1 * b.1 * zz[a.0 * q + b.0])
+                    .sum();
+                let mut across: Vec<f64> =
+                    (0..q).map(|c| v.iter().map(|&(axis, length)| length * nl[c * q + axis]).sum()).collect();
+                block::forward(&m, q, &mut across);
+                sum += own - across.iter().map(|x| x * x).sum::<f64>();
+            }
+            largest = largest.max(sum);
+        }
+        largest
+    }
+
     /// tr(P0 G_i P0 G_j) = -d tr(P0 G_i) / dS~_j, by differences along directions v v' that keep S~ semidefinite.
-    fn second_traces(&self, lambda: &[Vec<f64>], s: &[Vec<f64>], at_zero: &[f64], step: f64) -> Option<Vec<f64>> {
+    fn second_traces(&self, lambda: &[Vec<f64>], at_zero: &[f64], step: f64) -> Option<Vec<f64>> {
         let k = self.n_theta();
-        let scale = |e: usize, a: usize| {
-            let f = &self.products.factors[e];
-            let largest = f.zz.chunks_exact(f.q * f.q).map(|zz| zz[a * f.q + a]).fold(0.0, f64::max);
-            s[e][a * f.q + a] + 1.0 / largest.max(f64::MIN_POSITIVE)
-        };
         let along = |e: usize, directions: &[Vec<(usize, f64)>]| -> Option<Vec<f64>> {
+            let h = step / self.largest_information(e, &lambda[e], directions);
             let mut sum: Vec<f64> = at_zero.iter().map(|t| t * ONE_SIDED[0]).collect();
             for (j, weight) in ONE_SIDED.iter().enumerate().skip(1) {
                 let mut moved = lambda.to_vec();
-                moved[e] = stretched(&lambda[e], self.products.factors[e].q, directions, j as f64 * step);
+                moved[e] = stretched(&lambda[e], self.products.factors[e].q, directions, j as f64 * h);
                 let moved = self.lift(&moved).unwrap_or(moved);
                 let traces = self.traces(&self.factorize_lambda(moved, true)?)?;
                 sum.iter_mut().zip(traces).for_each(|(s, t)| *s += weight * t);
             }
-            Some(sum.into_iter().map(|d| -d / step).collect())
+            Some(sum.into_iter().map(|d| -d / h).collect())
         };
         let mut out = vec![0.0; k * k];
         for (j, par) in self.parameters.iter().enumerate().filter(|(_, p)| p.row == p.column) {
-            let scale = par.elements().map(|(row, _)| scale(par.factor, row)).fold(f64::INFINITY, f64::min);
-            let v: Vec<Vec<(usize, f64)>> = par.elements().map(|(row, _)| vec![(row, scale.sqrt())]).collect();
-            out[j * k..(j + 1) * k]
-                .copy_from_slice(&along(par.factor, &v)?.iter().map(|d| d / scale).collect::<Vec<_>>());
+            let axes: Vec<Vec<(usize, f64)>> = par.elements().map(|(row, _)| vec![(row, 1.0)]).collect();
+            out[j * k..(j + 1) * k].copy_from_slice(&along(par.factor, &axes)?);
         }
         for (j, par) in self.parameters.iter().enumerate().filter(|(_, p)| p.row != p.column) {
             let own =
                 |a: usize| self.parameters.iter().position(|p| p.factor == par.factor && p.row == a && p.column == a);
+            let length =
+                |a: usize| self.largest_information(par.factor, &lambda[par.factor], &[vec![(a, 1.0)]]).sqrt().recip();
             let (row, column) = (own(par.row)?, own(par.column)?);
-            let (x, y) = (scale(par.factor, par.row), scale(par.factor, par.column));
-            let both = along(par.factor, &[vec![(par.row, x.sqrt()), (par.column, y.sqrt())]])?;
+            let (x, y) = (length(par.row), length(par.column));
+            let both = along(par.factor, &[vec![(par.row, x), (par.column, y)]])?;
             for i in 0..k {
-                out[j * k + i] = (both[i] - x * out[row * k + i] - y * out[column * k + i]) / (x * y).sqrt();
+                out[j * k + i] = (both[i] - x * x * out[row * k + i] - y * y * out[column * k + i]) / (x * y);
             }
         }
         for j in 0..k {
