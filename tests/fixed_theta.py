@@ -1,4 +1,4 @@
-"""Fits at a given theta, without an optimiser and without the engine: what tables and their display are tested with."""
+"""Fits at a given theta, without an optimiser: what tables and their display are tested with."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_loader import load
+from mixedmodels import _engine
 from mixedmodels.design.build import build_design
 from mixedmodels.design.records import Design
 from mixedmodels.fit.fit import fit_problem
@@ -22,10 +23,21 @@ LMM = Path(__file__).resolve().parent / "reference" / "lmm"
 
 
 class FixedTheta(dense_engine.Model):
-    """The dense twin, whose minimum is where it is told."""
+    """The dense twin, whose minimum is where it is told; second derivatives come from the engine."""
 
     theta: npt.NDArray[np.float64]
     found: dict[str, Any]
+    engine: _engine.Model
+
+    @property
+    def parameters(self) -> npt.NDArray[np.int64]:
+        return self.engine.parameters
+
+    def information(self, theta: npt.NDArray[np.float64], reml: bool) -> tuple[npt.NDArray[np.float64], ...]:
+        return self.engine.information(theta, reml)
+
+    def kenward_roger(self, theta: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], ...]:
+        return self.engine.kenward_roger(theta)
 
     def minimize(self, reml: bool, *_: object) -> dense_engine.Minimum:
         theta = self.theta
@@ -37,7 +49,7 @@ class FixedTheta(dense_engine.Model):
 
 def state_at(design: Design, theta: npt.ArrayLike, *, reml: bool = True, **found: Any) -> FitState:
     """Return the fit whose optimum is theta; ``found`` replaces what the optimiser reports."""
-    model = FixedTheta(
+    arguments = (
         design.y if design.offset is None else design.y - design.offset,
         design.X,
         design.weights,
@@ -46,6 +58,8 @@ def state_at(design: Design, theta: npt.ArrayLike, *, reml: bool = True, **found
         [f.Z for f in design.factors],
         [f.block_sizes for f in design.factors],
     )
+    model = FixedTheta(*arguments)
+    model.engine = _engine.Model(*arguments)
     model.theta, model.found = np.asarray(theta, float), found
     return fit_problem(Problem(design, model=model), reml=reml)
 

@@ -8,6 +8,16 @@ use numpy::{IntoPyArray, PyArray1, PyArray2, PyArray3, PyArray4, PyArrayMethods,
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+/// Deviance, s2, gradient, curvature, gradient and Hessian of s2.
+type Evaluation<'py> = (
+    f64,
+    f64,
+    Bound<'py, PyArray1<f64>>,
+    Bound<'py, PyArray2<f64>>,
+    Bound<'py, PyArray1<f64>>,
+    Bound<'py, PyArray2<f64>>,
+);
+
 /// Parameters in the engine's coordinates, and what inference needs there.
 #[pymethods]
 impl Model {
@@ -35,20 +45,24 @@ impl Model {
         Ok(self.problem.to_user(self.theta(&theta)?).into_pyarray(py))
     }
 
-    #[allow(clippy::type_complexity)]
     fn evaluate<'py>(
         &self,
         py: Python<'py>,
         theta: PyReadonlyArray1<'_, f64>,
         reml: bool,
-    ) -> PyResult<(f64, f64, Bound<'py, PyArray1<f64>>, Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>)> {
+    ) -> PyResult<Evaluation<'py>> {
         let theta = self.theta(&theta)?;
         let at = guarded(py, self.pool.as_deref(), || self.problem.evaluate(theta, reml))?;
         let (deviance, s2, derivatives) = at.ok_or_else(cannot_evaluate)?;
         let k = theta.len();
-        let curvature = derivatives.curvature.into_pyarray(py).reshape([k, k])?;
-        let s2_gradient = derivatives.s2_gradient.into_pyarray(py);
-        Ok((deviance, s2, derivatives.gradient.into_pyarray(py), curvature, s2_gradient))
+        Ok((
+            deviance,
+            s2,
+            derivatives.gradient.into_pyarray(py),
+            derivatives.curvature.into_pyarray(py).reshape([k, k])?,
+            derivatives.s2_gradient.into_pyarray(py),
+            derivatives.s2_hessian.into_pyarray(py).reshape([k, k])?,
+        ))
     }
 
     #[allow(clippy::type_complexity)]

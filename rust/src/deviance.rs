@@ -65,8 +65,9 @@ pub struct Derivatives {
     pub gradient: Vec<f64>,
     /// n_theta x n_theta, column-major, symmetric.
     pub curvature: Vec<f64>,
-    /// Gradient of s2; empty without curvature.
+    /// Gradient and Hessian of s2, both exact; empty without curvature.
     pub s2_gradient: Vec<f64>,
+    pub s2_hessian: Vec<f64>,
     /// G_k, q x q a factor.
     pub by_covariance: Vec<Vec<f64>>,
 }
@@ -535,30 +536,48 @@ impl Factorization<'_> {
             .map(|((sums, inverse), f)| sandwich(inverse, &sums.kernel, f.q))
             .collect();
         let lambda = problem.lambda(theta);
-        let mut gradient = vec![0.0; problem.n_theta()];
-        for (g, par) in gradient.iter_mut().zip(&problem.parameters) {
-            let (q, big, l) = (products.factors[par.factor].q, &by_covariance[par.factor], &lambda[par.factor]);
-            let one = |(row, column): (usize, usize)| (0..q).map(|k| big[k * q + row] * l[column * q + k]).sum::<f64>();
-            *g = 2.0 * par.elements().map(one).sum::<f64>();
-        }
+        // 2 <K, dLambda_i Lambda'>: the derivative in theta from the one in S
+        let along = |by_covariance: &[Vec<f64>], par: &Parameter| -> f64 {
+            let (q, k, l) = (products.factors[par.factor].q, &by_covariance[par.factor], &lambda[par.factor]);
+            let one = |(row, column): (usize, usize)| (0..q).map(|m| k[m * q + row] * l[column * q + m]).sum::<f64>();
+            2.0 * par.elements().map(one).sum::<f64>()
+        };
+        let gradient: Vec<f64> = problem.parameters.iter().map(|par| along(&by_covariance, par)).collect();
         if gradient.iter().any(|g| !g.is_finite()) {
             return None;
         }
-        let mut s2_gradient = vec![];
-        let mut hessian = vec![];
-        if curvature {
-            s2_gradient.resize(problem.n_theta(), 0.0);
-            for (sums, own) in all.iter().zip(&own) {
-                own.iter().zip(&sums.along).for_each(|(&i, a)| s2_gradient[i] = -a / problem.dof(self.reml));
-            }
-            hessian = self.curvature(&all, &own, &by_covariance, &root);
+        if !curvature {
+            return Some(Derivatives {
+                gradient,
+                curvature: vec![],
+                s2_gradient: vec![],
+                s2_hessian: vec![],
+                by_covariance,
+            });
         }
-        Some(Derivatives { gradient, curvature: hessian, s2_gradient, by_covariance })
+        // sum_l v_l v_l' with v = Lambda^-T u
+        let squares: Vec<Vec<f64>> = all
+            .iter()
+            .zip(&inverses)
+            .zip(&products.factors)
+            .map(|((sums, inverse), f)| sandwich(inverse, &sums.squares, f.q))
+            .collect();
+        let dof = problem.dof(self.reml);
+        let s2_gradient = problem.parameters.iter().map(|par| -along(&squares, par) / dof).collect();
+        let (curvature, s2_hessian) = self.curvature(&all, &own, &by_covariance, &squares, &root);
+        Some(Derivatives { gradient, curvature, s2_gradient, s2_hessian, by_covariance })
     }
 
     /// Average information (Gilmour, Thompson and Cullis 1995) plus the part of the second derivative that
-    /// keeps S fixed in its first order: 2 <G, dLambda_i dLambda_j'>.
-    fn curvature(&self, all: &[LevelSums], own: &[Vec<usize>], by_covariance: &[Vec<f64>], root: &[f64]) -> Vec<f64> {
+    /// keeps S fixed in its first order: 2 <G, dLambda_i dLambda_j'>. Behind it the Hessian of s2.
+    fn curvature(
+        &self,
+        all: &[LevelSums],
+        own: &[Vec<usize>],
+        by_covariance: &[Vec<f64>],
+        squares: &[Vec<f64>],
+        root: &[f64],
+    ) -> (Vec<f64>, Vec<f64>) {
         let problem = self.problem;
         let products = &problem.products;
         let (p, n, k) = (products.p, products.n_rest, problem.n_theta());
@@ -598,20 +617,25 @@ impl Factorization<'_> {
                 }
             }
         }
+        let mut s2_hessian = vec![0.0; k * k];
         for j in 0..k {
             for i in 0..k {
                 let dot = |v: &[f64], m: usize| -> f64 { (0..m).map(|r| v[i * m + r] * v[j * m + r]).sum() };
-                let mut h = out[j * k + i] - dot(&rest, n) - dot(&fixed, p);
-                h = h / self.s2 - along[i] * along[j] / (self.s2 * self.s2 * dof);
+                let projected = out[j * k + i] - dot(&rest, n) - dot(&fixed, p);
+                let mut h = projected / self.s2 - along[i] * along[j] / (self.s2 * self.s2 * dof);
+                let mut bend = 2.0 * projected;
                 let (a, b) = (problem.parameters[i], problem.parameters[j]);
                 if a.factor == b.factor && a.column == b.column {
-                    let (g, q) = (&by_covariance[a.factor], products.factors[a.factor].q);
-                    h += 2.0 * (0..a.count).map(|t| g[(b.row + t) * q + a.row + t]).sum::<f64>();
+                    let q = products.factors[a.factor].q;
+                    let places = (0..a.count).map(|t| (b.row + t) * q + a.row + t);
+                    h += 2.0 * places.clone().map(|at| by_covariance[a.factor][at]).sum::<f64>();
+                    bend -= 2.0 * places.map(|at| squares[a.factor][at]).sum::<f64>();
                 }
                 out[j * k + i] = h;
+                s2_hessian[j * k + i] = bend / dof;
             }
         }
-        out
+        (out, s2_hessian)
     }
 }
 
@@ -619,6 +643,8 @@ impl Factorization<'_> {
 struct LevelSums {
     /// sum (I - M^-1)_ll - u u'/s2 - X~ (X'V^-1X)^-1 X~', q x q.
     kernel: Vec<f64>,
+    /// sum u u', q x q.
+    squares: Vec<f64>,
     /// sum U~'U~, less what L^-1 takes from the level's own block for the first factor, k x k.
     information: Vec<f64>,
     /// X~' U~, p x k.
@@ -636,6 +662,7 @@ impl LevelSums {
     fn new(q: usize, p: usize, k: usize, keep_rows: bool) -> LevelSums {
         LevelSums {
             kernel: vec![0.0; q * q],
+            squares: vec![0.0; q * q],
             information: vec![0.0; k * k],
             fixed: vec![0.0; p * k],
             along: vec![0.0; k],
@@ -649,6 +676,7 @@ impl LevelSums {
     fn merge(&mut self, other: LevelSums) {
         let add = |a: &mut Vec<f64>, b: Vec<f64>| a.iter_mut().zip(b).for_each(|(x, y)| *x += y);
         add(&mut self.kernel, other.kernel);
+        add(&mut self.squares, other.squares);
         add(&mut self.information, other.information);
         add(&mut self.fixed, other.fixed);
         add(&mut self.along, other.along);
@@ -661,6 +689,7 @@ impl LevelSums {
         let u = &effects[q * p..];
         for b in 0..q {
             for a in 0..q {
+                self.squares[b * q + a] += u[a] * u[b];
                 self.kernel[b * q + a] -= u[a] * u[b] / s2;
             }
         }

@@ -39,12 +39,13 @@ pub struct KenwardRoger {
 type Whitened = Vec<Vec<f64>>;
 
 impl Problem {
-    /// Deviance, s2, gradient, curvature and gradient of s2 at the engine's theta, residual variances in the user's units.
+    /// Deviance, s2 and their derivatives at the engine's theta, residual variances in the user's units.
     pub fn evaluate(&self, theta: &[f64], reml: bool) -> Option<(f64, f64, Derivatives)> {
         let at = self.factorize(theta, reml)?;
         let mut derivatives = self.derivatives(theta, &at, true)?;
         let square = self.products.scale * self.products.scale;
         derivatives.s2_gradient.iter_mut().for_each(|g| *g *= square);
+        derivatives.s2_hessian.iter_mut().for_each(|h| *h *= square);
         Some((self.criterion(at.deviance, reml), at.s2 * square, derivatives))
     }
 

@@ -123,7 +123,11 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("data", metavar="DATA", help="a csv, csv.gz or parquet file, or the name of a shipped data set")
     fit.add_argument("formula", metavar="FORMULA", help='such as "Weight ~ Time + (Time | Pig)"')
     fit.add_argument("--ml", action="store_true", help="maximum likelihood instead of REML")
-    fit.add_argument("--ddf", default="normal", help="degrees of freedom of the tests: normal (default) or residual")
+    fit.add_argument(
+        "--ddf",
+        default="satterthwaite",
+        help="degrees of freedom of the tests: satterthwaite (default), kenward-roger, residual or normal",
+    )
     fit.add_argument("--weights", metavar="COL", help="column of weights: Var(e) = sigma^2 / weight")
     fit.add_argument("--json", metavar="FILE", help="write everything to FILE; - prints it instead of the summary")
     fit.set_defaults(command=_fit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import pandas as pd
 
 from mixedmodels.diagnose.residuals import residuals
 from mixedmodels.display import broom, plain
+from mixedmodels.display.noted_frame import NotedFrame
 from mixedmodels.display.summary import Summary, one_line, summarize
 from mixedmodels.display.varcorr import VarCorr
 from mixedmodels.errors import InferenceError
@@ -21,6 +22,15 @@ from mixedmodels.fit.fit import fit_problem
 from mixedmodels.fit.fitted import conditional_fitted
 from mixedmodels.formula.update import update_formula
 from mixedmodels.inference import criteria, wald
+from mixedmodels.inference.anova import anova
+from mixedmodels.inference.bootstrap import Bootstrap, bootstrap
+from mixedmodels.inference.conf_int import conf_int
+from mixedmodels.inference.contrast import contrast
+from mixedmodels.inference.icc import icc, r2
+from mixedmodels.inference.margins import margins
+from mixedmodels.inference.profile import Profile, profile
+from mixedmodels.inference.re_pca import re_pca
+from mixedmodels.inference.variance_parameters import variance_parameters
 from mixedmodels.predict import random_effects
 
 if TYPE_CHECKING:
@@ -29,6 +39,7 @@ if TYPE_CHECKING:
     from mixedmodels.design.records import Finding, Floats
     from mixedmodels.fit.control import Control
     from mixedmodels.fit.records import FitState, Optimum
+    from mixedmodels.inference.approximation import Approximation
 
 
 class LmmResult:
@@ -212,7 +223,9 @@ class LmmResult:
 
     # Tables
 
-    def summary(self, ddf: str = "normal", level: float = 0.95, correlation: bool = False) -> Summary:
+    def summary(
+        self, ddf: str | Approximation = "satterthwaite", level: float = 0.95, correlation: bool = False
+    ) -> Summary:
         """Return the summary: a string, HTML in notebooks, also ``.to_latex()``, ``.to_markdown()`` and ``.tables``.
 
         Parameters
@@ -224,25 +237,115 @@ class LmmResult:
         """
         return summarize(self.state, ddf, level, correlation)
 
-    def coef_table(self, ddf: str = "normal", level: float = 0.95) -> pd.DataFrame:
+    def coef_table(self, ddf: str | Approximation = "satterthwaite", level: float = 0.95) -> pd.DataFrame:
         """Return the fixed effects: ``estimate, std_error, df, statistic, p_value, ci_lower, ci_upper``.
 
         Parameters
         ----------
         ddf
-            ``"normal"`` or ``"residual"`` (Student's t with rows less fixed effects).
+            Degrees of freedom of the tests: ``"satterthwaite"``; ``"kenward-roger"`` (REML only), which also widens the
+            standard errors; ``"residual"``, rows less fixed effects; ``"normal"``, infinite.
         level
             Coverage of the intervals.
 
         Raises
         ------
         InferenceError
-            If ``ddf`` or ``level`` is not allowed.
+            If ``ddf`` or ``level`` is not allowed, or ``ddf`` does not apply to this fit.
         """
         return wald.coef_table(self.state, ddf, level)
 
+    def anova(self, type: int = 3, ddf: str | Approximation = "satterthwaite") -> pd.DataFrame:
+        """Return F tests by term: ``sum_sq, mean_sq, num_df, den_df, f_value, p_value``.
+
+        Parameters
+        ----------
+        type
+            1: each term after those before it; 2: after all terms that do not contain it; 3: after all other terms,
+            averaged over the levels of those that contain it, under any coding.
+        ddf
+            As for ``coef_table``.
+
+        Raises
+        ------
+        InferenceError
+            If ``type`` or ``ddf`` is not allowed, or ``ddf`` does not apply to this fit.
+        """
+        return anova(self.state, type, ddf)
+
+    def contrast(
+        self, L: object, ddf: str | Approximation = "satterthwaite", level: float = 0.95, joint: bool = False
+    ) -> pd.DataFrame:
+        """Return tests and intervals of combinations of the fixed effects, a row each, in ``coef_table``'s columns.
+
+        Parameters
+        ----------
+        L
+            A text such as ``"Days = 0"`` or ``"2 * A - B = 1"``, a mapping from names to coefficients, a matrix with
+            one column a fixed effect, or a list of these.
+        ddf, level
+            As for ``coef_table``.
+        joint
+            Add a last row with the F test of all rows together.
+
+        Raises
+        ------
+        InferenceError
+            If a contrast cannot be read or estimated, or an argument is not allowed.
+        """
+        return contrast(self.state, L, ddf, level, joint)
+
+    def margins(  # noqa: PLR0917 - the order of the public signature is promised
+        self,
+        specs: str | Sequence[str],
+        by: str | Sequence[str] | None = None,
+        at: Mapping[str, object] | None = None,
+        pairwise: bool = False,
+        adjust: str | None = None,
+        ddf: str | Approximation = "satterthwaite",
+        *,
+        control: object = None,
+        weights: str = "equal",
+        level: float = 0.95,
+    ) -> pd.DataFrame:
+        """Return estimated marginal means, or their differences, a row each, in ``coef_table``'s columns.
+
+        Parameters
+        ----------
+        specs
+            Variables whose combinations of levels have a mean each. Other categorical variables are averaged over,
+            numeric ones are at their means.
+        by
+            Variables within whose levels means are compared.
+        at
+            Values of variables to use instead: ``{"Days": [0, 9]}``.
+        pairwise
+            Return the differences of all pairs.
+        adjust
+            For differences, within each level of ``by``: ``"tukey"`` (None means this for all pairs), ``"dunnett"``
+            (None means this against a control), ``"holm"``, ``"bonferroni"``, ``"sidak"`` or ``"none"``.
+        control
+            Return the differences from this level of ``specs``; a tuple if there are several variables.
+        weights
+            Average with ``"equal"`` weights or ``"proportional"`` to rows.
+        ddf, level
+            As for ``coef_table``; intervals of differences cover together.
+
+        Raises
+        ------
+        InferenceError
+            If a variable, level or argument is not allowed, or a variable is continuous.
+        """
+        table = margins(
+            self.state, specs, by, at, pairwise, adjust=adjust, ddf=ddf, control=control, weights=weights, level=level
+        )
+        return NotedFrame(table)
+
     def tidy(
-        self, effects: str | Iterable[str] = broom.EFFECTS, ddf: str = "normal", level: float = 0.95
+        self,
+        effects: str | Iterable[str] = broom.EFFECTS,
+        ddf: str | Approximation = "satterthwaite",
+        level: float = 0.95,
     ) -> pd.DataFrame:
         """Return one row a parameter, fixed effects and then variance parameters, in broom's columns.
 
@@ -268,6 +371,110 @@ class LmmResult:
             The data of the fit; None takes those given to ``lmer``.
         """
         return broom.augment(self.state, self._call_or_refuse("augment").data if data is None else data)
+
+    # Intervals and variance parameters
+
+    def variance_parameters(self, scale: str = "sd", level: float = 0.95) -> pd.DataFrame:
+        """Return standard deviations, correlations and sigma with standard errors and intervals within their range.
+
+        Parameters
+        ----------
+        scale
+            ``"sd"``; ``"variance"``: variances and covariances; ``"log"``: log sd and Fisher's z.
+        level
+            Coverage of the intervals.
+
+        Raises
+        ------
+        InferenceError
+            If an argument is not allowed.
+        """
+        return variance_parameters(self.state, scale, level)
+
+    def conf_int(
+        self, method: str = "wald", level: float = 0.95, which: str | Iterable[str] | None = None, **options: Any
+    ) -> pd.DataFrame:
+        """Return intervals ``lower, upper`` of fixed effects and, as sds and correlations, of variance parameters.
+
+        Parameters
+        ----------
+        method
+            ``"wald"`` (option ``ddf``), ``"profile"`` or ``"bootstrap"`` (options ``n, seed, kind, progress``).
+        level
+            Coverage.
+        which
+            Names such as ``"Days"``, ``"sd_Days|Subject"``, ``"cor_Days.Intercept|Subject"``, ``"sigma"``; None: all.
+
+        Raises
+        ------
+        InferenceError
+            If an argument is not allowed or a name is not known.
+        """
+        return conf_int(self.state, type(self), method, level, which, **options)
+
+    def profile(self, which: str | Iterable[str] | Mapping[str, Callable[[Any], float]] | None = None) -> Profile:
+        """Return profile likelihoods: ``.zeta`` (DataFrame), ``.conf_int(level)`` and ``.plot()``.
+
+        Parameters
+        ----------
+        which
+            As for ``conf_int``; or a mapping from a name to a function of the variance parameters, such as
+            ``{"icc": lambda p: p["sd_Intercept|g"]**2 / (p["sd_Intercept|g"]**2 + p["sigma"]**2)}``.
+
+        Raises
+        ------
+        InferenceError
+            If a name is unknown, or a correlation is on its boundary.
+        """
+        return profile(self.state, which)
+
+    def bootstrap(
+        self,
+        n: int = 1000,
+        *,
+        seed: int | None = None,
+        statistic: Callable[[Any], Any] | None = None,
+        kind: str = "parametric",
+        level_of: str | None = None,
+        progress: bool = True,
+    ) -> Bootstrap:
+        """Return bootstrap replicates: ``.replicates``, ``.n_failed``, ``.n_singular``, ``.conf_int(kind)``.
+
+        Parameters
+        ----------
+        n
+            Replicates.
+        seed
+            Of the random streams, one a replicate.
+        statistic
+            Function of a result that returns numbers; None for all parameters, computed inside the engine.
+        kind
+            ``"parametric"``, ``"residual"`` or ``"cases"``.
+        level_of
+            For cases: the grouping factor whose levels are drawn.
+        progress
+            Show a progress bar if tqdm is installed.
+
+        Raises
+        ------
+        InferenceError
+            If an argument is not allowed.
+        """
+        return bootstrap(
+            self.state, type(self), n, seed=seed, statistic=statistic, kind=kind, level_of=level_of, progress=progress
+        )
+
+    def icc(self) -> dict[str, float]:
+        """Return intraclass correlations: ``adjusted`` and ``unadjusted`` (for the fixed part)."""
+        return icc(self.state)
+
+    def r2(self) -> dict[str, float]:
+        """Return Nakagawa and Schielzeth's R-squared: ``marginal`` (fixed part) and ``conditional`` (with random)."""
+        return r2(self.state)
+
+    def re_pca(self) -> dict[str, pd.DataFrame]:
+        """Return the principal components of each factor's random-effects covariance."""
+        return re_pca(self.state)
 
     # Other fits
 
@@ -345,7 +552,7 @@ class LmmResult:
         """Write the result, its data included, to a file that ``mixedmodels.load`` reads."""
         storage.save(self, path)
 
-    def to_dict(self, ddf: str = "normal", level: float = 0.95) -> dict[str, Any]:
+    def to_dict(self, ddf: str = "satterthwaite", level: float = 0.95) -> dict[str, Any]:
         """Return everything as plain Python data, fit for JSON.
 
         Parameters

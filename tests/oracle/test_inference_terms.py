@@ -73,7 +73,7 @@ def test_information(grouping: str, effects: tuple[str, ...], dense: bool, reml:
 
     def gradient(point: Floats) -> Floats:
         """Of log|V0| + r'V0^-1r / sigma^2 + 2 dof log sigma + [REML], by the engine's coordinates and the twin's y."""
-        deviance, s2, slope, _, s2_slope = ours.evaluate(point[:-1], reml)
+        deviance, s2, slope, _, s2_slope, _ = ours.evaluate(point[:-1], reml)
         assert deviance == pytest.approx(twin.deviance(ours.to_user(point[:-1]), reml), rel=1e-9)
         ratio = s2 / np.exp(2 * point[-1])
         return np.append(slope + dof * (ratio - 1) * s2_slope / s2, 2 * dof * (1 - ratio))
@@ -81,6 +81,10 @@ def test_information(grouping: str, effects: tuple[str, ...], dense: bool, reml:
     at = np.append(start, 0.5 * np.log(ours.evaluate(start, reml)[1]))
     steps = np.eye(len(at)) * 1e-4
     close(hessian, np.array([(gradient(at + h) - gradient(at - h)) / 2e-4 for h in steps]), 1e-5)
+    s2_bend = np.array(
+        [(ours.evaluate(start + h, reml)[4] - ours.evaluate(start - h, reml)[4]) / 2e-5 for h in steps[:-1, :-1] / 10]
+    )
+    close(ours.evaluate(start, reml)[5], s2_bend, 1e-6)
     for s, h in zip(sensitivity, np.eye(len(start)) * 1e-5, strict=True):
         up, down = (twin.evaluate(ours.to_user(start + sign * h), reml).XtVinvX_inv for sign in (1, -1))
         scale = np.abs(K @ K.T).max()

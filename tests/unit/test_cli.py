@@ -216,4 +216,11 @@ def test_wrong_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str
 def test_unknown_ddf(capsys: pytest.CaptureFixture[str]) -> None:
     line = complaint(capsys, "fit", "sleepstudy", SLEEP, "--ddf", "normall")
     assert "normall" in line
-    assert "residual" in line
+    assert all(name in line for name in ("satterthwaite", "kenward-roger", "residual"))
+
+
+def test_all_four_ddf(capsys: pytest.CaptureFixture[str]) -> None:
+    for ddf, word in {"satterthwaite": "Satterthwaite", "kenward-roger": "Kenward", "residual": "residual"}.items():
+        assert main(["fit", "sleepstudy", SLEEP, "--ddf", ddf]) == 0
+        assert word in capsys.readouterr().out
+    assert "REML" in complaint(capsys, "fit", "sleepstudy", SLEEP, "--ml", "--ddf", "kenward-roger")

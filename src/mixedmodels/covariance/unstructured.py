@@ -1,4 +1,4 @@
-"""Lambda of the random effects from theta: unstructured blocks along the diagonal."""
+"""Lambda of the random effects from theta: unstructured or tied blocks along the diagonal."""
 
 from __future__ import annotations
 
@@ -18,20 +18,26 @@ def relative_factor(theta: Floats, block_sizes: Sequence[int]) -> Floats:
     theta
         The factor's parameters: the lower triangle of each block by column, one block after the other (lme4's order).
     block_sizes
-        Sizes of the blocks, summing to n_effects.
+        Sizes of the blocks, their absolute values summing to n_effects; a negative one is a tied block, theta times
+        the identity.
 
     Returns
     -------
     ndarray, shape (n_effects, n_effects)
         Lower triangular; zero outside the blocks.
     """
-    n_effects = sum(block_sizes)
+    n_effects = sum(map(abs, block_sizes))
     Lambda = np.zeros((n_effects, n_effects))
     first = used = 0
     for size in block_sizes:
-        column, row = np.triu_indices(size)
-        Lambda[first + row, first + column] = theta[used : used + len(row)]
-        first, used = first + size, used + len(row)
+        if size > 0:
+            column, row = np.triu_indices(size)
+            n_theta = len(row)
+        else:
+            column = row = np.arange(-size)
+            n_theta = 1
+        Lambda[first + row, first + column] = theta[used : used + n_theta]
+        first, used = first + abs(size), used + n_theta
     return Lambda
 
 

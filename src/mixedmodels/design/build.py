@@ -256,6 +256,7 @@ def _assemble(plan: _Plan, rows: UsedRows, evaluation: Evaluation, parts: _Parts
         n_dropped=rows.n_dropped,
         findings=(*rows.findings(), *_split_findings(parts.random), *few_levels(factors)),
         recipe=recipe,
+        columns=term_columns,
     )
 
 

@@ -129,6 +129,23 @@ class Evaluation:
         matrix, spec = self._by_formulaic(spec)
         return matrix, MatrixRecipe(tuple(spec.column_names), used, spec)
 
+    def indicator_matrix(self, spec: ModelSpec) -> tuple[Floats, ModelSpec]:
+        """Return the model matrix with one column for every level of a categorical variable, aliased ones among them.
+
+        Matrices of contrasts that the user gave stay as they are.
+
+        Parameters
+        ----------
+        spec
+            Of a matrix that was evaluated on these columns before.
+
+        Raises
+        ------
+        DataError
+            A term cannot be computed.
+        """
+        return self._by_formulaic(spec.update(ensure_full_rank=False, structure=None))
+
     def matrix(self, recipe: MatrixRecipe) -> Floats:
         """Return the model matrix of a recipe, shape (n_rows, n_columns), C order.
 

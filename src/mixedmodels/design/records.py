@@ -12,6 +12,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mixedmodels.design.frame import Column
     from mixedmodels.design.recipe import DesignRecipe
     from mixedmodels.formula.terms import Formula
 
@@ -56,8 +57,9 @@ class RandomFactor:
     Z
         Their values, shape (n_obs, n_effects), C order; None for the single column of ones.
     block_sizes
-        Sizes of the unstructured blocks along the diagonal of this factor's Lambda, in column order; they sum to
-        n_effects. ``(2,)`` is one 2 x 2 block, ``(1, 1)`` two uncorrelated effects.
+        Sizes of the blocks along the diagonal of this factor's Lambda, in column order; their absolute values sum to
+        n_effects. ``(2,)`` is one unstructured 2 x 2 block, ``(1, 1)`` two uncorrelated effects; ``-3`` is three
+        uncorrelated effects with one common variance (tied).
     """
 
     name: str
@@ -80,7 +82,7 @@ class RandomFactor:
     @property
     def n_theta(self) -> int:
         """Covariance parameters of this factor."""
-        return sum(b * (b + 1) // 2 for b in self.block_sizes)
+        return sum(b * (b + 1) // 2 if b > 0 else 1 for b in self.block_sizes)
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,8 @@ class Design:
         What building the design noticed.
     recipe
         How new data become rows of the same design.
+    columns
+        The data columns of the fixed part and left of the bars at the rows used, by name.
     """
 
     formula: Formula
@@ -125,6 +129,7 @@ class Design:
     n_dropped: Mapping[str, int]
     findings: tuple[Finding, ...]
     recipe: DesignRecipe
+    columns: Mapping[str, Column] = field(default_factory=dict)
 
     @property
     def n_obs(self) -> int:
@@ -138,9 +143,9 @@ class Design:
         for f in self.factors:
             start = 0
             for size in f.block_sizes:
-                block = f.columns[start : start + size]
-                for j, column in enumerate(block):
+                block = f.columns[start : start + abs(size)]
+                for j, column in enumerate(block if size > 0 else block[:1]):
                     names.append(f"{f.name}.{column}")
-                    names.extend(f"{f.name}.{row}.{column}" for row in block[j + 1 :])
-                start += size
+                    names.extend(f"{f.name}.{row}.{column}" for row in block[j + 1 :] if size > 0)
+                start += abs(size)
         return tuple(names)

@@ -18,12 +18,16 @@ from mixedmodels.inference.wald import coef_table
 
 if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
+    from mixedmodels.inference.approximation import Approximation
 
 EFFECTS = ("fixed", "ran_pars")
 
 
 def tidy(
-    state: FitState, effects: str | Iterable[str] = EFFECTS, ddf: str = "normal", level: float = 0.95
+    state: FitState,
+    effects: str | Iterable[str] = EFFECTS,
+    ddf: str | Approximation = "satterthwaite",
+    level: float = 0.95,
 ) -> pd.DataFrame:
     """Return one row a parameter.
 

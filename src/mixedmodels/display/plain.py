@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
 
 
-def to_dict(state: FitState, ddf: str = "normal", level: float = 0.95) -> dict[str, Any]:
+def to_dict(state: FitState, ddf: str = "satterthwaite", level: float = 0.95) -> dict[str, Any]:
     """Return a fit as plain Python data, fit for JSON: no arrays, None for what is undefined or infinite.
 
     Parameters

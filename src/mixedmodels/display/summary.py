@@ -14,12 +14,14 @@ from mixedmodels.display import numbers
 from mixedmodels.display.table import TEXT_WIDTH, Table, to_latex_text
 from mixedmodels.display.varcorr import VarCorr, correlation_tables
 from mixedmodels.inference import criteria
+from mixedmodels.inference.degrees import approximation
 from mixedmodels.inference.wald import coef_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from mixedmodels.fit.records import FitState
+    from mixedmodels.inference.approximation import Approximation
 
 
 class Summary(str):
@@ -89,7 +91,9 @@ def _latex_title(title: str) -> str:
     return f"\\textbf{{{to_latex_text(title)}}}\\\\\n" if title else ""
 
 
-def summarize(state: FitState, ddf: str = "normal", level: float = 0.95, correlation: bool = False) -> Summary:
+def summarize(
+    state: FitState, ddf: str | Approximation = "satterthwaite", level: float = 0.95, correlation: bool = False
+) -> Summary:
     """Return the summary of a fit.
 
     Parameters
@@ -159,13 +163,10 @@ def coefficient_table(coefficients: pd.DataFrame, level: float) -> Table:
     return Table("Fixed effects", header, tuple(rows), "l" + "n" * (len(header) - 1))
 
 
-def notes(state: FitState, ddf: str) -> Iterator[str]:
+def notes(state: FitState, ddf: str | Approximation) -> Iterator[str]:
     """Yield what a reader must know: the distribution of the tests, weights, offset, findings."""
     if state.n_fixed:
-        yield {
-            "normal": "Tests and intervals use the normal distribution.",
-            "residual": "Tests and intervals use Student's t with the residual degrees of freedom.",
-        }[ddf]
+        yield from approximation(state, ddf).notes
     design = state.design
     if design.weights is not None:
         yield "The residual variance is that of an observation of weight 1."

@@ -107,8 +107,10 @@ def _boundaries(
     R = np.linalg.qr(weighted, mode="r") / np.sqrt(len(Z))
     first = 0
     for size in factor.block_sizes:
-        yield from _block_boundaries(factor, range(first, first + size), R, Lambda)
-        first += size
+        block = range(first, first + abs(size))
+        for part in [block] if size > 0 else [[i] for i in block[:1]]:
+            yield from _block_boundaries(factor, part, R, Lambda)
+        first += abs(size)
 
 
 def _block_boundaries(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from mixedmodels._engine import Model
 from mixedmodels.errors import DataError, FitError
+from mixedmodels.fit.records import CovarianceDerivatives, Information
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Design, Floats
@@ -71,6 +72,14 @@ class Problem:
         """Return Var(b | y) / sigma^2 of each level, (n_levels, n_effects, n_effects) a factor."""
         return self.model.conditional_covariance(self.check_theta(theta))
 
+    def information(self, theta: npt.ArrayLike, reml: bool) -> Information:
+        """Return the second derivatives of the unprofiled criterion at theta."""
+        return Information(self.model.parameters, *self.model.information(self.check_theta(theta), reml))
+
+    def covariance_derivatives(self, theta: npt.ArrayLike) -> CovarianceDerivatives:
+        """Return what the Kenward-Roger method needs of the derivatives of V at theta."""
+        return CovarianceDerivatives(*self.model.kenward_roger(self.check_theta(theta))[1:])
+
     def check_theta(self, theta: npt.ArrayLike) -> Floats:
         """Return theta as an array of the right length.
 
@@ -117,7 +126,7 @@ class Problem:
         old = self.model
         began = perf_counter()
         with _refusal(design):
-            model = old.with_response(_net_response(design), *_row_arguments(design))
+            model = old.with_response(_net_response(design), *row_arguments(design))
         problem = Problem(design, n_threads=self.n_threads, model=model)
         problem.seconds["products"] = perf_counter() - began
         return problem
@@ -138,7 +147,7 @@ def _refusal(design: Design) -> Iterator[None]:
 
 
 def _form_products(design: Design, n_threads: int) -> Model:
-    X, weights, codes, Z = _row_arguments(design)
+    X, weights, codes, Z = row_arguments(design)
     return Model(
         _net_response(design),
         X,
@@ -151,7 +160,7 @@ def _form_products(design: Design, n_threads: int) -> Model:
     )
 
 
-def _row_arguments(
+def row_arguments(
     design: Design,
 ) -> tuple[Floats, Floats | None, list[npt.NDArray[np.int32]], list[Floats | None]]:
     return design.X, design.weights, [f.codes for f in design.factors], [f.Z for f in design.factors]

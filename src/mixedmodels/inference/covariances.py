@@ -11,6 +11,8 @@ import pandas as pd
 from mixedmodels.covariance.unstructured import relative_factor, split_theta
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
     from mixedmodels.design.records import Floats
@@ -63,11 +65,17 @@ def factor_covariances(state: FitState) -> tuple[FactorCovariance, ...]:
     out = []
     for factor, theta in zip(factors, parts, strict=True):
         Lambda = relative_factor(theta, factor.block_sizes)
-        block = np.repeat(np.arange(len(factor.block_sizes)), factor.block_sizes)
         covariance = state.sigma**2 * (Lambda @ Lambda.T)
-        estimated = block[:, None] == block[None, :]
+        estimated = _same_block(factor.block_sizes)
         out.append(FactorCovariance(factor.name, factor.n_levels, factor.columns, covariance, estimated))
     return tuple(out)
+
+
+def _same_block(block_sizes: Sequence[int]) -> npt.NDArray[np.bool_]:
+    """Return which elements of a factor's covariance are estimated; a tied block has its diagonal only."""
+    sizes = [size for block in block_sizes for size in ([block] if block > 0 else [1] * -block)]
+    block = np.repeat(np.arange(len(sizes)), sizes)
+    return np.asarray(block[:, None] == block[None, :])
 
 
 def covariance_frame(factors: tuple[FactorCovariance, ...], sigma: float) -> pd.DataFrame:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
-from mixedmodels.errors import InferenceError, nearest
-from mixedmodels.inference.criteria import residual_df
+from mixedmodels.errors import InferenceError
+from mixedmodels.inference.degrees import estimate_rows
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
     from mixedmodels.fit.records import FitState
-
-DDF_METHODS = ("normal", "residual")
-"""Degrees of freedom there are: infinite, or rows less fixed effects."""
+    from mixedmodels.inference.approximation import Approximation, RowEstimates
 
 
-def coef_table(state: FitState, ddf: str = "normal", level: float = 0.95) -> pd.DataFrame:
+def coef_table(state: FitState, ddf: str | Approximation = "satterthwaite", level: float = 0.95) -> pd.DataFrame:
     """Return estimates, standard errors, tests against zero and confidence intervals of the fixed effects.
 
     Parameters
@@ -28,8 +25,7 @@ def coef_table(state: FitState, ddf: str = "normal", level: float = 0.95) -> pd.
     state
         The fit.
     ddf
-        ``"normal"``: the standard normal distribution, right for many groups; ``"residual"``: Student's t with
-        n - p degrees of freedom.
+        As for ``degrees.approximation``.
     level
         Coverage of the intervals, between 0 and 1.
 
@@ -42,37 +38,44 @@ def coef_table(state: FitState, ddf: str = "normal", level: float = 0.95) -> pd.
     Raises
     ------
     InferenceError
-        If ``ddf`` or ``level`` is not one of those allowed.
+        If ``ddf`` or ``level`` is not one of those allowed, or ``ddf`` does not apply to this fit.
     """
-    check_level(level)
-    df = np.full(state.n_fixed, degrees_of_freedom(state, ddf))
-    std_error = np.sqrt(np.diag(state.cov_beta))
-    statistic = state.beta / std_error
-    half_width = t_quantile(df, 0.5 * (1 + level)) * std_error
-    columns = {
-        "estimate": state.beta,
-        "std_error": std_error,
-        "df": df,
-        "statistic": statistic,
-        "p_value": two_sided_p(df, statistic),
-        "ci_lower": state.beta - half_width,
-        "ci_upper": state.beta + half_width,
-    }
-    return pd.DataFrame(columns, index=pd.Index(state.fixed_names, name="term"))
+    rows = estimate_rows(state, np.eye(state.n_fixed), ddf)
+    return row_table(rows, pd.Index(state.fixed_names, name="term"), level)
 
 
-def degrees_of_freedom(state: FitState, ddf: str) -> float:
-    """Return the degrees of freedom of every test.
+def row_table(rows: RowEstimates, labels: pd.Index, level: float = 0.95, rhs: Floats | float = 0.0) -> pd.DataFrame:
+    """Return tests of each row against its hypothesis and confidence intervals, in the columns of ``coef_table``.
+
+    Parameters
+    ----------
+    rows
+        As ``degrees.estimate_rows`` returns them.
+    labels
+        One a row, the index of the table.
+    level
+        Coverage of the intervals, between 0 and 1.
+    rhs
+        Values under the hypothesis, (n_rows,) or one for all.
 
     Raises
     ------
     InferenceError
-        If there is no such method.
+        If ``level`` is not allowed.
     """
-    if ddf not in DDF_METHODS:
-        allowed = " and ".join(f'"{name}"' for name in DDF_METHODS)
-        raise InferenceError(f"ddf={ddf!r} is not available; there are {allowed}.{nearest(str(ddf), DDF_METHODS)}")
-    return math.inf if ddf == "normal" else float(residual_df(state))
+    check_level(level)
+    statistic = (rows.estimate - rhs) / rows.std_error
+    half_width = t_quantile(rows.df, 0.5 * (1 + level)) * rows.std_error
+    columns = {
+        "estimate": rows.estimate,
+        "std_error": rows.std_error,
+        "df": rows.df,
+        "statistic": statistic,
+        "p_value": two_sided_p(rows.df, statistic),
+        "ci_lower": rows.estimate - half_width,
+        "ci_upper": rows.estimate + half_width,
+    }
+    return pd.DataFrame(columns, index=labels)
 
 
 def check_level(level: float) -> None:

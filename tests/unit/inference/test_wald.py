@@ -15,7 +15,7 @@ from mixedmodels.inference.wald import coef_table, t_quantile, two_sided_p
 @pytest.mark.parametrize("name", ["sleepstudy_slope", "cbpp_weights", "orthodont_slope"])
 def test_estimates_and_intervals_are_those_of_r(name: str) -> None:
     state, theirs = reference_state(name)
-    table = coef_table(state)
+    table = coef_table(state, "normal")
     fixef, interval = theirs["fixef"], theirs["wald_ci_95"]
     np.testing.assert_allclose(table["estimate"], fixef["estimate"], rtol=1e-6)
     np.testing.assert_allclose(table["std_error"], fixef["se"], rtol=1e-6)
@@ -25,7 +25,7 @@ def test_estimates_and_intervals_are_those_of_r(name: str) -> None:
 
 
 def test_columns_are_those_promised() -> None:
-    table = coef_table(reference_state("sleepstudy_slope")[0])
+    table = coef_table(reference_state("sleepstudy_slope")[0], "normal")
     assert list(table) == ["estimate", "std_error", "df", "statistic", "p_value", "ci_lower", "ci_upper"]
     assert list(table.index) == ["Intercept", "Days"]
     assert np.isinf(table["df"]).all()
@@ -33,7 +33,7 @@ def test_columns_are_those_promised() -> None:
 
 def test_residual_degrees_of_freedom() -> None:
     state, _ = reference_state("sleepstudy_slope")
-    normal, residual = coef_table(state), coef_table(state, "residual")
+    normal, residual = coef_table(state, "normal"), coef_table(state, "residual")
     assert (residual["df"] == 178).all()
     assert (residual["p_value"] > normal["p_value"]).all()
     assert (residual["ci_upper"] > normal["ci_upper"]).all()
@@ -60,8 +60,8 @@ def test_quantiles_invert_the_tails() -> None:
 
 def test_unknown_degrees_of_freedom_name_those_that_exist() -> None:
     state, _ = reference_state("sleepstudy_slope")
-    with pytest.raises(InferenceError, match=r"ddf='satterthwaite' is not available; there are \"normal\" and"):
-        coef_table(state, "satterthwaite")
+    with pytest.raises(InferenceError, match=r"ddf=None is not available; it must be one of \"satterthwaite\", "):
+        coef_table(state, None)
     with pytest.raises(InferenceError, match="Did you mean 'residual'"):
         coef_table(state, "residuals")
 

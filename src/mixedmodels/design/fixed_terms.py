@@ -1,0 +1,87 @@
+"""The fixed part by terms, before any coding: what hypotheses about terms are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from mixedmodels.design.evaluation import Evaluation
+from mixedmodels.design.expression import INTERCEPT
+from mixedmodels.errors import InferenceError
+
+if TYPE_CHECKING:
+    from mixedmodels.design.records import Design, Floats
+
+
+@dataclass(frozen=True)
+class FixedTerm:
+    """One term of the fixed part.
+
+    Attributes
+    ----------
+    name
+        As formulaic writes it: ``"Date:Variety"``.
+    numeric, categorical
+        The factors it is the product of.
+    """
+
+    name: str
+    numeric: frozenset[str]
+    categorical: frozenset[str]
+
+    def is_contained_in(self, other: FixedTerm) -> bool:
+        """Return True if the other term has the same numeric factors and more categorical ones."""
+        return self.numeric == other.numeric and self.categorical < other.categorical
+
+
+@dataclass(frozen=True)
+class TermMatrix:
+    """The fixed part without a coding: a column for every level.
+
+    Attributes
+    ----------
+    matrix
+        (n_obs, n_columns); its columns depend on each other.
+    terms
+        The terms in the order of the formula, the intercept not among them.
+    term
+        (n_columns,), the term of each column, -1 for the intercept.
+    """
+
+    matrix: Floats
+    terms: tuple[FixedTerm, ...]
+    term: npt.NDArray[np.intp]
+
+
+def term_matrix(design: Design) -> TermMatrix:
+    """Return the fixed part of a design by terms, with a column for every level of a categorical variable.
+
+    Raises
+    ------
+    InferenceError
+        If the design does not hold the columns that its terms are made from.
+    """
+    spec = design.recipe.fixed.spec
+    if spec is None:
+        names = [name for name in design.x_names if name != INTERCEPT]
+        places = np.array([names.index(name) if name != INTERCEPT else -1 for name in design.x_names], dtype=np.intp)
+        return TermMatrix(design.X, tuple(FixedTerm(name, frozenset({name}), frozenset()) for name in names), places)
+    if not design.columns.keys() >= set(design.recipe.fixed.columns):
+        raise InferenceError(
+            "The terms of the fixed part cannot be told: this model does not hold the columns they are made from. "
+            "Fit it with lmer, or test coefficients by contrast."
+        )
+    evaluation = Evaluation(design.columns, design.n_obs, design.recipe.memory, design.recipe.contrasts)
+    matrix, full = evaluation.indicator_matrix(spec)
+    coded = {factor.expr for factor in full.factor_contrasts}
+    terms: list[FixedTerm] = []
+    term: list[int] = []
+    for part in full.structure:
+        factors = frozenset(factor.expr for factor in part.term.factors) - {"1"}
+        term += [len(terms) if factors else -1] * len(part.columns)
+        if factors:
+            terms.append(FixedTerm(str(part.term), factors - coded, factors & coded))
+    return TermMatrix(matrix, tuple(terms), np.array(term, dtype=np.intp))

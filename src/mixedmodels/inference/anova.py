@@ -1,0 +1,61 @@
+"""Analysis of variance of the fixed effects by terms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from mixedmodels.errors import InferenceError
+from mixedmodels.inference.degrees import approximation, joint_test
+from mixedmodels.inference.marginality import TermContrasts
+
+if TYPE_CHECKING:
+    from mixedmodels.fit.records import FitState
+    from mixedmodels.inference.approximation import Approximation
+
+TYPES = (1, 2, 3)
+COLUMNS = ("sum_sq", "mean_sq", "num_df", "den_df", "f_value", "p_value")
+
+
+def anova(state: FitState, type: int = 3, ddf: str | Approximation = "satterthwaite") -> pd.DataFrame:
+    """Return F tests of the fixed effects, one row a term.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    type
+        1: each term after those before it in the formula. 2: after all terms that do not contain it. 3: after all other
+        terms, averaged over the levels of those that contain it. A term is contained in another that has the same
+        numeric variables and more categorical ones. With one term the three are the same.
+    ddf
+        As for ``degrees.approximation``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``sum_sq, mean_sq, num_df, den_df, f_value, p_value``, indexed by term; ``mean_sq`` is F, without Kenward and
+        Roger's factor, times the residual variance. A term without estimable coefficients has ``num_df`` 0 and no test.
+
+    Raises
+    ------
+    InferenceError
+        If ``type`` or ``ddf`` is not allowed, or ``ddf`` does not apply to this fit.
+    """
+    if type not in TYPES:
+        raise InferenceError(f"type is {type!r}; it must be 1, 2 or 3.")
+    method = approximation(state, ddf)
+    contrasts = TermContrasts.of(state)
+    rows = []
+    for k in range(len(contrasts.terms)):
+        L = contrasts.hypothesis(k, type)
+        if not len(L):
+            rows.append((np.nan, np.nan, 0, np.nan, np.nan, np.nan))
+            continue
+        test = joint_test(state, L, method)
+        mean_sq = test.f_value / test.scale * state.sigma**2
+        rows.append((test.num_df * mean_sq, mean_sq, test.num_df, test.den_df, test.f_value, test.p_value))
+    index = pd.Index([term.name for term in contrasts.terms], name="term")
+    return pd.DataFrame(rows, index=index, columns=list(COLUMNS))

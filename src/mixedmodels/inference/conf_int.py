@@ -1,0 +1,82 @@
+"""Confidence intervals of all parameters by one of three methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from mixedmodels.errors import InferenceError, nearest
+from mixedmodels.inference.bootstrap import bootstrap
+from mixedmodels.inference.profile import profile
+from mixedmodels.inference.variance_parameters import variance_parameters
+from mixedmodels.inference.wald import coef_table
+
+if TYPE_CHECKING:
+    from mixedmodels.fit.records import FitState
+
+METHODS = ("wald", "profile", "bootstrap")
+
+
+def conf_int(
+    state: FitState,
+    wrap: Callable[[FitState], Any],
+    method: str = "wald",
+    level: float = 0.95,
+    which: str | Iterable[str] | None = None,
+    **options: Any,
+) -> pd.DataFrame:
+    """Return intervals ``lower, upper`` of fixed effects, standard deviations, correlations and sigma.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    wrap
+        Makes a result of a state, for the bootstrap.
+    method
+        ``"wald"``: fixed effects with Satterthwaite's degrees of freedom, variance parameters on the log scale and
+        Fisher's z; ``"profile"``: likelihood; ``"bootstrap"``: percentiles of a parametric bootstrap.
+    level
+        Coverage.
+    which
+        Names of parameters; None for all.
+    **options
+        ``ddf`` for Wald; ``n``, ``seed``, ``kind`` and ``progress`` for the bootstrap.
+
+    Raises
+    ------
+    InferenceError
+        If an argument is not allowed or a name is not known.
+    """
+    if method not in METHODS:
+        allowed = ", ".join(f'"{m}"' for m in METHODS)
+        raise InferenceError(
+            f"method={method!r} is not available; it must be one of {allowed}.{nearest(str(method), METHODS)}"
+        )
+    allowed_options = {"wald": {"ddf"}, "profile": set(), "bootstrap": {"n", "seed", "kind", "progress"}}[method]
+    for option in set(options) - allowed_options:
+        raise InferenceError(f"{option}= does not go with method={method!r}.")
+    names = None if which is None else [which] if isinstance(which, str) else list(which)
+    if method == "profile":
+        return profile(state, names).conf_int(level)
+    if method == "wald":
+        table = _wald(state, level, options.get("ddf", "satterthwaite"))
+    else:
+        table = bootstrap(state, wrap, **{"n": 1000, "progress": False, **options}).conf_int("percentile", level)
+    if names is None:
+        return table
+    for name in names:
+        if name not in table.index:
+            raise InferenceError(
+                f"There is no parameter {name!r}; there are {', '.join(table.index)}.{nearest(str(name), table.index)}"
+            )
+    return table.loc[names]
+
+
+def _wald(state: FitState, level: float, ddf: Any) -> pd.DataFrame:
+    parts = [coef_table(state, ddf, level), variance_parameters(state, "sd", level)]
+    columns = {"ci_lower": "lower", "ci_upper": "upper"}
+    tables = [part[list(columns)].rename(columns=columns) for part in parts]
+    return pd.concat(tables).rename_axis("parameter")

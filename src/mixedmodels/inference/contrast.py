@@ -1,0 +1,124 @@
+"""Tests of linear combinations of the fixed effects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from mixedmodels.errors import InferenceError
+from mixedmodels.inference.degrees import approximation, estimate_rows, joint_test
+from mixedmodels.inference.hypotheses import as_numbers, read_hypotheses
+from mixedmodels.inference.wald import row_table
+
+if TYPE_CHECKING:
+    from mixedmodels.design.records import Floats
+    from mixedmodels.fit.records import FitState
+    from mixedmodels.inference.approximation import Approximation
+
+ESTIMABLE_TOL = 1e-6
+"""Size of what cannot be estimated, in a typical row of the data, relative to the size of the combination there."""
+
+
+def contrast(
+    state: FitState,
+    L: object,
+    ddf: str | Approximation = "satterthwaite",
+    level: float = 0.95,
+    joint: bool = False,
+) -> pd.DataFrame:
+    """Return tests and confidence intervals of linear combinations of the fixed effects, one row each.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    L
+        As for ``hypotheses.read_hypotheses``, names and columns being those of the fixed effects. Columns dropped as
+        aliased may be named, or be columns of the matrix, where the combination can be estimated without them.
+    ddf
+        As for ``degrees.approximation``.
+    level
+        Coverage of the intervals, between 0 and 1.
+    joint
+        Add a last row ``"joint"`` with the F test of all rows together, and the column ``num_df``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``estimate, std_error, df, statistic, p_value, ci_lower, ci_upper``: the combination, and its test against the
+        right-hand side. In the row ``"joint"`` the statistic is F and df its denominator degrees of freedom.
+
+    Raises
+    ------
+    InferenceError
+        If a contrast cannot be read or estimated, or an argument is not allowed.
+    """
+    names = state.design.x_names
+    numbers = as_numbers(L)
+    of_kept = numbers is not None and numbers.shape[-1:] == (state.n_fixed,)
+    hypotheses = read_hypotheses(L, state.fixed_names if of_kept else names)
+    rows = hypotheses.L if of_kept else _without_dropped(state, hypotheses.L, hypotheses.labels)
+    method = approximation(state, ddf)
+    labels = pd.Index(hypotheses.labels, name="contrast")
+    table = row_table(estimate_rows(state, rows, method), labels, level, hypotheses.rhs)
+    if not joint:
+        return table
+    test = joint_test(state, rows, method, hypotheses.rhs)
+    last = pd.DataFrame(
+        {"df": test.den_df, "statistic": test.f_value, "p_value": test.p_value},
+        index=pd.Index(["joint"], name="contrast"),
+    )
+    table = pd.concat([table, last.reindex(columns=table.columns)])
+    table.insert(2, "num_df", [1] * len(rows) + [test.num_df])
+    return table
+
+
+def estimable_rows(state: FitState, L: Floats, labels: Sequence[str]) -> Floats:
+    """Return combinations of all columns of the design as combinations of the estimated ones, (n_rows, n_fixed).
+
+    A row l can be estimated if it is a combination of rows of X (Searle 1971, section 5.4), that is, if
+    l_dropped = l_kept A for the dropped columns X_kept A.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    L
+        (n_rows, n_columns of the design), dropped columns included.
+    labels
+        Names of the rows, for messages.
+
+    Raises
+    ------
+    InferenceError
+        If a row cannot be estimated because columns were dropped.
+    """
+    kept = list(state.kept)
+    dropped = [j for j in range(L.shape[1]) if j not in set(kept)]
+    if not dropped:
+        return L
+    X = state.design.X
+    size = np.sqrt(np.mean(X**2, axis=0))
+    A = np.linalg.lstsq(X[:, kept] / size[kept], X[:, dropped], rcond=None)[0] / size[kept][:, None]
+    missing = np.abs(L[:, dropped] - L[:, kept] @ A) * size[dropped]
+    lost = missing.max(axis=1) > ESTIMABLE_TOL * (np.abs(L) * size).max(axis=1)
+    if lost.any():
+        i = int(lost.argmax())
+        column = state.design.x_names[dropped[int(missing[i].argmax())]]
+        raise InferenceError(
+            f"{labels[i]!r} cannot be estimated: the column {column!r} was dropped, because it is a combination of "
+            "others in these data. Take it out of the formula, or ask for a combination that the data determine."
+        )
+    return L[:, kept]
+
+
+def _without_dropped(state: FitState, L: Floats, labels: Sequence[str]) -> Floats:
+    """Return the rows on the estimated columns; one that has no dropped column is a combination of estimates."""
+    dropped = np.setdiff1d(np.arange(L.shape[1]), state.kept)
+    naming = [i for i, row in enumerate(L[:, dropped]) if row.any()]
+    if naming:
+        estimable_rows(state, L[naming], [labels[i] for i in naming])
+    return L[:, list(state.kept)]

@@ -1,0 +1,191 @@
+"""Degrees of freedom by name: the one place that every test of fixed effects goes through.
+
+For a fit ``state`` and combinations of its fixed effects, the rows of L, (n_rows, n_fixed), columns as
+``state.fixed_names``:
+
+``estimate_rows(state, L, ddf)``
+    estimate, standard error and degrees of freedom of each row, as ``RowEstimates``.
+``joint_test(state, L, ddf, rhs=None)``
+    F of all rows together with numerator and denominator degrees of freedom, as ``FTest`` (``.p_value``); the rows may
+    depend on each other linearly.
+``approximation(state, ddf)``
+    The method itself: ``.covariance`` (n_fixed, n_fixed), ``.notes`` for the reader, ``.row_df(L)``, ``.f_test(...)``.
+
+``ddf`` is one of ``DDF_METHODS`` or any ``Approximation``: a robust covariance with its own degrees of freedom is an
+object with these four members. What is costly is kept on ``state`` and computed once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mixedmodels.errors import InferenceError, nearest
+from mixedmodels.inference.approximation import (
+    Approximation,
+    FTest,
+    RowEstimates,
+    independent_rows,
+    wald_f,
+)
+from mixedmodels.inference.criteria import residual_df
+from mixedmodels.inference.kenward_roger import KenwardRoger
+from mixedmodels.inference.satterthwaite import Satterthwaite
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mixedmodels.design.records import Floats
+    from mixedmodels.fit.records import FitState
+
+__all__ = [
+    "DDF_METHODS",
+    "Approximation",
+    "FTest",
+    "FixedDegrees",
+    "RowEstimates",
+    "approximation",
+    "estimate_rows",
+    "joint_test",
+]
+
+
+CONTRADICTION_TOL = 1e-6
+"""Difference of right-hand sides, in standard errors, from which dependent rows contradict each other."""
+
+
+@dataclass(frozen=True)
+class FixedDegrees:
+    """The plain covariance of beta with the same degrees of freedom for every test.
+
+    Parameters
+    ----------
+    covariance
+        Covariance of beta, (n_fixed, n_fixed).
+    df
+        Degrees of freedom; infinite for the normal distribution.
+    notes
+        Sentences for the reader.
+    """
+
+    covariance: Floats
+    df: float
+    notes: tuple[str, ...]
+
+    def row_df(self, L: Floats) -> Floats:
+        """Return the degrees of freedom of each row of L, (n_rows,)."""
+        return np.full(len(L), self.df)
+
+    def f_test(self, L: Floats, difference: Floats) -> FTest:
+        """Return Wald's F of the rows of L; with infinite degrees of freedom a chi-squared over its own."""
+        return FTest(wald_f(L, self.covariance, difference), len(L), self.df)
+
+
+def _residual(state: FitState) -> FixedDegrees:
+    note = "Tests and intervals use Student's t with the residual degrees of freedom."
+    return FixedDegrees(state.cov_beta, float(residual_df(state)), (note,))
+
+
+def _normal(state: FitState) -> FixedDegrees:
+    return FixedDegrees(state.cov_beta, math.inf, ("Tests and intervals use the normal distribution.",))
+
+
+_BY_NAME: Mapping[str, Callable[[FitState], Approximation]] = MappingProxyType(
+    {
+        "satterthwaite": Satterthwaite,
+        "kenward-roger": KenwardRoger,
+        "residual": _residual,
+        "normal": _normal,
+    }
+)
+
+DDF_METHODS = tuple(_BY_NAME)
+"""Names of the methods, the default first."""
+
+
+def approximation(state: FitState, ddf: str | Approximation = "satterthwaite") -> Approximation:
+    """Return the covariance and degrees of freedom of a fit's fixed effects by a named method.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    ddf
+        ``"satterthwaite"``; ``"kenward-roger"`` (REML only), which also widens the standard errors; ``"residual"``:
+        n - p for every test; ``"normal"``: infinite, right for many groups. Anything else that is an ``Approximation``
+        is returned as it is.
+
+    Raises
+    ------
+    InferenceError
+        If there is no such method, or if it does not apply to this fit.
+    """
+    if isinstance(ddf, str) and ddf in _BY_NAME:
+        return _BY_NAME[ddf](state)
+    if not isinstance(ddf, str) and hasattr(ddf, "row_df"):
+        return ddf
+    allowed = ", ".join(f'"{name}"' for name in DDF_METHODS)
+    near = nearest(str(ddf), DDF_METHODS)
+    raise InferenceError(f"ddf={ddf!r} is not available; it must be one of {allowed}.{near}")
+
+
+def estimate_rows(state: FitState, L: Floats, ddf: str | Approximation = "satterthwaite") -> RowEstimates:
+    """Return estimate, standard error and degrees of freedom of each row of L.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    L
+        Combinations of the fixed effects, (n_rows, n_fixed).
+    ddf
+        As for `approximation`.
+
+    Raises
+    ------
+    InferenceError
+        As for `approximation`.
+    """
+    method = approximation(state, ddf)
+    variance = np.einsum("ij,jk,ik->i", L, method.covariance, L, optimize=True)
+    return RowEstimates(L @ state.beta, np.sqrt(variance), method.row_df(L))
+
+
+def joint_test(
+    state: FitState, L: Floats, ddf: str | Approximation = "satterthwaite", rhs: Floats | None = None
+) -> FTest:
+    """Return the F test of L beta = rhs with its degrees of freedom.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    L
+        Combinations of the fixed effects, (n_rows, n_fixed). Rows that depend on rows before them are left out.
+    ddf
+        As for `approximation`.
+    rhs
+        Values under the hypothesis, (n_rows,); zeros if None.
+
+    Raises
+    ------
+    InferenceError
+        As for `approximation`, if L has no row that is not zero, or if rows contradict each other.
+    """
+    scaled = L * np.sqrt(np.diag(state.cov_beta))
+    kept = independent_rows(scaled)
+    if not kept:
+        raise InferenceError("There is nothing to test: every combination of the fixed effects is zero.")
+    difference = L @ state.beta - (0.0 if rhs is None else rhs)
+    combined = np.linalg.lstsq(scaled[kept].T, scaled.T, rcond=None)[0].T @ difference[kept]
+    if np.any(np.abs(combined - difference) > CONTRADICTION_TOL * np.linalg.norm(scaled, axis=1)):
+        raise InferenceError(
+            "The hypotheses contradict each other: a row is a combination of others, but its right-hand side is not. "
+            "Correct the right-hand side or leave the row out."
+        )
+    return approximation(state, ddf).f_test(L[kept], difference[kept])

@@ -1,0 +1,134 @@
+"""What the three types of tests say about a term: contrasts that do not depend on the coding.
+
+The fixed part is R, one column for every level, of less than full rank. X_t, its treatment columns (the first level of
+a factor is the reference), has the coefficients beta_t, X_t beta_t = X beta. A combination of them is a combination of
+R's coefficients, E = X_t^+ R, and types are defined there, so a change of the coding changes nothing. Cross-products
+count rows without weights (Goodnight 1980, SAS Technical Report R-101; lmerTest does the same).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mixedmodels.design.fixed_terms import FixedTerm, term_matrix
+from mixedmodels.errors import InferenceError
+from mixedmodels.inference.approximation import independent_rows
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from mixedmodels.design.records import Floats
+    from mixedmodels.fit.records import FitState
+
+    Positions = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class TermContrasts:
+    """The hypotheses of a fit's terms.
+
+    Attributes
+    ----------
+    terms
+        Terms in the order of the formula.
+    full
+        R in an orthonormal basis of the rows, (m, n_columns); products of columns are those of R.
+    treatment
+        Columns of R that make X_t, (n_fixed,).
+    term
+        Term of each column of X_t, (n_fixed,), -1 for the intercept.
+    to_treatment
+        M with beta_t = M beta, (n_fixed, n_fixed).
+    """
+
+    terms: tuple[FixedTerm, ...]
+    full: Floats
+    treatment: Positions
+    term: Positions
+    to_treatment: Floats
+
+    @classmethod
+    def of(cls, state: FitState) -> TermContrasts:
+        """Return the hypotheses of a fit.
+
+        Raises
+        ------
+        InferenceError
+            If columns are so nearly collinear that it is not clear which terms they leave estimable.
+        """
+        R = term_matrix(state.design)
+        triangle = _triangle(np.hstack([R.matrix, state.design.X[:, list(state.kept)]]))
+        full, X = triangle[:, : R.matrix.shape[1]], triangle[:, R.matrix.shape[1] :]
+        # Within a term from the last level to the first, which so becomes the reference.
+        order = np.lexsort((-np.arange(len(R.term)), R.term))
+        treatment = np.sort(order[independent_rows(full.T[order])])
+        if len(treatment) != state.n_fixed:
+            raise InferenceError(
+                "The fixed-effect columns are so nearly collinear that terms cannot be told apart. "
+                "Centre or rescale the columns that differ most in size from their spread."
+            )
+        return cls(R.terms, full, treatment, R.term[treatment], _coefficients(full[:, treatment], X))
+
+    def hypothesis(self, k: int, type_: int) -> Floats:
+        """Return the rows of L of the k-th term, (n_rows, n_fixed), as many as it has estimable coefficients.
+
+        Parameters
+        ----------
+        k
+            Position of the term.
+        type_
+            1: after the terms before it; 2: after all terms that do not contain it; 3: after all other terms, averaged
+            over the levels of those that contain it.
+        """
+        if type_ == 1 or len(self.terms) == 1:
+            rows = self._sequential(np.arange(len(self.treatment)), k)
+        elif type_ == 2 and self._containing(k).any():
+            rows = self._sequential(np.argsort(self._place_of_type_2(k), kind="stable"), k)
+        else:
+            rows = self._averaged(k)
+        return np.asarray(rows @ self.to_treatment)
+
+    def _containing(self, k: int) -> npt.NDArray[np.bool_]:
+        """Which columns of X_t belong to terms that contain the k-th."""
+        contains = [self.terms[k].is_contained_in(other) for other in self.terms]
+        return np.array([j >= 0 and contains[j] for j in self.term], dtype=bool)
+
+    def _place_of_type_2(self, k: int) -> Positions:
+        """0 for columns of unrelated terms, 1 for the term's own, 2 for those of terms that contain it."""
+        return np.where(self.term == k, 1, np.where(self._containing(k), 2, 0))
+
+    def _sequential(self, order: Positions, k: int) -> Floats:
+        """Return the rows of the k-th term in Doolittle's factor of X_t'X_t with the columns in some order."""
+        triangle = _triangle(self.full[:, self.treatment[order]])
+        own = self.term[order] == k
+        rows = np.empty((own.sum(), len(order)))
+        rows[:, order] = triangle[own] / np.diag(triangle)[own, None]
+        return rows
+
+    def _averaged(self, k: int) -> Floats:
+        """Return the term's coefficients less their projection on those of the terms that contain it."""
+        own, above = self.term == k, self._containing(k)
+        rows: Floats = np.eye(len(self.term))[own]
+        if above.any():
+            rows[:, above] = -np.linalg.lstsq(self._estimable[above].T, self._estimable[own].T, rcond=None)[0].T
+        return rows
+
+    @cached_property
+    def _estimable(self) -> Floats:
+        """E, (n_fixed, n_columns): each coefficient of X_t as a combination of those of R."""
+        return _coefficients(self.full[:, self.treatment], self.full)
+
+
+def _coefficients(columns: Floats, of: Floats) -> Floats:
+    """Return B with ``columns`` B = ``of``, whatever the units of the columns."""
+    size = np.linalg.norm(columns, axis=0)
+    return np.asarray(np.linalg.lstsq(columns / size, of, rcond=None)[0] / size[:, None], np.float64)
+
+
+def _triangle(matrix: Floats) -> Floats:
+    """Return the triangular factor of QR, which has the cross-products of the matrix."""
+    return np.asarray(np.linalg.qr(matrix, mode="r"), np.float64)

@@ -1,0 +1,158 @@
+"""The reference grid: one row of predictors for each combination of levels, and its fixed-effect columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from mixedmodels.design.expression import columns_in
+from mixedmodels.errors import InferenceError, nearest
+
+if TYPE_CHECKING:
+    from mixedmodels.design.frame import Column
+    from mixedmodels.design.records import Design, Floats
+
+MAX_ROWS = 100_000
+
+
+@dataclass(frozen=True)
+class ReferenceGrid:
+    """Combinations of levels of the predictors in the fixed part.
+
+    Attributes
+    ----------
+    values
+        (n_rows, n_variables), the predictors; the last variable changes fastest.
+    levels
+        The values of each variable in the grid.
+    categorical
+        Names of the categorical variables.
+    counts
+        Rows of the data with the levels of each categorical variable, by name: codes into ``levels``, -1 for a level
+        that is not in the grid; (n_obs,).
+    X
+        Fixed columns of the grid's rows, (n_rows, n_columns).
+    """
+
+    values: pd.DataFrame
+    levels: Mapping[str, Sequence[Any]]
+    categorical: frozenset[str]
+    counts: Mapping[str, Any]
+    X: Floats
+
+
+def reference_grid(design: Design, at: Mapping[str, object]) -> ReferenceGrid:
+    """Return the grid of all levels of the categorical variables, numeric ones at their means.
+
+    Parameters
+    ----------
+    design
+        The model's arrays and its recipe.
+    at
+        Other values: variable -> one value or several. Levels of categorical variables, any numbers otherwise.
+
+    Raises
+    ------
+    InferenceError
+        If ``at`` names an unknown variable or level, or the grid is too large.
+    """
+    names = predictors(design)
+    for name in at:
+        check_variable(name, names)
+    categorical = frozenset(name for name in names if _is_categorical(design, name))
+    all_levels = {name: _levels(design.columns[name]) for name in categorical}
+    levels = {
+        name: _chosen(name, at[name], all_levels.get(name))
+        if name in at
+        else all_levels.get(name) or _mean(design, name)
+        for name in names
+    }
+    n_rows = int(np.prod([len(values) for values in levels.values()], dtype=float))
+    if n_rows > MAX_ROWS:
+        raise InferenceError(
+            f"The reference grid of {', '.join(names)} has {n_rows} rows; at most {MAX_ROWS} are allowed. "
+            "Choose fewer levels with at."
+        )
+    values = pd.DataFrame(list(product(*levels.values())), columns=list(names))
+    counts = {name: _codes(design.columns[name], levels[name]) for name in categorical}
+    X = design.recipe.fixed_matrix(values) if names else design.X[:1]
+    return ReferenceGrid(values, levels, categorical, counts, X)
+
+
+def predictors(design: Design) -> tuple[str, ...]:
+    """Return the data columns that the fixed part uses."""
+    return tuple(design.recipe.fixed.columns)
+
+
+def check_variable(name: object, names: Sequence[str]) -> None:
+    """Raise unless a name is a predictor.
+
+    Raises
+    ------
+    InferenceError
+        If it is not among the names.
+    """
+    if name not in names:
+        listed = ", ".join(names) if names else "none"
+        raise InferenceError(
+            f"There is no variable {name!r} in the fixed part; its variables are: {listed}.{nearest(str(name), names)}"
+        )
+
+
+def _is_categorical(design: Design, name: str) -> bool:
+    """Return True if every factor of the fixed part that uses the column is coded by levels."""
+    spec = design.recipe.fixed.spec
+    if spec is None:
+        return False
+    coded = {factor.expr for factor in spec.factor_contrasts}
+    factors = {factor.expr for term in spec.formula for factor in term.factors if factor.expr != "1"}
+    return {expr for expr in factors if name in columns_in(expr, predictors(design))} <= coded
+
+
+def _levels(column: Column) -> list[Any]:
+    if column.levels is not None:
+        return list(column.levels.tolist())
+    return list(np.unique(column.values).tolist())
+
+
+def _chosen(name: str, wanted: object, levels: Sequence[Any] | None) -> list[Any]:
+    """Return the values that the user wants, as a list."""
+    one = isinstance(wanted, str) or not hasattr(wanted, "__iter__")
+    values = [wanted] if one else np.asarray(wanted, dtype=object).tolist()
+    if not values:
+        raise InferenceError(f"at has no values for {name!r}. Give one or several.")
+    for value in values:
+        if levels is None:
+            _check_number(name, value)
+        elif value not in levels:
+            listed = ", ".join(map(repr, levels[:20]))
+            raise InferenceError(
+                f"{name!r} has no level {value!r}; its levels are {listed}.{nearest(str(value), map(str, levels))}"
+            )
+    return [float(value) for value in values] if levels is None else values
+
+
+def _check_number(name: str, value: Any) -> None:
+    try:
+        finite = bool(np.isfinite(float(value)))
+    except (TypeError, ValueError):
+        finite = False
+    if not finite:
+        raise InferenceError(f"{name!r} is numeric; at must give it numbers, not {value!r}.")
+
+
+def _mean(design: Design, name: str) -> list[float]:
+    column = design.columns[name]
+    if not column.is_number:
+        raise InferenceError(f"{name!r} has no mean. Give the values to use, such as at={{{name!r}: [...]}}.")
+    return [float(np.mean(column.values))]
+
+
+def _codes(column: Column, levels: Sequence[Any]) -> Any:
+    values = column.values if column.levels is None else column.levels.take(column.values)
+    return pd.Index(levels).get_indexer(pd.Index(values))

@@ -1,0 +1,286 @@
+"""Variance parameters as users know them: standard deviations, correlations, and how precisely they are estimated.
+
+psi = (theta~, log sigma) are the engine's parameters; Sigma_k = sigma^2 T_k Lambda~_k Lambda~_k' T_k' is the covariance
+of the effects of factor k in the user's units. Standard errors are those of the delta method with Var(psi) = 2 H^-1, H
+the exact Hessian of -2 log-likelihood in psi; intervals are formed where the parameter has no bounds: log for standard
+deviations and variances, Fisher's z for correlations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtri
+
+from mixedmodels.errors import InferenceError, nearest
+from mixedmodels.inference.satterthwaite import has_first_order_effect, positive_curvature
+from mixedmodels.inference.wald import check_level
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mixedmodels.design.records import Floats, RandomFactor
+    from mixedmodels.fit.records import FitState
+
+SCALES = ("sd", "variance", "log")
+BOUNDARY_SD = 1e-6
+"""Standard deviation relative to the residual's, or distance of a correlation from one, that counts as a boundary."""
+
+
+@dataclass(frozen=True)
+class VarianceParameter:
+    """One standard deviation, correlation, or the residual's sigma.
+
+    Attributes
+    ----------
+    name
+        ``sd_Days|Subject``, ``cor_Days.Intercept|Subject``, ``sigma``.
+    kind
+        ``"sd"``, ``"cor"`` or ``"sigma"``.
+    factor, row, column
+        Place in the covariance of that factor; row > column for a correlation. -1 for sigma.
+    """
+
+    name: str
+    kind: str
+    factor: int
+    row: int
+    column: int
+
+
+def list_parameters(factors: tuple[RandomFactor, ...]) -> tuple[VarianceParameter, ...]:
+    """Return the variance parameters in theta's order, sigma last; a tied block has one standard deviation."""
+    return (*_of_factors(factors), VarianceParameter("sigma", "sigma", -1, -1, -1))
+
+
+def _of_factors(factors: tuple[RandomFactor, ...]) -> Iterator[VarianceParameter]:
+    for k, factor in enumerate(factors):
+        start = 0
+        for size in factor.block_sizes:
+            for column in range(start, start + (size if size > 0 else 1)):
+                a = factor.columns[column]
+                yield VarianceParameter(f"sd_{a}|{factor.name}", "sd", k, column, column)
+                for row in range(column + 1, start + max(size, 0)):
+                    yield VarianceParameter(f"cor_{factor.columns[row]}.{a}|{factor.name}", "cor", k, row, column)
+            start += abs(size)
+
+
+@dataclass(frozen=True)
+class CovarianceMap:
+    """The map from psi to the covariances of the random effects, with its derivative.
+
+    Parameters
+    ----------
+    state
+        A fit.
+    """
+
+    state: FitState
+
+    @cached_property
+    def parameters(self) -> tuple[VarianceParameter, ...]:
+        """All variance parameters."""
+        return list_parameters(self.state.design.factors)
+
+    @cached_property
+    def _basis(self) -> list[Floats]:
+        return self.state.problem.model.basis()
+
+    @cached_property
+    def _places(self) -> list[tuple[int, list[tuple[int, int]]]]:
+        """Factor and elements of Lambda~ of each theta."""
+        places: list[tuple[int, list[tuple[int, int]]]] = []
+        for k, factor in enumerate(self.state.design.factors):
+            start = 0
+            for size in factor.block_sizes:
+                if size < 0:
+                    places.append((k, [(start + t, start + t) for t in range(-size)]))
+                else:
+                    corner = range(start, start + size)
+                    places += [(k, [(row, column)]) for column in corner for row in corner if row >= column]
+                start += abs(size)
+        return places
+
+    @cached_property
+    def _rows(self) -> list[Floats]:
+        """A with (T Lambda~)_row = theta~ A_row: one (n_effects, n_theta, n_effects) array a factor."""
+        rows = [np.zeros((len(T), len(self._places), len(T))) for T in self._basis]
+        for i, (k, elements) in enumerate(self._places):
+            for a, b in elements:
+                rows[k][:, i, b] += self._basis[k][:, a]
+        return rows
+
+    def covariances(self, psi: Floats) -> list[Floats]:
+        """Return Sigma_k of each factor."""
+        roots = [np.exp(psi[-1]) * np.tensordot(rows, psi[:-1], axes=(1, 0)) for rows in self._rows]
+        return [root @ root.T for root in roots]
+
+    def covariance(self, psi: Floats, factor: int, row: int, column: int) -> tuple[float, Floats, Floats]:
+        """Return an element of Sigma_k with its gradient (k + 1,) and Hessian (k + 1, k + 1) in psi."""
+        left, right = self._rows[factor][row], self._rows[factor][column]
+        theta, k = psi[:-1], len(psi) - 1
+        square = np.exp(2 * psi[-1])
+        x, y = theta @ left, theta @ right
+        value = square * float(x @ y)
+        slope = np.append(square * (left @ y + right @ x), 2 * value)
+        product = square * (left @ right.T)
+        bend = np.empty((k + 1, k + 1))
+        bend[:k, :k] = product + product.T
+        bend[k] = bend[:, k] = 2 * slope
+        return value, slope, bend
+
+    def value(self, psi: Floats, parameter: VarianceParameter) -> float:
+        """Return a parameter on its natural scale."""
+        if parameter.kind == "sigma":
+            return float(np.exp(psi[-1]))
+        k, row, column = parameter.factor, parameter.row, parameter.column
+        covariance = self.covariance(psi, k, row, column)[0]
+        if parameter.kind == "sd":
+            return float(np.sqrt(covariance))
+        variances = self.covariance(psi, k, row, row)[0] * self.covariance(psi, k, column, column)[0]
+        return covariance / float(np.sqrt(variances)) if variances > 0 else np.nan
+
+    def unbounded(self, psi: Floats, parameter: VarianceParameter) -> tuple[float, Floats, Floats]:
+        """Return log sd or Fisher's z of a correlation, its gradient and Hessian; not for a parameter on a bound."""
+        k, row, column = parameter.factor, parameter.row, parameter.column
+        if parameter.kind == "sigma":
+            unit = np.zeros(len(psi))
+            unit[-1] = 1.0
+            return float(psi[-1]), unit, np.zeros((len(psi), len(psi)))
+        log_sd = self._log_sd(psi, k, column)
+        if parameter.kind == "sd":
+            return log_sd
+        # rho = N exp(-L) with L the sum of both log sd
+        other = self._log_sd(psi, k, row)
+        L, dL, ddL = log_sd[0] + other[0], log_sd[1] + other[1], log_sd[2] + other[2]
+        N, dN, ddN = self.covariance(psi, k, row, column)
+        scale = np.exp(-L)
+        rho, slope = N * scale, scale * (dN - N * dL)
+        across = np.outer(dN, dL)
+        bend = scale * (ddN - across - across.T + N * (np.outer(dL, dL) - ddL))
+        room = 1 - rho**2
+        return float(np.arctanh(rho)), slope / room, bend / room + 2 * rho * np.outer(slope, slope) / room**2
+
+    def _log_sd(self, psi: Floats, factor: int, row: int) -> tuple[float, Floats, Floats]:
+        value, slope, bend = self.covariance(psi, factor, row, row)
+        return (
+            0.5 * float(np.log(value)),
+            slope / (2 * value),
+            bend / (2 * value) - np.outer(slope, slope) / (2 * value**2),
+        )
+
+    def on_boundary(self, psi: Floats, parameter: VarianceParameter) -> bool:
+        """Return whether a standard deviation is zero or a correlation plus or minus one, or not defined."""
+        value = self.value(psi, parameter)
+        if parameter.kind == "cor":
+            return not abs(value) < 1 - BOUNDARY_SD
+        if parameter.kind == "sigma":
+            return False
+        return value <= BOUNDARY_SD * self.natural_sd(psi, parameter)
+
+    def natural_sd(self, psi: Floats, parameter: VarianceParameter) -> float:
+        """Return the standard deviation of an effect that adds as much to the response as the residual."""
+        return float(np.exp(psi[-1]) * np.linalg.norm(self._basis[parameter.factor][parameter.row]))
+
+
+def estimate(state: FitState) -> Floats:
+    """Return psi = (theta~, log sigma) at the optimum."""
+    return np.append(state.problem.model.to_engine(np.ascontiguousarray(state.theta)), np.log(state.sigma))
+
+
+def find_parameter(state: FitState, name: str) -> VarianceParameter:
+    """Return the parameter of that name.
+
+    Raises
+    ------
+    InferenceError
+        If there is none; the message names the nearest.
+    """
+    known = {p.name: p for p in list_parameters(state.design.factors)}
+    if name not in known:
+        raise InferenceError(
+            f"There is no variance parameter {name!r}; there are {', '.join(known)}.{nearest(name, known)}"
+        )
+    return known[name]
+
+
+def variance_parameters(state: FitState, scale: str = "sd", level: float = 0.95) -> pd.DataFrame:
+    """Return the variance parameters with standard errors and Wald intervals that respect their range.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    scale
+        ``"sd"``: standard deviations and correlations; ``"variance"``: variances and covariances; ``"log"``: logarithms
+        of standard deviations and Fisher's z of correlations.
+    level
+        Coverage of the intervals.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``estimate, std_error, ci_lower, ci_upper`` by name, sigma last; no standard error where a standard deviation is
+        zero or a correlation plus or minus one.
+
+    Raises
+    ------
+    InferenceError
+        If the scale is not one of these or the level is not between 0 and 1.
+    """
+    if scale not in SCALES:
+        allowed = ", ".join(f'"{s}"' for s in SCALES)
+        raise InferenceError(f"scale={scale!r} is not available; it must be one of {allowed}.{nearest(scale, SCALES)}")
+    check_level(level)
+    covariance_map, psi = CovarianceMap(state), estimate(state)
+    root = covariance_root(state)
+    z = float(ndtri(0.5 + level / 2))
+    rows = {}
+    for parameter in covariance_map.parameters:
+        name = parameter.name if scale != "variance" else _variance_name(parameter.name)
+        rows[name] = _row(covariance_map, psi, parameter, root=root, scale=scale, z=z)
+    columns = ["estimate", "std_error", "ci_lower", "ci_upper"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("parameter")
+
+
+def covariance_root(state: FitState) -> Floats:
+    """Return R with Var(psi) = R R' = 2 H^-1 on the directions in which the likelihood is curved, (n_theta + 1, m)."""
+    information = state.information
+    regular = np.append(has_first_order_effect(information), True)
+    curvature = positive_curvature(information.hessian, regular)
+    inverse_scale = np.where(np.isfinite(curvature.scale), 1 / curvature.scale, 0.0)
+    return inverse_scale[:, None] * curvature.directions.T * np.sqrt(2 / curvature.eigenvalues)
+
+
+def _row(
+    covariance_map: CovarianceMap, psi: Floats, parameter: VarianceParameter, *, root: Floats, scale: str, z: float
+) -> tuple[float, float, float, float]:
+    value = covariance_map.value(psi, parameter)
+    if covariance_map.on_boundary(psi, parameter):
+        place = parameter.factor, parameter.row, parameter.column
+        variance = covariance_map.covariance(psi, *place)[0]
+        return {"sd": value, "variance": variance, "log": np.nan}[scale], np.nan, np.nan, np.nan
+    free, slope, _ = covariance_map.unbounded(psi, parameter)
+    se = float(np.linalg.norm(slope @ root))
+    low, high = free - z * se, free + z * se
+    if scale == "log":
+        return free, se, low, high
+    if parameter.kind == "cor":
+        if scale == "sd":
+            return value, (1 - value**2) * se, float(np.tanh(low)), float(np.tanh(high))
+        place = parameter.factor, parameter.row, parameter.column
+        covariance, slope, _ = covariance_map.covariance(psi, *place)
+        se = float(np.linalg.norm(slope @ root))
+        return covariance, se, covariance - z * se, covariance + z * se
+    power = 1 if scale == "sd" else 2
+    return value**power, power * value**power * se, float(np.exp(power * low)), float(np.exp(power * high))
+
+
+def _variance_name(name: str) -> str:
+    if name == "sigma":
+        return "sigma^2"
+    return name.replace("sd_", "var_", 1) if name.startswith("sd_") else name.replace("cor_", "cov_", 1)

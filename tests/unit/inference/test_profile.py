@@ -1,0 +1,109 @@
+"""Profiles: boundaries, invariances, functions of parameters, bad input. Numbers are in tests/reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import mixedmodels as mm
+
+DATA = mm.load_dataset("sleepstudy")
+FORMULA = "Reaction ~ Days + (Days | Subject)"
+
+
+@pytest.fixture(scope="module")
+def fit() -> mm.LmmResult:
+    return mm.lmer(FORMULA, DATA, reml=False)
+
+
+def test_zeta_is_the_signed_root_of_the_rise(fit: mm.LmmResult) -> None:
+    zeta = fit.profile().zeta
+    assert set(zeta["parameter"]) == {*fit.fe_params.index, *fit.variance_parameters().index}
+    for name, points in zeta.groupby("parameter"):
+        assert points["value"].is_monotonic_increasing
+        assert points["zeta"].is_monotonic_increasing, name
+        assert (points["zeta"] == 0).sum() == 1
+
+
+def test_a_profiled_parameter_holds_its_value(fit: mm.LmmResult) -> None:
+    for name in ("sd_Days|Subject", "cor_Days.Intercept|Subject", "sigma"):
+        points = fit.profile(name).zeta
+        np.testing.assert_allclose(points[name], points["value"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("reml", [True, False])
+def test_units_and_origin_only_map_the_intervals(reml: bool) -> None:
+    plain = mm.lmer(FORMULA, DATA, reml=reml).conf_int("profile", which=["Days", "sd_Days|Subject", "sigma"])
+    moved = DATA.assign(Days=DATA["Days"] * 100 + 2000, Reaction=DATA["Reaction"] * 10 + 1e4)
+    mapped = mm.lmer(FORMULA, moved, reml=reml).conf_int("profile", which=["Days", "sd_Days|Subject", "sigma"])
+    np.testing.assert_allclose(mapped.to_numpy(), plain.to_numpy() * np.array([0.1, 0.1, 10])[:, None], rtol=1e-5)
+
+
+def test_reml_interval_of_a_mean_with_one_variance_is_students_up_to_the_pivot() -> None:
+    """One observation a level twice: zeta^2 = (n - 1) log(1 + t^2 / (n - 1)) where the level variance is zero."""
+    rng = np.random.default_rng(0)
+    g = np.repeat(np.arange(10), 2)
+    y = rng.normal(size=20)
+    y = y - 0.6 * np.repeat(np.add.reduceat(y, range(0, 20, 2)) / 2, 2)  # levels agree more than by chance: variance 0
+    with pytest.warns(mm.SingularFitWarning):
+        fit = mm.lmer("y ~ 1 + (1 | g)", {"y": y, "g": g})
+    points = fit.profile("Intercept").zeta
+    near = points[np.abs(points["zeta"]) < 1]
+    t = (near["value"] - y.mean()) / (y.std(ddof=1) / np.sqrt(20))
+    np.testing.assert_allclose(near["zeta"], np.sign(t) * np.sqrt(19 * np.log1p(t**2 / 19)), atol=1e-6)
+
+
+def test_a_function_of_parameters_agrees_with_a_monotone_map(fit: mm.LmmResult) -> None:
+    """The profile does not depend on how a parameter is written."""
+    ratio = fit.profile({"variance": lambda p: p["sd_Days|Subject"] ** 2}).conf_int().loc["variance"]
+    sd = fit.conf_int("profile", which="sd_Days|Subject").loc["sd_Days|Subject"]
+    np.testing.assert_allclose(ratio, sd**2, rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::mixedmodels.errors.SingularFitWarning")
+def test_a_zero_variance_has_an_upper_limit_only() -> None:
+    fit = mm.lmer("Yield ~ 1 + (1 | Batch)", mm.load_dataset("Dyestuff2"), reml=False)
+    low, high = fit.conf_int("profile", which="sd_Intercept|Batch").loc["sd_Intercept|Batch"]
+    assert low == 0
+    # the definition: the criterion there is that of the fit plus the quantile squared, sigma at its best
+    model = mm.LinearMixedModel("Yield ~ 1 + (1 | Batch)", mm.load_dataset("Dyestuff2"))
+    sigmas = np.linspace(2.5, 5, 20001)
+    rises = []
+    for sigma in sigmas[::100]:
+        theta = high / sigma
+        deviance = model.deviance([theta], reml=False)
+        s2 = fit.state.problem.model.solve(np.array([theta]), False)[2] ** 2
+        rises.append(deviance + 30 * (s2 / sigma**2 - 1 - np.log(s2 / sigma**2)))
+    assert min(rises) - fit.deviance == pytest.approx(1.959963984540054**2, abs=1e-3)
+
+
+def test_levels(fit: mm.LmmResult) -> None:
+    profile = fit.profile(["Days", "sigma"])
+    wide, narrow = profile.conf_int(0.99), profile.conf_int(0.8)
+    assert (wide["lower"] < narrow["lower"]).all()
+    assert (wide["upper"] > narrow["upper"]).all()
+
+
+def test_bad_input(fit: mm.LmmResult) -> None:
+    with pytest.raises(mm.InferenceError, match=r"no parameter 'Day' to profile.*Did you mean 'Days'"):
+        fit.profile("Day")
+    with pytest.raises(mm.InferenceError, match="which is empty"):
+        fit.profile([])
+    with pytest.raises(mm.InferenceError, match="does not change"):
+        fit.profile({"constant": lambda _: 1.0})
+    with pytest.raises(mm.InferenceError, match="level is 1"):
+        fit.profile("Days").conf_int(1.0)
+    with pytest.raises(mm.InferenceError, match="ends before the level"):
+        fit.profile("Days").conf_int(0.99999)
+
+
+@pytest.mark.filterwarnings("ignore::mixedmodels.errors.SingularFitWarning")
+def test_a_correlation_on_its_boundary_has_no_profile() -> None:
+    rng = np.random.default_rng(3)
+    g, x = np.repeat(np.arange(8), 5), np.tile(np.arange(5.0), 8)
+    b = rng.normal(size=8)
+    fit = mm.lmer("y ~ x + (x | g)", {"y": b[g] * (1 + x) + rng.normal(size=40), "x": x, "g": g}, reml=False)
+    assert fit.is_singular
+    with pytest.raises(mm.InferenceError, match=r"cor_x.Intercept\|g has no profile"):
+        fit.profile("cor_x.Intercept|g")
+    assert "cor_x.Intercept|g" not in set(fit.profile().zeta["parameter"])
