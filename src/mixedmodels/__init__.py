@@ -14,7 +14,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mixedmodels import plot
+    from mixedmodels.compare import compare
     from mixedmodels.datasets import list_datasets, load_dataset
+    from mixedmodels.display.compare_table import table
     from mixedmodels.errors import (
         ConvergenceWarning,
         DataError,
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from mixedmodels.fit.control import Control
     from mixedmodels.fit.storage import load
     from mixedmodels.lmer import LinearMixedModel, lmer
+    from mixedmodels.power import power
     from mixedmodels.result import LmmResult
 
 __version__ = "0.1.0"
@@ -51,20 +55,27 @@ __all__ = [
     "RankDeficiencyWarning",
     "SingularFitWarning",
     "__version__",
+    "compare",
     "list_datasets",
     "lmer",
     "load",
     "load_dataset",
+    "plot",
+    "power",
+    "table",
 ]
 
 _LAZY = {
     "Control": "fit.control",
     "LinearMixedModel": "lmer",
     "LmmResult": "result",
+    "compare": "compare",
     "list_datasets": "datasets",
     "lmer": "lmer",
     "load": "fit.storage",
     "load_dataset": "datasets",
+    "power": "power",
+    "table": "display.compare_table",
 }
 
 
@@ -72,6 +83,8 @@ def __getattr__(name: str) -> object:
     # pandas and formulaic are loaded with the first name that needs them, not with the package.
     if name not in __all__:
         raise AttributeError(f"module 'mixedmodels' has no attribute {name!r}")
+    if name == "plot":
+        return import_module("mixedmodels.plot")
     return getattr(import_module(f"mixedmodels.{_LAZY.get(name, 'errors')}"), name)
 
 
@@ -83,7 +96,7 @@ class _Package(ModuleType):
     """The package; importing its module ``lmer`` does not hide the function ``lmer``."""
 
     def __setattr__(self, name: str, value: object) -> None:
-        hides = isinstance(value, ModuleType) and name in __all__
+        hides = isinstance(value, ModuleType) and name in __all__ and name != "plot"
         super().__setattr__(name, getattr(value, name) if hides else value)
 
 

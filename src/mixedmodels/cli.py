@@ -1,4 +1,4 @@
-"""The command line: ``mixedmodels fit DATA FORMULA`` and ``mixedmodels datasets``."""
+"""The command line: ``mixedmodels fit DATA FORMULA``, ``mixedmodels compare`` and ``mixedmodels datasets``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import NoReturn
 
 import pandas as pd
 
+from mixedmodels.compare import compare
 from mixedmodels.datasets import list_datasets, load_dataset
 from mixedmodels.errors import DataError, MixedModelsError, MixedModelsWarning, nearest
 from mixedmodels.lmer import lmer
@@ -94,6 +95,8 @@ def _fit(options: argparse.Namespace) -> str:
         warnings.simplefilter("ignore", MixedModelsWarning)  # the summary and the JSON carry the same findings
         fit = lmer(options.formula, data, reml=not options.ml, weights=options.weights)
     summary = fit.summary(ddf=options.ddf)
+    if options.report is not None:
+        fit.report(options.report, ddf=options.ddf)
     if options.json is None:
         return str(summary)
     record = json.dumps(fit.to_dict(ddf=options.ddf), indent=2, allow_nan=False)
@@ -104,6 +107,14 @@ def _fit(options: argparse.Namespace) -> str:
     except OSError as error:
         raise DataError(f"{options.json!r} cannot be written: {error.strerror}") from error
     return str(summary)
+
+
+def _compare(options: argparse.Namespace) -> str:
+    data = read_data(options.data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MixedModelsWarning)
+        fits = [lmer(formula, data, reml=not options.ml, weights=options.weights) for formula in options.formulas]
+    return repr(compare(*fits))
 
 
 def _datasets(options: argparse.Namespace) -> str:
@@ -130,7 +141,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     fit.add_argument("--weights", metavar="COL", help="column of weights: Var(e) = sigma^2 / weight")
     fit.add_argument("--json", metavar="FILE", help="write everything to FILE; - prints it instead of the summary")
+    fit.add_argument("--report", metavar="FILE", help="write one HTML page with tables, checks and plots to FILE")
     fit.set_defaults(command=_fit)
+
+    comparison = commands.add_parser(
+        "compare",
+        help="compare models of the same rows",
+        description="Fit models to the same rows and print criteria and likelihood-ratio tests.",
+    )
+    comparison.add_argument("data", metavar="DATA", help="as for fit")
+    comparison.add_argument("formulas", metavar="FORMULA", nargs="+", help="two formulas or more")
+    comparison.add_argument("--ml", action="store_true", help="maximum likelihood instead of REML")
+    comparison.add_argument("--weights", metavar="COL", help="column of weights: Var(e) = sigma^2 / weight")
+    comparison.set_defaults(command=_compare)
 
     datasets = commands.add_parser(
         "datasets", help="list the shipped data sets", description="List the shipped data sets."

@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from mixedmodels.diagnose.check import check
+from mixedmodels.diagnose.hat_values import cooks_distance, hat_values
+from mixedmodels.diagnose.influence import Influence, influence
 from mixedmodels.diagnose.residuals import residuals
-from mixedmodels.display import broom, plain
-from mixedmodels.display.noted_frame import NotedFrame
+from mixedmodels.diagnose.simulated_residuals import SimulatedResiduals, simulated_residuals
+from mixedmodels.diagnose.vif import vif
+from mixedmodels.display import broom, maketables, plain
+from mixedmodels.display.noted_frame import show_notes
 from mixedmodels.display.summary import Summary, one_line, summarize
 from mixedmodels.display.varcorr import VarCorr
 from mixedmodels.errors import InferenceError
@@ -24,14 +29,20 @@ from mixedmodels.formula.update import update_formula
 from mixedmodels.inference import criteria, wald
 from mixedmodels.inference.anova import anova
 from mixedmodels.inference.bootstrap import Bootstrap, bootstrap
+from mixedmodels.inference.conditional_aic import criteria_table
 from mixedmodels.inference.conf_int import conf_int
 from mixedmodels.inference.contrast import contrast
 from mixedmodels.inference.icc import icc, r2
 from mixedmodels.inference.margins import margins
 from mixedmodels.inference.profile import Profile, profile
+from mixedmodels.inference.ranova import ranova
 from mixedmodels.inference.re_pca import re_pca
 from mixedmodels.inference.variance_parameters import variance_parameters
+from mixedmodels.plot.panel import panel
 from mixedmodels.predict import random_effects
+from mixedmodels.predict.predict import predict
+from mixedmodels.predict.simulate import simulate
+from mixedmodels.report.page import write_report
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -209,7 +220,7 @@ class LmmResult:
         kind
             ``"conditional"``: response less ``fittedvalues``; ``"marginal"``: response less X beta + offset;
             ``"pearson"``: conditional times sqrt(weight), so that all have standard deviation sigma;
-            ``"standardized"``: pearson over sigma.
+            ``"standardized"``: pearson over sigma; ``"cholesky"``: marginal ones decorrelated.
 
         Raises
         ------
@@ -339,7 +350,34 @@ class LmmResult:
         table = margins(
             self.state, specs, by, at, pairwise, adjust=adjust, ddf=ddf, control=control, weights=weights, level=level
         )
-        return NotedFrame(table)
+        return show_notes(table)
+
+    def ranova(self, n_exact: int = 0, seed: int | np.random.Generator | None = None) -> pd.DataFrame:
+        """Return likelihood-ratio tests of each random term: ``n_params, llf, aic, chisq, df, p_value, p_boundary``.
+
+        ``p_value`` is the naive one; ``p_boundary`` knows that variances cannot be negative. A term with slopes is
+        reduced: ``(x | g)`` is compared with ``(1 | g)``.
+
+        Parameters
+        ----------
+        n_exact
+            Simulations of the exact law, for REML fits with one variance parameter; adds ``p_exact``.
+        seed
+            Of the simulations.
+
+        Raises
+        ------
+        InferenceError
+            If the exact law is not known for this fit.
+        """
+        return show_notes(ranova(self.state, n_exact, seed))
+
+    def criteria(self) -> pd.DataFrame:
+        """Return AIC, AICc, BIC and the conditional AIC: ``value, deviance, n_params, penalty, counted``.
+
+        ``counted`` says in words what each takes for the number of parameters.
+        """
+        return criteria_table(self.state)
 
     def tidy(
         self,
@@ -476,6 +514,134 @@ class LmmResult:
         """Return the principal components of each factor's random-effects covariance."""
         return re_pca(self.state)
 
+    # New rows
+
+    def predict(
+        self,
+        data: object = None,
+        *,
+        random_effects: str | Iterable[str] = "conditional",
+        new_levels: str = "raise",
+        interval: str | None = None,
+        level: float = 0.95,
+        ddf: str = "satterthwaite",
+        weights: object = None,
+    ) -> pd.Series[float] | pd.DataFrame:
+        """Return predictions for the rows of the fit or for new data: a Series, or ``mean, se, lower, upper``.
+
+        Parameters
+        ----------
+        data
+            New data; None for the rows of the fit.
+        random_effects
+            ``"conditional"``, ``"population"`` or names of grouping factors.
+        new_levels
+            ``"raise"``, or ``"population"``: a level that the fit did not have gets no effect.
+        interval
+            ``"confidence"``: of the mean; ``"prediction"``: of a new observation.
+        level
+            Coverage.
+        ddf
+            ``"satterthwaite"`` or ``"normal"``.
+        weights
+            Of new observations, for prediction intervals.
+
+        Raises
+        ------
+        DataError, InferenceError
+            If the data lack a column or have a level that the fit did not have; if an argument is not allowed.
+        """
+        return predict(
+            self.state,
+            data,
+            random_effects=random_effects,
+            new_levels=new_levels,
+            interval=interval,
+            level=level,
+            ddf=ddf,
+            weights=weights,
+        )
+
+    def simulate(
+        self, n: int = 1, *, seed: int | None = None, random_effects: str = "new", data: object = None
+    ) -> Floats:
+        """Return simulated responses, shape (n_rows, n).
+
+        Parameters
+        ----------
+        n
+            Responses.
+        seed
+            Of the random numbers.
+        random_effects
+            ``"new"``: drawn anew; ``"conditional"``: the modes of the fit.
+        data
+            New data; None for the rows of the fit.
+
+        Raises
+        ------
+        DataError, InferenceError
+            If the data lack a column; if an argument is not allowed.
+        """
+        return simulate(self.state, n, seed=seed, random_effects=random_effects, data=data)
+
+    # Diagnostics
+
+    def hat_values(self) -> pd.Series[float]:
+        """Return the leverage of each row used: d fitted / d response at the estimated theta."""
+        return self._by_row(hat_values(self.state), "hat")
+
+    def cooks_distance(self) -> pd.Series[float]:
+        """Return Cook's distance of each row used, at fixed theta and sigma."""
+        return self._by_row(cooks_distance(self.state), "cooks_distance")
+
+    def influence(self, by: str | None = None, method: str = "exact") -> Influence:
+        """Return estimates without each row, or each level: ``.fe_params``, ``.cooks_distance``, ``.dfbetas``, ...
+
+        Parameters
+        ----------
+        by
+            A grouping factor; None for single rows.
+        method
+            ``"exact"`` refits, ``"one-step"`` (rows only) holds theta and sigma.
+
+        Raises
+        ------
+        InferenceError
+            If there is no such factor or method.
+        """
+        return influence(self.state, by, method)
+
+    def simulated_residuals(
+        self, n: int = 250, *, seed: int | None = None, random_effects: str = "new"
+    ) -> SimulatedResiduals:
+        """Return residuals scaled by simulation, uniform if the model is right: ``.scaled`` and ``.tests``.
+
+        Parameters
+        ----------
+        n
+            Simulations.
+        seed
+            Of the random numbers.
+        random_effects
+            As for ``simulate``.
+        """
+        return simulated_residuals(self.state, n, seed=seed, random_effects=random_effects)
+
+    def vif(self) -> pd.DataFrame:
+        """Return generalised variance-inflation factors by term: ``df, gvif, gvif_scaled``.
+
+        Raises
+        ------
+        InferenceError
+            If there are fewer than two terms beside the intercept.
+        """
+        return vif(self.state)
+
+    def check(self) -> pd.DataFrame:
+        """Return what is worth looking at after a fit: ``verdict, found, advice`` by check."""
+        return check(self.state)
+
     # Other fits
 
     def refit(self, y: npt.ArrayLike) -> LmmResult:
@@ -546,6 +712,49 @@ class LmmResult:
             )
         return self.call
 
+    # Pictures
+
+    def plot(self, *, ax: Iterable[Any] | None = None) -> Any:
+        """Draw residuals and their size against fitted values, and normal quantiles of residuals and random effects.
+
+        Parameters
+        ----------
+        ax
+            Four matplotlib axes; None for a new figure.
+
+        Returns
+        -------
+        array of four matplotlib Axes
+            ``mixedmodels.plot`` has each of these and more.
+        """
+        return panel(self, ax=ax)
+
+    def report(
+        self,
+        path: str | PathLike[str],
+        *,
+        title: str | None = None,
+        ddf: str = "satterthwaite",
+        level: float = 0.95,
+    ) -> None:
+        """Write one HTML page that needs nothing else: the model in mathematics, data, tables, checks and plots.
+
+        Parameters
+        ----------
+        path
+            Where to; the ending ``.html`` is usual.
+        title
+            Heading of the page; None names the response.
+        ddf, level
+            As for ``coef_table``.
+
+        Raises
+        ------
+        MixedModelsError
+            If matplotlib is not installed, ``ddf`` or ``level`` is not allowed, or the file cannot be written.
+        """
+        write_report(self, path, title=title, ddf=ddf, level=level)
+
     # Keeping
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -561,6 +770,27 @@ class LmmResult:
             As for ``coef_table``.
         """
         return plain.to_dict(self.state, ddf, level)
+
+    # The plug-in format of the package maketables
+
+    @property
+    def __maketables_coef_table__(self) -> pd.DataFrame:
+        return maketables.coefficients(self.state)
+
+    @property
+    def __maketables_depvar__(self) -> str:
+        return self.state.design.response_name
+
+    def __maketables_stat__(self, key: str) -> str | None:
+        return maketables.statistics(self.state).get(key, (None, None))[1]
+
+    @property
+    def __maketables_stat_labels__(self) -> dict[str, str]:
+        return {key: label for key, (label, _) in maketables.statistics(self.state).items()}
+
+    @property
+    def __maketables_default_stat_keys__(self) -> list[str]:
+        return list(maketables.statistics(self.state))
 
     def __repr__(self) -> str:
         return one_line(self.state)

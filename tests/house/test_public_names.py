@@ -27,6 +27,8 @@ PROMISED = {
     "load_dataset",
     "mixedlm",
     "plot",
+    "power",
+    "table",
 }
 ERRORS = {
     name

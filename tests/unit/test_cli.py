@@ -224,3 +224,17 @@ def test_all_four_ddf(capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["fit", "sleepstudy", SLEEP, "--ddf", ddf]) == 0
         assert word in capsys.readouterr().out
     assert "REML" in complaint(capsys, "fit", "sleepstudy", SLEEP, "--ml", "--ddf", "kenward-roger")
+
+
+def test_compare(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "sleepstudy", "Reaction ~ 1 + (Days | Subject)", SLEEP]) == 0
+    out, err = capsys.readouterr()
+    assert "p_value" in out
+    assert "Fitted anew by ML" in out
+    assert not err
+    assert f"{CRITERIA['ML']['minus2_loglik']:.6f}" in out
+
+
+def test_compare_needs_two_models(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "sleepstudy", SLEEP]) == 2
+    assert "needs at least two fits" in capsys.readouterr().err

@@ -7,27 +7,27 @@ from typing import Any
 
 import pandas as pd
 
+MAX_ROWS = 60
+"""Longer tables are shown without their middle."""
+
 
 class NotedFrame(pd.DataFrame):
-    """A DataFrame that shows the sentences in ``attrs["notes"]`` below its rows; what is made from it is plain.
-
-    Parameters
-    ----------
-    frame
-        The rows, with the notes in its ``attrs``.
-    """
-
-    def __init__(self, frame: pd.DataFrame) -> None:
-        super().__init__(frame)
-        self.attrs.update(frame.attrs)
+    """A DataFrame that shows the sentences in ``attrs["notes"]`` below its rows; what is made from it is plain."""
 
     @property
     def _constructor(self) -> Any:
         return pd.DataFrame
 
     def __repr__(self) -> str:
-        return "\n".join([super().__repr__(), *self.attrs.get("notes", ())])
+        return "\n".join([self.to_string(max_rows=MAX_ROWS), *self.attrs.get("notes", ())])
 
-    def _repr_html_(self) -> str | None:
-        table = super()._repr_html_()  # type: ignore[operator]  # the stubs leave it out
-        return "".join([table or "", *(f"<p>{html.escape(note)}</p>" for note in self.attrs.get("notes", ()))])
+    def _repr_html_(self) -> str:
+        notes = (f"<p>{html.escape(note)}</p>" for note in self.attrs.get("notes", ()))
+        return "".join([self.to_html(max_rows=MAX_ROWS), *notes])
+
+
+def show_notes(frame: pd.DataFrame) -> NotedFrame:
+    """Return the same table, which shows the notes in its ``attrs``."""
+    noted = NotedFrame(frame)
+    noted.attrs.update(frame.attrs)
+    return noted

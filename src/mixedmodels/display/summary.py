@@ -59,9 +59,10 @@ class Summary(str):
 
     def to_html(self) -> str:
         """Return the summary as an HTML fragment."""
+        formula = f"<br><code>{html.escape(self.formula)}</code>" if self.formula else ""
         return "\n".join(
             [
-                f"<div><p><strong>{html.escape(self.heading)}</strong><br><code>{html.escape(self.formula)}</code></p>",
+                f"<div><p><strong>{html.escape(self.heading)}</strong>{formula}</p>",
                 *[table.to_html() for table in self.tables],
                 *[f"<p>{html.escape(note)}</p>" for note in self.notes],
                 "</div>",
@@ -70,7 +71,7 @@ class Summary(str):
 
     def to_latex(self) -> str:
         """Return the tables as LaTeX, for the packages booktabs and nothing else."""
-        head = f"{_latex_title(self.heading)}\\texttt{{{to_latex_text(self.formula)}}}"
+        head = _latex_title(self.heading) + (f"\\texttt{{{to_latex_text(self.formula)}}}" if self.formula else "")
         tables = [_latex_title(table.title) + table.to_latex() for table in self.tables]
         return "\n\n\\medskip\n".join([head, *tables, *[to_latex_text(note) for note in self.notes]])
 
@@ -78,7 +79,8 @@ class Summary(str):
         """Return the summary in Markdown."""
         tables = [f"**{t.title}**\n\n{t.to_markdown()}" if t.title else t.to_markdown() for t in self.tables]
         notes = "\n".join(f"- {note}" for note in self.notes)
-        return "\n\n".join([f"**{self.heading}**", f"`{self.formula}`", *tables, *([notes] if notes else [])])
+        formula = f"`{self.formula}`" if self.formula else ""
+        return "\n\n".join(filter(None, [f"**{self.heading}**", formula, *tables, notes]))
 
     def _repr_html_(self) -> str:
         return self.to_html()

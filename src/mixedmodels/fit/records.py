@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy.typing as npt
 import pandas as pd
@@ -114,6 +114,15 @@ class CovarianceDerivatives:
     trace1: Floats
     trace2: Floats
     root: Floats
+
+
+class Fitted(Protocol):
+    """Anything that holds a fit as numbers, such as an ``LmmResult``."""
+
+    @property
+    def state(self) -> FitState:
+        """The fit."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,10 @@ import pandas as pd
 from scipy.special import ndtr, ndtri
 
 from mixedmodels.covariance.unstructured import relative_factor, split_theta
+from mixedmodels.design.subset import take_rows
 from mixedmodels.errors import InferenceError, MixedModelsError, nearest
 from mixedmodels.fit.fit import fit_problem
-from mixedmodels.fit.fitted import conditional_fitted, marginal_fitted
+from mixedmodels.fit.fitted import conditional_fitted, marginal_fitted, random_part
 from mixedmodels.fit.problem import Problem, row_arguments
 from mixedmodels.inference.covariances import factor_covariances
 from mixedmodels.inference.variance_parameters import list_parameters
@@ -30,7 +31,7 @@ from mixedmodels.inference.wald import check_level
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from mixedmodels.design.records import Design, Floats, RandomFactor
+    from mixedmodels.design.records import Design, Floats
     from mixedmodels.fit.records import FitState
 
 KINDS = ("parametric", "residual", "cases")
@@ -322,14 +323,9 @@ def simulated_response(state: FitState, rng: np.random.Generator) -> Floats:
             * rng.standard_normal((factor.n_levels, factor.n_effects))
             @ relative_factor(theta, factor.block_sizes).T
         )
-        y += _effect_by_row(factor, b)
+        y += random_part(factor, b)
     e = state.sigma * rng.standard_normal(design.n_obs)
     return y + (e if design.weights is None else e / np.sqrt(design.weights))
-
-
-def _effect_by_row(factor: RandomFactor, b: Floats) -> Floats:
-    rows = b[factor.codes]
-    return np.asarray(rows[:, 0] if factor.Z is None else np.einsum("ij,ij->i", factor.Z, rows))
 
 
 def _residual_response(state: FitState, rng: np.random.Generator) -> Floats:
@@ -339,7 +335,7 @@ def _residual_response(state: FitState, rng: np.random.Generator) -> Floats:
     for factor, b, fitted in zip(design.factors, state.b, factor_covariances(state), strict=True):
         centred = b - b.mean(axis=0)
         reflated = centred @ _reflation(centred.T @ centred / len(b), fitted.covariance)
-        y += _effect_by_row(factor, reflated[rng.integers(0, factor.n_levels, factor.n_levels)])
+        y += random_part(factor, reflated[rng.integers(0, factor.n_levels, factor.n_levels)])
     root = np.ones(design.n_obs) if design.weights is None else np.sqrt(design.weights)
     e = (design.y - conditional_fitted(state)) * root
     e -= e.mean()
@@ -357,27 +353,8 @@ def _reflation(empirical: Floats, fitted: Floats) -> Floats:
     return np.asarray(down @ up @ vectors[:, keep].T)
 
 
-def _rows(design: Design, rows: Any) -> Design:
-    """Return the design on some rows, levels without rows left out."""
-    factors = []
-    for f in design.factors:
-        present, codes = np.unique(f.codes[rows], return_inverse=True)
-        Z = None if f.Z is None else np.ascontiguousarray(f.Z[rows])
-        factors.append(replace(f, levels=f.levels[present], codes=codes.astype(np.int32), Z=Z))
-    return replace(
-        design,
-        y=np.ascontiguousarray(design.y[rows]),
-        X=np.ascontiguousarray(design.X[rows]),
-        offset=None if design.offset is None else design.offset[rows],
-        weights=None if design.weights is None else np.ascontiguousarray(design.weights[rows]),
-        factors=tuple(factors),
-        rows=None,
-        n_rows=len(rows),
-    )
-
-
 def _without_level(design: Design, codes: npt.NDArray[np.int32], level: int) -> Problem:
-    return Problem(_rows(design, np.flatnonzero(codes != level)))
+    return Problem(take_rows(design, np.flatnonzero(codes != level)))
 
 
 def _resampled(design: Design, name: str, rng: np.random.Generator) -> Design:
@@ -388,7 +365,7 @@ def _resampled(design: Design, name: str, rng: np.random.Generator) -> Design:
     start = np.searchsorted(drawn_factor.codes[by_level], np.arange(drawn_factor.n_levels + 1))
     rows = np.concatenate([by_level[start[level] : start[level + 1]] for level in drawn])
     copy = np.repeat(np.arange(len(drawn)), np.diff(start)[drawn])
-    out = _rows(design, rows)
+    out = take_rows(design, rows)
     factors = []
     for f, old in zip(out.factors, design.factors, strict=True):
         nested = len(np.unique(np.stack([old.codes, drawn_factor.codes]), axis=1).T) == old.n_levels

@@ -102,6 +102,7 @@ def estimable_rows(state: FitState, L: Floats, labels: Sequence[str]) -> Floats:
         return L
     X = state.design.X
     size = np.sqrt(np.mean(X**2, axis=0))
+    size[size == 0] = 1.0  # an empty cell's column of zeros cannot be estimated either
     A = np.linalg.lstsq(X[:, kept] / size[kept], X[:, dropped], rcond=None)[0] / size[kept][:, None]
     missing = np.abs(L[:, dropped] - L[:, kept] @ A) * size[dropped]
     lost = missing.max(axis=1) > ESTIMABLE_TOL * (np.abs(L) * size).max(axis=1)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import optimize, special
@@ -154,16 +154,9 @@ def _lattice_survival(correlation: Floats) -> Survival:
         if np.isinf(df):
             normal = multivariate_normal(np.zeros(m), correlation, allow_singular=True, seed=0)
             return float(1 - normal.cdf(limit, lower_limit=-limit))
-        inside = multivariate_t.cdf(
-            limit,
-            np.zeros(m),
-            correlation,
-            df,
-            allow_singular=True,
-            maxpts=20_000 * m,
-            lower_limit=-limit,
-            random_state=0,
-        )
+        degrees: Any = df  # the stubs of scipy know whole numbers only
+        student = multivariate_t(np.zeros(m), correlation, degrees, allow_singular=True, seed=0)
+        inside = student.cdf(limit, maxpts=20_000 * m, lower_limit=-limit, random_state=0)
         return float(np.clip(1 - inside, 0.0, 1.0))
 
     return survival

@@ -62,6 +62,7 @@ def reference_grid(design: Design, at: Mapping[str, object]) -> ReferenceGrid:
         If ``at`` names an unknown variable or level, or the grid is too large.
     """
     names = predictors(design)
+    _check_kept(design, names)
     for name in at:
         check_variable(name, names)
     categorical = frozenset(name for name in names if _is_categorical(design, name))
@@ -104,6 +105,15 @@ def check_variable(name: object, names: Sequence[str]) -> None:
         )
 
 
+def _check_kept(design: Design, names: Sequence[str]) -> None:
+    missing = [name for name in names if name not in design.columns]
+    if missing:
+        raise InferenceError(
+            f"Marginal means need the data column {missing[0]!r}, which this model does not hold because it was not "
+            "made by lmer from a formula. Fit it with lmer."
+        )
+
+
 def _is_categorical(design: Design, name: str) -> bool:
     """Return True if every factor of the fixed part that uses the column is coded by levels."""
     spec = design.recipe.fixed.spec
@@ -123,7 +133,7 @@ def _levels(column: Column) -> list[Any]:
 def _chosen(name: str, wanted: object, levels: Sequence[Any] | None) -> list[Any]:
     """Return the values that the user wants, as a list."""
     one = isinstance(wanted, str) or not hasattr(wanted, "__iter__")
-    values = [wanted] if one else np.asarray(wanted, dtype=object).tolist()
+    values: list[Any] = [wanted] if one else list(np.asarray(wanted, dtype=object))
     if not values:
         raise InferenceError(f"at has no values for {name!r}. Give one or several.")
     for value in values:

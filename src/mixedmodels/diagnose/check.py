@@ -1,0 +1,165 @@
+"""Everything worth checking after a fit, in one short table with plain advice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from mixedmodels.design.expression import INTERCEPT
+from mixedmodels.diagnose.hat_values import cooks_distance
+from mixedmodels.diagnose.residuals import residuals
+from mixedmodels.diagnose.vif import vif
+from mixedmodels.fit.fitted import conditional_fitted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mixedmodels.design.records import Floats
+    from mixedmodels.fit.records import FitState
+
+FEW_LEVELS = 5
+STRONG_INFLATION = 10.0
+FAR_OUT = 4.0
+EXPECTED_FAR = 3e-4
+"""Share of residuals beyond it that is no reason to look: five times that of a normal distribution."""
+SOLID_P = 0.001
+MUCH_SKEW = 1.0
+
+Row = tuple[str, str, str, str]
+
+
+def check(state: FitState) -> pd.DataFrame:
+    """Return what was checked: ``verdict`` ("good" or "look"), ``found`` and ``advice``, one row a check.
+
+    Convergence, singularity, number of levels, collinearity, residual shape, spread and outliers, shape of the random
+    effects, and single rows with much influence. A "look" is a reason to look at a plot, not a verdict on the model.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    """
+    rows = [
+        *_optimum(state),
+        *_levels(state),
+        *_collinearity(state),
+        *_residuals(state),
+        *_effects(state),
+        *_influence(state),
+    ]
+    return pd.DataFrame(rows, columns=["check", "verdict", "found", "advice"]).set_index("check")
+
+
+def _row(name: str, good: bool, found: str, advice: str) -> Row:
+    return name, "good" if good else "look", found, "" if good else advice
+
+
+def _optimum(state: FitState) -> Iterator[Row]:
+    optimum = state.optimum
+    yield _row(
+        "convergence",
+        optimum.converged,
+        f"{optimum.status} after {optimum.n_iterations} iterations",
+        "Do not use these estimates; try control=Control(n_starts=10) or a simpler model.",
+    )
+    yield _row(
+        "singularity",
+        not state.is_singular,
+        "a variance is zero or a correlation one" if state.is_singular else "all variances positive",
+        "The data support fewer random effects; fixed effects stand. Consider (x || g) or leaving a term out.",
+    )
+
+
+def _levels(state: FitState) -> Iterator[Row]:
+    for factor in state.design.factors:
+        yield _row(
+            f"levels of {factor.name}",
+            factor.n_levels > FEW_LEVELS,
+            f"{factor.n_levels} levels",
+            "A variance from so few levels is hardly known; consider a fixed effect, or profile intervals.",
+        )
+
+
+def _collinearity(state: FitState) -> Iterator[Row]:
+    terms = [name for name in state.fixed_names if name != INTERCEPT]
+    if len({name.split("[")[0] for name in terms}) < 2:
+        return
+    worst = vif(state)["gvif_scaled"]
+    largest = float(worst.max()) ** 2
+    yield _row(
+        "collinearity",
+        largest < STRONG_INFLATION,
+        f"largest variance inflation {largest:.1f} ({worst.idxmax()})",
+        "Its standard error is large because other terms carry the same information; centre covariates, or join terms.",
+    )
+
+
+def _residuals(state: FitState) -> Iterator[Row]:
+    r = residuals(state, "standardized")
+    skew, far = float(_skewness(r)), int(np.sum(np.abs(r) > FAR_OUT))
+    yield _row(
+        "residual shape",
+        abs(skew) < MUCH_SKEW,
+        f"skewness {skew:.2f}",
+        "Look at mm.plot.qq(fit); a log or root of the response may help.",
+    )
+    yield _row(
+        "outliers",
+        far <= round(EXPECTED_FAR * len(r)),
+        f"{far} of {len(r)} standardised residuals beyond {FAR_OUT:.0f}",
+        "Look at these rows; fit without them to see whether they matter.",
+    )
+    rho, p = _rank_correlation(np.abs(r), conditional_fitted(state))
+    yield _row(
+        "constant spread",
+        not (p < SOLID_P and abs(rho) > 0.1),
+        f"rank correlation of spread with fitted values {rho:.2f}",
+        "Look at mm.plot.scale_location(fit); a transformation or weights may help.",
+    )
+
+
+def _rank_correlation(a: Floats, b: Floats) -> tuple[float, float]:
+    """Return Spearman's rank correlation and its two-sided p-value by Student's t."""
+    ranks = np.array([pd.Series(x).rank() for x in (a, b)])
+    if not np.ptp(ranks, axis=1).all():
+        return 0.0, 1.0
+    rho, df = float(np.corrcoef(ranks)[0, 1]), len(a) - 2
+    t = abs(rho) * np.sqrt(df / max(1 - rho**2, 1e-300))
+    return rho, float(2 * special.stdtr(df, -t))
+
+
+def _skewness(x: Floats) -> Floats:
+    """Return the third standardised moment of each column."""
+    centred = x - x.mean(axis=0)
+    return np.asarray(np.mean(centred**3, axis=0) / np.mean(centred**2, axis=0) ** 1.5)
+
+
+def _effects(state: FitState) -> Iterator[Row]:
+    for factor, b in zip(state.design.factors, state.b, strict=True):
+        if factor.n_levels < 8 or not np.ptp(b, axis=0).all():
+            continue
+        skew = _skewness(b)
+        worst = int(np.argmax(np.abs(skew)))
+        yield _row(
+            f"effects of {factor.name}",
+            bool(abs(skew[worst]) < MUCH_SKEW),
+            f"skewness {float(skew[worst]):.2f} ({factor.columns[worst]})",
+            "Look at mm.plot.qq(fit); levels far out may be a group of their own.",
+        )
+
+
+def _influence(state: FitState) -> Iterator[Row]:
+    if state.n_fixed == 0:
+        return
+    cook = cooks_distance(state)
+    top = int(np.argmax(cook))
+    place = top if state.design.rows is None else int(state.design.rows[top])
+    yield _row(
+        "influence of rows",
+        bool(cook[top] < 1),
+        f"largest Cook's distance {cook[top]:.2f} (row {place})",
+        "See fit.influence() and fit.influence(by=...) for what changes without it.",
+    )

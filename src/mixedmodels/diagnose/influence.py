@@ -1,0 +1,158 @@
+"""What leaving out a row, or a level, does to the estimates: by refitting, or in one step at fixed theta."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from mixedmodels.design.subset import take_rows
+from mixedmodels.diagnose.hat_values import hat_values
+from mixedmodels.diagnose.residuals import residuals
+from mixedmodels.errors import InferenceError, MixedModelsError, nearest
+from mixedmodels.fit.fit import fit_problem
+from mixedmodels.fit.fitted import random_part
+from mixedmodels.fit.problem import Problem
+from mixedmodels.inference.variance_parameters import CovarianceMap, estimate
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from mixedmodels.design.records import Floats
+    from mixedmodels.fit.records import FitState
+
+METHODS = ("exact", "one-step")
+
+
+@dataclass(frozen=True)
+class Influence:
+    """Estimates without each row or level.
+
+    Attributes
+    ----------
+    fe_params
+        Fixed effects without it: one row a deletion.
+    variance_parameters
+        Standard deviations, correlations and sigma without it; empty for one step, which holds them.
+    cooks_distance
+        (b - b_i)' V^-1 (b - b_i) / p, V = cov(b) of the full fit.
+    dfbetas
+        (b - b_i) over the standard errors of the fit without it (of the full fit for one step).
+    failures
+        Deletions whose refit failed, with the reason; their rows are missing.
+    """
+
+    fe_params: pd.DataFrame
+    variance_parameters: pd.DataFrame
+    cooks_distance: pd.Series[float]
+    dfbetas: pd.DataFrame
+    failures: dict[Any, str]
+
+    def __repr__(self) -> str:
+        top = self.cooks_distance.sort_values(ascending=False).head(5)
+        lines = [f"Influence of {len(self.cooks_distance)} deletions; largest Cook's distances:"]
+        return "\n".join([*lines, *(f"  {label}: {value:.3f}" for label, value in top.items())])
+
+
+def influence(state: FitState, by: str | None = None, method: str = "exact") -> Influence:
+    """Return the influence of each row, or of each level of a grouping factor.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    by
+        A grouping factor; None for single rows.
+    method
+        ``"exact"``: the model is refitted without it, starting at the full fit; ``"one-step"``: theta and sigma are
+        held (Christensen, Pearson and Johnson 1992), rows only, at the cost of one pass.
+
+    Raises
+    ------
+    InferenceError
+        If there is no such factor or method, or one step is asked for levels.
+    """
+    if method not in METHODS:
+        raise InferenceError(f"method={method!r} is not available; it must be 'exact' or 'one-step'.")
+    design = state.design
+    names = [f.name for f in design.factors]
+    if by is None:
+        labels = pd.RangeIndex(design.n_obs) if design.rows is None else pd.Index(design.rows)
+        if method == "one-step":
+            return _one_step(state, labels)
+        kept = (np.delete(np.arange(design.n_obs), i) for i in range(design.n_obs))
+    elif by not in names:
+        raise InferenceError(f"There is no grouping factor {by!r}; there are {', '.join(names)}.{nearest(by, names)}")
+    elif method == "one-step":
+        raise InferenceError("The one-step method leaves out single rows only; use method='exact' for levels.")
+    else:
+        factor = design.factors[names.index(by)]
+        labels = factor.levels.rename(by)
+        kept = (np.flatnonzero(factor.codes != level) for level in range(factor.n_levels))
+    covariance_map = CovarianceMap(state)
+    parameters = [p.name for p in covariance_map.parameters]
+    fixed = np.full((len(labels), state.n_fixed), np.nan)
+    variance = np.full((len(labels), len(parameters)), np.nan)
+    errors = np.full_like(fixed, np.nan)
+    failures = {}
+    for i, (label, rows) in enumerate(zip(labels, kept, strict=True)):
+        try:
+            without = _refit(state, rows)
+        except MixedModelsError as error:
+            failures[label] = str(error)
+            continue
+        if without.fixed_names != state.fixed_names:
+            failures[label] = "a fixed effect cannot be estimated without it"
+            continue
+        own, psi = CovarianceMap(without), estimate(without)
+        fixed[i] = without.beta
+        errors[i] = np.sqrt(np.diag(without.cov_beta))
+        variance[i] = [own.value(psi, p) for p in own.parameters]
+    columns = list(state.fixed_names)
+    change = state.beta - fixed
+    return Influence(
+        pd.DataFrame(fixed, labels, columns),
+        pd.DataFrame(variance, labels, parameters),
+        pd.Series(_cook(state, change), labels, name="cooks_distance"),
+        pd.DataFrame(change / errors, labels, columns),
+        failures,
+    )
+
+
+def _refit(state: FitState, rows: npt.NDArray[np.intp]) -> FitState:
+    problem = Problem(take_rows(state.design, rows), n_threads=state.problem.n_threads)
+    # the full fit's theta is an excellent start; zeros are left so that they can grow again
+    start = np.where(state.theta == 0, 0.05, state.theta)
+    warm = fit_problem(problem, reml=state.reml, control=state.control, start=start)
+    if not warm.optimum.converged or warm.is_singular or state.is_singular:
+        cold = fit_problem(problem, reml=state.reml, control=state.control)
+        return cold if cold.optimum.deviance < warm.optimum.deviance else warm
+    return warm
+
+
+def _cook(state: FitState, change: Floats) -> Floats:
+    return np.asarray(np.einsum("ij,jk,ik->i", change, np.linalg.inv(state.cov_beta), change) / state.n_fixed)
+
+
+def _one_step(state: FitState, labels: pd.Index) -> Influence:
+    """b - b_i = C X'V^-1 e_i (P y)_i / P_ii with P_ii = w (1 - h_i) and P y = w times the conditional residual."""
+    design = state.design
+    w = np.ones(design.n_obs) if design.weights is None else design.weights
+    X = np.ascontiguousarray(design.X[:, list(state.kept)])
+    bare = Problem(replace(design, X=np.empty((design.n_obs, 0)), x_names=(), offset=None))
+    VX = np.empty_like(X)
+    for j, column in enumerate(X.T):
+        b = bare.with_response(np.ascontiguousarray(column)).model.solve(np.ascontiguousarray(state.theta), False)[3]
+        VX[:, j] = w * (column - sum(random_part(f, modes) for f, modes in zip(design.factors, b, strict=True)))
+    delta = residuals(state) / (1 - hat_values(state))
+    change = delta[:, None] * (VX @ state.cov_beta / state.sigma**2)
+    columns = list(state.fixed_names)
+    return Influence(
+        pd.DataFrame(state.beta - change, labels, columns),
+        pd.DataFrame(index=labels),
+        pd.Series(_cook(state, change), labels, name="cooks_distance"),
+        pd.DataFrame(change / np.sqrt(np.diag(state.cov_beta)), labels, columns),
+        {},
+    )

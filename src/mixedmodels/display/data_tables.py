@@ -1,0 +1,68 @@
+"""What data went into a fit, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mixedmodels.display import numbers
+from mixedmodels.display.table import Table
+
+if TYPE_CHECKING:
+    from mixedmodels.design.frame import Column
+    from mixedmodels.design.records import Design, Floats, RandomFactor
+
+MAX_LEVELS = 12
+"""Levels of a category listed with their counts; of more, the first are."""
+
+
+def row_table(design: Design) -> Table:
+    """Return how many rows were used and why others were not."""
+    rows = [("Rows in the data", str(design.n_rows)), ("Rows used", str(design.n_obs))]
+    rows += [(f"Left out: {reason}", str(n)) for reason, n in design.n_dropped.items()]
+    return Table("Rows", (), tuple(rows), "lr")
+
+
+def variable_tables(design: Design) -> Iterator[Table]:
+    """Yield the distributions of the response and of the number columns, then those of the categories."""
+    numeric = {design.response_name: design.y}
+    numeric |= {name: c.values.astype(np.float64) for name, c in design.columns.items() if c.is_number}
+    if design.weights is not None:
+        numeric["(weight)"] = design.weights
+    yield number_table(numeric)
+    categories = {name: column for name, column in design.columns.items() if column.levels is not None}
+    if categories:
+        rows = tuple((name, str(len(c.levels or ())), _counts(c)) for name, c in categories.items())
+        yield Table("Categories", ("", "Levels", "Rows of each"), rows, "lrl")
+
+
+def number_table(columns: dict[str, Floats]) -> Table:
+    """Return mean, standard deviation and quartiles (type 7 of Hyndman and Fan 1996) of each column."""
+    rows = []
+    for name, values in columns.items():
+        quartiles = np.quantile(values, [0, 0.25, 0.5, 0.75, 1]).tolist()
+        sd = float(values.std(ddof=1))
+        [place] = numbers.places([sd])
+        rows.append((name, *numbers.to_place([float(values.mean()), sd, *quartiles], place)))
+    return Table("Numbers", ("", "Mean", "Std. dev.", "Min", "1Q", "Median", "3Q", "Max"), tuple(rows), "lrrrrrrr")
+
+
+def grouping_table(factors: tuple[RandomFactor, ...]) -> Table:
+    """Return the grouping factors with how many rows their levels have."""
+    rows = []
+    for factor in factors:
+        counts = np.bincount(factor.codes, minlength=factor.n_levels)
+        spread = (str(int(counts.min())), numbers.significant(float(np.median(counts))), str(int(counts.max())))
+        rows.append((factor.name, str(factor.n_levels), *(text.removesuffix(".000") for text in spread)))
+    header = ("", "Levels", "Fewest rows", "Median", "Most rows")
+    return Table("Grouping factors", header, tuple(rows), "lrrrr")
+
+
+def _counts(column: Column) -> str:
+    if column.levels is None:
+        return ""
+    counts = np.bincount(column.values, minlength=len(column.levels))
+    shown = [f"{level} {n}" for level, n in zip(column.levels[:MAX_LEVELS], counts, strict=False)]
+    return ", ".join(shown) + (", ..." if len(column.levels) > MAX_LEVELS else "")

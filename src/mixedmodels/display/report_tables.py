@@ -1,0 +1,42 @@
+"""F tests and checks as tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mixedmodels.display import numbers
+from mixedmodels.display.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def anova_table(tests: pd.DataFrame) -> Table:
+    """Return F tests by term, with degrees of freedom and p-values."""
+    rows = tuple(
+        (
+            str(term),
+            numbers.fixed(row["num_df"], 0),
+            numbers.fixed(row["den_df"], 1),
+            numbers.statistic(row["f_value"]),
+            numbers.p_value(row["p_value"]),
+        )
+        for term, row in tests.iterrows()
+    )
+    return Table("Tests of the terms", ("", "Num. df", "Den. df", "F", "P>F"), rows, "lrnnn")
+
+
+def check_table(checks: pd.DataFrame) -> Table:
+    """Return what was checked, what was found and what to do."""
+    rows = tuple((str(name), row["verdict"], row["found"], row["advice"]) for name, row in checks.iterrows())
+    return Table("Checks", ("", "Verdict", "Found", "Advice"), rows, "llll")
+
+
+def share_table(r2: dict[str, float], icc: dict[str, float]) -> Table:
+    """Return explained variances and intraclass correlations."""
+    rows = (
+        ("R squared of the fixed effects (marginal)", numbers.fixed(r2["marginal"], 3)),
+        ("R squared of fixed and random effects (conditional)", numbers.fixed(r2["conditional"], 3)),
+        ("Intraclass correlation, given the fixed effects", numbers.fixed(icc["adjusted"], 3)),
+    )
+    return Table("Shares of the variance", (), rows, "lr")

@@ -1,0 +1,145 @@
+"""Likelihood-ratio tests and criteria of several fits to the same rows (Wilks 1938)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from scipy import special
+
+from mixedmodels.errors import InferenceError
+from mixedmodels.fit.fit import fit_problem
+from mixedmodels.inference import criteria
+from mixedmodels.inference.nesting import is_nested, same_fixed_part, same_rows
+
+if TYPE_CHECKING:
+    from mixedmodels.fit.records import FitState
+
+COLUMNS = ("n_params", "aic", "bic", "llf", "deviance", "chisq", "df", "p_value")
+
+
+def compare_states(states: Sequence[FitState], refit: bool = True) -> pd.DataFrame:
+    """Return likelihoods, criteria and likelihood-ratio tests of fits, fewest parameters first.
+
+    Parameters
+    ----------
+    states
+        Two or more fits of the same rows.
+    refit
+        Fit by ML where REML criteria do not compare: where fixed parts differ, or some fits are by ML.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``n_params, aic, bic, llf, deviance, chisq, df, p_value``, indexed by formula. The test is that of the row above
+        against this one; it is missing where the row above is not nested in this one. ``attrs["notes"]`` says what was
+        fitted anew and how to read the p-values.
+
+    Raises
+    ------
+    InferenceError
+        If there are fewer than two fits, they use different rows or responses, or their criteria do not compare.
+    """
+    if len(states) < 2:
+        raise InferenceError(f"A comparison needs at least two fits; there is {len(states)}.")
+    for number, state in enumerate(states[1:], start=2):
+        _check_rows(states[0], state, number)
+    fitted, notes = _comparable(states, refit)
+    fitted = sorted(fitted, key=lambda state: state.n_params)
+    tests = [(math.nan, math.nan, math.nan), *(_test(small, large) for small, large in pairwise(fitted))]
+    rows = [(*_criteria(state), *test) for state, test in zip(fitted, tests, strict=True)]
+    labels = _labels(fitted)
+    table = pd.DataFrame(rows, index=pd.Index(labels, name="model"), columns=list(COLUMNS))
+    table["df"] = table["df"].astype("Int64")
+    table.attrs["notes"] = (*notes, *_test_notes(fitted, labels))
+    return table
+
+
+def _check_rows(first: FitState, other: FitState, number: int) -> None:
+    """Raise unless both fits use the same rows and response."""
+    a, b = first.design, other.design
+    if same_rows(a, b):
+        return
+    advice = "Fit both to the same complete rows."
+    if a.n_obs != b.n_obs:
+        raise InferenceError(
+            f"Fit {number}, {b.formula.text!r}, uses {b.n_obs} rows and the first {a.n_obs}, so their likelihoods do "
+            f"not compare. {advice}"
+        )
+    if a.response_name != b.response_name:
+        raise InferenceError(
+            f"Fit {number} explains {b.response_name!r} and the first {a.response_name!r}; likelihoods of different "
+            "responses do not compare. Fit both to the same response."
+        )
+    raise InferenceError(
+        f"Fit {number}, {b.formula.text!r}, uses {b.n_obs} rows as the first does, but not the same ones, or with "
+        f"other values of {b.response_name!r}. {advice}"
+    )
+
+
+def _comparable(states: Sequence[FitState], refit: bool) -> tuple[list[FitState], list[str]]:
+    """Return the fits with criteria that compare, and what was done for it."""
+    if not any(state.reml for state in states):
+        return list(states), []
+    same = all(same_fixed_part(states[0], state) for state in states[1:])
+    if same and all(state.reml for state in states):
+        return list(states), ["Fits by REML; their fixed parts are the same."]
+    reason = "some were fitted by ML" if same else "their fixed parts differ"
+    if not refit:
+        raise InferenceError(
+            f"REML criteria of these fits do not compare, because {reason}. "
+            "Leave refit out, or fit them with reml=False."
+        )
+    fitted = [
+        fit_problem(state.problem, reml=False, control=state.control) if state.reml else state for state in states
+    ]
+    return fitted, [f"Fitted anew by ML, because {reason} and REML criteria then do not compare."]
+
+
+def _criteria(state: FitState) -> tuple[int, float, float, float, float]:
+    return (
+        state.n_params,
+        criteria.aic(state),
+        criteria.bic(state),
+        criteria.log_likelihood(state),
+        state.optimum.deviance,
+    )
+
+
+def _test(small: FitState, large: FitState) -> tuple[float, float, float]:
+    """Return chi-squared, its degrees of freedom and the p-value; NaN if the models are not nested."""
+    df = large.n_params - small.n_params
+    if df == 0 or not is_nested(small, large):
+        return math.nan, math.nan, math.nan
+    chisq = small.optimum.deviance - large.optimum.deviance
+    return chisq, df, float(special.chdtrc(df, max(chisq, 0.0)))
+
+
+def _n_variances(state: FitState) -> int:
+    return sum(factor.n_effects for factor in state.design.factors)
+
+
+def _labels(states: Sequence[FitState]) -> list[str]:
+    """Return the formulas; those that are not unique get a number."""
+    texts = [state.design.formula.text for state in states]
+    return [
+        text if texts.count(text) == 1 else f"{text} ({texts[: i + 1].count(text)})" for i, text in enumerate(texts)
+    ]
+
+
+def _test_notes(states: Sequence[FitState], labels: Sequence[str]) -> Iterator[str]:
+    variance_tested = False
+    for (small, large), (above, here) in zip(pairwise(states), pairwise(labels), strict=True):
+        if not is_nested(small, large):
+            yield f"No test of {here}: {above} is not seen to be nested in it."
+        elif small.n_params == large.n_params:
+            yield f"No test of {here}: it has as many parameters as {above}."
+        variance_tested |= _n_variances(small) < _n_variances(large)
+    if variance_tested:
+        yield "P-values of tests of a variance are too large, because zero is on its boundary; see ranova."
+    bad = [label for label, state in zip(labels, states, strict=True) if not state.optimum.converged]
+    if bad:
+        yield f"Not converged: {', '.join(bad)}."

@@ -1,0 +1,110 @@
+"""Whether one model is a special case of another, from their designs.
+
+A model is nested in another of the same rows if its fixed columns are combinations of the other's and every covariance
+Z S Z' that it allows is one that the other allows. The second is checked block by block: a block of random effects is
+contained in an unstructured block of the same grouping whose columns span its own, since Z_0 = Z M gives
+Z_0 S Z_0' = Z (M S M') Z'. This is enough for nesting, and all that formulas usually say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from mixedmodels.design.records import Codes, Design, Floats, RandomFactor
+    from mixedmodels.fit.records import FitState
+
+SPAN_TOL = 1e-8
+"""What is left of a column outside the span of others, relative to the column, that counts as zero."""
+
+
+@dataclass(frozen=True)
+class _Block:
+    """One diagonal block of Lambda: its grouping, columns (n_obs, m), and whether its effects share one variance."""
+
+    codes: Codes
+    n_levels: int
+    Z: Floats
+    tied: bool
+
+
+def is_nested(small: FitState, large: FitState) -> bool:
+    """Return True if the small model is seen to be a special case of the large one.
+
+    Parameters
+    ----------
+    small, large
+        Fits of the same rows.
+    """
+    a, b = small.design, large.design
+    if not (_same(a.offset, b.offset) and _same(a.weights, b.weights)):
+        return False
+    if not _spans(b.X[:, list(large.kept)], a.X[:, list(small.kept)]):
+        return False
+    candidates = [block for factor in b.factors for block in _blocks(factor)]
+    return all(
+        any(_contains(candidate, block) for candidate in candidates)
+        for factor in a.factors
+        for block in _blocks(factor)
+    )
+
+
+def same_fixed_part(a: FitState, b: FitState) -> bool:
+    """Return True if two fits have the same fixed columns and weights, so that their REML criteria compare."""
+    return _same(_fixed(a), _fixed(b)) and _same(a.design.weights, b.design.weights)
+
+
+def same_rows(a: Design, b: Design) -> bool:
+    """Return True if two designs use the same rows of the data, with the same response."""
+    same_positions = a.n_rows != b.n_rows or _same(a.rows, b.rows)  # positions in different frames say nothing
+    return same_positions and np.array_equal(a.y, b.y)
+
+
+def _fixed(state: FitState) -> Floats:
+    return state.design.X[:, list(state.kept)]
+
+
+def _same(a: np.ndarray | None, b: np.ndarray | None) -> bool:
+    return a is b or (a is not None and b is not None and np.array_equal(a, b))
+
+
+def _blocks(factor: RandomFactor) -> Iterator[_Block]:
+    Z = np.ones((len(factor.codes), 1)) if factor.Z is None else factor.Z
+    start = 0
+    for size in factor.block_sizes:
+        yield _Block(factor.codes, factor.n_levels, Z[:, start : start + abs(size)], size < -1)
+        start += abs(size)
+
+
+def _contains(large: _Block, small: _Block) -> bool:
+    if not _same_grouping(large, small):
+        return False
+    if large.tied:
+        return small.tied and np.array_equal(large.Z, small.Z)
+    return _spans(large.Z, small.Z)
+
+
+def _same_grouping(a: _Block, b: _Block) -> bool:
+    """Return True if the levels divide the rows in the same way, whatever they are called."""
+    if a.codes is b.codes:
+        return True
+    if a.n_levels != b.n_levels:
+        return False
+    partner = np.full(a.n_levels, -1, dtype=b.codes.dtype)
+    partner[a.codes] = b.codes
+    return bool(np.array_equal(partner[a.codes], b.codes))
+
+
+def _spans(large: Floats, small: Floats) -> bool:
+    """Return True if the columns of ``small`` are combinations of those of ``large``."""
+    if np.array_equal(large, small):
+        return True
+    size = np.linalg.norm(large, axis=0)
+    Q, R = np.linalg.qr(large / np.where(size > 0, size, 1.0))
+    Q = Q[:, np.abs(np.diag(R)) > SPAN_TOL]
+    rest = small - Q @ (Q.T @ small)
+    return bool((np.linalg.norm(rest, axis=0) <= SPAN_TOL * np.linalg.norm(small, axis=0)).all())

@@ -1,0 +1,195 @@
+"""The random terms of a model, each with the design that is left when it is taken out or reduced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+import numpy as np
+from formulaic.formula import SimpleFormula
+
+from mixedmodels.design.evaluation import Evaluation, Memory
+from mixedmodels.design.expression import INTERCEPT
+from mixedmodels.design.records import Design, RandomFactor
+from mixedmodels.formula.expressions import terms_of
+
+if TYPE_CHECKING:
+    from formulaic.parser.types import Term
+
+    from mixedmodels.design.evaluation import MatrixRecipe
+    from mixedmodels.design.records import Floats
+    from mixedmodels.formula.terms import RandomTerm
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """What is tested, and the smaller model.
+
+    Attributes
+    ----------
+    label
+        ``"(1 | Subject)"`` taken out, or ``"Days in (Days | Subject)"``.
+    design
+        The smaller model; None if no random term is left.
+    removed
+        Columns of random effects that the larger model has and the smaller has not.
+    partners
+        Columns that stay and had covariances with those removed.
+    """
+
+    label: str
+    design: Design | None
+    removed: int
+    partners: int
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One random term's columns within its grouping factor; Z is (n_obs, m), None for the single column of ones."""
+
+    names: tuple[str, ...]
+    Z: Floats | None
+    correlated: bool
+
+
+def reductions(design: Design) -> Iterator[Reduction]:
+    """Yield the reductions of every random term, in the order of the formula.
+
+    ``(x | g)`` becomes ``(1 | g)``; ``(x + z | g)`` becomes ``(z | g)`` and ``(x | g)``; ``(0 + f | g)`` with a
+    categorical f becomes ``(1 | g)``; what cannot be reduced is taken out, and so is every term of ``||``. A term that
+    an interaction contains stays while the interaction does. In a model that was not made from such terms, each block
+    of effects is taken out.
+
+    Parameters
+    ----------
+    design
+        The larger model.
+    """
+    if not design.formula.random:
+        yield from _without_blocks(design)
+        return
+    by_group = {recipe.grouping.variables: k for k, recipe in enumerate(design.recipe.factors)}
+    seen: dict[int, int] = {}
+    for term in design.formula.random:
+        k = by_group[term.group]
+        place = seen[k] = seen.get(k, -1) + 1
+        yield from _reduce_term(design, term, k, place)
+
+
+def _without_blocks(design: Design) -> Iterator[Reduction]:
+    for k, factor in enumerate(design.factors):
+        starts = [0, *accumulate(abs(size) for size in factor.block_sizes)]
+        for place, (size, start) in enumerate(zip(factor.block_sizes, starts, strict=False)):
+            own = factor.columns[start : start + abs(size)]
+            columns = [j for j in range(factor.n_effects) if not start <= j < start + abs(size)]
+            sizes = (*factor.block_sizes[:place], *factor.block_sizes[place + 1 :])
+            label = f"({' + '.join(own)} | {factor.name})"
+            yield Reduction(label, _with_columns(design, k, columns, sizes), 1 if size < 0 else size, 0)
+
+
+def _with_columns(design: Design, k: int, columns: Sequence[int], sizes: tuple[int, ...]) -> Design | None:
+    """Return the design with some columns of one grouping factor; None if no random effect is left."""
+    factors, factor = list(design.factors), design.factors[k]
+    if columns:
+        Z = None if factor.Z is None else np.ascontiguousarray(factor.Z[:, columns])
+        factors[k] = replace(factor, columns=tuple(factor.columns[j] for j in columns), Z=Z, block_sizes=sizes)
+    else:
+        del factors[k]
+    return replace(design, factors=tuple(factors)) if factors else None
+
+
+def _reduce_term(design: Design, term: RandomTerm, k: int, place: int) -> Iterator[Reduction]:
+    parts = _parts(design, k)
+    own, recipe = parts[place], design.recipe.factors[k].matrices[place]
+    for name, smaller in _smaller_parts(design, term, own, recipe):
+        rest = [*parts[:place], *([] if smaller is None else [smaller]), *parts[place + 1 :]]
+        label = _term_text(term) if name is None else f"{name} in {_term_text(term)}"
+        n_left = 0 if smaller is None else len(smaller.names)
+        partners = n_left if own.correlated else 0
+        yield Reduction(label, _with_parts(design, k, rest), len(own.names) - n_left, partners)
+
+
+def _smaller_parts(
+    design: Design, term: RandomTerm, own: _Part, recipe: MatrixRecipe
+) -> Iterator[tuple[str | None, _Part | None]]:
+    """Yield each term inside the bars that can go, None if all of them do, and the columns that are left."""
+    terms = list(terms_of(term.columns))
+    if len(terms) == 1 and str(terms[0]) == "1":
+        yield None, None
+    elif not term.correlated:
+        for inner, columns in _columns_by_term(terms, recipe):
+            if len(columns) == len(own.names):
+                yield None, None
+            else:
+                keep = [j for j in range(len(own.names)) if j not in columns]
+                Z = None if own.Z is None else np.ascontiguousarray(own.Z[:, keep])
+                yield inner, _Part(tuple(own.names[j] for j in keep), Z, correlated=False)
+    else:
+        for inner in terms:
+            if str(inner) != "1" and not any(set(inner.factors) < set(other.factors) for other in terms):
+                smaller = _without(design, [other for other in terms if other is not inner], recipe)
+                yield None if smaller is None else str(inner), smaller
+
+
+def _without(design: Design, terms: Sequence[Term], recipe: MatrixRecipe) -> _Part | None:
+    """Return the columns of the terms that are left; an intercept for a categorical variable alone, else None."""
+    if [str(term) for term in terms] == ["1"] or (not terms and recipe.has_categories):
+        return _Part((INTERCEPT,), None, correlated=True)
+    if not terms:
+        return None
+    memory = Memory(dict(design.recipe.memory.transforms), dict(design.recipe.memory.codings))
+    evaluation = Evaluation(design.columns, design.n_obs, memory, design.recipe.contrasts)
+    Z, smaller = evaluation.first_matrix(SimpleFormula(list(terms)))
+    return _Part(smaller.names, Z, correlated=True)
+
+
+def _columns_by_term(terms: Sequence[Term], recipe: MatrixRecipe) -> list[tuple[str, list[int]]]:
+    if recipe.spec is None:
+        return [(str(term), [j]) for j, term in enumerate(terms)]
+    return [(str(term), list(range(len(recipe.names)))[columns]) for term, columns in recipe.spec.term_slices.items()]
+
+
+def _parts(design: Design, k: int) -> list[_Part]:
+    """Return the columns of one grouping factor by random term."""
+    factor = design.factors[k]
+    matrices = design.recipe.factors[k].matrices
+    correlated = [term.correlated for term in design.formula.random if term.group == _group(design, k)]
+    starts = [0, *accumulate(len(recipe.names) for recipe in matrices)]
+    return [
+        _Part(recipe.names, None if factor.Z is None else factor.Z[:, start : start + len(recipe.names)], together)
+        for recipe, start, together in zip(matrices, starts, correlated, strict=False)
+    ]
+
+
+def _group(design: Design, k: int) -> tuple[str, ...]:
+    return tuple(design.recipe.factors[k].grouping.variables)
+
+
+def _with_parts(design: Design, k: int, parts: Sequence[_Part]) -> Design | None:
+    """Return the design with other columns of one grouping factor; None if no random effect is left."""
+    factors = list(design.factors)
+    if parts:
+        factors[k] = _factor_of(design.factors[k], parts)
+    else:
+        del factors[k]
+    return replace(design, factors=tuple(factors)) if factors else None
+
+
+def _factor_of(factor: RandomFactor, parts: Sequence[_Part]) -> RandomFactor:
+    ones = np.ones((len(factor.codes), 1))
+    matrices = [ones if part.Z is None else part.Z for part in parts]
+    alone = len(parts) == 1 and parts[0].Z is None
+    sizes = [(len(part.names),) if part.correlated else (1,) * len(part.names) for part in parts]
+    return replace(
+        factor,
+        columns=tuple(name for part in parts for name in part.names),
+        Z=None if alone else np.ascontiguousarray(np.hstack(matrices)),
+        block_sizes=tuple(size for block in sizes for size in block),
+    )
+
+
+def _term_text(term: RandomTerm) -> str:
+    left = term.columns.removeprefix("1 + ")
+    return f"({left} {'|' if term.correlated else '||'} {term.group_name})"

@@ -1,0 +1,29 @@
+"""Plots of a fit, one function a plot; each takes ``ax=`` and returns matplotlib axes."""
+
+from mixedmodels.plot.caterpillar import caterpillar
+from mixedmodels.plot.covariance import covariance
+from mixedmodels.plot.effects import effects
+from mixedmodels.plot.panel import panel
+from mixedmodels.plot.profile import profile
+from mixedmodels.plot.profile_pairs import profile_pairs
+from mixedmodels.plot.qq import qq
+from mixedmodels.plot.residual import residual
+from mixedmodels.plot.scale_location import scale_location
+from mixedmodels.plot.shrinkage import shrinkage
+from mixedmodels.plot.spaghetti import spaghetti
+from mixedmodels.plot.trace import trace
+
+__all__ = [
+    "caterpillar",
+    "covariance",
+    "effects",
+    "panel",
+    "profile",
+    "profile_pairs",
+    "qq",
+    "residual",
+    "scale_location",
+    "shrinkage",
+    "spaghetti",
+    "trace",
+]

@@ -1,0 +1,164 @@
+"""Axes to draw on, and marks that stay legible from three points to a million."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mixedmodels.errors import MixedModelsError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from mixedmodels.design.records import Floats
+
+DATA = "0.45"
+"""Colour of data and of what comes straight from them."""
+
+MODEL = "C0"
+"""Colour of what the model says."""
+
+CONTRAST = "C1"
+"""Colour of a second thing the model says, and of smoothers."""
+
+GUIDE = "0.7"
+"""Colour of reference lines."""
+
+MAX_POINTS = 5_000
+"""Points drawn one by one; more are counted in hexagons."""
+
+MAX_LABELS = 60
+"""Levels named one by one on an axis."""
+
+
+def load(module: str) -> Any:
+    """Return a module of matplotlib, loaded when the first plot is drawn.
+
+    Raises
+    ------
+    MixedModelsError
+        If matplotlib is not installed.
+    """
+    try:
+        return import_module(f"matplotlib.{module}")
+    except ImportError as error:
+        raise MixedModelsError(
+            "Plots need matplotlib, which is not installed; install it with pip install 'mixedmodels[plot]'."
+        ) from error
+
+
+def new_figure(n: int, size: tuple[float, float], n_columns: int) -> list[Axes]:
+    """Return the axes of a new figure that no window shows, for writing to a file.
+
+    Parameters
+    ----------
+    n
+        Number of axes.
+    size
+        Width and height of each, in inches.
+    n_columns
+        Axes side by side, at most.
+    """
+    return _grid(load("figure").Figure, n, size, n_columns)
+
+
+def _grid(make: Callable[..., Figure], n: int, size: tuple[float, float], n_columns: int) -> list[Axes]:
+    n_columns = min(n, n_columns)
+    n_rows = -(-n // n_columns)
+    figure = make(figsize=(size[0] * n_columns, size[1] * n_rows), layout="constrained")
+    return [figure.add_subplot(n_rows, n_columns, i + 1) for i in range(n)]
+
+
+def panels(
+    ax: Axes | Iterable[Axes] | None,
+    names: Sequence[str],
+    *,
+    size: tuple[float, float] = (4.8, 3.8),
+    n_columns: int = 3,
+) -> list[Axes]:
+    """Return one axes a panel: those given, or those of a new figure.
+
+    Parameters
+    ----------
+    ax
+        None for a new figure, an axes, or as many as there are panels.
+    names
+        What each panel shows, for the message if their number is wrong.
+    size
+        Width and height of a panel of a new figure, in inches.
+    n_columns
+        Panels side by side in a new figure, at most.
+
+    Raises
+    ------
+    MixedModelsError
+        If matplotlib is not installed, or another number of axes is given.
+    """
+    if ax is None:
+        return _grid(load("pyplot").figure, len(names), size, n_columns)
+    given: list[Any] = list(np.ravel(np.asarray(ax, dtype=object)))
+    if len(given) != len(names):
+        listed = ", ".join(names)
+        raise MixedModelsError(
+            f"This plot has {len(names)} panels ({listed}), but ax holds {len(given)} axes. "
+            "Pass as many, or choose a panel by name."
+        )
+    return given
+
+
+def as_drawn(axes: Sequence[Axes]) -> Any:
+    """Return the axes of a plot as the user gets them: one alone, several as an array."""
+    if len(axes) == 1:
+        return axes[0]
+    drawn = np.empty(len(axes), dtype=object)
+    drawn[:] = axes
+    return drawn
+
+
+def scatter(ax: Axes, x: Floats, y: Floats, *, color: str = DATA) -> None:
+    """Draw points, the fainter and smaller the more there are; above ``MAX_POINTS``, shade hexagons by their number."""
+    n = len(x)
+    if n <= MAX_POINTS:
+        ink = min(1.0, 60 / max(n, 1))
+        ax.scatter(x, y, s=4 + 18 * ink, color=color, alpha=0.25 + 0.45 * ink, linewidths=0, rasterized=n > 1_000)
+        return
+    shades = ax.hexbin(x, y, gridsize=55, bins="log", mincnt=1, cmap="Greys", linewidths=0.1, rasterized=True)
+    low, high = shades.get_clim()
+    shades.set_clim(low / 6, high * 1.5)  # neither white nor black
+    ax.autoscale(tight=True)
+    ax.margins(0.03)
+
+
+def count_of(n: int, noun: str) -> str:
+    """Return ``18 levels`` or ``1 level``, thousands apart."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def label_levels(ax: Axes, positions: Floats, levels: pd.Index, *, extremes: int = 0) -> None:
+    """Name levels along the y axis: all of them if they have room, else the extremes at both ends.
+
+    Parameters
+    ----------
+    ax
+        The axes.
+    positions
+        Where the levels are, ascending, shape (n_levels,).
+    levels
+        Their labels.
+    extremes
+        How many to name at each end where there is no room for all.
+    """
+    n = len(levels)
+    shown: npt.NDArray[np.intp] = np.arange(n)
+    if n > MAX_LABELS:
+        shown = np.r_[np.arange(extremes), np.arange(n - extremes, n)]
+    points = 72 * ax.get_window_extent().height / ax.figure.dpi
+    size = float(np.clip(0.72 * points / n, 5, 9)) if n <= MAX_LABELS else 8.0
+    ax.set_yticks(positions[shown], [str(levels[i]) for i in shown])
+    ax.tick_params(axis="y", length=0 if n <= MAX_LABELS else 3, labelsize=size)

@@ -1,0 +1,44 @@
+"""Four residual plots on one figure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mixedmodels.plot.canvas import as_drawn, panels
+from mixedmodels.plot.qq import draw_mode_quantiles, draw_residual_quantiles
+from mixedmodels.plot.residual import residual
+from mixedmodels.plot.scale_location import scale_location
+from mixedmodels.plot.selection import find_effects
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from matplotlib.axes import Axes
+
+    from mixedmodels.fit.records import Fitted
+
+NAMES = ("residuals", "scale", "residual quantiles", "random-effect quantiles")
+
+
+def panel(fit: Fitted, *, ax: Iterable[Axes] | None = None) -> Any:
+    """Draw residuals and their size against fitted values, and normal quantiles of residuals and of a random effect.
+
+    The random effect is the first of the factor with most levels; ``mixedmodels.plot.qq`` draws them all.
+
+    Parameters
+    ----------
+    fit
+        The fit.
+    ax
+        Four axes to draw on; None for a new figure.
+
+    Returns
+    -------
+    array of four matplotlib Axes
+    """
+    axes = panels(ax, NAMES, size=(4.6, 3.7), n_columns=2)
+    residual(fit, "pearson", ax=axes[0])
+    scale_location(fit, ax=axes[1])
+    draw_residual_quantiles(axes[2], fit.state)
+    draw_mode_quantiles(axes[3], fit.state, find_effects(fit.state.design, None, None)[0])
+    return as_drawn(axes)

@@ -1,0 +1,151 @@
+"""How far the model draws each level's own fit towards the population."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mixedmodels.diagnose.residuals import residuals
+from mixedmodels.errors import InferenceError
+from mixedmodels.fit.fitted import random_part
+from mixedmodels.plot.canvas import DATA, GUIDE, MODEL, as_drawn, count_of, panels
+from mixedmodels.plot.selection import find_factor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy.typing as npt
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from mixedmodels.design.records import Floats, RandomFactor
+    from mixedmodels.fit.records import FitState, Fitted
+
+FEW = 40
+"""Levels drawn large and linked by full lines."""
+
+MAX_NAMES = 20
+"""Levels named one by one; of more, the few that the model moves most."""
+
+MOST_MOVED = 6
+
+
+def shrinkage(fit: Fitted, group: str | None = None, *, ax: Axes | Iterable[Axes] | None = None) -> Any:
+    """Draw the fit of each level alone beside its conditional mode.
+
+    A level alone is fitted by weighted least squares to its rows less all other terms of the model; levels whose rows
+    do not determine all its effects are left out and counted. Both are added to the fixed effect of the same name.
+    With one effect, modes are drawn against fits alone; with several, a panel a pair links them.
+
+    Parameters
+    ----------
+    fit
+        The fit.
+    group
+        A grouping factor; None for the one with most levels.
+    ax
+        Axes to draw on, one a pair of effects; None for a new figure.
+
+    Returns
+    -------
+    matplotlib Axes, or an array of them.
+
+    Raises
+    ------
+    InferenceError
+        If there is no such factor, or no level has enough rows.
+
+    Examples
+    --------
+    >>> import mixedmodels as mm
+    >>> fit = mm.lmer("Reaction ~ Days + (Days | Subject)", mm.load_dataset("sleepstudy"))
+    >>> mm.plot.shrinkage(fit).get_ylabel()
+    'Days'
+    """
+    state = fit.state
+    k = find_factor(state.design, group)
+    factor = state.design.factors[k]
+    alone, determined = within_level_fits(state, k)
+    if not determined.any():
+        raise InferenceError(
+            f"No level of {factor.name} has rows enough to be fitted alone: {count_of(factor.n_effects, 'effect')} "
+            "would need as many independent rows."
+        )
+    fixed = dict(zip(state.fixed_names, state.beta, strict=True))
+    centre = np.array([fixed.get(name, 0.0) for name in factor.columns])
+    alone, modes = (centre + values[determined] for values in (alone, state.b[k]))
+    distance = alone - modes
+    moved = np.linalg.norm(distance / np.maximum(distance.std(axis=0), np.finfo(float).tiny), axis=1)
+    pairs = list(combinations(range(factor.n_effects), 2)) or [(0, 0)]
+    axes = panels(ax, [" and ".join(factor.columns[j] for j in dict.fromkeys(pair)) for pair in pairs])
+    for (i, j), on in zip(pairs, axes, strict=True):
+        if i == j:
+            _draw_one(on, factor, alone[:, 0], modes[:, 0], centre[0])
+        else:
+            on.set_xlabel(factor.columns[i])
+            on.set_ylabel(factor.columns[j])
+            _draw_pair(on, alone[:, [i, j]], modes[:, [i, j]], centre[[i, j]])
+        at = modes[:, [i, j]] if i != j else np.column_stack([alone[:, 0], modes[:, 0]])
+        _name_levels(on, factor.levels[determined], at, moved)
+    left_out = factor.n_levels - len(modes)
+    axes[0].set_title(f"without {count_of(left_out, 'level')} of too few rows" if left_out else "", fontsize="small")
+    return as_drawn(axes)
+
+
+def within_level_fits(state: FitState, k: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Return the least-squares effects of each level alone, (n_levels, n_effects), and which levels determine them.
+
+    The response less all but this factor's random effects is regressed on their columns, with the design's weights.
+    """
+    factor, weights = state.design.factors[k], state.design.weights
+    y = residuals(state) + random_part(factor, state.b[k])
+    Z = np.ones((len(y), 1)) if factor.Z is None else factor.Z
+    if weights is not None:
+        y, Z = np.sqrt(weights) * y, np.sqrt(weights)[:, None] * Z
+    q = factor.n_effects
+    products = np.empty((factor.n_levels, q, q + 1))
+    for i in range(q):
+        for j in range(q + 1):
+            products[:, i, j] = np.bincount(factor.codes, Z[:, i] * (Z[:, j] if j < q else y), factor.n_levels)
+    ZtZ, Zty = products[:, :, :q], products[:, :, q:]
+    size = np.sqrt(np.einsum("lii->li", ZtZ))
+    size = np.where(size > 0, size, 1.0)
+    scaled = ZtZ / (size[:, :, None] * size[:, None, :])
+    determined = np.linalg.eigvalsh(scaled)[:, 0] > 1e-9
+    effects = np.full((factor.n_levels, q), np.nan)
+    solved = np.linalg.solve(scaled[determined], Zty[determined] / size[determined][:, :, None])
+    effects[determined] = solved[:, :, 0] / size[determined]
+    return effects, determined
+
+
+def _draw_pair(ax: Axes, alone: Floats, modes: Floats, centre: Floats) -> None:
+    few = len(modes) <= FEW
+    links = np.full((len(modes), 3, 2), np.nan)  # a gap after each link
+    links[:, 0], links[:, 1] = alone, modes
+    ink = 1.0 if few else float(np.clip(100 / len(modes), 0.05, 0.5))
+    ax.plot(
+        *links.reshape(-1, 2).T, color=GUIDE, linewidth=0.9 if few else 0.5, alpha=ink, zorder=1, rasterized=not few
+    )
+    ax.plot(*alone.T, "o", color=DATA, markersize=4 if few else 2, markerfacecolor="none", label="alone", zorder=2)
+    ax.plot(*modes.T, "o", color=MODEL, markersize=4 if few else 2, label="in the model", zorder=3)
+    ax.plot(*centre, "+", color="black", markersize=10, markeredgewidth=1.5, label="population", zorder=4)
+    ax.legend(frameon=False, fontsize="small")
+
+
+def _draw_one(ax: Axes, factor: RandomFactor, alone: Floats, modes: Floats, centre: float) -> None:
+    ax.axline((centre, centre), slope=1, color=GUIDE, linewidth=0.8, zorder=0, label="no shrinkage")
+    ax.axhline(centre, color=GUIDE, linewidth=0.8, linestyle="--", zorder=0, label="population")
+    few = len(modes) <= FEW
+    ax.plot(alone, modes, "o", color=MODEL, markersize=5 if few else 2.5, alpha=1 if few else 0.4, rasterized=not few)
+    ax.set_xlabel(f"{factor.columns[0]} of each {factor.name} alone")
+    ax.set_ylabel(f"{factor.columns[0]} in the model")
+    ax.legend(frameon=False, fontsize="small")
+
+
+def _name_levels(ax: Axes, levels: pd.Index, at: Floats, moved: Floats) -> None:
+    n = len(levels)
+    named = range(n) if n <= MAX_NAMES else np.argsort(-moved)[:MOST_MOVED].tolist()
+    for i in named:
+        ax.annotate(str(levels[i]), (at[i, 0], at[i, 1]), (3, 3), textcoords="offset points", fontsize=7, color="0.3")

@@ -1,0 +1,106 @@
+"""Data and fitted lines of each level of a grouping factor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mixedmodels.errors import InferenceError
+from mixedmodels.fit.fitted import conditional_fitted, marginal_fitted
+from mixedmodels.plot.canvas import CONTRAST, DATA, MODEL, panels, scatter
+from mixedmodels.plot.selection import find_column, find_factor, place
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from mixedmodels.design.frame import Column
+    from mixedmodels.design.records import Codes, Design, Floats
+    from mixedmodels.fit.records import Fitted
+
+
+def spaghetti(fit: Fitted, x: str | None = None, group: str | None = None, *, ax: Axes | None = None) -> Any:
+    """Draw the response and the conditional fitted line of each level against a variable, and the population's line.
+
+    Where a level has several rows at one value of the variable, lines pass through their averages.
+
+    Parameters
+    ----------
+    fit
+        The fit.
+    x
+        A data column of the model; None for the first number column, random slopes first.
+    group
+        A grouping factor, whose levels have a line each; None for the one with most levels.
+    ax
+        Axes to draw on; None for a new figure.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    InferenceError
+        If there is no such column or factor, or the model has no column at all.
+
+    Examples
+    --------
+    >>> import mixedmodels as mm
+    >>> fit = mm.lmer("Reaction ~ Days + (Days | Subject)", mm.load_dataset("sleepstudy"))
+    >>> mm.plot.spaghetti(fit).get_xlabel()
+    'Days'
+    """
+    state = fit.state
+    design = state.design
+    factor = design.factors[find_factor(design, group)]
+    name = default_column(design) if x is None else x
+    column = find_column(design, name)
+    [on] = panels(ax, [name], size=(5.4, 4.2))
+    at = place(on, column, name)
+    scatter(on, _apart(at, column), design.y)
+    ink = float(np.clip(15 / factor.n_levels, 0.06, 0.9))
+    style: dict[str, Any] = {"linewidth": 1.1 if ink > 0.3 else 0.6, "rasterized": factor.n_levels > 200}
+    on.plot(*mean_lines(factor.codes, at, design.y), color=DATA, alpha=ink / 2.5, zorder=1, **style)
+    lines = mean_lines(factor.codes, at, conditional_fitted(state))
+    on.plot(*lines, color=MODEL, alpha=ink, label=f"each {factor.name}", **style)
+    everyone = mean_lines(np.zeros_like(factor.codes), at, marginal_fitted(state))
+    on.plot(*everyone, color=CONTRAST, linewidth=2.4, label="population")
+    on.set_ylabel(design.response_name)
+    legend = on.legend(frameon=False, fontsize="small")
+    for handle in legend.get_lines():
+        handle.set_alpha(1)
+    return on
+
+
+def default_column(design: Design) -> str:
+    """Return the data column that lines are drawn against: a random slope's, else a number, else any.
+
+    Raises
+    ------
+    InferenceError
+        If the model has no data columns.
+    """
+    slopes = [name for factor in design.factors for name in factor.columns]
+    numbers = [name for name, column in design.columns.items() if column.levels is None]
+    for name in (*(s for s in slopes if s in numbers), *numbers, *design.columns):
+        return name
+    raise InferenceError("This model has no column to draw lines against: its fixed and random parts are intercepts.")
+
+
+def mean_lines(codes: Codes, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Return x and the mean of y at each x of each level, levels apart by a gap of nan, shape (n_points,) each."""
+    order = np.lexsort((x, codes))
+    codes, x, y = codes[order], x[order], y[order]
+    is_first = np.r_[True, (np.diff(codes) != 0) | (np.diff(x) != 0)]
+    first = np.flatnonzero(is_first)
+    means = np.add.reduceat(y, first) / np.diff(np.append(first, len(y)))
+    gaps = np.flatnonzero(np.diff(codes[first])) + 1
+    return np.insert(x[first], gaps, np.nan), np.insert(means, gaps, np.nan)
+
+
+def _apart(at: Floats, column: Column) -> Floats:
+    """Return positions moved a little where many rows share a category, the same in every drawing."""
+    if column.levels is None:
+        return at
+    return at + np.random.default_rng(0).uniform(-0.12, 0.12, len(at))

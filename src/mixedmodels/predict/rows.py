@@ -1,0 +1,154 @@
+"""Rows to predict for: those of the fit, or new data brought through the fit's own recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mixedmodels.design.expression import columns_in
+from mixedmodels.design.frame import open_frame
+from mixedmodels.errors import DataError, InferenceError
+
+if TYPE_CHECKING:
+    from mixedmodels.design.records import Codes, Floats
+    from mixedmodels.fit.records import FitState
+
+    Mask = npt.NDArray[np.bool_]
+
+NEW_LEVELS = ("raise", "population")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a prediction needs of each row.
+
+    Attributes
+    ----------
+    X
+        Fixed columns that were estimated, (n_rows, n_fixed).
+    offset
+        (n_rows,).
+    codes
+        Level in each grouping factor, (n_rows,); -1 for a level that the fit did not have.
+    Z
+        Columns of each grouping factor, (n_rows, n_effects), or None for ones.
+    missing
+        Rows with a missing value where one is needed, (n_rows,); their numbers above mean nothing.
+    index
+        Labels of the rows in the user's data.
+    """
+
+    X: Floats
+    offset: Floats
+    codes: tuple[Codes, ...]
+    Z: tuple[Floats | None, ...]
+    missing: Mask
+    index: pd.Index | None
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.X)
+
+    def columns(self, k: int) -> Floats:
+        """Return the columns of factor k with ones written out."""
+        Z = self.Z[k]
+        return np.ones((self.n_rows, 1)) if Z is None else Z
+
+
+def fitted_rows(state: FitState) -> Rows:
+    """Return the rows of the fit."""
+    design = state.design
+    n = design.n_obs
+    offset = np.zeros(n) if design.offset is None else design.offset
+    X = np.ascontiguousarray(design.X[:, list(state.kept)])
+    codes, Z = tuple(f.codes for f in design.factors), tuple(f.Z for f in design.factors)
+    index = None if design.rows is None else pd.Index(design.rows)
+    return Rows(X, offset, codes, Z, np.zeros(n, dtype=bool), index)
+
+
+def new_rows(state: FitState, data: object, needed: tuple[bool, ...], new_levels: str) -> Rows:
+    """Return new data as rows of the fit's design.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    data
+        Anything that ``lmer`` takes.
+    needed
+        Which grouping factors are used; the columns of the others need not be there.
+    new_levels
+        ``"raise"`` or ``"population"`` (a level that the fit did not have gets code -1).
+
+    Raises
+    ------
+    DataError
+        If a column is missing, of another kind, or has a categorical level that the fit did not have; with
+        ``new_levels="raise"`` also for new levels of a grouping factor.
+    InferenceError
+        If ``new_levels`` is not one of these, or the fit had an offset that was given as an array.
+    """
+    if new_levels not in NEW_LEVELS:
+        raise InferenceError(f"new_levels={new_levels!r} is not available; it must be 'raise' or 'population'.")
+    design = state.design
+    recipe = design.recipe
+    if design.offset is not None and not recipe.offsets:
+        raise InferenceError(
+            "The fit had an offset given as an array, which new data do not have. Put it in a column and write "
+            "offset(column) in the formula."
+        )
+    X = recipe.fixed_matrix(data)[:, list(state.kept)]
+    offset = recipe.offset(data)
+    missing = np.isnan(X).any(axis=1) | np.isnan(offset)
+    codes: list[Codes] = []
+    Z: list[Floats | None] = []
+    for k, factor in enumerate(design.factors):
+        if not needed[k]:
+            codes.append(np.full(len(X), -1, dtype=np.int32))
+            Z.append(None if factor.Z is None else np.zeros((len(X), factor.n_effects)))
+            continue
+        codes.append(recipe.level_codes(data, k))
+        gap = _missing_levels(state, data, k)
+        if factor.Z is None:
+            Z.append(None)
+        else:
+            columns = recipe.random_matrix(data, k)
+            gap |= np.isnan(columns).any(axis=1)
+            Z.append(np.where(gap[:, None], 0.0, columns))
+        unknown = (codes[-1] < 0) & ~gap
+        if new_levels == "raise" and unknown.any():
+            raise _new_level(state, data, k, int(np.argmax(unknown)))
+        missing |= gap
+    X = np.ascontiguousarray(np.where(missing[:, None], 0.0, X))
+    index = data.index if isinstance(data, pd.DataFrame) else None
+    return Rows(X, np.where(missing, 0.0, offset), tuple(codes), tuple(Z), missing, index)
+
+
+def _missing_levels(state: FitState, data: object, k: int) -> Mask:
+    frame = open_frame(data)
+    out = np.zeros(frame.n_rows, dtype=bool)
+    for variable in state.design.recipe.factors[k].grouping.variables:
+        for name in columns_in(variable, frame.names):
+            gap = frame.read(name).missing
+            if gap is not None:
+                out |= gap
+    return out
+
+
+def _new_level(state: FitState, data: object, k: int, row: int) -> DataError:
+    factor = state.design.factors[k]
+    frame = open_frame(data)
+    parts = []
+    for variable in state.design.recipe.factors[k].grouping.variables:
+        names = columns_in(variable, frame.names)
+        values = [frame.read(name).to_series().iloc[row] for name in names]
+        parts.append(":".join(map(str, values)))
+    return DataError(
+        f"Row {row} (counted from 0) has the level {':'.join(parts)!r} of {factor.name!r}, which the fit did not have. "
+        "Pass new_levels='population' to predict such rows without that effect."
+    )

@@ -1,0 +1,107 @@
+"""Checks, variance inflation, whitened and simulated residuals, bad input of influence."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import mixedmodels as mm
+
+SLEEP = mm.load_dataset("sleepstudy")
+
+
+@pytest.fixture(scope="module")
+def fit() -> mm.LmmResult:
+    return mm.lmer("Reaction ~ Days + (Days | Subject)", SLEEP)
+
+
+def test_leverages_sum_to_the_effective_parameters(fit: mm.LmmResult) -> None:
+    """Vaida and Blanchard (2005): rho = tr(H), H = I - sigma^2 P of the dense problem."""
+    design = fit.state.design
+    Z = design.factors[0].Z
+    assert Z is not None
+    V = (design.factors[0].codes[:, None] == design.factors[0].codes) * (
+        Z @ fit.varcorr["Subject"].to_numpy() @ Z.T
+    ) + fit.scale * np.eye(fit.nobs)
+    V_inv = np.linalg.inv(V)
+    VX = V_inv @ design.X
+    P = V_inv - VX @ np.linalg.solve(design.X.T @ VX, VX.T)
+    np.testing.assert_allclose(fit.hat_values(), 1 - fit.scale * np.diag(P), rtol=1e-9)
+
+
+def test_whitened_residuals_undo_the_covariance() -> None:
+    fit = mm.lmer("strength ~ 1 + (1 | batch/cask)", mm.load_dataset("Pastes"))
+    whitened = fit.residuals("cholesky").to_numpy()
+    r = fit.residuals("marginal").to_numpy()
+    V = fit.scale * np.eye(60)
+    for factor in fit.state.design.factors:
+        V += (factor.codes[:, None] == factor.codes) * fit.varcorr[factor.name].iloc[0, 0]
+    assert whitened @ whitened == pytest.approx(r @ np.linalg.solve(V, r))
+
+
+@pytest.mark.filterwarnings("ignore::mixedmodels.errors.SingularFitWarning")
+def test_vif_is_that_of_least_squares_for_balanced_effects() -> None:
+    """Without random variance VIF_j = 1 / (1 - R_j^2) of the columns; here by the inverse of their correlations."""
+    rng = np.random.default_rng(1)
+    a = rng.normal(size=200)
+    b = a + 0.5 * rng.normal(size=200)
+    g = np.repeat(np.arange(20), 10)
+    y = rng.normal(size=200)
+    y -= np.repeat(np.add.reduceat(y, range(0, 200, 10)) / 10, 10)
+    model = mm.LinearMixedModel("y ~ a + b + (1 | g)", {"y": y, "a": a, "b": b, "g": g})
+    fit = model.fit()
+    assert fit.is_singular
+    expected = np.diag(np.linalg.inv(np.corrcoef(a, b)))
+    np.testing.assert_allclose(fit.vif()["gvif"], expected, rtol=1e-6)
+
+
+def test_vif_needs_two_terms(fit: mm.LmmResult) -> None:
+    with pytest.raises(mm.InferenceError, match="at least two terms"):
+        fit.vif()
+
+
+def test_a_clean_fit_is_good_and_a_broken_one_is_not() -> None:
+    rng = np.random.default_rng(2)
+    g, x = np.repeat(np.arange(20), 10), np.tile(np.arange(10.0), 20)
+    good = rng.normal(size=20)[g] + x + rng.normal(size=200)
+    bad = good.copy()
+    bad[7] += 60.0
+    clean, broken = (
+        mm.LinearMixedModel("y ~ x + (1 | g)", {"y": y, "x": x, "g": g}).fit().check() for y in (good, bad)
+    )
+    assert (clean["verdict"] == "good").all()
+    assert (clean["advice"] == "").all()
+    assert broken.loc["outliers", "verdict"] == "look"
+    assert "row 7" in broken.loc["influence of rows", "found"]
+
+
+def test_simulated_residuals_are_uniform_under_the_model() -> None:
+    rng = np.random.default_rng(3)
+    g = np.repeat(np.arange(40), 5)
+    y = rng.normal(size=40)[g] + rng.normal(size=200)
+    fit = mm.lmer("y ~ 1 + (1 | g)", {"y": y, "g": g})
+    found = fit.simulated_residuals(400, seed=1)
+    assert ((found.scaled > 0) & (found.scaled < 1)).all()
+    assert (found.tests["p_value"] > 0.01).all()
+    heavy = rng.standard_t(2, size=200)
+    other = mm.lmer("y ~ 1 + (1 | g)", {"y": rng.normal(size=40)[g] + heavy, "g": g}).simulated_residuals(400, seed=1)
+    assert other.tests.loc["uniformity", "p_value"] < found.tests.loc["uniformity", "p_value"]
+
+
+def test_failed_deletions_are_reported() -> None:
+    """Without the one level in which x varies x cannot be estimated."""
+    g = np.repeat(np.arange(6), 4)
+    x = np.where(g == 2, np.tile([0.0, 1.0, 2.0, 3.0], 6), 0.0)
+    y = np.random.default_rng(4).normal(size=24) + np.array([0, 2, 1, 3, -1, 0.5])[g]
+    found = mm.lmer("y ~ x + (1 | g)", {"y": y, "x": x, "g": g}).influence(by="g")
+    assert list(found.failures) == [2]
+    assert found.cooks_distance.isna().sum() == 1
+
+
+def test_bad_input(fit: mm.LmmResult) -> None:
+    with pytest.raises(mm.InferenceError, match=r"no grouping factor 'subject'.*Did you mean 'Subject'"):
+        fit.influence(by="subject")
+    with pytest.raises(mm.InferenceError, match="method='quick'"):
+        fit.influence(method="quick")
+    with pytest.raises(mm.InferenceError, match="single rows only"):
+        fit.influence(by="Subject", method="one-step")

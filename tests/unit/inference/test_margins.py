@@ -1,0 +1,104 @@
+"""Marginal means against averages of balanced data, and what they refuse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mixedmodels as mm
+
+OATS = mm.load_dataset("Oats")
+SLEEP = mm.load_dataset("sleepstudy")
+
+
+@pytest.fixture(scope="module")
+def oats() -> mm.LmmResult:
+    return mm.lmer("yield ~ Variety * C(nitro) + (1 | Block/Variety)", OATS)
+
+
+def test_means_of_a_balanced_design_are_averages(oats: mm.LmmResult) -> None:
+    expected = OATS.groupby("Variety", observed=True)["yield"].mean()
+    table = oats.margins("Variety")
+    np.testing.assert_allclose(table["estimate"], expected.loc[table.index], rtol=1e-9)
+    cells = OATS.groupby(["nitro", "Variety"], observed=True)["yield"].mean()
+    table = oats.margins("Variety", by="nitro")
+    assert table.index.names == ["nitro", "Variety"]
+    np.testing.assert_allclose(table["estimate"], cells.loc[table.index], rtol=1e-9)
+
+
+def test_differences_are_those_of_the_means(oats: mm.LmmResult) -> None:
+    means = oats.margins("nitro")["estimate"]
+    pairs = oats.margins("nitro", pairwise=True)
+    assert pairs.index[0] == f"{means.index[0]} - {means.index[1]}"
+    np.testing.assert_allclose(pairs["estimate"].iloc[0], means.iloc[0] - means.iloc[1], rtol=1e-9)
+    control = oats.margins("nitro", control=0.0)
+    np.testing.assert_allclose(control["estimate"], means.iloc[1:] - means.iloc[0], rtol=1e-9)
+
+
+def test_intervals_cover_zero_where_the_test_does_not_reject(oats: mm.LmmResult) -> None:
+    for arguments in ({"pairwise": True}, {"control": 0.0}, {"pairwise": True, "adjust": "sidak"}):
+        table = oats.margins("nitro", **arguments)
+        covered = (table["ci_lower"] < 0) & (table["ci_upper"] > 0)
+        assert ((table["p_value"] > 0.05) == covered).all()
+
+
+def test_coding_changes_nothing() -> None:
+    data = mm.load_dataset("cake")
+    text = "angle ~ {} * temp + (1 | recipe:replicate)"
+    a = mm.lmer(text.format("recipe"), data).margins("recipe", at={"temp": 200})
+    b = mm.lmer(text.format("C(recipe, contr.sum)"), data).margins("recipe", at={"temp": 200})
+    pd.testing.assert_frame_equal(a, b, rtol=1e-6)
+
+
+def test_offset_and_covariate_mean() -> None:
+    data = SLEEP.assign(known=50.0, kind=np.where(SLEEP["Days"] % 2, "odd", "even"))
+    plain = mm.lmer("Reaction ~ Days + kind + (1 | Subject)", data).margins("kind")
+    offset = mm.lmer("Reaction ~ Days + kind + offset(known) + (1 | Subject)", data).margins("kind")
+    np.testing.assert_allclose(plain["estimate"], offset["estimate"], rtol=1e-9)
+    assert plain.attrs["notes"][0] == "At the mean of Days."
+    assert "At the mean of Days." in repr(plain)
+
+
+def test_empty_cells_are_missing() -> None:
+    data = OATS[(OATS["Variety"] != "Victory") | (OATS["nitro"] != 0.6)]
+    with pytest.warns(mm.RankDeficiencyWarning):
+        fit = mm.lmer("yield ~ Variety * C(nitro) + (1 | Block)", data)
+    table = fit.margins("Variety", by="nitro")
+    cells = data.groupby(["nitro", "Variety"], observed=True)["yield"].mean()
+    assert table["estimate"].isna().sum() == 1
+    assert np.isnan(table["estimate"].loc[0.6, "Victory"])
+    np.testing.assert_allclose(table["estimate"].loc[0.4, "Victory"], cells.loc[0.4, "Victory"], rtol=1e-9)
+    pairs = fit.margins("Variety", by="nitro", pairwise=True)
+    assert pairs["p_value"].isna().sum() == 2
+
+
+BAD: list[tuple[dict[str, Any], str]] = [
+    ({"specs": "Days"}, "'Days' is continuous"),
+    ({"specs": "kinds"}, "There is no variable 'kinds' .* Did you mean 'kind'"),
+    ({"specs": "kind", "by": "kind"}, "in specs and in by"),
+    ({"specs": []}, "names no variable"),
+    ({"specs": "kind", "at": {"Dayz": 1}}, "There is no variable 'Dayz'"),
+    ({"specs": "kind", "at": {"Days": "x"}}, "'Days' is numeric"),
+    ({"specs": "kind", "at": {"Days": []}}, "no values for 'Days'"),
+    ({"specs": "kind", "at": {"kind": "evn"}}, "no level 'evn'; its levels are 'even', 'odd'. Did you mean 'even'"),
+    ({"specs": "kind", "control": "evn"}, "no level 'evn' to compare with"),
+    ({"specs": "kind", "pairwise": True, "control": "odd"}, "Give one of them"),
+    ({"specs": "kind", "pairwise": True, "adjust": "dunnett"}, "differences from a control"),
+    ({"specs": "kind", "control": "odd", "adjust": "tukey"}, "for all pairs"),
+    ({"specs": "kind", "adjust": "holm"}, "adjust is for differences"),
+    ({"specs": "kind", "pairwise": True, "adjust": "fdr"}, "must be one of"),
+    ({"specs": "kind", "weights": "cells"}, "weights is 'cells'"),
+    ({"specs": "kind", "ddf": "satterthwait"}, "Did you mean 'satterthwaite'"),
+    ({"specs": "kind", "level": 95}, "level is 95"),
+    ({"specs": "kind", "pairwise": True, "at": {"kind": "odd"}}, "only one mean"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD)
+def test_bad_input(arguments: dict[str, Any], message: str) -> None:
+    data = SLEEP.assign(kind=np.where(SLEEP["Days"] % 2, "odd", "even"))
+    with pytest.raises(mm.InferenceError, match=message):
+        mm.lmer("Reaction ~ Days + kind + (1 | Subject)", data).margins(**arguments)

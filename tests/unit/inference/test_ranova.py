@@ -1,0 +1,63 @@
+"""Which terms are tested how; numbers are in the reference tests."""
+
+from __future__ import annotations
+
+import pytest
+
+import mixedmodels as mm
+
+SLEEP = mm.load_dataset("sleepstudy")
+MACHINES = mm.load_dataset("Machines")
+
+
+@pytest.mark.parametrize(
+    ("data", "formula", "labels", "dfs"),
+    [
+        ("sleep", "Reaction ~ Days + (Days | Subject)", ["Days in (Days | Subject)"], [2]),
+        ("sleep", "Reaction ~ Days + (0 + Days | Subject)", ["(0 + Days | Subject)"], [1]),
+        (
+            "sleep",
+            "Reaction ~ Days + (Days || Subject)",
+            ["1 in (Days || Subject)", "Days in (Days || Subject)"],
+            [1, 1],
+        ),
+        ("machines", "score ~ Machine + (0 + Machine | Worker)", ["Machine in (0 + Machine | Worker)"], [5]),
+        ("machines", "score ~ Machine + (1 | Worker/Machine)", ["(1 | Machine:Worker)", "(1 | Worker)"], [1, 1]),
+    ],
+)
+def test_reductions(data: str, formula: str, labels: list[str], dfs: list[int]) -> None:
+    table = mm.lmer(formula, SLEEP if data == "sleep" else MACHINES).ranova()
+    assert sorted(table.index[1:]) == sorted(labels)
+    assert table["df"].iloc[1:].to_list() == dfs
+    assert table.index[0] == "<none>"
+
+
+def test_reduced_models_are_those_one_would_fit() -> None:
+    table = mm.lmer("score ~ Machine + (Machine | Worker)", MACHINES).ranova()
+    intercepts = mm.lmer("score ~ Machine + (1 | Worker)", MACHINES)
+    assert table["llf"].iloc[1] == pytest.approx(intercepts.llf, abs=1e-7)
+    squares = mm.lmer("Reaction ~ Days + (Days + I(Days**2) | Subject)", SLEEP).ranova()
+    line = mm.lmer("Reaction ~ Days + (Days | Subject)", SLEEP)
+    assert squares["llf"].iloc[2] == pytest.approx(line.llf, abs=1e-6)
+
+
+def test_reductions_leave_no_trace() -> None:
+    fit = mm.lmer("score ~ Machine + (Machine | Worker)", MACHINES)
+    before = fit.predict(MACHINES.iloc[:5]).to_numpy()
+    fit.ranova()
+    assert (fit.predict(MACHINES.iloc[:5]).to_numpy() == before).all()
+
+
+def test_same_seed_same_numbers() -> None:
+    fit = mm.lmer("Yield ~ 1 + (1 | Batch)", mm.load_dataset("Dyestuff"))
+    first, second = (fit.ranova(n_exact=500, seed=5)["p_exact"].iloc[1] for _ in range(2))
+    assert first == second
+
+
+def test_exact_law_where_it_is_not_known() -> None:
+    with pytest.raises(mm.InferenceError, match="3 variance parameters"):
+        mm.lmer("Reaction ~ Days + (Days | Subject)", SLEEP).ranova(n_exact=100)
+    with pytest.raises(mm.InferenceError, match="this one is by ML"):
+        mm.lmer("Reaction ~ Days + (1 | Subject)", SLEEP, reml=False).ranova(n_exact=100)
+    with pytest.raises(mm.InferenceError, match="n_exact is -1"):
+        mm.lmer("Reaction ~ Days + (1 | Subject)", SLEEP).ranova(n_exact=-1)

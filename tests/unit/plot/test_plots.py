@@ -1,0 +1,204 @@
+"""Every plot on fits of every shape: it draws, is labelled by the data's names, and shows the fit's numbers."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import warnings
+from collections.abc import Iterator
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from scipy import special
+
+import mixedmodels as mm
+from data_loader import load
+
+mpl.use("Agg")
+
+OF_A_FIT = [mm.plot.caterpillar, mm.plot.effects, mm.plot.panel, mm.plot.qq, mm.plot.residual, mm.plot.scale_location]
+OF_A_FIT += [mm.plot.shrinkage, mm.plot.trace]
+
+
+@pytest.fixture(autouse=True)
+def closed_figures() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def odd_names(n_levels: int) -> pd.DataFrame:
+    """Two visits of each patient, names that need backticks, a long category, weights."""
+    rng = np.random.default_rng(4)
+    n = 2 * n_levels
+    data = pd.DataFrame({"patient id": np.repeat(np.arange(n_levels), 2), "dose [mg]": rng.uniform(0, 3, n)})
+    data["$arm_1$"] = np.where(data["patient id"] % 2 == 0, "standard care and a placebo", "treatment")
+    data["w"] = rng.uniform(0.5, 2, n)
+    data["y"] = data["dose [mg]"] + np.repeat(rng.normal(size=n_levels), 2) + rng.normal(size=n)
+    return data
+
+
+def fits() -> dict[str, mm.LmmResult]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", mm.MixedModelsWarning)
+        return {
+            "slopes": mm.lmer("Reaction ~ Days + (Days | Subject)", load("sleepstudy")),
+            "crossed": mm.lmer("diameter ~ (1 | plate) + (1 | sample)", load("Penicillin")),
+            "nested": mm.lmer("strength ~ (1 | batch / cask)", load("Pastes")),
+            "zero": mm.lmer("Yield ~ 1 + (1 | Batch)", load("Dyestuff2")),
+            "categories": mm.lmer("score ~ Machine + (0 + Machine | Worker)", load("Machines")),
+            "three": mm.lmer("y ~ `dose [mg]` + (1 | `patient id`)", odd_names(3)),
+            "many": mm.lmer("y ~ `dose [mg]` * `$arm_1$` + (1 | `patient id`)", odd_names(3000), weights="w"),
+        }
+
+
+FITS = fits()
+SLEEP = FITS["slopes"]
+
+
+def lines_of(ax: Axes) -> list[np.ndarray]:
+    return [np.asarray(line.get_xydata()) for line in ax.get_lines()]
+
+
+@pytest.mark.parametrize("name", FITS)
+def test_every_plot_draws_every_fit(name: str) -> None:
+    fit = FITS[name]
+    for draw in OF_A_FIT:
+        if draw is mm.plot.effects and name in ("crossed", "nested", "zero"):
+            continue
+        axes = np.ravel(np.asarray(draw(fit), dtype=object))
+        assert all(isinstance(ax, Axes) and ax.get_xlabel() for ax in axes)
+        axes[0].figure.canvas.draw()
+        plt.close("all")
+
+
+@pytest.mark.parametrize("name", ["slopes", "categories", "three", "many"])
+def test_spaghetti_is_labelled_by_the_data(name: str) -> None:
+    ax = mm.plot.spaghetti(FITS[name])
+    column = {"slopes": "Days", "categories": "Machine"}.get(name, "dose [mg]")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == (column, FITS[name].state.design.response_name)
+    ax.figure.canvas.draw()
+
+
+def test_plots_draw_where_they_are_told() -> None:
+    figure, axes = plt.subplots(1, 2)
+    assert mm.plot.caterpillar(SLEEP, ax=axes).tolist() == axes.tolist()
+    assert mm.plot.residual(SLEEP, ax=axes[1]) is axes[1]
+    assert len(figure.axes) == 2
+    assert SLEEP.plot().shape == (4,)
+
+
+def test_every_plot_takes_axes() -> None:
+    for name in mm.plot.__all__:
+        assert "ax" in inspect.signature(getattr(mm.plot, name)).parameters
+
+
+def test_wrong_number_of_axes_is_refused() -> None:
+    with pytest.raises(
+        mm.MixedModelsError, match=r"2 panels \(Intercept by Subject, Days by Subject\), but ax holds 1"
+    ):
+        mm.plot.caterpillar(SLEEP, ax=plt.subplots()[1])
+
+
+def test_missing_matplotlib_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(mm.MixedModelsError, match=r"^Plots need matplotlib.*'mixedmodels\[plot\]'\.$"):
+        mm.plot.residual(SLEEP)
+
+
+@pytest.mark.parametrize(
+    ("draw", "arguments", "message"),
+    [
+        (mm.plot.caterpillar, {"group": "Subjct"}, r"no grouping factor 'Subjct'.*mean 'Subject'"),
+        (mm.plot.caterpillar, {"effect": "Day"}, r"no random effect 'Day'.*mean 'Days'"),
+        (mm.plot.caterpillar, {"level": 95}, "between 0 and 1"),
+        (mm.plot.covariance, {"levels": [2.0]}, "between 0 and 1"),
+        (mm.plot.qq, {"of": "residual"}, r"no set of values 'residual'.*mean 'residuals'"),
+        (mm.plot.residual, {"kind": "raw"}, "no 'raw' residuals"),
+        (mm.plot.effects, {"variable": "Dys"}, r"no variable 'Dys'.*mean 'Days'"),
+        (mm.plot.effects, {"variable": "Days", "by": "Days"}, "the variable itself"),
+        (mm.plot.effects, {"by": "Days"}, "no variable whose effect"),
+        (mm.plot.spaghetti, {"x": "Reaction"}, r"no data column in the model 'Reaction'"),
+    ],
+)
+def test_unknown_names_are_refused(draw, arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(mm.InferenceError, match=message):
+        draw(SLEEP, **arguments)
+
+
+def test_one_effect_has_no_ellipse_and_intercepts_no_lines() -> None:
+    with pytest.raises(mm.InferenceError, match="plate has one random effect, Intercept"):
+        mm.plot.covariance(FITS["crossed"])
+    with pytest.raises(mm.InferenceError, match="no column to draw lines against"):
+        mm.plot.spaghetti(FITS["nested"])
+
+
+def test_caterpillar_shows_the_modes_in_order() -> None:
+    ax = mm.plot.caterpillar(SLEEP, effect="Days")
+    modes = SLEEP.random_effects["Subject"]["Days"].sort_values()
+    _, points = lines_of(ax)
+    np.testing.assert_allclose(points[:, 0], modes)
+    assert [label.get_text() for label in ax.get_yticklabels()] == modes.index.astype(str).tolist()
+
+
+def test_caterpillar_names_only_the_extremes_of_many() -> None:
+    ax = mm.plot.caterpillar(FITS["many"])
+    modes = FITS["many"].random_effects["patient id"]["Intercept"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == [str(modes.idxmin()), str(modes.idxmax())]
+    assert ax.get_ylabel() == "patient id: 3,000 levels in order"
+
+
+def test_modes_of_a_zero_variance_are_named_as_such() -> None:
+    ax = mm.plot.qq(FITS["zero"], "Batch")
+    assert [text.get_text() for text in ax.texts] == ["variance estimated as zero"]
+
+
+def test_effects_draw_the_fixed_line_with_its_band() -> None:
+    ax = mm.plot.effects(SLEEP, "Days")
+    [line] = lines_of(ax)
+    intercept, slope = SLEEP.fe_params
+    np.testing.assert_allclose(line[:, 1], intercept + slope * line[:, 0])
+    band = ax.collections[1].get_paths()[0].vertices
+    at_zero = band[band[:, 0] == 0, 1]
+    expected = SLEEP.coef_table().loc["Intercept", ["ci_lower", "ci_upper"]]
+    np.testing.assert_allclose([at_zero.min(), at_zero.max()], expected)
+
+
+def test_partial_residuals_keep_the_residual_and_the_mean() -> None:
+    ax = mm.plot.effects(SLEEP, "Days")
+    points = np.asarray(ax.collections[0].get_offsets())
+    intercept, slope = SLEEP.fe_params
+    np.testing.assert_allclose(points[:, 1] - intercept - slope * points[:, 0], SLEEP.resid, atol=1e-9)
+
+
+def test_effects_by_a_category_have_a_line_each() -> None:
+    ax = mm.plot.effects(FITS["many"], "dose [mg]", by="$arm_1$")
+    assert len(ax.get_lines()) == 2
+    ax.figure.canvas.draw()
+
+
+def test_scale_location_guide_is_the_normal_mean() -> None:
+    ax = mm.plot.scale_location(SLEEP)
+    expected = 2**0.25 * special.gamma(0.75) / np.sqrt(np.pi)
+    assert ax.get_lines()[0].get_ydata()[0] == pytest.approx(expected)
+
+
+def test_spaghetti_draws_the_population_line() -> None:
+    population = lines_of(mm.plot.spaghetti(SLEEP))[-1]
+    intercept, slope = SLEEP.fe_params
+    np.testing.assert_allclose(population[:, 1], intercept + slope * population[:, 0])
+
+
+def test_profile_plots_are_straight_where_the_likelihood_is_quadratic() -> None:
+    profiled = FITS["crossed"].profile()
+    axes = mm.plot.profile(profiled)
+    assert [ax.get_xlabel() for ax in axes] == list(profiled.estimates)
+    pairs = mm.plot.profile_pairs(profiled)
+    assert len(pairs) == 3
+    axes[0].figure.canvas.draw()
+    pairs[0].figure.canvas.draw()
+    with pytest.raises(mm.InferenceError, match="two variance parameters"):
+        mm.plot.profile_pairs(FITS["crossed"].profile("sigma"))

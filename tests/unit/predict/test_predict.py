@@ -1,0 +1,139 @@
+"""Predictions: intervals against closed forms, new and missing levels, transformations, bad input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import mixedmodels as mm
+
+SLEEP = mm.load_dataset("sleepstudy")
+
+
+@pytest.fixture(scope="module")
+def fit() -> mm.LmmResult:
+    return mm.lmer("Reaction ~ Days + (Days | Subject)", SLEEP)
+
+
+def test_variance_of_a_blup_in_a_balanced_one_way_layout() -> None:
+    """Henderson (1975): Var(mu^ + b^ - mu - b) = tau (1 - s) + s^2 v / a + ..., written out for balanced data.
+
+    With s = n tau / (n tau + sigma^2): mu^ = ybar, b^_i = s (ybar_i - ybar), so the error is
+    (1 - s)(ybar - mu) + s (ybar_i - mu) - b_i.
+    """
+    fit = mm.lmer("Yield ~ 1 + (1 | Batch)", mm.load_dataset("Dyestuff"))
+    a, n = 6, 5
+    tau, sigma_2 = fit.varcorr["Batch"].iloc[0, 0], fit.scale
+    s = n * tau / (n * tau + sigma_2)
+    between = tau + sigma_2 / n  # variance of a batch mean
+    variance = (1 - s) ** 2 * between / a + s**2 * between + tau
+    variance += 2 * (1 - s) * s * between / a - 2 * (1 - s) * tau / a - 2 * s * tau
+    table = fit.predict(interval="confidence", ddf="normal")
+    np.testing.assert_allclose(table["se"], np.sqrt(variance), rtol=1e-8)
+    np.testing.assert_allclose(table["upper"] - table["mean"], stats.norm.ppf(0.975) * table["se"])
+    new = fit.predict(interval="prediction", ddf="normal")
+    np.testing.assert_allclose(new["se"] ** 2, variance + sigma_2)
+
+
+def test_population_interval_is_the_contrast(fit: mm.LmmResult) -> None:
+    row = fit.predict({"Days": [0.0, 4.0]}, random_effects="population", interval="confidence")
+    contrast = fit.contrast(["Intercept = 0", "Intercept + 4 * Days = 0"])
+    np.testing.assert_allclose(row["se"], contrast["std_error"])
+    np.testing.assert_allclose(row["lower"], contrast["ci_lower"], rtol=1e-6)
+
+
+def test_a_new_observation_of_a_new_level(fit: mm.LmmResult) -> None:
+    data = {"Days": [3.0], "Subject": ["nobody"]}
+    z = np.array([1.0, 3.0])
+    added = z @ fit.varcorr["Subject"].to_numpy() @ z
+    mean = fit.predict({"Days": [3.0]}, random_effects="population", interval="confidence")["se"].iloc[0]
+    one = fit.predict(data, new_levels="population", interval="confidence")["se"].iloc[0]
+    new = fit.predict(data, new_levels="population", interval="prediction")["se"].iloc[0]
+    assert one**2 == pytest.approx(mean**2 + added)
+    assert new**2 == pytest.approx(mean**2 + added + fit.scale)
+    population = fit.predict({"Days": [3.0], "Subject": ["308"]}, random_effects="population", interval="prediction")
+    assert population["se"].iloc[0] == pytest.approx(new)
+
+
+@pytest.mark.filterwarnings("ignore::mixedmodels.errors.SingularFitWarning")
+def test_prediction_intervals_cover_new_observations() -> None:
+    """Simulated at known parameters: 95 % of new observations of known levels fall into their intervals."""
+    rng = np.random.default_rng(1)
+    hits = total = 0
+    g, x = np.repeat(np.arange(15), 6), np.tile(np.arange(6.0), 15)
+    for _ in range(60):
+        b = rng.normal(size=(15, 2)) * [2, 0.5]
+        y = b[g, 0] + (1 + b[g, 1]) * x + rng.normal(size=90)
+        new = b[g, 0] + (1 + b[g, 1]) * x + rng.normal(size=90)
+        table = mm.LinearMixedModel("y ~ x + (x | g)", {"y": y, "x": x, "g": g}).fit().predict(interval="prediction")
+        hits += int(np.sum((table["lower"] < new) & (new < table["upper"])))
+        total += 90
+    assert hits / total == pytest.approx(0.95, abs=0.015)
+
+
+def test_partly_known_nested_levels_use_what_is_known() -> None:
+    fit = mm.lmer("strength ~ 1 + (1 | batch/cask)", mm.load_dataset("Pastes"))
+    row = fit.predict({"batch": ["A"], "cask": ["z"]}, new_levels="population").iloc[0]
+    assert row == pytest.approx(fit.fe_params["Intercept"] + fit.random_effects["batch"].loc["A", "Intercept"])
+    by_name = fit.predict({"batch": ["A"], "cask": ["a"]}, random_effects=["batch"]).iloc[0]
+    assert by_name == pytest.approx(row)
+
+
+def test_missing_values_stay_missing(fit: mm.LmmResult) -> None:
+    data = pd.DataFrame({"Days": [1.0, np.nan, 2.0], "Subject": ["308", "308", None]}, index=["a", "b", "c"])
+    table = fit.predict(data, interval="prediction")
+    assert list(table.index) == ["a", "b", "c"]
+    assert table.loc["a"].notna().all()
+    assert table.loc[["b", "c"]].isna().all().all()
+
+
+@pytest.mark.parametrize("term", ["poly(Days, 2)", "scale(Days)", "bs(Days, df=4)", "np.log(Days + 1)"])
+def test_transformations_are_remembered(term: str) -> None:
+    if term.startswith("np."):
+        term = "log(Days + 1)"
+    fit = mm.LinearMixedModel(f"Reaction ~ {term} + (1 | Subject)", SLEEP).fit()
+    some = SLEEP.iloc[[3, 50, 51, 120]]
+    np.testing.assert_allclose(fit.predict(some), fit.fittedvalues.iloc[[3, 50, 51, 120]], rtol=1e-10)
+
+
+def test_weights_scale_the_residual_of_a_new_observation() -> None:
+    data = SLEEP.assign(w=2.0)
+    fit = mm.lmer("Reaction ~ Days + (1 | Subject)", data, weights="w")
+    own = fit.predict(interval="prediction")["se"].iloc[0] ** 2
+    mean = fit.predict(interval="confidence")["se"].iloc[0] ** 2
+    assert own - mean == pytest.approx(fit.scale / 2)
+    new = fit.predict(data.head(1), interval="prediction", weights=4.0)["se"].iloc[0] ** 2
+    assert new - mean == pytest.approx(fit.scale / 4)
+
+
+def test_units_do_not_matter(fit: mm.LmmResult) -> None:
+    scaled = mm.lmer("Reaction ~ Days + (Days | Subject)", SLEEP.assign(Days=SLEEP["Days"] * 1e6 + 1e4))
+    a, b = fit.predict(interval="prediction"), scaled.predict(interval="prediction")
+    np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_bad_input(fit: mm.LmmResult) -> None:
+    with pytest.raises(mm.DataError, match=r"Row 1 .* has the level '999' of 'Subject', which the fit did not have"):
+        fit.predict({"Days": [1.0, 2.0], "Subject": ["308", "999"]})
+    with pytest.raises(mm.DataError, match="'Days'"):
+        fit.predict({"Subject": ["308"]})
+    with pytest.raises(mm.DataError, match="was numeric in the fit, but holds 'two' now"):
+        fit.predict({"Days": ["two"], "Subject": ["308"]})
+    with pytest.raises(mm.InferenceError, match=r"random_effects names 'Subjects'.*Did you mean 'Subject'"):
+        fit.predict(random_effects=["Subjects"])
+    with pytest.raises(mm.InferenceError, match="interval='both'"):
+        fit.predict(interval="both")
+    with pytest.raises(mm.InferenceError, match="new_levels='zero'"):
+        fit.predict({"Days": [1.0], "Subject": ["308"]}, new_levels="zero")
+    with pytest.raises(mm.InferenceError, match="ddf='kr'"):
+        fit.predict(interval="confidence", ddf="kr")
+    with pytest.raises(mm.InferenceError, match="weights must be positive"):
+        fit.predict(interval="prediction", weights=-1)
+    machines = mm.lmer("score ~ Machine + (1 | Worker)", mm.load_dataset("Machines"))
+    with pytest.raises(mm.DataError, match="has the level 'D', which the fit did not have"):
+        machines.predict({"Machine": ["D"], "Worker": ["1"]})
+    offset = mm.lmer("Reaction ~ Days + (1 | Subject)", SLEEP, offset=np.ones(180))
+    with pytest.raises(mm.InferenceError, match="offset given as an array"):
+        offset.predict({"Days": [1.0], "Subject": ["308"]})
