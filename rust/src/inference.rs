@@ -12,8 +12,10 @@ use faer::{Accum, MatMut, MatRef};
 
 /// Step of the differences in S~, as a share of the scale on which tr(P0 G) changes.
 const STEP: f64 = 0.003;
-/// The same where a zero variance is lifted and rounding is larger.
-const LIFTED_STEP: f64 = 0.02;
+/// A singular S~ is approached from inside: its zero axes at one to four times this share of that scale, ...
+const INSIDE: f64 = 0.003;
+/// ... from where a cubic leads to zero.
+const TO_ZERO: [f64; 4] = [4.0, -6.0, 4.0, -1.0];
 /// First derivative by five points on one side (Fornberg 1988), so that S~ stays positive semidefinite.
 const ONE_SIDED: [f64; 5] = [-25.0 / 12.0, 4.0, -3.0, 4.0 / 3.0, -0.25];
 
@@ -96,14 +98,12 @@ impl Problem {
     pub fn kenward_roger(&self, theta: &[f64]) -> Option<KenwardRoger> {
         let theta = self.to_engine(theta);
         let lambda = self.lambda(&theta);
-        let lifted = self.lift(&lambda);
-        let step = if lifted.is_some() { LIFTED_STEP } else { STEP };
-        let at = self.factorize_lambda(lifted.unwrap_or_else(|| lambda.clone()), true)?;
+        let at = self.factorize_lambda(self.lift(&lambda).unwrap_or_else(|| lambda.clone()), true)?;
         let covariances: Vec<Vec<f64>> =
             lambda.iter().zip(&self.products.factors).map(|(l, f)| square(l, f.q)).collect();
         let (p_hat, q_hat) = at.adjustment_terms();
         let trace_1 = self.traces(&at)?;
-        let trace_2 = self.second_traces(&lambda, &trace_1, step)?;
+        let trace_2 = self.second_traces_from_inside(&lambda, &trace_1)?;
         let of = |p: &Parameter| covariances[p.factor][p.column * self.products.factors[p.factor].q + p.row];
         Some(KenwardRoger {
             covariances: self.parameters.iter().map(of).collect(),
@@ -164,11 +164,30 @@ impl Problem {
         largest
     }
 
+    /// tr(P0 G_i P0 G_j), by extrapolation where Lambda has zeros on its diagonal.
+    fn second_traces_from_inside(&self, lambda: &[Vec<f64>], at_zero: &[f64]) -> Option<Vec<f64>> {
+        let Some(lifted) = self.lift(lambda) else { return self.second_traces(lambda, at_zero) };
+        let mut total = vec![0.0; self.n_theta() * self.n_theta()];
+        for (j, weight) in TO_ZERO.iter().enumerate() {
+            let mut inside = lambda.to_vec();
+            for (e, f) in self.products.factors.iter().enumerate() {
+                let zero = (0..f.q).filter(|&i| lifted[e][i * f.q + i] != lambda[e][i * f.q + i]);
+                let unit = |i: usize| (i, self.largest_information(e, &lambda[e], &[vec![(i, 1.0)]]).sqrt().recip());
+                let axes: Vec<Vec<(usize, f64)>> = zero.map(|i| vec![unit(i)]).collect();
+                inside[e] = stretched(&lambda[e], f.q, &axes, INSIDE * (j + 1) as f64);
+            }
+            let traces = self.traces(&self.factorize_lambda(inside.clone(), true)?)?;
+            let part = self.second_traces(&inside, &traces)?;
+            total.iter_mut().zip(part).for_each(|(t, p)| *t += weight * p);
+        }
+        Some(total)
+    }
+
     /// tr(P0 G_i P0 G_j) = -d tr(P0 G_i) / dS~_j, by differences along directions v v' that keep S~ semidefinite.
-    fn second_traces(&self, lambda: &[Vec<f64>], at_zero: &[f64], step: f64) -> Option<Vec<f64>> {
+    fn second_traces(&self, lambda: &[Vec<f64>], at_zero: &[f64]) -> Option<Vec<f64>> {
         let k = self.n_theta();
         let along = |e: usize, directions: &[Vec<(usize, f64)>]| -> Option<Vec<f64>> {
-            let h = step / self.largest_information(e, &lambda[e], directions);
+            let h = STEP / self.largest_information(e, &lambda[e], directions);
             let mut sum: Vec<f64> = at_zero.iter().map(|t| t * ONE_SIDED[0]).collect();
             for (j, weight) in ONE_SIDED.iter().enumerate().skip(1) {
                 let mut moved = lambda.to_vec();

@@ -24,6 +24,7 @@ ROWS = (
     {"report"},
     {"result"},
     {"lmer", "mixedlm", "compare", "power"},
+    {"sklearn"},
     {"cli"},
     {"__init__", "__main__"},
 )

@@ -61,6 +61,23 @@ def test_kenward_roger_terms(grouping: str, effects: tuple[str, ...], dense: boo
 
 
 @SHAPES
+@pytest.mark.parametrize("kind", ["half zero", "zero", "zero diagonal", "one of many"])
+def test_kenward_roger_terms_of_a_singular_covariance(grouping: str, effects: tuple[str, ...], kind: str) -> None:
+    arrays = random_arrays(grouping, effects, seed=1)
+    ours, twin, _ = engine_and_twin(arrays, True)
+    singular = thetas(arrays, np.random.default_rng(1)) | {"one of many": np.eye(arrays.n_theta)[0] * 1.6}
+    theta = singular[kind]
+    trace_2 = ours.kenward_roger(theta)[4]
+    at = twin.evaluate(theta, True)
+    G = directions(ours, twin, theta)
+    VX = at.V_inv @ twin.X
+    P0 = at.V_inv - VX @ at.XtVinvX_inv @ VX.T
+    expected = np.array([[np.sum((P0 @ g) * (P0 @ h).T) for h in G] for g in G])
+    scale = np.sqrt(np.outer(np.diag(expected), np.diag(expected)))
+    np.testing.assert_allclose(trace_2 / scale, expected / scale, rtol=0, atol=5e-5)
+
+
+@SHAPES
 @PATHS
 @pytest.mark.parametrize("reml", [True, False])
 def test_information(grouping: str, effects: tuple[str, ...], dense: bool, reml: bool) -> None:

@@ -1,10 +1,10 @@
 """Weights of the chi-bar-square law of several variances at zero (Self and Liang 1987; Shapiro 1988).
 
 Near the hypothesis the likelihood ratio is the squared length, in the information's metric G, of the projection of a
-normal vector on the cone of what the larger model adds: r x r positive semidefinite matrices, or r variances >= 0. That
-is a mixture of chi-squared laws with 0 .. d degrees of freedom, d the cone's dimension, whose weights are the cone's
-intrinsic volumes. They are estimated from projections of a fixed sample: given class j, the squared lengths a inside and
-b outside the cone are independent chi-squared with j and d - j, which EM separates.
+normal vector on the cone of what the larger model adds: r x r positive semidefinite matrices, or r variances >= 0.
+That is a mixture of chi-squared laws with 0 .. d degrees of freedom, d the cone's dimension, whose weights are the
+cone's intrinsic volumes. They are estimated from projections of a fixed sample: given class j, the squared lengths
+a inside and b outside the cone are independent chi-squared with j and d - j, which EM separates.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scipy import special
 
 from mixedmodels.design.records import Floats
 
-_SAMPLE = 4_000
+_SAMPLE = 10_000
 _ITERATIONS = 300
 _TOL = 1e-7
 _EM_STEPS = 200
@@ -36,7 +36,7 @@ def orthant_weights(G: Floats) -> Floats:
 
 
 def semidefinite_weights(G: Floats, r: int) -> Floats:
-    """Return the weights of chi-squared with 0 .. d degrees of freedom, d = r (r + 1) / 2, for r x r covariances, (d + 1,).
+    """Return the weights of chi-squared with 0 .. d = r (r + 1) / 2 degrees of freedom, r x r covariances, (d + 1,).
 
     Parameters
     ----------

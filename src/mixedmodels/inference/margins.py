@@ -291,10 +291,8 @@ def _survival(L: Floats, method: Approximation, adjust: str, n_means: int) -> Su
 
 
 def _index(names: tuple[str, ...], cells: Sequence[tuple[Any, ...]]) -> pd.Index:
-    if len(names) == 1:
-        return pd.Index([cell[0] for cell in cells], name=names[0])
     index: pd.Index = pd.MultiIndex.from_tuples(cells, names=names)
-    return index
+    return index.get_level_values(0) if len(names) == 1 else index
 
 
 def _text(cell: tuple[Any, ...]) -> str:

@@ -37,12 +37,44 @@ class Reduction:
         Columns of random effects that the larger model has and the smaller has not.
     partners
         Columns that stay and had covariances with those removed.
+    place
+        Where the term stands in the larger model.
     """
 
     label: str
     design: Design | None
     removed: int
     partners: int
+    place: Place
+
+
+@dataclass(frozen=True)
+class Place:
+    """A random term within theta and within its grouping factor, and what is left of it.
+
+    Attributes
+    ----------
+    factor
+        Position of the grouping factor.
+    columns
+        The term's columns among those of the factor.
+    kept
+        Of a term without covariances, which of its columns stay, by position among them.
+    span
+        M of a term with covariances, whose columns that stay are Z M, (n_columns, n_left).
+    theta
+        First position of the term in theta.
+    n_theta, n_theta_left
+        Covariance parameters of the term in the larger and in the smaller model.
+    """
+
+    factor: int
+    columns: tuple[int, ...]
+    kept: tuple[int, ...]
+    span: Floats
+    theta: int
+    n_theta: int
+    n_theta_left: int
 
 
 @dataclass(frozen=True)
@@ -52,6 +84,12 @@ class _Part:
     names: tuple[str, ...]
     Z: Floats | None
     correlated: bool
+
+    @property
+    def n_theta(self) -> int:
+        """Covariance parameters of the term."""
+        m = len(self.names)
+        return m * (m + 1) // 2 if self.correlated else m
 
 
 def reductions(design: Design) -> Iterator[Reduction]:
@@ -86,7 +124,10 @@ def _without_blocks(design: Design) -> Iterator[Reduction]:
             columns = [j for j in range(factor.n_effects) if not start <= j < start + abs(size)]
             sizes = (*factor.block_sizes[:place], *factor.block_sizes[place + 1 :])
             label = f"({' + '.join(own)} | {factor.name})"
-            yield Reduction(label, _with_columns(design, k, columns, sizes), 1 if size < 0 else size, 0)
+            block = _Part(own, None, correlated=size > 0)
+            before = [_Part(("",) * abs(b), None, correlated=b > 0) for b in factor.block_sizes[:place]]
+            where = _place(design, k, before, block, None)
+            yield Reduction(label, _with_columns(design, k, columns, sizes), 1 if size < 0 else size, 0, where)
 
 
 def _with_columns(design: Design, k: int, columns: Sequence[int], sizes: tuple[int, ...]) -> Design | None:
@@ -108,7 +149,27 @@ def _reduce_term(design: Design, term: RandomTerm, k: int, place: int) -> Iterat
         label = _term_text(term) if name is None else f"{name} in {_term_text(term)}"
         n_left = 0 if smaller is None else len(smaller.names)
         partners = n_left if own.correlated else 0
-        yield Reduction(label, _with_parts(design, k, rest), len(own.names) - n_left, partners)
+        where = _place(design, k, parts[:place], own, smaller)
+        yield Reduction(label, _with_parts(design, k, rest), len(own.names) - n_left, partners, where)
+
+
+def _place(design: Design, k: int, before: Sequence[_Part], own: _Part, smaller: _Part | None) -> Place:
+    start = sum(len(part.names) for part in before)
+    theta = sum(factor.n_theta for factor in design.factors[:k]) + sum(part.n_theta for part in before)
+    names = () if smaller is None else smaller.names
+    span = np.zeros((len(own.names), len(names)))
+    if smaller is not None and own.Z is not None and own.correlated:
+        Z = np.ones((design.n_obs, 1)) if smaller.Z is None else smaller.Z
+        span[:] = np.linalg.lstsq(own.Z, Z, rcond=None)[0]
+    return Place(
+        factor=k,
+        columns=tuple(range(start, start + len(own.names))),
+        kept=tuple(j for j, name in enumerate(own.names) if name in names),
+        span=span,
+        theta=theta,
+        n_theta=own.n_theta,
+        n_theta_left=0 if smaller is None else smaller.n_theta,
+    )
 
 
 def _smaller_parts(

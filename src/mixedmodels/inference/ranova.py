@@ -2,7 +2,8 @@
 
 Under a zero variance the statistic is not chi-squared, because a variance cannot be negative. If r columns with m
 covariances to columns that stay are taken out, it is a mixture of chi-squared laws (Self and Liang 1987). For one
-column it is half chi2(m) and half chi2(m + 1) (Stram and Lee 1994, case 3), where chi2(0) is zero.
+column it is half chi2(m) and half chi2(m + 1) (Stram and Lee 1994, case 3), where chi2(0) is zero; for more the weights
+are those of ``boundary_law``.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ from mixedmodels.errors import InferenceError
 from mixedmodels.fit.fit import fit_problem
 from mixedmodels.fit.problem import Problem
 from mixedmodels.inference import criteria
+from mixedmodels.inference.boundary_law import boundary_law
+from mixedmodels.inference.chi_bar import mixture_p
 from mixedmodels.inference.exact_rlrt import simulate_rlrt
 from mixedmodels.inference.random_reductions import Reduction, reductions
 
 if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
 
+MAX_LEVELS = 5_000
 COLUMNS = ("n_params", "llf", "aic", "chisq", "df", "p_value", "p_boundary")
 
 
@@ -67,26 +71,6 @@ def ranova(state: FitState, n_exact: int = 0, seed: int | np.random.Generator | 
     return table
 
 
-def chi_bar_p(chisq: float, removed: int, partners: int) -> float:
-    """Return the p-value of taking out one column of random effects that has covariances with others.
-
-    Parameters
-    ----------
-    chisq
-        Likelihood-ratio statistic.
-    removed
-        Columns taken out; NaN is returned for more than one, where the weights of the mixture have no closed form.
-    partners
-        Columns that stay and had covariances with them.
-    """
-    if removed != 1:
-        return math.nan
-    if chisq <= 0:
-        return 1.0
-    lower = special.chdtrc(partners, chisq) if partners else 0.0
-    return float(0.5 * lower + 0.5 * special.chdtrc(partners + 1, chisq))
-
-
 def _check_exact(state: FitState, n_exact: int) -> None:
     if not isinstance(n_exact, int) or isinstance(n_exact, bool) or n_exact < 0:
         raise InferenceError(f"n_exact is {n_exact!r}; it must be a number of simulations, such as 10000, or 0.")
@@ -96,28 +80,37 @@ def _check_exact(state: FitState, n_exact: int) -> None:
             f"The exact law is known for REML fits with a single variance parameter; {why}. "
             "Leave n_exact out and use p_boundary, or compare by bootstrap."
         )
+    factor = state.design.factors[0]
+    if n_exact and factor.n_effects > 1:
+        raise InferenceError("The exact law is known for one random effect a level; these share a variance.")
+    n_levels = factor.n_levels
+    if n_exact and n_levels > MAX_LEVELS:
+        raise InferenceError(
+            f"The exact law needs the eigenvalues of a matrix of {n_levels} levels; at most {MAX_LEVELS} are allowed. "
+            "With so many levels p_boundary is as good."
+        )
 
 
 def _test(state: FitState, reduction: Reduction) -> tuple[int, float, float, float, int, float, float]:
     """Return a row of the table."""
     if reduction.design is None:
-        deviance, n_theta = state.problem.deviance(np.zeros_like(state.theta), state.reml), 0
+        theta, deviance = np.empty(0), state.problem.deviance(np.zeros_like(state.theta), state.reml)
     else:
         problem = Problem(reduction.design, n_threads=state.control.n_threads)
         smaller = fit_problem(problem, reml=state.reml, control=state.control)
-        deviance, n_theta = smaller.optimum.deviance, len(smaller.theta)
-    n_params = state.n_params - len(state.theta) + n_theta
-    chisq, df = deviance - state.optimum.deviance, len(state.theta) - n_theta
+        theta, deviance = smaller.theta, smaller.optimum.deviance
+    n_params = state.n_params - len(state.theta) + len(theta)
+    chisq, df = deviance - state.optimum.deviance, len(state.theta) - len(theta)
     naive = float(special.chdtrc(df, max(chisq, 0.0)))
-    boundary = chi_bar_p(chisq, reduction.removed, reduction.partners)
+    boundary = mixture_p(chisq, *boundary_law(state, reduction, theta))
     return n_params, -0.5 * deviance, deviance + 2.0 * n_params, chisq, df, naive, boundary
 
 
 def _notes(state: FitState, tests: list[Reduction], n_exact: int) -> Iterator[str]:
     method = "REML" if state.reml else "ML"
     yield f"Likelihood ratios by {method}. p_value is too large, because a zero variance is on the boundary."
-    yield "p_boundary is from the mixture of chi-squared laws for a variance at zero (Stram and Lee 1994)."
+    yield "p_boundary is from the mixture of chi-squared laws for variances at zero (Stram and Lee 1994)."
     if any(test.removed > 1 for test in tests):
-        yield "p_boundary is missing where several columns are taken out together."
+        yield "Where several columns go together, its weights are from 10000 simulated projections, seed 0."
     if n_exact:
         yield f"p_exact is from {n_exact} simulations of the exact law (Crainiceanu and Ruppert 2004)."

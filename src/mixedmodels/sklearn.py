@@ -1,0 +1,212 @@
+"""A scikit-learn regressor around ``lmer``, and a splitter that keeps the levels of a factor together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.model_selection import GroupKFold
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from mixedmodels.errors import DataError, FormulaError
+from mixedmodels.lmer import LinearMixedModel
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Floats = npt.NDArray[np.float64]
+
+RESPONSE = "response_"
+GROUPS = "groups_"
+WEIGHTS = "weights_"
+CONTAINERS = ("default", "pandas")
+
+
+class MixedModelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Linear mixed-effects regression with scikit-learn's interface.
+
+    Parameters
+    ----------
+    formula
+        Right-hand side in lme4's language, ``"Days + (Days | Subject)"`` (a left-hand side is ignored), on the columns
+        of a frame X; columns of an array are x0, x1, ... None: all columns of X, numeric, with a random intercept of
+        the ``groups`` given to ``fit``, or least squares if there are none.
+    reml
+        Restricted maximum likelihood.
+    random_effects
+        What ``predict`` adds for known levels: ``"conditional"``, ``"population"`` or names of grouping factors.
+    new_levels
+        ``"population"``: rows of unknown levels get no effect; ``"raise"``.
+
+    Attributes
+    ----------
+    result_
+        The ``LmmResult``; None for least squares.
+    coef_, intercept_
+        Slopes of the fixed effects (n_columns,), and the intercept, 0.0 if there is none.
+    n_features_in_, feature_names_in_
+        As everywhere in scikit-learn.
+    """
+
+    def __init__(
+        self,
+        formula: str | None = None,
+        *,
+        reml: bool = True,
+        random_effects: Any = "conditional",
+        new_levels: str = "population",
+    ) -> None:
+        self.formula = formula
+        self.reml = reml
+        self.random_effects = random_effects
+        self.new_levels = new_levels
+
+    def fit(self, X: Any, y: Any, groups: Any = None, sample_weight: Any = None) -> MixedModelRegressor:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X
+            Frame or array, (n_rows, n_features).
+        y
+            Response, (n_rows,).
+        groups
+            Levels of the rows, for ``formula=None``.
+        sample_weight
+            Positive weights: Var(e_i) = sigma^2 / w_i.
+
+        Raises
+        ------
+        FormulaError, DataError
+            If the formula or the data do not make a model.
+        """
+        frame, y = self._frame(X, y, reset=True)
+        weights = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
+        if weights is not None:
+            frame[WEIGHTS] = weights
+        if groups is not None:
+            if self.formula is not None:
+                raise FormulaError("groups= goes with formula=None; a formula names its grouping columns itself.")
+            frame[GROUPS] = np.asarray(groups)
+        names = list(self._columns)
+        self.result_ = None
+        if self.formula is None and groups is None:
+            root = np.ones(len(y)) if weights is None else np.sqrt(weights)
+            matrix = np.column_stack([np.ones(len(y)), frame[names].to_numpy(dtype=np.float64)])
+            solution = np.linalg.lstsq(matrix * root[:, None], y * root, rcond=None)[0]
+            self.intercept_, self.coef_ = float(solution[0]), solution[1:]
+            return self
+        right = self.formula
+        if right is None:
+            right = " + ".join(f"`{name}`" for name in names) + f" + (1 | {GROUPS})"
+        frame[RESPONSE] = y
+        text = f"{RESPONSE} ~ {right.rpartition('~')[2]}"
+        model = LinearMixedModel(text, frame, weights=None if weights is None else WEIGHTS)
+        self.result_ = model.fit(reml=self.reml)
+        fixed = self.result_.fe_params
+        self.intercept_ = float(fixed.get("Intercept", 0.0))
+        self.coef_ = fixed.drop(labels="Intercept", errors="ignore").to_numpy()
+        return self
+
+    def predict(self, X: Any, groups: Any = None) -> Any:
+        """Return predictions, (n_rows,), as an array, or as a Series after ``set_output(transform="pandas")``.
+
+        Parameters
+        ----------
+        X
+            Frame or array with the columns of the fit.
+        groups
+            Levels of the rows, for ``formula=None``; None predicts the population.
+
+        Raises
+        ------
+        DataError
+            If a column is missing, or a level is new and ``new_levels="raise"``.
+        """
+        check_is_fitted(self, "coef_")
+        frame, _ = self._frame(X, None, reset=False)
+        if self.result_ is None:
+            values = self.intercept_ + frame[list(self._columns)].to_numpy(dtype=np.float64) @ self.coef_
+        else:
+            random_effects = self.random_effects
+            if self.formula is None and groups is None:
+                random_effects = "population"
+            elif groups is not None:
+                frame[GROUPS] = np.asarray(groups)
+            values = self.result_.predict(frame, random_effects=random_effects, new_levels=self.new_levels).to_numpy()
+        if getattr(self, "_container", "default") == "pandas":
+            return pd.Series(values, index=getattr(X, "index", None), name="predicted")
+        return values
+
+    def set_output(self, *, transform: str | None = None) -> MixedModelRegressor:
+        """Choose what ``predict`` returns.
+
+        Parameters
+        ----------
+        transform
+            ``"default"`` (array), ``"pandas"`` (Series with the index of X), or None to leave it as it is.
+        """
+        if transform is not None and transform not in CONTAINERS:
+            raise DataError(f"transform={transform!r} is not available; it must be 'default' or 'pandas'.")
+        if transform is not None:
+            self._container = transform
+        return self
+
+    def _frame(self, X: Any, y: Any, *, reset: bool) -> tuple[pd.DataFrame, Any]:
+        """Return X as a frame with its columns' names, and y."""
+        if self.formula is not None and hasattr(X, "columns"):
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            frame = pd.DataFrame(X).copy() if isinstance(X, pd.DataFrame) else X.to_pandas()
+            if reset:
+                self._columns: list[str] = list(frame.columns)
+            if y is not None:
+                y = np.asarray(y, dtype=np.float64).ravel()
+            return frame.reset_index(drop=True), y
+        if y is None and reset:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+        checked = validate_data(
+            self, X, *([y] if reset else []), reset=reset, dtype=np.float64, **({"y_numeric": True} if reset else {})
+        )
+        matrix, y = checked if reset else (checked, None)
+        if reset:
+            self._columns = [f"x{j}" for j in range(matrix.shape[1])]
+        return pd.DataFrame(matrix, columns=self._columns), y
+
+
+class LevelFold:
+    """Folds that keep all rows of a level together: what a new subject or school is predicted like.
+
+    Parameters
+    ----------
+    by
+        Column of X that holds the levels.
+    n_splits
+        Folds.
+    """
+
+    def __init__(self, by: str, n_splits: int = 5) -> None:
+        self.by, self.n_splits = by, n_splits
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """Return the number of folds."""
+        return self.n_splits
+
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[tuple[Any, Any]]:
+        """Yield positions of training and test rows.
+
+        Raises
+        ------
+        DataError
+            If X has no such column, or fewer levels than folds.
+        """
+        if not hasattr(X, "columns") or self.by not in X.columns:
+            raise DataError(f"LevelFold needs a frame with the column {self.by!r}.")
+        codes = pd.factorize(np.asarray(X[self.by]))[0]
+        if codes.max(initial=-1) + 1 < self.n_splits:
+            raise DataError(
+                f"Column {self.by!r} has {codes.max(initial=-1) + 1} levels, fewer than {self.n_splits} folds."
+            )
+        yield from GroupKFold(self.n_splits).split(codes, groups=codes)
