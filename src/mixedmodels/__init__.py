@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mixedmodels.fit.control import Control
     from mixedmodels.fit.storage import load
     from mixedmodels.lmer import LinearMixedModel, lmer
+    from mixedmodels.mixedlm import MixedLM, MixedLMParams, MixedLMResults, VCSpec, mixedlm
     from mixedmodels.power import power
     from mixedmodels.result import LmmResult
 
@@ -50,16 +51,21 @@ __all__ = [
     "InferenceError",
     "LinearMixedModel",
     "LmmResult",
+    "MixedLM",
+    "MixedLMParams",
+    "MixedLMResults",
     "MixedModelsError",
     "MixedModelsWarning",
     "RankDeficiencyWarning",
     "SingularFitWarning",
+    "VCSpec",
     "__version__",
     "compare",
     "list_datasets",
     "lmer",
     "load",
     "load_dataset",
+    "mixedlm",
     "plot",
     "power",
     "table",
@@ -69,11 +75,16 @@ _LAZY = {
     "Control": "fit.control",
     "LinearMixedModel": "lmer",
     "LmmResult": "result",
+    "MixedLM": "mixedlm",
+    "MixedLMParams": "mixedlm",
+    "MixedLMResults": "mixedlm",
+    "VCSpec": "mixedlm",
     "compare": "compare",
     "list_datasets": "datasets",
     "lmer": "lmer",
     "load": "fit.storage",
     "load_dataset": "datasets",
+    "mixedlm": "mixedlm",
     "power": "power",
     "table": "display.compare_table",
 }

@@ -16,7 +16,7 @@ from mixedmodels.diagnose.influence import Influence, influence
 from mixedmodels.diagnose.residuals import residuals
 from mixedmodels.diagnose.simulated_residuals import SimulatedResiduals, simulated_residuals
 from mixedmodels.diagnose.vif import vif
-from mixedmodels.display import broom, maketables, plain
+from mixedmodels.display import broom, maketables, marginaleffects, plain
 from mixedmodels.display.noted_frame import show_notes
 from mixedmodels.display.summary import Summary, one_line, summarize
 from mixedmodels.display.varcorr import VarCorr
@@ -37,6 +37,7 @@ from mixedmodels.inference.margins import margins
 from mixedmodels.inference.profile import Profile, profile
 from mixedmodels.inference.ranova import ranova
 from mixedmodels.inference.re_pca import re_pca
+from mixedmodels.inference.robust import RobustCovariance, robust_covariance
 from mixedmodels.inference.variance_parameters import variance_parameters
 from mixedmodels.plot.panel import panel
 from mixedmodels.predict import random_effects
@@ -115,6 +116,24 @@ class LmmResult:
     def random_effects_cov(self) -> dict[str, Floats]:
         """Conditional covariances of the random effects: grouping factor -> (level, effect, effect)."""
         return random_effects.random_effects_cov(self.state)
+
+    def cov_fe_robust(self, kind: str = "CR2", cluster: str | npt.ArrayLike | None = None) -> RobustCovariance:
+        """Return the cluster-robust covariance of the fixed effects: ``.to_frame()``; any argument ``ddf`` takes it.
+
+        Parameters
+        ----------
+        kind
+            ``"CR0"``, ``"CR1"``, ``"CR2"`` (Bell and McCaffrey) or ``"CR3"`` (about the jackknife).
+        cluster
+            A grouping factor, a column of the fixed part, or the cluster of each row; None takes the coarsest grouping
+            factor. All grouping factors must be nested in it.
+
+        Raises
+        ------
+        InferenceError
+            If there is no such kind or cluster, or a grouping factor is crossed with the clusters.
+        """
+        return robust_covariance(self.state, kind, cluster)
 
     # How well it fits
 
@@ -255,7 +274,8 @@ class LmmResult:
         ----------
         ddf
             Degrees of freedom of the tests: ``"satterthwaite"``; ``"kenward-roger"`` (REML only), which also widens the
-            standard errors; ``"residual"``, rows less fixed effects; ``"normal"``, infinite.
+            standard errors; ``"residual"``, rows less fixed effects; ``"normal"``, infinite; ``"robust"``, what
+            ``cov_fe_robust`` returns by default, or another of its results.
         level
             Coverage of the intervals.
 
@@ -770,6 +790,24 @@ class LmmResult:
             As for ``coef_table``.
         """
         return plain.to_dict(self.state, ddf, level)
+
+    def to_marginaleffects(self, ddf: str | Approximation = "satterthwaite") -> Any:
+        """Return a model for the functions of the Python package marginaleffects, with population predictions.
+
+        Its ``with_df(result)`` gives every row of a result its own degrees of freedom:
+        ``model.with_df(avg_slopes(model, eps_vcov=1.0))``. Without it all rows have the smallest of the fixed effects.
+
+        Parameters
+        ----------
+        ddf
+            As for ``coef_table``.
+
+        Raises
+        ------
+        MixedModelsError
+            If marginaleffects is not installed, or ``ddf`` does not apply to this fit.
+        """
+        return marginaleffects.adapt(self.state, ddf)
 
     # The plug-in format of the package maketables
 

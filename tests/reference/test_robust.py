@@ -38,13 +38,9 @@ def test_covariance_degrees_and_joint_test(name: str, kind: str) -> None:
     theirs = file[kind]
     ours = same_order(list(fit.fe_params.index), file["names"])
     robust = robust_covariance(fit.state, kind, frame[file["cluster"]])
-    scale = np.sqrt(np.abs(np.diag(theirs["cov"])))
-    np.testing.assert_allclose(
-        robust.covariance[np.ix_(ours, ours)] / np.outer(scale, scale),
-        np.atleast_2d(theirs["cov"]) / np.outer(scale, scale),
-        rtol=1e-5,
-        atol=1e-6,
-    )
+    cov = np.atleast_2d(theirs["cov"])
+    scale = np.sqrt(np.outer(np.diag(cov), np.diag(cov)))
+    np.testing.assert_allclose(robust.covariance[np.ix_(ours, ours)] / scale, cov / scale, rtol=1e-5, atol=1e-6)
     eye = np.eye(fit.state.n_fixed)[ours]
     np.testing.assert_allclose(robust.row_df(eye), theirs["df"], rtol=1e-5)
     L = np.atleast_2d(file["L"]) @ eye

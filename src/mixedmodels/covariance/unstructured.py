@@ -41,6 +41,25 @@ def relative_factor(theta: Floats, block_sizes: Sequence[int]) -> Floats:
     return Lambda
 
 
+def relative_theta(Lambda: Floats, block_sizes: Sequence[int]) -> Floats:
+    """Return the parameters of Lambda: the inverse of ``relative_factor``.
+
+    Parameters
+    ----------
+    Lambda
+        (n_effects, n_effects), lower triangular in each block.
+    block_sizes
+        As for ``relative_factor``.
+    """
+    theta = []
+    first = 0
+    for size in block_sizes:
+        column, row = np.triu_indices(size) if size > 0 else (np.zeros(1, dtype=int),) * 2
+        theta.append(Lambda[first + row, first + column])
+        first += abs(size)
+    return np.concatenate(theta)
+
+
 def split_theta(theta: Floats, n_theta: Sequence[int]) -> list[Floats]:
     """Return the parameters of each grouping factor, given how many each has."""
     return np.split(theta, np.cumsum(n_theta)[:-1])

@@ -11,8 +11,9 @@ For a fit ``state`` and combinations of its fixed effects, the rows of L, (n_row
 ``approximation(state, ddf)``
     The method itself: ``.covariance`` (n_fixed, n_fixed), ``.notes`` for the reader, ``.row_df(L)``, ``.f_test(...)``.
 
-``ddf`` is one of ``DDF_METHODS`` or any ``Approximation``: a robust covariance with its own degrees of freedom is an
-object with these four members. What is costly is kept on ``state`` and computed once.
+``ddf`` is one of ``DDF_METHODS``, ``"robust"`` (``"CR2"``) or another kind of cluster-robust covariance by name, or any
+``Approximation``, such as ``robust.robust_covariance`` returns for other clusters. What is costly is kept on ``state``
+and computed once.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from mixedmodels.inference.approximation import (
 )
 from mixedmodels.inference.criteria import residual_df
 from mixedmodels.inference.kenward_roger import KenwardRoger
+from mixedmodels.inference.robust import KINDS as ROBUST_KINDS
+from mixedmodels.inference.robust import robust_covariance
 from mixedmodels.inference.satterthwaite import Satterthwaite
 
 if TYPE_CHECKING:
@@ -117,8 +120,8 @@ def approximation(state: FitState, ddf: str | Approximation = "satterthwaite") -
         The fit.
     ddf
         ``"satterthwaite"``; ``"kenward-roger"`` (REML only), which also widens the standard errors; ``"residual"``:
-        n - p for every test; ``"normal"``: infinite, right for many groups. Anything else that is an ``Approximation``
-        is returned as it is.
+        n - p for every test; ``"normal"``: infinite, right for many groups; ``"robust"`` or ``"CR0"`` to ``"CR3"``:
+        cluster-robust, by the coarsest grouping factor. An ``Approximation`` is returned as it is.
 
     Raises
     ------
@@ -127,10 +130,13 @@ def approximation(state: FitState, ddf: str | Approximation = "satterthwaite") -
     """
     if isinstance(ddf, str) and ddf in _BY_NAME:
         return _BY_NAME[ddf](state)
+    if isinstance(ddf, str) and ddf in ("robust", *ROBUST_KINDS):
+        return robust_covariance(state, "CR2" if ddf == "robust" else ddf)
     if not isinstance(ddf, str) and hasattr(ddf, "row_df"):
         return ddf
-    allowed = ", ".join(f'"{name}"' for name in DDF_METHODS)
-    near = nearest(str(ddf), DDF_METHODS)
+    known = (*DDF_METHODS, "robust", *ROBUST_KINDS)
+    allowed = ", ".join(f'"{name}"' for name in known)
+    near = nearest(str(ddf), known)
     raise InferenceError(f"ddf={ddf!r} is not available; it must be one of {allowed}.{near}")
 
 

@@ -248,7 +248,7 @@ def _named_clusters(state: FitState, name: str) -> Indices:
         if factor.name == name:
             return factor.codes.astype(np.intp)
     if name in design.columns:
-        return _factorize(np.asarray(design.columns[name]), name)
+        return _factorize(design.columns[name].values, name)
     known = [*(f.name for f in design.factors), *design.columns]
     raise InferenceError(
         f"cluster={name!r} is neither a grouping factor nor a column of the fixed part; there are {', '.join(known)}."
@@ -307,8 +307,8 @@ def _cluster_terms(state: FitState, clusters: Clusters, root: Floats, kind: str)
             score, cross, spread = adjust(batch)
         except np.linalg.LinAlgError:
             raise InferenceError(
-                f"CR3 cannot be computed: without one of the clusters ({clusters.name}) a fixed effect cannot be estimated. "
-                "Use CR2."
+                f"CR3 cannot be computed: without one of the clusters ({clusters.name}) a fixed effect cannot be "
+                "estimated. Use CR2."
             ) from None
         terms.score[batch.clusters], terms.cross[batch.clusters], terms.spread[batch.clusters] = score, cross, spread
     if kind == "CR1":
@@ -326,7 +326,7 @@ def _covariance(batch: _Batch) -> Floats:
 
 def _whiten(batch: _Batch) -> tuple[Floats, Floats, Floats]:
     """Return C with V = C C', C^-1 X and C^-1 e."""
-    C: Floats = np.linalg.cholesky(_covariance(batch))
+    C = np.asarray(np.linalg.cholesky(_covariance(batch)), dtype=np.float64)
     both: Floats = np.linalg.solve(C, np.concatenate([batch.X, batch.e[:, :, None]], axis=2))
     return C, both[:, :, :-1], both[:, :, -1]
 

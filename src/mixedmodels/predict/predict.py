@@ -1,9 +1,7 @@
 """Predictions and their uncertainty.
 
-The predictor of x'beta + z'b + offset is x'beta^ + z'b^; its variance Var(x'(beta^ - beta) + z'(b^ - b)) comes from
-Henderson's (1975) mixed-model equations, the joint covariance of fixed and random parts. A level that the fit did not
-have adds z'Sigma z, a new observation sigma^2 / w. Intervals use Student's t with Satterthwaite's degrees of freedom
-for that whole variance, taken as a function of (theta, sigma).
+The predictor of x'beta + z'b + offset is x'beta^ + z'b^. Intervals use Student's t with Satterthwaite's degrees of
+freedom for the whole variance of its error, which ``error_variance`` forms.
 """
 
 from __future__ import annotations
@@ -14,10 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from mixedmodels.covariance.unstructured import relative_factor, split_theta
 from mixedmodels.errors import InferenceError, nearest
-from mixedmodels.inference.variance_parameters import covariance_root, estimate
 from mixedmodels.inference.wald import check_level, t_quantile
+from mixedmodels.predict.error_variance import ErrorVariance
 from mixedmodels.predict.rows import Rows, fitted_rows, new_rows
 
 if TYPE_CHECKING:
@@ -26,8 +23,7 @@ if TYPE_CHECKING:
 
 INTERVALS = ("confidence", "prediction")
 DDF = ("satterthwaite", "normal")
-STEP = 1e-4
-"""Of the differences in the engine's theta, whose natural size is one."""
+CORRECTIONS = ("kackar-harville",)
 
 
 def predict(
@@ -40,6 +36,7 @@ def predict(
     level: float = 0.95,
     ddf: str = "satterthwaite",
     weights: object = None,
+    correction: str | None = None,
 ) -> pd.Series[float] | pd.DataFrame:
     """Return predictions of the response for the rows of the fit or for new data.
 
@@ -64,6 +61,9 @@ def predict(
     weights
         Weights of the new observations, a number or (n_rows,); None takes those of the fit for its own rows and one for
         new data.
+    correction
+        ``"kackar-harville"`` widens se by what estimating the variance parameters adds; None takes them as known, as
+        the intervals of the fixed effects do with Satterthwaite's degrees of freedom.
 
     Returns
     -------
@@ -76,27 +76,38 @@ def predict(
     DataError, InferenceError
         As for ``rows.new_rows``; if an argument is not allowed.
     """
-    check_level(level)
-    if interval is not None and interval not in INTERVALS:
-        raise InferenceError(f"interval={interval!r} is not available; it must be 'confidence', 'prediction' or None.")
-    if ddf not in DDF:
-        raise InferenceError(f"ddf={ddf!r} is not available for predictions; it must be 'satterthwaite' or 'normal'.")
+    _check_choices(interval, level, ddf, correction)
     used = used_factors(state, random_effects)
-    everything = interval == "prediction"
-    if data is None:
-        rows = fitted_rows(state)
-    else:
-        needed = tuple(u or everything for u in used)
-        rows = new_rows(state, data, needed, new_levels if any(used) else "population")
+    observation = interval == "prediction"
+    rows = fitted_rows(state) if data is None else new_rows(state, data, used, new_levels, spread=observation)
     mean = predicted_mean(state, rows, used)
     mean[rows.missing] = np.nan
     if interval is None:
         return pd.Series(mean, index=rows.index, name="predicted")
-    residual = _residual_share(state, rows, data, weights) if everything else 0.0
-    variance, df = _variance(state, rows, used, everything=everything, residual=residual, ddf=ddf)
+    codes = tuple(c if u else np.full(rows.n_rows, -1, dtype=np.int32) for u, c in zip(used, rows.codes, strict=True))
+    unknown = tuple(u or observation for u in used)
+    residual = _residual_share(state, rows, data, weights) if observation else 0.0
+    error = ErrorVariance(state, rows, codes, unknown, residual)
+    variance = error.value if correction is None else error.value + error.correction
+    df = error.satterthwaite_df if ddf == "satterthwaite" else np.full(rows.n_rows, np.inf)
     se = np.where(rows.missing, np.nan, np.sqrt(variance))
     half = t_quantile(df, 0.5 + level / 2) * se
     return pd.DataFrame({"mean": mean, "se": se, "lower": mean - half, "upper": mean + half}, index=rows.index)
+
+
+def _check_choices(interval: str | None, level: float, ddf: str, correction: str | None) -> None:
+    check_level(level)
+    if interval is not None and interval not in INTERVALS:
+        raise InferenceError(
+            f"interval={interval!r} is not available; it must be 'confidence', 'prediction' or None."
+            f"{nearest(str(interval), INTERVALS)}"
+        )
+    if ddf not in DDF:
+        raise InferenceError(f"ddf={ddf!r} is not available for predictions; it must be 'satterthwaite' or 'normal'.")
+    if correction is not None and correction not in CORRECTIONS:
+        raise InferenceError(f"correction={correction!r} is not available; it must be 'kackar-harville' or None.")
+    if correction is not None and interval is None:
+        raise InferenceError("correction widens an interval; pass interval='confidence' or 'prediction' too.")
 
 
 def used_factors(state: FitState, random_effects: str | Iterable[str]) -> tuple[bool, ...]:
@@ -142,39 +153,3 @@ def _residual_share(state: FitState, rows: Rows, data: object, weights: object) 
     if values.shape not in {(), (rows.n_rows,)} or not (values > 0).all():
         raise InferenceError(f"weights must be positive: one number, or one for each of the {rows.n_rows} rows.")
     return np.asarray(1.0 / values)
-
-
-def _variance(
-    state: FitState, rows: Rows, used: tuple[bool, ...], *, everything: bool, residual: Floats | float, ddf: str
-) -> tuple[Floats, Floats]:
-    """Return the variance of each row's predictor (or of a new observation) and its degrees of freedom."""
-    codes = [np.where(u, c, -1).astype(np.int32) for u, c in zip(used, rows.codes, strict=True)]
-    adds = [
-        np.ones(rows.n_rows, dtype=bool) if everything and not u else (c < 0) & (u or everything)
-        for u, c in zip(used, codes, strict=True)
-    ]
-    model, design = state.problem.model, state.design
-
-    def relative(theta: Floats) -> Floats:
-        """Return the variance over sigma^2 at a theta."""
-        total = model.quadratic_forms(theta, rows.X, codes, rows.Z) + residual
-        parts = split_theta(theta, [f.n_theta for f in design.factors])
-        for k, (factor, part, new) in enumerate(zip(design.factors, parts, adds, strict=True)):
-            if new.any():
-                root = rows.columns(k)[new] @ relative_factor(part, factor.block_sizes)
-                total[new] += np.einsum("ij,ij->i", root, root)
-        return np.asarray(total)
-
-    theta = np.ascontiguousarray(state.theta)
-    at = relative(theta)
-    variance = state.sigma**2 * at
-    if ddf == "normal":
-        return variance, np.full(rows.n_rows, np.inf)
-    psi, root = estimate(state), covariance_root(state)
-    # Var(log variance) = g'Ag with g the gradient of log variance in psi; 2 in log sigma
-    slopes = [2.0 * np.ones(rows.n_rows)]
-    for h in np.eye(len(psi) - 1) * STEP:
-        up, down = (relative(np.ascontiguousarray(model.to_user(psi[:-1] + sign * h))) for sign in (1, -1))
-        slopes.insert(-1, (up - down) / (2 * STEP * np.maximum(at, 1e-300)))
-    along = np.array(slopes).T @ root
-    return variance, np.asarray(2.0 / np.sum(along**2, axis=1))

@@ -12,6 +12,7 @@ import pandas as pd
 from mixedmodels.design.expression import columns_in
 from mixedmodels.design.frame import open_frame
 from mixedmodels.errors import DataError, InferenceError
+from mixedmodels.inference.contrast import estimable_rows
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Codes, Floats
@@ -71,7 +72,7 @@ def fitted_rows(state: FitState) -> Rows:
     return Rows(X, offset, codes, Z, np.zeros(n, dtype=bool), index)
 
 
-def new_rows(state: FitState, data: object, needed: tuple[bool, ...], new_levels: str) -> Rows:
+def new_rows(state: FitState, data: object, used: tuple[bool, ...], new_levels: str, *, spread: bool = False) -> Rows:
     """Return new data as rows of the fit's design.
 
     Parameters
@@ -80,10 +81,12 @@ def new_rows(state: FitState, data: object, needed: tuple[bool, ...], new_levels
         The fit.
     data
         Anything that ``lmer`` takes.
-    needed
-        Which grouping factors are used; the columns of the others need not be there.
+    used
+        Which grouping factors' effects are used; the variables of the others need not be there.
     new_levels
         ``"raise"`` or ``"population"`` (a level that the fit did not have gets code -1).
+    spread
+        Read the columns of the random effects of the other factors too, whose variance counts.
 
     Raises
     ------
@@ -91,7 +94,8 @@ def new_rows(state: FitState, data: object, needed: tuple[bool, ...], new_levels
         If a column is missing, of another kind, or has a categorical level that the fit did not have; with
         ``new_levels="raise"`` also for new levels of a grouping factor.
     InferenceError
-        If ``new_levels`` is not one of these, or the fit had an offset that was given as an array.
+        If ``new_levels`` is not one of these, the fit had an offset that was given as an array, or a row needs a fixed
+        effect that the fit could not estimate.
     """
     if new_levels not in NEW_LEVELS:
         raise InferenceError(f"new_levels={new_levels!r} is not available; it must be 'raise' or 'population'.")
@@ -102,31 +106,41 @@ def new_rows(state: FitState, data: object, needed: tuple[bool, ...], new_levels
             "The fit had an offset given as an array, which new data do not have. Put it in a column and write "
             "offset(column) in the formula."
         )
-    X = recipe.fixed_matrix(data)[:, list(state.kept)]
+    X = recipe.fixed_matrix(data)
     offset = recipe.offset(data)
     missing = np.isnan(X).any(axis=1) | np.isnan(offset)
     codes: list[Codes] = []
     Z: list[Floats | None] = []
     for k, factor in enumerate(design.factors):
-        if not needed[k]:
+        if used[k]:
+            codes.append(recipe.level_codes(data, k))
+            gap = _missing_levels(state, data, k)
+            unknown = (codes[k] < 0) & ~gap
+            if new_levels == "raise" and unknown.any():
+                raise _new_level(state, data, k, int(np.argmax(unknown)))
+            missing |= gap
+        else:
             codes.append(np.full(len(X), -1, dtype=np.int32))
-            Z.append(None if factor.Z is None else np.zeros((len(X), factor.n_effects)))
-            continue
-        codes.append(recipe.level_codes(data, k))
-        gap = _missing_levels(state, data, k)
         if factor.Z is None:
             Z.append(None)
-        else:
+        elif used[k] or spread:
             columns = recipe.random_matrix(data, k)
-            gap |= np.isnan(columns).any(axis=1)
-            Z.append(np.where(gap[:, None], 0.0, columns))
-        unknown = (codes[-1] < 0) & ~gap
-        if new_levels == "raise" and unknown.any():
-            raise _new_level(state, data, k, int(np.argmax(unknown)))
-        missing |= gap
-    X = np.ascontiguousarray(np.where(missing[:, None], 0.0, X))
+            missing |= np.isnan(columns).any(axis=1)
+            Z.append(columns)
+        else:
+            Z.append(np.zeros((len(X), factor.n_effects)))
     index = data.index if isinstance(data, pd.DataFrame) else None
-    return Rows(X, np.where(missing, 0.0, offset), tuple(codes), tuple(Z), missing, index)
+    if missing.any():
+        for values in (X, offset, *Z):
+            if values is not None:
+                values[missing] = 0.0
+    return Rows(_estimated(state, X), offset, tuple(codes), tuple(Z), missing, index)
+
+
+def _estimated(state: FitState, X: Floats) -> Floats:
+    if X.shape[1] == state.n_fixed:
+        return X
+    return np.ascontiguousarray(estimable_rows(state, X, [f"row {i} of the new data" for i in range(len(X))]))
 
 
 def _missing_levels(state: FitState, data: object, k: int) -> Mask:

@@ -6,7 +6,7 @@ import base64
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mixedmodels.errors import InferenceError
 from mixedmodels.inference.reference_grid import predictors
@@ -96,5 +96,7 @@ def _picture(
     axes = new_figure(n, size, n_columns)
     draw(axes)
     image = io.BytesIO()
-    axes[0].figure.savefig(image, format="svg", dpi=150, metadata={"Date": None, "Creator": None})
+    cast("Any", axes[0].get_figure(root=True)).savefig(
+        image, format="svg", dpi=150, metadata={"Date": None, "Creator": None}
+    )
     return Picture(caption, f"data:image/svg+xml;base64,{base64.b64encode(image.getvalue()).decode('ascii')}")

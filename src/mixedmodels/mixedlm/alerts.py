@@ -1,0 +1,31 @@
+"""Warnings that code written for statsmodels can catch by its own names."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+from mixedmodels.errors import ConvergenceWarning, MixedModelsWarning, SingularFitWarning
+
+_THEIRS = {ConvergenceWarning: "ConvergenceWarning", SingularFitWarning: "SingularMatrixWarning"}
+
+
+def _both(ours: type[MixedModelsWarning], theirs: type[Warning]) -> type[Warning]:
+    return type(ours.__name__, (ours, theirs), {"__module__": ours.__module__, "__doc__": ours.__doc__})
+
+
+def warn(message: str, category: type[MixedModelsWarning], stacklevel: int) -> None:
+    """Warn; where statsmodels is loaded, the warning is also one of its own kind, so that old filters still work.
+
+    Parameters
+    ----------
+    message
+        What happened.
+    category
+        Our kind of warning.
+    stacklevel
+        Frames between the caller of this function and the line to blame.
+    """
+    loaded = sys.modules.get("statsmodels.tools.sm_exceptions")
+    theirs = getattr(loaded, _THEIRS.get(category, ""), None)
+    warnings.warn(message, category if theirs is None else _both(category, theirs), stacklevel=stacklevel + 1)

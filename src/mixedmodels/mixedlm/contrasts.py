@@ -1,0 +1,345 @@
+"""Linear hypotheses about parameters: how they are written, and what their tests return."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from mixedmodels.design.records import Floats
+from mixedmodels.errors import InferenceError, nearest
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """R b = q.
+
+    Attributes
+    ----------
+    matrix, values
+        R (n_rows, n_params) and q (n_rows,).
+    names
+        What each row says.
+    """
+
+    matrix: Floats
+    values: Floats
+    names: list[str]
+
+
+def read_hypothesis(what: Any, names: Sequence[str]) -> Hypothesis:
+    """Return a hypothesis from text, a list of texts, a mapping, an array or a pair of arrays (R, q).
+
+    Parameters
+    ----------
+    what
+        Such as ``"Time = 0"``, ``"Time = 0, Intercept = 2 * Time"``, ``{"Time": 1}``, ``[0, 1]``.
+    names
+        Of the parameters.
+
+    Raises
+    ------
+    InferenceError
+        If it cannot be read.
+    """
+    if isinstance(what, str):
+        what = _split(what)
+    if isinstance(what, Sequence) and len(what) and all(isinstance(text, str) for text in what):
+        rows = [_read_text(text, names) for text in what]
+        return Hypothesis(np.array([r for r, _ in rows]), np.array([q for _, q in rows]), list(what))
+    if isinstance(what, Mapping):
+        row = np.zeros(len(names))
+        for name, weight in what.items():
+            row[_position(str(name), names)] = weight
+        return Hypothesis(row[None, :], np.zeros(1), ["c0"])
+    values: Any = 0.0
+    if isinstance(what, tuple) and len(what) == 2:
+        what, values = what
+    try:
+        matrix = np.atleast_2d(np.asarray(what, dtype=np.float64))
+    except (TypeError, ValueError) as error:
+        raise InferenceError(f"The hypothesis cannot be read: {error}. Write 'x = 0', or pass a matrix.") from error
+    q = np.broadcast_to(np.asarray(values, dtype=np.float64).ravel(), (len(matrix),))
+    return Hypothesis(matrix, q.copy(), [f"c{i}" for i in range(len(matrix))])
+
+
+def _split(text: str) -> list[str]:
+    """Split at commas outside brackets."""
+    return [part.strip() for part in re.split(r",(?![^(\[]*[)\]])", text) if part.strip()]
+
+
+def _position(name: str, names: Sequence[str]) -> int:
+    if name not in names:
+        raise InferenceError(f"{name!r} is no parameter.{nearest(name, names)} The parameters are: {', '.join(names)}.")
+    return list(names).index(name)
+
+
+def _read_text(text: str, names: Sequence[str]) -> tuple[Floats, float]:
+    """Return coefficients and value of ``2 * a - b = 3``; without an equals sign the value is zero."""
+    shown = text
+    for k, name in sorted(enumerate(names), key=lambda pair: -len(pair[1])):
+        text = re.sub(rf"(?<![\w.]){re.escape(name)}(?![\w.\[(])", f"_p{k}_", text)
+    left, *right = text.split("=")
+    if len(right) > 1:
+        raise InferenceError(f"{shown!r} has more than one equals sign. Write one hypothesis a row.")
+    n = len(names)
+    try:
+        total = _linear(ast.parse(left.strip(), mode="eval").body, n)
+        if right:
+            total = total - _linear(ast.parse(right[0].strip(), mode="eval").body, n)
+    except (SyntaxError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        unknown = list(re.findall(r"[^\W\d]\w*", re.sub(r"_p\d+_", "", text)))
+        hint = f" {unknown[0]!r} is no parameter.{nearest(unknown[0], names)}" if unknown else ""
+        raise InferenceError(f"{shown!r} is not a linear hypothesis about {', '.join(names)}.{hint}") from error
+    return total[:n], float(-total[n])
+
+
+def _linear(node: ast.expr, n: int) -> Floats:
+    """Return the coefficients of the parameters and, last, the constant."""
+    out = np.zeros(n + 1)
+    if isinstance(node, ast.Constant):
+        out[n] = float(node.value)  # type: ignore[arg-type]  # text raises ValueError
+    elif isinstance(node, ast.Name):
+        match = re.fullmatch(r"_p(\d+)_", node.id)
+        if match is None:
+            raise KeyError(node.id)
+        out[int(match[1])] = 1.0
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
+        out = (-1.0 if isinstance(node.op, ast.USub) else 1.0) * _linear(node.operand, n)
+    elif isinstance(node, ast.BinOp):
+        left, right = _linear(node.left, n), _linear(node.right, n)
+        if isinstance(node.op, ast.Add):
+            out = left + right
+        elif isinstance(node.op, ast.Sub):
+            out = left - right
+        elif isinstance(node.op, ast.Mult) and not left[:n].any():
+            out = left[n] * right
+        elif isinstance(node.op, ast.Mult) and not right[:n].any():
+            out = right[n] * left
+        elif isinstance(node.op, ast.Div) and not right[:n].any():
+            out = left / right[n]
+        else:
+            raise ValueError("not linear")
+    else:
+        raise ValueError("not linear")
+    return out
+
+
+class ContrastResults:
+    """Tests of linear hypotheses, one by one or joint.
+
+    Attributes
+    ----------
+    effect, sd
+        Estimates of R b - q and standard errors, (n_rows,); None for a joint test.
+    statistic, pvalue
+        Test statistics and p-values.
+    distribution
+        ``"t"``, ``"norm"``, ``"F"`` or ``"chi2"``.
+    df_num, df_denom
+        Degrees of freedom; for ``"chi2"`` they stand in ``df_denom``.
+    """
+
+    def __init__(
+        self,
+        distribution: str,
+        statistic: Any,
+        *,
+        effect: Floats | None = None,
+        sd: Floats | None = None,
+        df_num: float | None = None,
+        df_denom: float | None = None,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        self.distribution, self.statistic, self.effect, self.sd = distribution, statistic, effect, sd
+        self.df_num, self.df_denom = df_num, df_denom
+        self.dist = getattr(stats, distribution.lower())
+        self.dist_args = tuple(df for df in (df_num, df_denom) if df is not None and distribution != "norm")
+        if effect is None:
+            self.pvalue = np.squeeze(self.dist.sf(statistic, *self.dist_args))
+        else:
+            self.pvalue = np.squeeze(2 * self.dist.sf(np.abs(statistic), *self.dist_args))
+        if distribution == "F":
+            self.fvalue = statistic
+        else:
+            self.tvalue = statistic
+        self.c_names = list(names) if names is not None and effect is not None else None
+
+    def conf_int(self, alpha: float = 0.05) -> Floats:
+        """Return confidence intervals of the effects, (n_rows, 2).
+
+        Raises
+        ------
+        InferenceError
+            For a joint test.
+        """
+        if self.effect is None or self.sd is None:
+            raise InferenceError("A joint test has no confidence interval. Use t_test.")
+        half = self.dist.ppf(1 - alpha / 2, *self.dist_args) * self.sd
+        return np.column_stack([self.effect - half, self.effect + half])
+
+    def summary_frame(self, xname: Sequence[str] | None = None, alpha: float = 0.05) -> pd.DataFrame:
+        """Return the tests as a table: ``coef, std err, z, P>|z|, Conf. Int. Low, Conf. Int. Upp.``.
+
+        Parameters
+        ----------
+        xname
+            Names of the rows.
+        alpha
+            One less the coverage of the intervals.
+        """
+        interval = self.conf_int(alpha)
+        letter = "t" if self.distribution == "t" else "z"
+        columns = {
+            "coef": self.effect,
+            "std err": self.sd,
+            letter: self.statistic,
+            f"P>|{letter}|": np.atleast_1d(self.pvalue),
+            "Conf. Int. Low": interval[:, 0],
+            "Conf. Int. Upp.": interval[:, 1],
+        }
+        return pd.DataFrame(columns, index=list(self.c_names if xname is None else xname))  # type: ignore[arg-type]
+
+    def summary(self, xname: Sequence[str] | None = None, alpha: float = 0.05, title: str | None = None) -> str:
+        """Return the tests as text.
+
+        Parameters
+        ----------
+        xname, alpha
+            As for ``summary_frame``.
+        title
+            First line.
+        """
+        if self.effect is not None:
+            heading = "Test for Constraints" if title is None else title
+            return f"{heading}\n{self.summary_frame(xname, alpha).to_string()}"
+        kind = "F" if self.distribution == "F" else "Wald"
+        df = f"df_num={self.df_num:g}, " if self.df_num is not None else ""
+        return f"<{kind} test: statistic={self.statistic}, p={self.pvalue}, {df}df_denom={self.df_denom:g}>"
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __repr__(self) -> str:
+        return f"{type(self)}\n{self}"
+
+
+@dataclass(frozen=True)
+class WaldTestResults:
+    """Joint tests of terms.
+
+    Attributes
+    ----------
+    table
+        ``statistic, pvalue, df_constraint`` by term.
+    """
+
+    table: pd.DataFrame
+    distribution: str = "chi2"
+
+    @property
+    def statistic(self) -> npt.NDArray[Any]:
+        """Test statistics."""
+        return self.table["statistic"].to_numpy()
+
+    @property
+    def pvalues(self) -> npt.NDArray[Any]:
+        """P-values."""
+        return self.table["pvalue"].to_numpy()
+
+    @property
+    def df_constraints(self) -> npt.NDArray[Any]:
+        """Degrees of freedom."""
+        return self.table["df_constraint"].to_numpy()
+
+    def summary_frame(self) -> pd.DataFrame:
+        """Return the tests with the distribution in the names of the columns."""
+        names = {"statistic": self.distribution, "pvalue": f"P>{self.distribution}", "df_constraint": "df constraint"}
+        return self.table.rename(columns=names)
+
+    def __str__(self) -> str:
+        return self.summary_frame().to_string()
+
+    def __repr__(self) -> str:
+        return f"{type(self)}\n{self}"
+
+
+@dataclass(frozen=True)
+class PairwiseResult:
+    """Differences between the levels of a factor.
+
+    Attributes
+    ----------
+    result_frame
+        Their tests, with adjusted p-values.
+    contrasts
+        Rows of R.
+    contrast_labels
+        Their names, ``b-a``.
+    term
+        The term.
+    """
+
+    result_frame: pd.DataFrame
+    contrasts: Floats
+    contrast_labels: list[str]
+    term: str
+
+
+def pair_labels(levels: Sequence[object]) -> list[str]:
+    """Return ``b-a`` for each pair of levels."""
+    return [f"{levels[j]}-{levels[i]}" for i, j in combinations(range(len(levels)), 2)]
+
+
+ADJUSTMENTS = {"b": "bonferroni", "s": "sidak", "h": "holm", "hs": "holm-sidak"}
+
+
+def adjusted_pvalues(pvalues: Floats, method: str) -> Floats:
+    """Return p-values adjusted for their number.
+
+    Parameters
+    ----------
+    pvalues
+        (n,).
+    method
+        ``"bonferroni"``, ``"sidak"``, ``"holm"``, ``"holm-sidak"`` or their initials, ``"simes-hochberg"``,
+        ``"fdr_bh"``, ``"fdr_by"``, or ``"none"``.
+
+    Raises
+    ------
+    InferenceError
+        If there is no such method.
+    """
+    p = np.atleast_1d(np.asarray(pvalues, dtype=np.float64))
+    name, n = ADJUSTMENTS.get(method, method), len(p)
+    order = np.argsort(p)
+    ranked, left = p[order], n - np.arange(n)
+    if name == "none":
+        return p
+    if name == "bonferroni":
+        return np.minimum(n * p, 1)
+    if name == "sidak":
+        return np.asarray(-np.expm1(n * np.log1p(-p)))
+    if name == "holm":
+        adjusted = np.maximum.accumulate(left * ranked)
+    elif name == "holm-sidak":
+        adjusted = np.maximum.accumulate(-np.expm1(left * np.log1p(-ranked)))
+    elif name == "simes-hochberg":
+        adjusted = np.minimum.accumulate((left * ranked)[::-1])[::-1]
+    elif name in ("fdr_bh", "fdr_by"):
+        factor = n / np.arange(1, n + 1) * (np.sum(1 / np.arange(1, n + 1)) if name == "fdr_by" else 1.0)
+        adjusted = np.minimum.accumulate((factor * ranked)[::-1])[::-1]
+    else:
+        known = [*ADJUSTMENTS.values(), "simes-hochberg", "fdr_bh", "fdr_by", "none"]
+        raise InferenceError(f"method={method!r} is no adjustment; there are {', '.join(known)}.{nearest(name, known)}")
+    out = np.empty(n)
+    out[order] = np.minimum(adjusted, 1)
+    return out

@@ -1,0 +1,72 @@
+"""The model's data and what its parameters are called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from mixedmodels.design.records import Floats
+
+
+@dataclass(frozen=True)
+class ModelData:
+    """The rows used, as arrays and as given, and the names of everything.
+
+    Attributes
+    ----------
+    endog, exog, exog_re
+        Arrays of the rows used.
+    orig_endog, orig_exog
+        Response and fixed part as given, rows with missing values left out.
+    frame
+        The data of a formula, None without one.
+    model_spec
+        formulaic's recipe of the fixed part, None without a formula.
+    formula
+        The formula, None without one.
+    row_labels
+        Labels of the rows used, if the data were a pandas object.
+    ynames, xnames
+        The response and the fixed effects.
+    exog_re_names, exog_re_names_full
+        Random coefficients and their variances and covariances.
+    vcomp_names
+        Variance components.
+    """
+
+    endog: Floats
+    exog: Floats
+    exog_re: Floats | None
+    orig_endog: Any
+    orig_exog: Any
+    frame: pd.DataFrame | None
+    model_spec: Any
+    formula: str | None
+    row_labels: pd.Index | None
+    ynames: str
+    xnames: list[str]
+    exog_re_names: list[str]
+    exog_re_names_full: list[str]
+    vcomp_names: list[str]
+
+    @property
+    def param_names(self) -> list[str]:
+        """Names of all parameters, in packed order."""
+        return [*self.xnames, *self.exog_re_names_full, *(f"{name} Var" for name in self.vcomp_names)]
+
+    @property
+    def cov_names(self) -> list[str]:
+        """Names of the rows of the parameters' covariance."""
+        return self.param_names
+
+
+def covariance_names(effects: Sequence[str]) -> list[str]:
+    """Return the names of a covariance's lower triangle, row by row: ``a Var``, ``a x b Cov``, ``b Var``."""
+    return [
+        f"{effects[i]} Var" if i == j else f"{effects[j]} x {effects[i]} Cov"
+        for i in range(len(effects))
+        for j in range(i + 1)
+    ]

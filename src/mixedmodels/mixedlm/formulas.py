@@ -1,0 +1,285 @@
+"""Formulas of the model on a frame, with the caller's functions in sight."""
+
+from __future__ import annotations
+
+import ast
+import io
+import pickle
+import tokenize
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from formulaic import Formula
+from formulaic.errors import DataMismatchWarning, FormulaicError
+from formulaic.model_spec import ModelSpec
+from formulaic.parser.types import Factor
+
+from mixedmodels.design.records import Floats
+from mixedmodels.errors import DataError, FormulaError
+
+_TROUBLE = (FormulaicError, ArithmeticError, AttributeError, LookupError, NameError, TypeError, ValueError)
+_NUMPY_FUNCTIONS = ("np.log", "np.exp", "np.sqrt", "np.abs", "np.log10", "np.log2", "np.log1p")
+
+
+class Context(Mapping[str, Any]):
+    """Names that formulas see beside the columns: those of the caller, kept only if a formula uses them.
+
+    Parameters
+    ----------
+    names
+        Names and what they stand for.
+    """
+
+    def __init__(self, names: Mapping[str, Any]) -> None:
+        self.names = dict(names)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.names[name]
+
+    def __iter__(self) -> Any:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Functions defined inside functions and modules cannot be pickled; new data then need them anew.
+        return {"names": {name: value for name, value in self.names.items() if _is_picklable(value)}}
+
+
+def _is_picklable(value: object) -> bool:
+    try:
+        pickle.dumps(value)
+    except Exception:  # whatever a foreign object raises, it cannot be kept
+        return False
+    return True
+
+
+def names_used(texts: Iterable[str]) -> set[str]:
+    """Return every name, quoted name and backticked name in some formulas."""
+    found: set[str] = set()
+    for text in texts:
+        parts = text.split("`")
+        found.update(parts[1::2])
+        try:
+            tokens = list(tokenize.generate_tokens(io.StringIO(" ".join(parts[::2])).readline))
+        except (tokenize.TokenError, SyntaxError):
+            continue  # formulaic says what is wrong with it
+        for token in tokens:
+            if token.type == tokenize.NAME:
+                found.add(token.string)
+            elif token.type == tokenize.STRING:
+                found.add(str(ast.literal_eval(token.string)))
+    return found
+
+
+@dataclass(frozen=True)
+class Part:
+    """One side of a formula on a frame.
+
+    Attributes
+    ----------
+    values
+        (n_rows, n_columns), NaN where something is missing.
+    names
+        Of the columns.
+    spec
+        formulaic's recipe, to repeat it on new data.
+    """
+
+    values: Floats
+    names: list[str]
+    spec: ModelSpec
+
+
+class Formulas:
+    """Evaluates formulas on one frame.
+
+    Parameters
+    ----------
+    frame
+        The data, rows numbered from 0.
+    context
+        Functions and values that formulas may name.
+    """
+
+    def __init__(self, frame: pd.DataFrame, context: Mapping[str, Any]) -> None:
+        self.frame, self.context = frame, context
+
+    def two_sided(self, text: str) -> tuple[Part, Part]:
+        """Return the response and the fixed part.
+
+        Raises
+        ------
+        FormulaError
+            If the formula has no response, or several.
+        DataError
+            If it cannot be computed.
+        """
+        matrices = self._materialize(text, self.frame)
+        if not hasattr(matrices, "lhs"):
+            raise FormulaError(f"{text!r} has no response. Write it left of a tilde: 'y ~ x'.")
+        response, fixed = _part(matrices.lhs), _part(matrices.rhs)
+        if response.values.shape[1] != 1:
+            raise DataError(
+                f"The response of {text!r} must be one numeric column, but it gives {', '.join(response.names)}. "
+                "Convert it to numbers first."
+            )
+        return response, fixed
+
+    def one_sided(self, text: str, rows: Sequence[int] | None = None) -> Part:
+        """Return a right-hand side, on some rows or on all.
+
+        Raises
+        ------
+        DataError
+            If it cannot be computed.
+        """
+        return _part(self._materialize(text, self.frame if rows is None else self.frame.iloc[list(rows)]))
+
+    def column(self, expression: str) -> Any:
+        """Return the values of a column."""
+        return self.frame[expression]
+
+    def _materialize(self, text: str, frame: pd.DataFrame) -> Any:
+        try:
+            formula = Formula(text)
+            with np.errstate(all="ignore"):
+                return formula.get_model_matrix(frame, context=self.context, na_action="ignore", output="numpy")
+        except _TROUBLE as error:
+            raise DataError(f"{text!r} cannot be computed: {error}") from error
+
+
+def on_new_data(spec: ModelSpec, frame: pd.DataFrame, context: Mapping[str, Any]) -> Floats:
+    """Return the matrix of a recipe for new data, (n_rows, n_columns).
+
+    Raises
+    ------
+    DataError
+        If a column is missing, or holds a level that the fit did not have.
+    """
+    try:
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("error", DataMismatchWarning)
+            matrix = spec.get_model_matrix(frame, context=context, na_action="ignore", output="numpy")
+    except (*_TROUBLE, DataMismatchWarning) as error:
+        raise DataError(f"'{spec.formula}' cannot be computed for these data: {error}") from error
+    return np.ascontiguousarray(matrix, dtype=np.float64)
+
+
+def _part(matrix: Any) -> Part:
+    spec = matrix.model_spec
+    return Part(np.ascontiguousarray(matrix, dtype=np.float64), list(spec.column_names), spec)
+
+
+@dataclass(frozen=True)
+class Indicator:
+    """A term whose rows have one nonzero entry: that of their level.
+
+    Attributes
+    ----------
+    category
+        The categorical column.
+    label
+        Names the matrix's column of a level.
+    value
+        Numeric column that the indicator is multiplied by; None for ones.
+    """
+
+    category: str
+    prefix: str
+    suffix: str
+    value: str | None
+
+    def label(self, level: object) -> str:
+        """Return the name of the matrix's column of a level."""
+        return f"{self.prefix}[{level}]{self.suffix}"
+
+
+def as_indicator(text: str, frame: pd.DataFrame) -> Indicator | None:
+    """Return the one categorical term that a formula consists of, or None if it is anything else.
+
+    Parameters
+    ----------
+    text
+        Such as ``"0 + C(classroom)"`` or ``"0 + classroom:pretest"``.
+    frame
+        The data.
+    """
+    terms = _terms(text)
+    if terms is None or len(terms) != 1:
+        return None
+    kinds = [(_category(factor, frame), factor.expr) for factor in terms[0].factors]
+    categories = [name for name, _ in kinds if name is not None]
+    numbers = [text for name, text in kinds if name is None]
+    if len(categories) != 1 or len(numbers) > 1 or not all(_is_number(name, frame) for name in numbers):
+        return None
+    texts = [expression for _, expression in kinds]
+    place = next(i for i, (name, _) in enumerate(kinds) if name is not None)
+    before, after = "".join(f"{t}:" for t in texts[:place]), "".join(f":{t}" for t in texts[place + 1 :])
+    return Indicator(categories[0], before + texts[place], after, numbers[0] if numbers else None)
+
+
+def is_rowwise(text: str, frame: pd.DataFrame) -> bool:
+    """Return True if a formula gives each row numbers that depend on that row alone, the same columns everywhere."""
+    terms = _terms(text, allow_intercept=True)
+    return terms is not None and all(
+        factor.expr == "1" or _is_number(factor.expr, frame) or _is_arithmetic(factor.expr, frame)
+        for term in terms
+        for factor in term.factors
+    )
+
+
+def _terms(text: str, allow_intercept: bool = False) -> list[Any] | None:
+    try:
+        formula = Formula(text)
+    except _TROUBLE:
+        return None
+    if hasattr(formula, "lhs"):
+        return None
+    terms = list(formula)
+    has_intercept = any(factor.expr == "1" for term in terms for factor in term.factors)
+    return None if has_intercept and not allow_intercept else terms
+
+
+def _category(factor: Factor, frame: pd.DataFrame) -> str | None:
+    expression = str(factor.expr)
+    if expression.startswith("C(") and expression.endswith(")") and expression[2:-1].strip() in frame.columns:
+        return expression[2:-1].strip()
+    if expression in frame.columns:
+        dtype = frame[expression].dtype
+        if isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_string_dtype(dtype):
+            return expression
+    return None
+
+
+def _is_number(name: str, frame: pd.DataFrame) -> bool:
+    return name in frame.columns and bool(
+        pd.api.types.is_numeric_dtype(frame[name].dtype) and not pd.api.types.is_bool_dtype(frame[name].dtype)
+    )
+
+
+def _is_arithmetic(expression: str, frame: pd.DataFrame) -> bool:
+    """Return True for arithmetic of number columns, alone or in ``I()`` or a function of numpy's that works by row."""
+    try:
+        node = ast.parse(expression, mode="eval").body
+    except SyntaxError:
+        return False
+    return _is_rowwise_node(node, frame)
+
+
+def _is_rowwise_node(node: ast.AST, frame: pd.DataFrame) -> bool:
+    if isinstance(node, ast.Call):
+        named = ast.unparse(node.func) in ("I", *_NUMPY_FUNCTIONS)
+        return named and not node.keywords and all(_is_rowwise_node(a, frame) for a in node.args)
+    if isinstance(node, ast.BinOp):
+        return _is_rowwise_node(node.left, frame) and _is_rowwise_node(node.right, frame)
+    if isinstance(node, ast.UnaryOp):
+        return _is_rowwise_node(node.operand, frame)
+    if isinstance(node, ast.Name):
+        return _is_number(node.id, frame)
+    return isinstance(node, ast.Constant) and isinstance(node.value, int | float)

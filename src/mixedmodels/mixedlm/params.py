@@ -1,0 +1,146 @@
+"""Parameters of a mixed model, as one object or packed into a vector."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from mixedmodels.errors import DataError
+
+Floats = npt.NDArray[np.float64]
+
+
+class MixedLMParams:
+    """Fixed effects, random-effects covariance and variance components.
+
+    Packed, they are the fixed effects, the lower triangle of ``cov_re`` row by row, and ``vcomp``. Fits and likelihoods
+    take ``cov_re`` and ``vcomp`` as ratios to the residual variance.
+
+    Parameters
+    ----------
+    k_fe
+        Number of fixed effects.
+    k_re
+        Number of random coefficients that have a covariance.
+    k_vc
+        Number of variance components.
+
+    Attributes
+    ----------
+    k_re2, k_tot
+        Numbers of covariance parameters in the lower triangle, and of all parameters.
+    fe_params
+        (k_fe,).
+    cov_re
+        (k_re, k_re).
+    vcomp
+        (k_vc,).
+    reml
+        Which likelihood the parameters maximise; None if they do not come from a fit.
+    """
+
+    def __init__(self, k_fe: int, k_re: int, k_vc: int) -> None:
+        self.k_fe, self.k_re, self.k_vc = k_fe, k_re, k_vc
+        self.k_re2 = k_re * (k_re + 1) // 2
+        self.k_tot = self.k_fe + self.k_re2 + self.k_vc
+        self.fe_params: Floats = np.zeros(k_fe)
+        self.cov_re: Floats = np.zeros((k_re, k_re))
+        self.vcomp: Floats = np.zeros(k_vc)
+        self.reml: bool | None = None
+        self._ix = np.tril_indices(k_re)
+
+    @staticmethod
+    def from_packed(params: npt.ArrayLike, k_fe: int, k_re: int, use_sqrt: bool, has_fe: bool) -> MixedLMParams:
+        """Return the parameters in a packed vector.
+
+        Parameters
+        ----------
+        params
+            The vector.
+        k_fe, k_re
+            Numbers of fixed effects and of random coefficients; the rest are variance components.
+        use_sqrt
+            The vector holds the lower Cholesky factor of ``cov_re`` and the square roots of ``vcomp``.
+        has_fe
+            The vector begins with the fixed effects; otherwise they are zero.
+
+        Raises
+        ------
+        DataError
+            If the vector is too short.
+        """
+        packed = np.asarray(params, dtype=np.float64).ravel()
+        first = k_fe if has_fe else 0
+        last = first + k_re * (k_re + 1) // 2
+        if len(packed) < last:
+            raise DataError(f"The packed parameters have {len(packed)} values; this model needs at least {last}.")
+        out = MixedLMParams(k_fe, k_re, len(packed) - last)
+        if has_fe:
+            out.fe_params = packed[:k_fe].copy()
+        lower = np.zeros((k_re, k_re))
+        lower[out._ix] = packed[first:last]
+        out.cov_re = lower @ lower.T if use_sqrt else lower + np.tril(lower, -1).T
+        out.vcomp = packed[last:] ** 2 if use_sqrt else packed[last:].copy()
+        return out
+
+    @staticmethod
+    def from_components(
+        fe_params: npt.ArrayLike | None = None,
+        cov_re: npt.ArrayLike | None = None,
+        cov_re_sqrt: npt.ArrayLike | None = None,
+        vcomp: npt.ArrayLike | None = None,
+    ) -> MixedLMParams:
+        """Return the parameters with these parts; those not given are empty.
+
+        Parameters
+        ----------
+        fe_params, cov_re, vcomp
+            As the attributes.
+        cov_re_sqrt
+            A lower Cholesky factor of ``cov_re``, in its place.
+        """
+        fixed = np.atleast_1d(np.asarray([] if fe_params is None else fe_params, dtype=np.float64))
+        components = np.atleast_1d(np.asarray([] if vcomp is None else vcomp, dtype=np.float64))
+        if cov_re_sqrt is not None:
+            root = np.atleast_2d(np.asarray(cov_re_sqrt, dtype=np.float64))
+            covariance = root @ root.T
+        elif cov_re is not None:
+            covariance = np.atleast_2d(np.asarray(cov_re, dtype=np.float64))
+        else:
+            covariance = np.zeros((0, 0))
+        out = MixedLMParams(len(fixed), len(covariance), len(components))
+        out.fe_params, out.cov_re, out.vcomp = fixed, covariance, components
+        return out
+
+    def copy(self) -> MixedLMParams:
+        """Return a copy that shares nothing."""
+        out = MixedLMParams(self.k_fe, self.k_re, self.k_vc)
+        out.fe_params = np.array(self.fe_params, dtype=np.float64)
+        out.cov_re = np.array(self.cov_re, dtype=np.float64)
+        out.vcomp = np.array(self.vcomp, dtype=np.float64)
+        out.reml = self.reml
+        return out
+
+    def get_packed(self, use_sqrt: bool, has_fe: bool = False) -> Floats:
+        """Return the parameters as one vector.
+
+        Parameters
+        ----------
+        use_sqrt
+            Pack the lower Cholesky factor of ``cov_re`` (the roots of its diagonal where it is not positive definite)
+            and the square roots of ``vcomp``.
+        has_fe
+            Put the fixed effects first.
+        """
+        covariance, components = self.cov_re, self.vcomp
+        if use_sqrt:
+            covariance, components = _root(covariance), np.sqrt(components)
+        fixed = [self.fe_params] if has_fe else []
+        return np.concatenate([*fixed, covariance[self._ix], components])
+
+
+def _root(covariance: Floats) -> Floats:
+    try:
+        return np.asarray(np.linalg.cholesky(covariance), dtype=np.float64)
+    except np.linalg.LinAlgError:
+        return np.diag(np.sqrt(np.diag(covariance)))

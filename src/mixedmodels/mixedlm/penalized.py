@@ -1,0 +1,81 @@
+"""Fixed effects under a smooth penalty at given covariances."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mixedmodels.design.records import Floats
+
+if TYPE_CHECKING:
+    from mixedmodels.mixedlm.likelihood import Solution
+
+MAX_STEPS = 200
+DECREMENT_TOL = 1e-14
+"""Decrease of the penalised deviance, relative to its number of degrees of freedom, at which Newton stops."""
+
+
+def penalized_least_squares(
+    solution: Solution, dof: int, penalty: Any, all_fixed: Callable[[Floats], Floats], free: list[int]
+) -> Floats:
+    """Return the maximum of -dof/2 log q(b) - penalty(b), the residual variance profiled out, (k_fe,).
+
+    By Newton with the penalty's curvature where it gives one (``deriv2``), else by BFGS steps on its gradient, each
+    halved until it descends.
+
+    Parameters
+    ----------
+    solution
+        Least squares at these covariances: q(b) / dof = scale + (b - b^)' A (b - b^) / dof.
+    dof
+        n, or n - p under REML.
+    penalty
+        With ``func``, ``deriv`` and perhaps ``deriv2``, of all fixed effects.
+    all_fixed
+        Fills in those that are held.
+    free
+        Positions of the others.
+    """
+    A = np.linalg.inv(solution.unscaled_cov)
+    least = solution.beta
+
+    def value(b: Floats) -> float:
+        away = b - least
+        ratio = float(away @ A @ away) / (dof * solution.scale)
+        return 0.5 * dof * float(np.log1p(ratio)) + float(penalty.func(all_fixed(b)))
+
+    def scaled(b: Floats) -> float:
+        away = b - least
+        return solution.scale + float(away @ A @ away) / dof
+
+    b, current = least.copy(), value(least)
+    for _ in range(MAX_STEPS):
+        s = scaled(b)
+        slope = A @ (b - least) / s + np.asarray(penalty.deriv(all_fixed(b)))[free]
+        curvature = A / s + np.diag(_curvature(penalty, all_fixed(b))[free])
+        step = np.linalg.solve(curvature, slope)
+        decrement = float(slope @ step)
+        length = 1.0
+        while value(b - length * step) > current and length > 1e-12:
+            length *= 0.5
+        b = b - length * step
+        current = min(current, value(b))
+        if decrement <= DECREMENT_TOL * dof or length <= 1e-12:
+            break
+    return b
+
+
+def _curvature(penalty: Any, fixed: Floats) -> Floats:
+    """Return the diagonal of the penalty's second derivative where it is positive, else of a bound on it."""
+    try:
+        curvature = np.asarray(penalty.deriv2(fixed), dtype=np.float64)
+        if curvature.shape == fixed.shape:
+            return np.clip(curvature, 0, None)
+    except (AttributeError, NotImplementedError, TypeError, ValueError):
+        pass
+    # deriv(b) / b bounds the curvature of the penalties that are concave in b^2 (Hunter and Li 2005).
+    size = np.maximum(np.abs(fixed), 1e-8 * max(float(np.abs(fixed).max(initial=0.0)), 1e-300))
+    slope = np.asarray(penalty.deriv(np.where(fixed == 0, size, fixed)), dtype=np.float64)
+    return np.abs(slope) / size

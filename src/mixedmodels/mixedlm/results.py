@@ -1,0 +1,893 @@
+"""Results in statsmodels' conventions, on top of those of LmmResult."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import special
+
+from mixedmodels.design.records import Floats
+from mixedmodels.errors import DataError, InferenceError, nearest
+from mixedmodels.fit import storage
+from mixedmodels.fit.fitted import conditional_fitted
+from mixedmodels.inference import criteria
+from mixedmodels.mixedlm import group_effects
+from mixedmodels.mixedlm.bare import without_rows
+from mixedmodels.mixedlm.contrasts import (
+    ContrastResults,
+    PairwiseResult,
+    WaldTestResults,
+    adjusted_pvalues,
+    pair_labels,
+)
+from mixedmodels.mixedlm.formulas import on_new_data
+from mixedmodels.mixedlm.hypothesis import Hypothesis, read_hypothesis
+from mixedmodels.mixedlm.likelihood import Likelihood
+from mixedmodels.mixedlm.params import MixedLMParams
+from mixedmodels.mixedlm.profile import Profile, parameter_index, profile_interval, profile_table
+from mixedmodels.mixedlm.recipe import NewRows
+from mixedmodels.mixedlm.summary import MixedLMSummary, summarize
+from mixedmodels.result import LmmResult
+
+if TYPE_CHECKING:
+    from mixedmodels.fit.records import FitState
+    from mixedmodels.mixedlm.fit import FitRecord
+    from mixedmodels.mixedlm.model import MixedLM
+
+
+class MixedLMResults(LmmResult):
+    """A fitted ``MixedLM``: what statsmodels documents, and all that an ``LmmResult`` offers.
+
+    Labels are pandas' where the model was made from pandas objects or a formula, plain arrays otherwise. ``params``,
+    ``bse``, ``cov_params`` and what follows from them hold ratios to the residual variance for covariances;
+    ``cov_re``, ``vcomp``, ``bse_re`` and the summary are in natural units.
+
+    Parameters
+    ----------
+    state
+        The fit as numbers.
+    model
+        The model.
+    record
+        What was asked for and found.
+    """
+
+    use_t = False
+
+    def __init__(self, state: FitState, model: MixedLM, record: FitRecord) -> None:
+        super().__init__(state)
+        self.model = model
+        self.record = record
+        self._is_bare = False
+
+    # Estimates
+
+    def _labelled(self, values: Floats, names: Sequence[str]) -> Any:
+        return pd.Series(values, index=list(names), copy=True) if self.model.is_pandas else np.array(values)
+
+    def _labelled_square(self, values: Floats, names: Sequence[str]) -> Any:
+        if not self.model.is_pandas:
+            return np.array(values)
+        return pd.DataFrame(values, index=list(names), columns=list(names), copy=True)
+
+    @property
+    def _names(self) -> list[str]:
+        return self.model.data.param_names
+
+    @property
+    def params_object(self) -> MixedLMParams:
+        """Fixed effects and ratios to the residual variance."""
+        return self.record.params.copy()
+
+    @property
+    def params(self) -> Any:
+        """Fixed effects, then covariances as ratios to the residual variance, (k,)."""
+        return self._labelled(self._packed, self._names)
+
+    @property
+    def _packed(self) -> Floats:
+        return self.record.params.get_packed(use_sqrt=False, has_fe=True)
+
+    @property
+    def fe_params(self) -> Any:
+        """Fixed effects, (k_fe,)."""
+        return self._labelled(self.record.params.fe_params, self.model.exog_names)
+
+    @property
+    def scale(self) -> float:
+        """Residual variance."""
+        return self.record.scale
+
+    @property
+    def cov_re(self) -> Any:
+        """Covariance of the random coefficients in natural units, (k_re, k_re)."""
+        return self._labelled_square(self.scale * self.record.params.cov_re, self.model.data.exog_re_names)
+
+    @property
+    def cov_re_unscaled(self) -> Any:
+        """Covariance of the random coefficients as a ratio to the residual variance, (k_re, k_re)."""
+        return self._labelled_square(self.record.params.cov_re, self.model.data.exog_re_names)
+
+    @property
+    def vcomp(self) -> Floats:
+        """Variance components in natural units, (k_vc,)."""
+        return self.scale * self.record.params.vcomp
+
+    @property
+    def _natural(self) -> Floats:
+        """Covariances and components in natural units, packed."""
+        return self.scale * self._packed[self.k_fe :]
+
+    @property
+    def k_fe(self) -> int:
+        """Number of fixed effects."""
+        return int(self.model.k_fe)
+
+    @property
+    def k_re(self) -> int:
+        """Number of random coefficients."""
+        return self.model.k_re
+
+    @property
+    def k_re2(self) -> int:
+        """Number of covariance parameters of the random coefficients."""
+        return self.model.k_re2
+
+    @property
+    def k_vc(self) -> int:
+        """Number of variance components."""
+        return self.model.k_vc
+
+    @property
+    def k_constant(self) -> int:
+        """1 if the fixed part has a constant column."""
+        return self.model.k_constant
+
+    @property
+    def use_sqrt(self) -> bool:
+        """As in the model."""
+        return self.model.use_sqrt
+
+    @property
+    def method(self) -> str:
+        """``"REML"`` or ``"ML"``."""
+        return "REML" if self.reml else "ML"
+
+    @property
+    def freepat(self) -> MixedLMParams | None:
+        """The mask of the fit."""
+        return None if self.record.free is None else self.record.free.copy()
+
+    @property
+    def fe_pen(self) -> Any:
+        """Penalty on the fixed effects."""
+        return self.record.fe_pen
+
+    @property
+    def cov_pen(self) -> Any:
+        """Penalty on the covariances."""
+        return self.record.cov_pen
+
+    @property
+    def hist(self) -> list[dict[str, Any]] | None:
+        """What the optimiser reported, where ``full_output`` was asked for."""
+        return self.record.hist
+
+    @property
+    def mle_retvals(self) -> dict[str, Any]:
+        """How the optimiser ended."""
+        optimum = self.optimizer
+        return {
+            "converged": optimum.converged,
+            "iterations": optimum.n_iterations,
+            "fcalls": optimum.n_evaluations,
+            "fopt": optimum.deviance,
+            "gradient_norm": optimum.gradient_norm,
+            "optimizer": self.record.method,
+        }
+
+    @property
+    def _results(self) -> MixedLMResults:
+        return self
+
+    # Criteria
+
+    @property
+    def llf(self) -> float:
+        """Log-likelihood of the fit, restricted under REML, penalties not counted. No later fit changes it."""
+        return self.record.llf
+
+    @property
+    def n_estimated(self) -> int:
+        """Parameters estimated, the residual variance among them."""
+        return int(self.record.holds.is_free.sum()) + 1
+
+    @property
+    def df_modelwc(self) -> int:
+        """Number of parameters, without the residual variance."""
+        return len(self._packed)
+
+    @property
+    def aic(self) -> float:
+        """Akaike's criterion of a maximum-likelihood fit, nan under REML; see ``aic_reml``."""
+        return float("nan") if self.reml else -2 * (self.llf - self.n_estimated)
+
+    @property
+    def bic(self) -> float:
+        """Schwarz's criterion of a maximum-likelihood fit, nan under REML; see ``bic_reml``."""
+        return float("nan") if self.reml else -2 * self.llf + float(np.log(self.nobs)) * self.n_estimated
+
+    @property
+    def aic_reml(self) -> float:
+        """-2 llf + 2 k with the restricted log-likelihood, as lme4 has it; comparable for the same fixed part only."""
+        return criteria.aic(self.state)
+
+    @property
+    def bic_reml(self) -> float:
+        """-2 llf + k log n with the restricted log-likelihood, as lme4 has it."""
+        return criteria.bic(self.state)
+
+    @property
+    def nobs(self) -> int:
+        """Rows used."""
+        return self.model.nobs
+
+    @property
+    def df_resid(self) -> int:
+        """Rows less fixed effects."""
+        return self.model.nobs - self.k_fe
+
+    # Uncertainty
+
+    @cached_property
+    def _likelihood(self) -> Likelihood:
+        return self.model._likelihood(self.reml)
+
+    @cached_property
+    def _covariance(self) -> Floats:
+        """Inverse of minus the Hessian of the log-likelihood in the free parameters, zero for those held.
+
+        Where that Hessian is not negative definite, as it may be at a boundary, fixed effects have their covariance at
+        known variances, and the variances have none.
+        """
+        params = self.record.params
+        hessian = self._likelihood.hessian(params.cov_re, params.vcomp, params.fe_params)[0]
+        free = self.record.holds.is_free
+        if self.record.selected is not None:
+            free = (
+                free & np.r_[np.isin(np.arange(self.k_fe), self.record.selected), np.ones(len(free) - self.k_fe, bool)]
+            )
+        which = np.flatnonzero(free)
+        covariance = np.zeros_like(hessian)
+        inverse = _inverse_of_negative(hessian[np.ix_(which, which)])
+        if inverse is None:
+            fixed = which[which < self.k_fe]
+            covariance[np.ix_(which, which)] = np.nan
+            covariance[np.ix_(fixed, fixed)] = np.linalg.inv(-hessian[np.ix_(fixed, fixed)])
+        else:
+            covariance[np.ix_(which, which)] = inverse
+        if self.record.selected is not None:
+            lost = [j for j in range(self.k_fe) if j not in self.record.selected]
+            covariance[lost, :] = covariance[:, lost] = np.nan
+        return covariance
+
+    @property
+    def normalized_cov_params(self) -> Floats:
+        """``cov_params`` over ``scale``."""
+        return self._covariance / self.scale
+
+    def cov_params(
+        self,
+        r_matrix: Any = None,
+        column: Any = None,
+        scale: float | None = None,
+        cov_p: npt.ArrayLike | None = None,
+        other: npt.ArrayLike | None = None,
+    ) -> Any:
+        """Return the covariance of ``params``, or of linear combinations of them.
+
+        Parameters
+        ----------
+        r_matrix, other
+            Combinations R, or R and another one: R C R' or R C other'.
+        column
+            Positions of some parameters, in place of R.
+        scale
+            In place of the residual variance.
+        cov_p
+            In place of the covariance of ``params``.
+
+        Raises
+        ------
+        InferenceError
+            If both R and columns are given, or ``other`` without R.
+        """
+        if column is not None and (r_matrix is not None or other is not None):
+            raise InferenceError("Pass either column or r_matrix, not both.")
+        if other is not None and r_matrix is None:
+            raise InferenceError("other needs r_matrix.")
+        if cov_p is None:
+            cov_p = self._covariance if scale is None else self.normalized_cov_params * scale
+        covariance = np.asarray(cov_p, dtype=np.float64)
+        if column is not None:
+            chosen = np.atleast_1d(np.asarray(column))
+            return covariance[np.ix_(chosen, chosen)] if chosen.size > 1 else covariance[chosen[0], chosen[0]]
+        if r_matrix is not None:
+            R = np.asarray(r_matrix, dtype=np.float64)
+            if R.ndim == 1:
+                R = R[None, :]
+            return R @ covariance @ (R if other is None else np.asarray(other, dtype=np.float64)).T
+        return self._labelled_square(covariance, self._names)
+
+    @property
+    def bse(self) -> Any:
+        """Standard errors of ``params``, (k,)."""
+        return self._labelled(self._bse, self._names)
+
+    @property
+    def _bse(self) -> Floats:
+        return np.sqrt(np.diag(self._covariance))
+
+    @property
+    def bse_fe(self) -> Any:
+        """Standard errors of the fixed effects, (k_fe,)."""
+        return self._labelled(self._bse[: self.k_fe], self.model.exog_names)
+
+    @property
+    def bse_re(self) -> Any:
+        """Standard errors of the covariances and components in natural units, (k_re2 + k_vc,)."""
+        return self._labelled(self._natural_se, self._names[self.k_fe :])
+
+    @cached_property
+    def _natural_se(self) -> Floats:
+        """Roots of the diagonal of the inverse observed information in covariances and residual variance.
+
+        With ratios S = cov / scale, t = log(scale), m the degrees of freedom of the residual variance, u its slope
+        d t^ / dS and C = Var(S): Var(t) = 2 / m + u'Cu and Cov(S, t) = C u; a covariance is S exp(t).
+        """
+        params, holds = self.record.params, self.record.holds
+        S = self._packed[self.k_fe :]
+        free = np.flatnonzero(holds.is_free[self.k_fe :])
+        hessian = self._likelihood.profile_hessian(params.cov_re, params.vcomp)
+        inverse = _inverse_of_negative(hessian[np.ix_(free, free)])
+        if inverse is None:
+            return np.full(len(S), np.nan)
+        C = np.zeros_like(hessian)
+        C[np.ix_(free, free)] = inverse
+        u = self._likelihood.profile_slopes(params.cov_re, params.vcomp)[1]
+        Cu = C @ u
+        variance = np.diag(C) + 2 * S * Cu + S**2 * (2 / self._likelihood.dof + u @ Cu)
+        variance[[hold.index for hold in holds.covariances if not hold.is_ratio or hold.value == 0]] = 0.0
+        return self.scale * np.sqrt(variance)
+
+    @property
+    def tvalues(self) -> Any:
+        """``params`` over ``bse``, (k,)."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self._labelled(self._packed / self._bse, self._names)
+
+    @property
+    def pvalues(self) -> Any:
+        """Two-sided p-values of ``tvalues`` from the normal distribution, (k,)."""
+        return self._labelled(2 * special.ndtr(-np.abs(np.asarray(self.tvalues))), self._names)
+
+    def conf_int(  # type: ignore[override]  # statsmodels' first arguments, then those of LmmResult
+        self,
+        alpha: float = 0.05,
+        cols: Any = None,
+        *,
+        method: str | None = None,
+        level: float | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Return confidence intervals.
+
+        Parameters
+        ----------
+        alpha
+            One less the coverage.
+        cols
+            Positions of some parameters.
+        method, level, **kwargs
+            As for ``LmmResult.conf_int``, whose table is returned where one of them is given.
+
+        Returns
+        -------
+        array or DataFrame
+            (k, 2), of ``params``, by the normal distribution.
+        """
+        if method is not None or level is not None or kwargs:
+            level = 1 - alpha if level is None else level
+            return self.as_lmm_result().conf_int("wald" if method is None else method, level, **kwargs)
+        half = -special.ndtri(alpha / 2) * self._bse
+        interval = np.column_stack([self._packed - half, self._packed + half])
+        rows = np.arange(len(interval)) if cols is None else np.atleast_1d(np.asarray(cols))
+        if not self.model.is_pandas:
+            return interval[rows]
+        return pd.DataFrame(interval[rows], index=[self._names[k] for k in rows], columns=[0, 1])
+
+    # Tests
+
+    def t_test(self, r_matrix: Any, cov_p: npt.ArrayLike | None = None, use_t: bool | None = None) -> ContrastResults:
+        """Return a test of each row of a linear hypothesis about the fixed effects.
+
+        Parameters
+        ----------
+        r_matrix
+            Text (``"Time = 0, Intercept = 2 * Time"``), a list of texts, a mapping, an array with k_fe columns, or a
+            pair (R, q).
+        cov_p
+            Covariance of the fixed effects, or of all parameters, in place of this fit's.
+        use_t
+            Student's t with ``df_resid`` degrees of freedom; else the normal distribution.
+
+        Raises
+        ------
+        InferenceError
+            If the hypothesis cannot be read, or has another number of columns.
+        """
+        hypothesis = read_hypothesis(r_matrix, self.model.exog_names)
+        if hypothesis.matrix.shape[1] != self.k_fe:
+            raise InferenceError(f"r_matrix for t-test should have {self.k_fe:d} columns")
+        covariance = self._covariance if cov_p is None else np.asarray(cov_p, dtype=np.float64)
+        covariance = covariance[: self.k_fe, : self.k_fe]
+        effect = hypothesis.matrix @ self.record.params.fe_params
+        sd = np.sqrt(np.einsum("ij,jk,ik->i", hypothesis.matrix, covariance, hypothesis.matrix))
+        statistic = (effect - hypothesis.values) / sd
+        return ContrastResults(
+            "t" if use_t else "norm",
+            statistic,
+            effect=effect,
+            sd=sd,
+            df_denom=float(self.df_resid) if use_t else None,
+            names=hypothesis.names,
+        )
+
+    def wald_test(
+        self,
+        r_matrix: Any,
+        cov_p: npt.ArrayLike | None = None,
+        invcov: npt.ArrayLike | None = None,
+        use_f: bool | None = None,
+        df_constraints: int | None = None,
+        scalar: bool = True,
+    ) -> ContrastResults:
+        """Return a joint test of a linear hypothesis.
+
+        Parameters
+        ----------
+        r_matrix
+            As for ``t_test``; arrays have a column for each fixed effect, or for each parameter.
+        cov_p
+            Covariance in place of this fit's.
+        invcov
+            Inverse of the covariance of R b.
+        use_f
+            F with ``df_resid`` in the denominator; else chi-squared.
+        df_constraints
+            In place of the rank of R.
+        scalar
+            The statistic is a number, not an array (1, 1).
+        """
+        hypothesis = self._padded(read_hypothesis(r_matrix, self._names))
+        R, away = hypothesis.matrix, hypothesis.matrix @ self._packed - hypothesis.values
+        covariance = self._covariance if cov_p is None else np.asarray(cov_p, dtype=np.float64)
+        used = np.flatnonzero(R.any(axis=0))
+        of_rows = R[:, used] @ covariance[np.ix_(used, used)] @ R[:, used].T
+        if np.isnan(of_rows).any():
+            raise InferenceError("The covariance of these parameters is not known: one is zero or on a boundary.")
+        inverse = np.linalg.pinv(of_rows, hermitian=True) if invcov is None else np.asarray(invcov)
+        rank = int(np.linalg.matrix_rank(of_rows, hermitian=True)) if df_constraints is None else df_constraints
+        value: Any = away @ inverse @ away
+        if use_f:
+            value = value / rank
+        value = float(value) if scalar else np.array([[value]])
+        if use_f:
+            return ContrastResults("F", value, df_num=float(rank), df_denom=float(self.df_resid))
+        return ContrastResults("chi2", value, df_denom=float(rank))
+
+    def _padded(self, hypothesis: Hypothesis) -> Hypothesis:
+        n = hypothesis.matrix.shape[1]
+        k = len(self._packed)
+        if n == self.k_fe < k:
+            zeros = np.zeros((len(hypothesis.matrix), k - n))
+            return Hypothesis(np.hstack([hypothesis.matrix, zeros]), hypothesis.values, hypothesis.names)
+        if n != k:
+            raise InferenceError(f"r_matrix has {n} columns; there are {self.k_fe} fixed effects and {k} parameters.")
+        return hypothesis
+
+    def f_test(
+        self, r_matrix: Any, cov_p: npt.ArrayLike | None = None, invcov: npt.ArrayLike | None = None
+    ) -> ContrastResults:
+        """Return ``wald_test`` with the F distribution."""
+        return self.wald_test(r_matrix, cov_p=cov_p, invcov=invcov, use_f=True)
+
+    def wald_test_terms(
+        self,
+        skip_single: bool = False,
+        extra_constraints: Sequence[tuple[str, Any]] | None = None,
+        combine_terms: Sequence[str] | None = None,
+        scalar: bool = True,
+    ) -> WaldTestResults:
+        """Return a joint test of each term of the formula, or of each column of an array.
+
+        Parameters
+        ----------
+        skip_single
+            Leave out terms with one column.
+        extra_constraints
+            More hypotheses, (name, R).
+        combine_terms
+            For each text, a joint test of the terms whose names contain it.
+        scalar
+            Statistics are numbers.
+        """
+        identity = np.eye(len(self._packed))
+        terms = [(name, identity[columns]) for name, columns in self._terms()]
+        tests = [(name, R) for name, R in terms if not (skip_single and len(R) == 1)]
+        for text in combine_terms or []:
+            joined = [R for name, R in terms if text in name]
+            if not joined:
+                raise InferenceError(f"No term contains {text!r}; there are {', '.join(name for name, _ in terms)}.")
+            tests.append((text, np.vstack(joined)))
+        tests.extend(extra_constraints or [])
+        found = [(name, self.wald_test(R, scalar=scalar)) for name, R in tests]
+        rows = [(test.statistic, test.pvalue, int(test.df_denom or 0)) for _, test in found]
+        columns = ["statistic", "pvalue", "df_constraint"]
+        return WaldTestResults(pd.DataFrame(rows, index=[name for name, _ in found], columns=columns))
+
+    def _terms(self) -> list[tuple[str, list[int]]]:
+        """Return the terms of the fixed part and the positions of their columns."""
+        spec = self.model.data.model_spec
+        names = self.model.exog_names
+        if spec is None:
+            return [(name, [k]) for k, name in enumerate(names)]
+        pairs = [
+            ("Intercept" if str(term) == "1" else str(term), [names.index(c) for c in columns if c in names])
+            for term, columns in ((s.term, s.columns) for s in spec.structure)
+        ]
+        return [(name, columns) for name, columns in pairs if columns]
+
+    def t_test_pairwise(
+        self, term_name: str, method: str | Sequence[str] = "hs", alpha: float = 0.05, factor_labels: Any = None
+    ) -> PairwiseResult:
+        """Return tests of the differences between all pairs of levels of a categorical term.
+
+        Parameters
+        ----------
+        term_name
+            Such as ``"C(Cu)"``.
+        method
+            Adjustment of the p-values, or several: ``"hs"`` (Holm and Sidak), ``"b"``, ``"fdr_bh"``, ...
+        alpha
+            Level of ``reject`` and of the intervals.
+        factor_labels
+            Names of the levels.
+
+        Raises
+        ------
+        InferenceError
+            If there is no such term, or it is not one categorical variable.
+        """
+        levels, coding, columns = self._coding(term_name)
+        if factor_labels is not None:
+            if len(factor_labels) != len(levels):
+                raise InferenceError(f"factor_labels has {len(factor_labels)} names; there are {len(levels)} levels.")
+            levels = list(factor_labels)
+        pairs = np.array([coding[j] - coding[i] for i in range(len(levels)) for j in range(i + 1, len(levels))])
+        contrasts = np.zeros((len(pairs), self.k_fe))
+        contrasts[:, columns] = pairs
+        labels = pair_labels(levels)
+        tests = self.t_test(contrasts)
+        frame = tests.summary_frame(xname=labels, alpha=alpha)
+        for name in [method] if isinstance(method, str) else method:
+            frame[f"pvalue-{name}"] = adjusted_pvalues(np.atleast_1d(tests.pvalue), name)
+            frame[f"reject-{name}"] = frame[f"pvalue-{name}"] <= alpha
+        return PairwiseResult(frame, contrasts, labels, term_name)
+
+    def _coding(self, term_name: str) -> tuple[list[Any], Floats, list[int]]:
+        """Return the levels of a categorical term, its coding (n_levels, n_columns), and its columns."""
+        spec, terms = self.model.data.model_spec, dict(self._terms())
+        if term_name not in terms:
+            raise InferenceError(
+                f"There is no term {term_name!r}.{nearest(term_name, terms)} The terms are: {', '.join(terms)}."
+            )
+        states = {} if spec is None else {str(factor): state for factor, state in spec.factor_contrasts.items()}
+        if term_name not in states:
+            raise InferenceError(f"{term_name!r} is not one categorical variable. Pairs need levels to compare.")
+        columns, state = terms[term_name], states[term_name]
+        levels = list(state.levels)
+        is_reduced = len(columns) < len(levels)
+        coding = np.asarray(
+            state.contrasts.get_coding_matrix(levels, reduced_rank=is_reduced, sparse=False), dtype=np.float64
+        )
+        return levels, coding, columns
+
+    # Random effects
+
+    @property
+    def random_effects(self) -> Any:
+        """Conditional means given the data: group -> Series, random coefficients then ``component[column]``."""
+        self._refuse_if_bare("random_effects")
+        return group_effects.means(self.model, self.state, self._blocks)
+
+    @property
+    def random_effects_cov(self) -> Any:
+        """Conditional covariances given the data and parameters: group -> DataFrame."""
+        self._refuse_if_bare("random_effects_cov")
+        return group_effects.covariances(self.model, self.record.params, self.scale)
+
+    @property
+    def _blocks(self) -> Any:
+        recipe: Any = self.state.design.recipe
+        return recipe.layout.blocks
+
+    def ranef(self) -> dict[str, pd.DataFrame]:
+        """Return the conditional means as lme4 has them: grouping factor -> level x effect."""
+        return super().random_effects
+
+    # Rows
+
+    def _rowwise(self, values: Floats) -> Any:
+        labels = self.model.data.row_labels
+        return pd.Series(values, index=labels) if self.model.is_pandas else values
+
+    @property
+    def fittedvalues(self) -> Any:
+        """X b + Z g, (n_rows,)."""
+        self._refuse_if_bare("fittedvalues")
+        return self._rowwise(conditional_fitted(self.state))
+
+    @property
+    def resid(self) -> Any:
+        """Response less ``fittedvalues``, (n_rows,)."""
+        self._refuse_if_bare("resid")
+        return self._rowwise(self.model.endog - conditional_fitted(self.state))
+
+    def predict(  # type: ignore[override]  # statsmodels' first arguments, then those of LmmResult
+        self,
+        exog: Any = None,
+        transform: bool = True,
+        *,
+        random_effects: str = "population",
+        groups: Any = None,
+        exog_re: Any = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Return predicted values, by default of the fixed effects alone.
+
+        Parameters
+        ----------
+        exog
+            New data: a frame for a model with a formula, else columns of the fixed effects. None: the rows of the fit.
+        transform
+            Apply the formula to ``exog``; False takes it as columns of the fixed effects.
+        random_effects
+            ``"population"``: X b. ``"conditional"``: X b + Z g, zero for groups that the fit did not have.
+        groups
+            Group of each new row, where the data do not hold it.
+        exog_re
+            Columns of the random coefficients of new rows, where there is no formula.
+        **kwargs
+            ``interval``, ``level``, ... as for ``LmmResult.predict``, whose table is returned where one is given.
+
+        Returns
+        -------
+        array or Series
+            A Series where ``exog`` is a pandas object.
+        """
+        if random_effects not in ("population", "conditional"):
+            known = ("population", "conditional")
+            raise InferenceError(
+                f"random_effects={random_effects!r} must be 'population' or 'conditional'."
+                f"{nearest(str(random_effects), known)}"
+            )
+        if kwargs:
+            data = exog if groups is None or exog is None else NewRows(exog, groups, exog_re)
+            return self.as_lmm_result().predict(data, random_effects=random_effects, **kwargs)
+        if exog is None:
+            if random_effects == "conditional":
+                return np.asarray(conditional_fitted(self.state))
+            return self.model.predict(self.record.params)
+        values = self._fixed_matrix(exog, transform) @ self.record.params.fe_params
+        if random_effects == "conditional":
+            values = values + self._random_part(exog, groups, exog_re)
+        return pd.Series(values, index=exog.index) if isinstance(exog, pd.DataFrame | pd.Series) else values
+
+    def _fixed_matrix(self, exog: Any, transform: bool) -> Floats:
+        formula = self.model._formula_recipe
+        if formula is not None and transform:
+            frame = pd.DataFrame(dict(exog)) if isinstance(exog, Mapping) else exog
+            frame = frame.to_frame().T if isinstance(frame, pd.Series) else frame
+            if not isinstance(frame, pd.DataFrame):
+                raise DataError(
+                    "This model has a formula, so predict needs a DataFrame with its columns; "
+                    "pass transform=False to give columns of the fixed effects."
+                )
+            values = on_new_data(formula.fixed, frame.reset_index(drop=True), formula.context)
+            names = list(formula.fixed.column_names)
+            return values[:, [names.index(name) for name in formula.columns]]
+        recipe: Any = self.state.design.recipe
+        return np.asarray(recipe.fixed_matrix(NewRows(exog)))
+
+    def _random_part(self, exog: Any, groups: Any, exog_re: Any) -> Floats:
+        recipe: Any = self.state.design.recipe
+        is_frame = self.model._formula_recipe is not None and isinstance(exog, pd.DataFrame) and exog_re is None
+        data = exog if is_frame and groups is None else NewRows(exog, groups, exog_re)
+        total = np.zeros(len(exog))
+        for k, (factor, b) in enumerate(zip(self.state.design.factors, self.state.b, strict=True)):
+            codes = recipe.level_codes(data, k)
+            known = codes >= 0
+            Z = recipe.random_matrix(data, k)[known]
+            total[known] += np.einsum("ij,ij->i", Z, b[codes[known]])
+            assert factor.n_effects == Z.shape[1]
+        return total
+
+    # Profiles
+
+    def profile_re(
+        self,
+        re_ix: Any,
+        vtype: str,
+        num_low: int = 5,
+        dist_low: float | None = 1.0,
+        num_high: int = 5,
+        dist_high: float | None = 1.0,
+        **fit_kwargs: Any,
+    ) -> Floats:
+        """Return the profile log-likelihood of a variance or covariance in natural units.
+
+        Parameters
+        ----------
+        re_ix
+            For ``vtype="re"`` a random coefficient, by position or name, or a pair of them for their covariance; for
+            ``"vc"`` the name of a component.
+        vtype
+            ``"re"`` or ``"vc"``.
+        num_low, num_high
+            Values below and above the estimate.
+        dist_low, dist_high
+            How far they reach; None takes two standard errors.
+        **fit_kwargs
+            Of ``MixedLM.fit``.
+
+        Returns
+        -------
+        ndarray
+            (num_low + num_high + 1, 2): value and log-likelihood, the estimate in row ``num_low``.
+        """
+        profile = Profile(self, parameter_index(self, re_ix, vtype), fit_kwargs)
+        return profile_table(profile, num_low, dist_low, num_high, dist_high)
+
+    def profile_re_interval(self, re_ix: Any, vtype: str, level: float = 0.95) -> pd.Series[float]:
+        """Return the profile-likelihood interval of a variance or covariance: ``lower, upper``, natural units.
+
+        Parameters
+        ----------
+        re_ix, vtype
+            As for ``profile_re``.
+        level
+            Coverage.
+        """
+        return profile_interval(self, parameter_index(self, re_ix, vtype), level)
+
+    # Display
+
+    def summary(  # type: ignore[override]  # statsmodels' arguments
+        self,
+        yname: str | None = None,
+        xname_fe: Sequence[str] | None = None,
+        xname_re: Sequence[str] | None = None,
+        title: str | None = None,
+        alpha: float = 0.05,
+    ) -> MixedLMSummary:
+        """Return the summary in statsmodels' layout.
+
+        Parameters
+        ----------
+        yname
+            Name of the response.
+        xname_fe, xname_re
+            Names of the fixed effects, and of all covariance parameters.
+        title
+            First line.
+        alpha
+            One less the coverage of the intervals.
+        """
+        return summarize(self, yname, xname_fe, xname_re, title=title, alpha=alpha)
+
+    def as_lmm_result(self) -> LmmResult:
+        """Return the same fit as ``lmer`` would return it: its summary, tables and conventions."""
+        return LmmResult(self.state)
+
+    def __repr__(self) -> str:
+        return f"<MixedLMResults: {self.state.design.formula.text}; {self.method}, {self.nobs} observations>"
+
+    def _repr_html_(self) -> str:
+        return self.summary().as_html()
+
+    # Other fits
+
+    def refit(self, y: npt.ArrayLike) -> MixedLMResults:
+        """Return the fit of the same model to another response; this result stays as it is.
+
+        Parameters
+        ----------
+        y
+            Response of the rows used.
+        """
+        model = self.model._with_response(np.asarray(y, dtype=np.float64))
+        record = self.record
+        start = record.params if record.free is not None else None
+        return model._quiet_fit(
+            reml=self.reml, free=record.free, start_params=start, fe_pen=record.fe_pen, cov_pen=record.cov_pen
+        )
+
+    def update(self, *args: Any, **kwargs: Any) -> LmmResult:
+        """Refuse: a ``MixedLM`` has several formulas.
+
+        Raises
+        ------
+        InferenceError
+            Always.
+        """
+        raise InferenceError("update is for formulas with bars. Make the new model with MixedLM.from_formula.")
+
+    # Keeping
+
+    def save(self, fname: str | PathLike[str], remove_data: bool = False) -> None:
+        """Write the result to a file that ``MixedLMResults.load`` and ``mixedmodels.load`` read.
+
+        Parameters
+        ----------
+        fname
+            The file.
+        remove_data
+            Leave the rows out; what needs them is refused then.
+        """
+        storage.save(self._bare() if remove_data else self, fname)
+
+    @classmethod
+    def load(cls, fname: str | PathLike[str]) -> MixedLMResults:
+        """Return a result from a file; load only files that you trust, for they can run code."""
+        loaded = storage.load(fname)
+        if not isinstance(loaded, cls):
+            raise DataError(f"{str(fname)!r} holds a {type(loaded).__name__}, not a MixedLMResults.")
+        return loaded
+
+    def remove_data(self) -> None:
+        """Let go of the rows: what is known of the parameters stays, what needs rows is refused from now on."""
+        bare = self._bare()
+        self.__dict__.clear()
+        self.__dict__.update(bare.__dict__)
+
+    def _bare(self) -> MixedLMResults:
+        """Return the result without rows, everything about parameters computed."""
+        for name in ("_covariance", "_natural_se"):
+            getattr(self, name)
+        return without_rows(self)
+
+    def _refuse_if_bare(self, what: str) -> None:
+        if self._is_bare:
+            raise InferenceError(f"{what} needs the rows of the fit, which remove_data let go of.")
+
+
+def _inverse_of_negative(hessian: Floats) -> Floats | None:
+    """Return the inverse of minus a Hessian, or None if it is not negative definite."""
+    if not len(hessian):
+        return np.zeros_like(hessian)
+    size = np.sqrt(np.abs(np.diag(hessian)))
+    if not (np.isfinite(hessian).all() and (size > 0).all()):
+        return None
+    scaled = -hessian / np.outer(size, size)
+    try:
+        np.linalg.cholesky(scaled)
+    except np.linalg.LinAlgError:
+        return None
+    return np.asarray(np.linalg.inv(scaled) / np.outer(size, size))

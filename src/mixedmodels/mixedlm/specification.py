@@ -1,0 +1,77 @@
+"""What the variance components are: names, labels and designs of each, group by group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mixedmodels.errors import DataError
+
+
+class VCSpec:
+    """Variance components: ``mats[k][i]`` is the design of component k in group i, groups in sorted order.
+
+    Parameters
+    ----------
+    names
+        Names of the components.
+    colnames
+        Labels of the columns, a list for each component and group.
+    mats
+        Designs, (rows of the group, columns), dense or sparse, one for each component and group. The columns of a
+        component have one common variance.
+    """
+
+    def __init__(
+        self, names: Sequence[str], colnames: Sequence[Sequence[Sequence[Any]]], mats: Sequence[Sequence[Any]]
+    ) -> None:
+        self.names, self.colnames, self.mats = names, colnames, mats
+
+    def __repr__(self) -> str:
+        return f"VCSpec({', '.join(map(repr, self.names))})"
+
+
+def from_mapping(exog_vc: Mapping[str, Mapping[Any, Any]], labels: Sequence[Any]) -> VCSpec:
+    """Return the specification that ``exog_vc[name][group]`` describes, components sorted by name.
+
+    Parameters
+    ----------
+    exog_vc
+        Designs by name of component and label of group.
+    labels
+        The groups, sorted.
+
+    Raises
+    ------
+    DataError
+        If a group has no design, or there are designs for groups that are not in the data.
+    """
+    names = sorted(exog_vc)
+    colnames, mats = [], []
+    for name in names:
+        designs = exog_vc[name]
+        for label in labels:
+            if label not in designs:
+                raise DataError(f"exog_vc[{name!r}] has no design for the group {label!r}; every group needs one.")
+        if len(designs) > len(labels):
+            unknown = next(label for label in designs if label not in set(labels))
+            raise DataError(f"exog_vc[{name!r}] has a design for {unknown!r}, which is not among the groups.")
+        chosen = [_as_matrix(designs[label]) for label in labels]
+        colnames.append([_column_labels(designs[label], matrix) for label, matrix in zip(labels, chosen, strict=True)])
+        mats.append(chosen)
+    return VCSpec(names, colnames, mats)
+
+
+def _as_matrix(design: Any) -> Any:
+    """Return a dense 2-d array, or the sparse matrix as it is."""
+    if hasattr(design, "tocoo"):
+        return design
+    matrix = np.asarray(design, dtype=np.float64)
+    return matrix[:, None] if matrix.ndim == 1 else matrix
+
+
+def _column_labels(design: Any, matrix: Any) -> list[Any]:
+    columns = getattr(design, "columns", None)
+    return [str(j) for j in range(matrix.shape[1])] if columns is None else list(columns)
