@@ -3,49 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
 from scipy.special import betaincinv
 
-from mixedmodels.errors import InferenceError, MixedModelsError, nearest
-from mixedmodels.fit.fit import fit_problem
-from mixedmodels.inference.wald import check_level, coef_table
-from mixedmodels.predict.simulate import simulate, with_fixed_effects
+from mixedmodels.design.subset import draw_levels
+from mixedmodels.errors import InferenceError, nearest
+from mixedmodels.fit.problem import Problem, row_arguments
+from mixedmodels.inference.bootstrap import simulated_response
+from mixedmodels.inference.degrees import estimate_rows
+from mixedmodels.inference.wald import check_level, two_sided_p
+from mixedmodels.result import LmmResult
 
 if TYPE_CHECKING:
-    from mixedmodels.result import LmmResult
+    from mixedmodels.design.records import Design, Floats
+    from mixedmodels.fit.records import FitState
+
+BLOCK_VALUES = 2_000_000
+"""Numbers held at once by a block of simulated responses."""
+MAX_BLOCK = 100
+
+
+class Unfitted(Protocol):
+    """A model that can be fitted, such as a ``LinearMixedModel``."""
+
+    def fit(self) -> LmmResult:
+        """Return its fit."""
+        ...
 
 
 def power(
-    fit: LmmResult,
+    model: LmmResult | Unfitted,
     effect: str,
     *,
-    n: int = 500,
+    n: int = 1000,
     vary: Mapping[str, Sequence[int]] | None = None,
     size: float | None = None,
     alpha: float = 0.05,
     ddf: str = "satterthwaite",
     seed: int | None = None,
     level: float = 0.95,
-    progress: bool = False,
+    progress: bool = True,
 ) -> pd.DataFrame:
-    """Return the power to find a fixed effect, by the numbers of levels of a grouping factor.
+    """Return the power to find a fixed effect, by the numbers of levels of grouping factors.
 
     Every simulated response is fitted anew and tested as in ``coef_table``. More levels are copies of the data's
-    levels, taken in turn, with their rows; fewer are the first ones.
+    levels, taken in turn, with their rows and the levels nested in them; fewer are the first ones.
 
     Parameters
     ----------
-    fit
-        A fit (of a pilot, say) whose parameters are taken as true; it must hold its data.
+    model
+        A fit (of a pilot, say) whose parameters are taken as true, or a model, which is fitted first.
     effect
         Name of a fixed effect.
     n
-        Simulations a size.
+        Simulations a design.
     vary
-        One column of the data that is a grouping factor, and the numbers of its levels; None for the design as it is.
+        Grouping factors and the numbers of their levels, ``{"Subject": [20, 40, 80]}``; all combinations are tried if
+        there are several. None for the design as it is.
     size
         True value of the effect; None for the estimate. Zero gives the rate of false alarms.
     alpha
@@ -53,7 +72,7 @@ def power(
     ddf
         As for ``coef_table``.
     seed
-        Of the random numbers.
+        Of the random streams, one a simulation.
     level
         Coverage of the intervals of power (Clopper and Pearson 1934).
     progress
@@ -62,15 +81,24 @@ def power(
     Returns
     -------
     pandas.DataFrame
-        By size: ``n_obs, power, lower, upper``, ``type_s`` (share of significant estimates with the wrong sign),
-        ``type_m`` (mean exaggeration of significant estimates; Gelman and Carlin 2014), ``n_failed``, ``n_singular``.
+        By numbers of levels: ``n_obs, power, lower, upper``, ``type_s`` (share of significant estimates with the wrong
+        sign), ``type_m`` (mean exaggeration of significant estimates; Gelman and Carlin 2014), ``n_failed`` (not among
+        the others), ``n_singular``.
 
     Raises
     ------
     InferenceError
-        If there is no such effect or column, or an argument is not allowed.
+        If there is no such effect or factor, an argument is not allowed, or a design cannot be fitted.
+
+    Examples
+    --------
+    >>> import mixedmodels as mm
+    >>> fit = mm.lmer("Reaction ~ Days + (Days | Subject)", mm.load_dataset("sleepstudy"))
+    >>> table = mm.power(fit, "Days", n=50, size=4, vary={"Subject": [6, 40]}, seed=1, progress=False)
+    >>> bool(table.loc[6, "power"] < table.loc[40, "power"])
+    True
     """
-    state = fit.state
+    state = (model if isinstance(model, LmmResult) else model.fit()).state
     if effect not in state.fixed_names:
         raise InferenceError(
             f"There is no fixed effect {effect!r}; there are {', '.join(state.fixed_names)}."
@@ -78,97 +106,145 @@ def power(
         )
     if not isinstance(n, int | np.integer) or n < 1:
         raise InferenceError(f"n is {n!r}; the number of simulations must be a positive integer.")
-    check_level(1 - alpha)
+    if not 0 < alpha < 1:
+        raise InferenceError(f"alpha is {alpha!r}; it must lie between 0 and 1, such as 0.05.")
     check_level(level)
-    truth = float(state.beta[state.fixed_names.index(effect)]) if size is None else float(size)
-    source = with_fixed_effects(state, {effect: truth})
-    seeds = iter(np.random.SeedSequence(seed).spawn(1 if vary is None else sum(map(len, vary.values()))))
-    rows = {}
-    for label, design_fit in _designs(fit, vary):
-        draws = simulate(
-            source,
-            int(n),
-            seed=int(next(seeds).generate_state(1)[0]),
-            data=None if vary is None else design_fit.call.data,
-        )
-        rows[label] = _row(design_fit, draws, effect, truth, alpha=alpha, ddf=ddf, level=level, progress=progress)
-    name = "levels" if vary is None else f"levels of {next(iter(vary))}"
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(name)
+    place = state.fixed_names.index(effect)
+    beta = state.beta.copy()
+    beta[place] = beta[place] if size is None else size
+    truth = replace(state, beta=beta)
+    sizes = _sizes(state, vary)
+    bar = _progress_bar(n * len(sizes)) if progress else None
+    entropy = np.random.SeedSequence(seed).entropy
+    rows = []
+    for cell, counts in enumerate(sizes):
+        design = state.design
+        for name, count in counts.items():
+            n_levels = next(f.n_levels for f in design.factors if f.name == name)
+            if count != n_levels:
+                design = draw_levels(design, name, np.arange(count) % n_levels)
+        study = _Study(truth, design, place, ddf, (entropy, cell))
+        rows.append({"n_obs": design.n_obs} | _summary(study, n, alpha, level, bar))
+    if bar is not None:
+        bar.close()
+    names = list(sizes[0])
+    labels = [tuple(counts.values()) for counts in sizes]
+    index: pd.Index = pd.MultiIndex.from_tuples(labels, names=names)
+    return pd.DataFrame(rows, index=index.get_level_values(0) if len(names) == 1 else index)
 
 
-def _designs(fit: LmmResult, vary: Mapping[str, Sequence[int]] | None) -> Iterator[tuple[Any, Any]]:
+def _sizes(state: FitState, vary: Mapping[str, Sequence[int]] | None) -> list[dict[str, int]]:
+    """Return the numbers of levels of each design."""
+    known = {f.name: f.n_levels for f in state.design.factors}
     if vary is None:
-        yield "as it is", fit
-        return
-    if len(vary) != 1:
-        raise InferenceError(f"vary holds {len(vary)} columns; it must hold one, such as {{'Subject': [20, 40]}}.")
-    if fit.call is None:
-        raise InferenceError(
-            "power needs the data of the fit, which this result does not hold. Fit the model with lmer."
+        return [known]
+    if not vary:
+        raise InferenceError(f"vary is empty; it must hold a grouping factor, such as {{{next(iter(known))!r}: [20]}}.")
+    for name, counts in vary.items():
+        if name not in known:
+            raise InferenceError(
+                f"There is no grouping factor {name!r}; there are {', '.join(known)}.{nearest(name, known)}"
+            )
+        for count in counts:
+            if not isinstance(count, int | np.integer) or count < 2:
+                raise InferenceError(f"vary asks for {count!r} levels of {name!r}; it must be an integer, at least 2.")
+    return [dict(zip(vary, map(int, counts), strict=True)) for counts in product(*vary.values())]
+
+
+@dataclass(frozen=True)
+class _Test:
+    """Estimate and p-value of the effect in one simulated response."""
+
+    estimate: float
+    p_value: float
+    singular: bool
+
+
+class _Study:
+    """A design whose responses are drawn from known parameters."""
+
+    def __init__(self, truth: FitState, design: Design, place: int, ddf: str, key: tuple[Any, int]) -> None:
+        self.problem = Problem(design, n_threads=truth.problem.n_threads)
+        if tuple(self.problem.model.kept) != truth.kept:
+            sizes = ", ".join(f"{f.n_levels} levels of {f.name}" for f in design.factors)
+            raise InferenceError(
+                f"With {sizes} not all fixed effects of this fit can be estimated. Ask for more levels, or fit a "
+                "simpler model."
+            )
+        self.truth = replace(truth, design=design, problem=self.problem)
+        self.place, self.ddf, self.key = place, ddf, key
+
+    def tests(self, n: int) -> Iterator[list[_Test | None]]:
+        """Yield blocks of tests, None where the model could not be fitted."""
+        size = max(1, min(MAX_BLOCK, BLOCK_VALUES // self.truth.design.n_obs))
+        for start in range(0, n, size):
+            yield self._block(range(start, min(start + size, n)))
+
+    def _block(self, numbers: range) -> list[_Test | None]:
+        entropy, cell = self.key
+        streams = (np.random.SeedSequence(entropy, spawn_key=(cell, j)) for j in numbers)
+        Y = np.array([simulated_response(self.truth, np.random.default_rng(stream)) for stream in streams])
+        design, truth = self.truth.design, self.truth
+        net = Y if design.offset is None else Y - design.offset
+        theta = np.ascontiguousarray(truth.theta)
+        fits = self.problem.model.refit_many(net, *row_arguments(design), truth.reml, theta)
+        return [
+            None if status else self._test(y, theta, bool(singular))
+            for y, theta, status, singular in zip(Y, fits[2], fits[4], fits[5], strict=True)
+        ]
+
+    def _test(self, y: Floats, theta: Floats, singular: bool) -> _Test:
+        problem = self.problem.with_response(y)
+        beta, unscaled, sigma, b = problem.model.solve(theta, self.truth.reml)
+        state = replace(
+            self.truth,
+            problem=problem,
+            design=problem.design,
+            beta=beta,
+            cov_beta=sigma**2 * unscaled,
+            sigma=sigma,
+            theta=theta,
+            b=tuple(b),
+            is_singular=singular,
         )
-    ((column, sizes),) = vary.items()
-    data = pd.DataFrame(cast("Any", fit.call.data))
-    names = {v for f in fit.state.design.recipe.factors for v in f.grouping.variables}
-    if column not in names:
-        known = ", ".join(sorted(names))
-        raise InferenceError(
-            f"{column!r} is not a grouping column of this model; there are {known}.{nearest(column, names)}"
-        )
-    for count in sizes:
-        if not isinstance(count, int | np.integer) or count < 2:
-            raise InferenceError(f"vary asks for {count!r} levels of {column!r}; it must be an integer of at least 2.")
-        yield count, fit.update(data=_with_levels(data, column, int(count)))
+        row = estimate_rows(state, np.eye(len(beta))[[self.place]], self.ddf)
+        p_value = two_sided_p(row.df, row.estimate / row.std_error)
+        return _Test(float(row.estimate[0]), float(p_value[0]), singular)
 
 
-def _with_levels(data: pd.DataFrame, column: str, count: int) -> pd.DataFrame:
-    codes, labels = pd.factorize(data[column])
-    parts = []
-    for k in range(count):
-        part = data[codes == k % len(labels)].copy()
-        copy = k // len(labels)
-        part[column] = str(labels[k % len(labels)]) + (f" copy {copy}" if copy else "")
-        parts.append(part)
-    joined: pd.DataFrame = pd.concat(parts, ignore_index=True)
-    return joined
-
-
-def _row(fit: Any, draws: Any, effect: str, truth: float, **options: Any) -> dict[str, float]:
-    estimates, significant, failed, singular = [], [], 0, 0
-    for y in _shown(draws.T, options["progress"]):
-        try:
-            state = fit_problem(fit.state.problem.with_response(y), reml=fit.state.reml, control=fit.state.control)
-            table = coef_table(state, options["ddf"])
-        except MixedModelsError:
-            failed += 1
-            continue
-        singular += state.is_singular
-        estimates.append(table.loc[effect, "estimate"])
-        significant.append(table.loc[effect, "p_value"] < options["alpha"])
-    found, n = int(np.sum(significant)), len(estimates)
-    if n == 0:
+def _summary(study: _Study, n: int, alpha: float, level: float, bar: Any) -> dict[str, float]:
+    done: list[_Test] = []
+    for block in study.tests(n):
+        done += [test for test in block if test is not None]
+        if bar is not None:
+            bar.update(len(block))
+    if not done:
         raise InferenceError("No simulated response could be fitted; look at the fit first with fit.check().")
-    tail = 0.5 - options["level"] / 2
-    lower = float(betaincinv(found, n - found + 1, tail)) if found else 0.0
-    upper = float(betaincinv(found + 1, n - found, 1 - tail)) if found < n else 1.0
-    own = np.array(estimates)[np.array(significant, dtype=bool)]
-    known = truth != 0 and found > 0
+    true = study.truth.beta[study.place]
+    found = np.array([test.estimate for test in done if test.p_value < alpha])
+    lower, upper = _clopper_pearson(len(found), len(done), level)
+    defined = true != 0 and len(found) > 0
     return {
-        "n_obs": fit.nobs,
-        "power": found / n,
+        "power": len(found) / len(done),
         "lower": lower,
         "upper": upper,
-        "type_s": float(np.mean(np.sign(own) != np.sign(truth))) if known else np.nan,
-        "type_m": float(np.mean(np.abs(own)) / abs(truth)) if known else np.nan,
-        "n_failed": failed,
-        "n_singular": singular,
+        "type_s": float(np.mean(np.sign(found) != np.sign(true))) if defined else np.nan,
+        "type_m": float(np.mean(np.abs(found)) / abs(true)) if defined else np.nan,
+        "n_failed": n - len(done),
+        "n_singular": sum(test.singular for test in done),
     }
 
 
-def _shown(items: Any, progress: bool) -> Any:
-    if not progress:
-        return items
+def _clopper_pearson(found: int, n: int, level: float) -> tuple[float, float]:
+    tail = 0.5 - level / 2
+    lower = float(betaincinv(found, n - found + 1, tail)) if found else 0.0
+    upper = float(betaincinv(found + 1, n - found, 1 - tail)) if found < n else 1.0
+    return lower, upper
+
+
+def _progress_bar(total: int) -> Any:
     try:
         from tqdm.auto import tqdm  # noqa: PLC0415  # optional
     except ImportError:
-        return items
-    return tqdm(items, desc="power", unit="fit", leave=False)
+        return None
+    return tqdm(total=total, desc="power", unit="fit", leave=False)

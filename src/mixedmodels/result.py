@@ -17,6 +17,7 @@ from mixedmodels.diagnose.residuals import residuals
 from mixedmodels.diagnose.simulated_residuals import SimulatedResiduals, simulated_residuals
 from mixedmodels.diagnose.vif import vif
 from mixedmodels.display import broom, maketables, marginaleffects, plain
+from mixedmodels.display.check_frame import CheckFrame
 from mixedmodels.display.noted_frame import show_notes
 from mixedmodels.display.summary import Summary, one_line, summarize
 from mixedmodels.display.varcorr import VarCorr
@@ -546,6 +547,7 @@ class LmmResult:
         level: float = 0.95,
         ddf: str = "satterthwaite",
         weights: object = None,
+        correction: str | None = None,
     ) -> pd.Series[float] | pd.DataFrame:
         """Return predictions for the rows of the fit or for new data: a Series, or ``mean, se, lower, upper``.
 
@@ -565,6 +567,8 @@ class LmmResult:
             ``"satterthwaite"`` or ``"normal"``.
         weights
             Of new observations, for prediction intervals.
+        correction
+            ``"kackar-harville"`` widens intervals by what estimating the variance parameters adds.
 
         Raises
         ------
@@ -580,10 +584,17 @@ class LmmResult:
             level=level,
             ddf=ddf,
             weights=weights,
+            correction=correction,
         )
 
     def simulate(
-        self, n: int = 1, *, seed: int | None = None, random_effects: str = "new", data: object = None
+        self,
+        n: int = 1,
+        *,
+        seed: int | None = None,
+        random_effects: str = "new",
+        data: object = None,
+        weights: object = None,
     ) -> Floats:
         """Return simulated responses, shape (n_rows, n).
 
@@ -597,13 +608,15 @@ class LmmResult:
             ``"new"``: drawn anew; ``"conditional"``: the modes of the fit.
         data
             New data; None for the rows of the fit.
+        weights
+            Of the rows of new data.
 
         Raises
         ------
         DataError, InferenceError
             If the data lack a column; if an argument is not allowed.
         """
-        return simulate(self.state, n, seed=seed, random_effects=random_effects, data=data)
+        return simulate(self.state, n, seed=seed, random_effects=random_effects, data=data, weights=weights)
 
     # Diagnostics
 
@@ -612,7 +625,10 @@ class LmmResult:
         return self._by_row(hat_values(self.state), "hat")
 
     def cooks_distance(self) -> pd.Series[float]:
-        """Return Cook's distance of each row used, at fixed theta and sigma."""
+        """Return Cook's distance of each row used, on the conditional fitted values, at fixed theta and sigma.
+
+        ``influence()`` has that on the fixed effects.
+        """
         return self._by_row(cooks_distance(self.state), "cooks_distance")
 
     def influence(self, by: str | None = None, method: str = "exact") -> Influence:
@@ -623,7 +639,7 @@ class LmmResult:
         by
             A grouping factor; None for single rows.
         method
-            ``"exact"`` refits, ``"one-step"`` (rows only) holds theta and sigma.
+            ``"exact"`` refits, ``"one-step"`` holds theta and sigma.
 
         Raises
         ------
@@ -660,7 +676,7 @@ class LmmResult:
 
     def check(self) -> pd.DataFrame:
         """Return what is worth looking at after a fit: ``verdict, found, advice`` by check."""
-        return check(self.state)
+        return CheckFrame(check(self.state))
 
     # Other fits
 

@@ -26,6 +26,8 @@ INTERPOLATED = {
     ("pixel_crossnest", "cor_day.(Intercept)|Dog", "lower"),
     ("pixel_crossnest", "cor_day.(Intercept)|Dog", "upper"),
 }
+# lme4 follows a local optimum, and its limit lies inside the region: tests/oracle/test_profile.py
+LOCAL_OPTIMUM = {("orthodont_slope", "cor_age.(Intercept)|Subject", "lower")}
 PROFILED = [name for name in CASES if case(name, "ML").file.get("profile_ci_95")]
 WIDTH_TOL = 2e-4
 
@@ -59,7 +61,7 @@ def test_profile_intervals(name: str) -> None:
                 value is not None
                 and upper is not None
                 and lower is not None
-                and (name, parameter, limit) not in INTERPOLATED
+                and (name, parameter, limit) not in INTERPOLATED | LOCAL_OPTIMUM
             ):
                 assert found[limit] == pytest.approx(value, abs=WIDTH_TOL * (upper - lower)), (parameter, limit)
 

@@ -16,18 +16,19 @@ def relative_factor(theta: Floats, block_sizes: Sequence[int]) -> Floats:
     Parameters
     ----------
     theta
-        The factor's parameters: the lower triangle of each block by column, one block after the other (lme4's order).
+        The factor's parameters (..., n_theta): the lower triangle of each block by column, one block after the other
+        (lme4's order).
     block_sizes
         Sizes of the blocks, their absolute values summing to n_effects; a negative one is a tied block, theta times
         the identity.
 
     Returns
     -------
-    ndarray, shape (n_effects, n_effects)
+    ndarray, shape (..., n_effects, n_effects)
         Lower triangular; zero outside the blocks.
     """
     n_effects = sum(map(abs, block_sizes))
-    Lambda = np.zeros((n_effects, n_effects))
+    Lambda = np.zeros((*theta.shape[:-1], n_effects, n_effects))
     first = used = 0
     for size in block_sizes:
         if size > 0:
@@ -36,7 +37,7 @@ def relative_factor(theta: Floats, block_sizes: Sequence[int]) -> Floats:
         else:
             column = row = np.arange(-size)
             n_theta = 1
-        Lambda[first + row, first + column] = theta[used : used + n_theta]
+        Lambda[..., first + row, first + column] = theta[..., used : used + n_theta]
         first, used = first + abs(size), used + n_theta
     return Lambda
 
@@ -61,5 +62,5 @@ def relative_theta(Lambda: Floats, block_sizes: Sequence[int]) -> Floats:
 
 
 def split_theta(theta: Floats, n_theta: Sequence[int]) -> list[Floats]:
-    """Return the parameters of each grouping factor, given how many each has."""
-    return np.split(theta, np.cumsum(n_theta)[:-1])
+    """Return the parameters (..., n_theta) of each grouping factor, given how many each has."""
+    return np.split(theta, np.cumsum(n_theta)[:-1], axis=-1)

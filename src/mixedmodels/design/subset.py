@@ -1,4 +1,4 @@
-"""A design on some of its rows."""
+"""A design on some of its rows, or on copies of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -37,4 +38,36 @@ def take_rows(design: Design, rows: npt.NDArray[np.intp]) -> Design:
         factors=tuple(factors),
         rows=None,
         n_rows=len(rows),
+        columns={name: column.take(rows) for name, column in design.columns.items()},
     )
+
+
+def draw_levels(design: Design, name: str, drawn: npt.NDArray[np.intp]) -> Design:
+    """Return the design of some levels of a grouping factor with their rows, each drawn copy a level of its own.
+
+    So are the levels nested in it; a copy shares those of other factors with the original.
+
+    Parameters
+    ----------
+    design
+        The whole.
+    name
+        The factor.
+    drawn
+        Levels by code, (n_drawn,).
+    """
+    source = next(f for f in design.factors if f.name == name)
+    by_level = np.argsort(source.codes, kind="stable")
+    start = np.searchsorted(source.codes[by_level], np.arange(source.n_levels + 1))
+    rows = np.concatenate([by_level[start[level] : start[level + 1]] for level in drawn])
+    copy = np.repeat(np.arange(len(drawn)), np.diff(start)[drawn])
+    out = take_rows(design, rows)
+    factors = []
+    for f, old in zip(out.factors, design.factors, strict=True):
+        pairs = np.unique(old.codes.astype(np.int64) * source.n_levels + source.codes)
+        if len(pairs) == old.n_levels:  # each level within one level of the source
+            levels, codes = np.unique(copy * f.n_levels + f.codes, return_inverse=True)
+            factors.append(replace(f, levels=pd.Index(levels), codes=codes.astype(np.int32)))
+        else:
+            factors.append(f)
+    return replace(out, factors=tuple(factors))

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import special
 
 from mixedmodels.design.expression import INTERCEPT
-from mixedmodels.diagnose.hat_values import cooks_distance
+from mixedmodels.diagnose.influence import influence
 from mixedmodels.diagnose.residuals import residuals
 from mixedmodels.diagnose.vif import vif
 from mixedmodels.fit.fitted import conditional_fitted
@@ -27,6 +27,9 @@ EXPECTED_FAR = 3e-4
 """Share of residuals beyond it that is no reason to look: five times that of a normal distribution."""
 SOLID_P = 0.001
 MUCH_SKEW = 1.0
+LARGE_COOK = 1.0
+CHEAP_DELETIONS = 2_000_000
+"""Levels times rows up to which levels are left out one by one."""
 
 Row = tuple[str, str, str, str]
 
@@ -35,7 +38,8 @@ def check(state: FitState) -> pd.DataFrame:
     """Return what was checked: ``verdict`` ("good" or "look"), ``found`` and ``advice``, one row a check.
 
     Convergence, singularity, number of levels, collinearity, residual shape, spread and outliers, shape of the random
-    effects, and single rows with much influence. A "look" is a reason to look at a plot, not a verdict on the model.
+    effects, and single rows or levels with much influence on the fixed effects. A "look" is a reason to look at a plot,
+    not a verdict on the model.
 
     Parameters
     ----------
@@ -152,14 +156,19 @@ def _effects(state: FitState) -> Iterator[Row]:
 
 
 def _influence(state: FitState) -> Iterator[Row]:
+    """Rows, and levels where solving the rest for each is cheap."""
     if state.n_fixed == 0:
         return
-    cook = cooks_distance(state)
-    top = int(np.argmax(cook))
-    place = top if state.design.rows is None else int(state.design.rows[top])
-    yield _row(
-        "influence of rows",
-        bool(cook[top] < 1),
-        f"largest Cook's distance {cook[top]:.2f} (row {place})",
-        "See fit.influence() and fit.influence(by=...) for what changes without it.",
-    )
+    design = state.design
+    few = [f.name for f in design.factors if f.n_levels * design.n_obs <= CHEAP_DELETIONS]
+    for by in (None, *few):
+        distance = influence(state, by, "one-step").cooks_distance
+        if distance.isna().all():
+            continue
+        top = float(distance.max())
+        yield _row(
+            "influence of rows" if by is None else f"influence of {by}",
+            top < LARGE_COOK,
+            f"largest Cook's distance {top:.2f} ({'row' if by is None else 'level'} {distance.idxmax()})",
+            f"See fit.influence({'' if by is None else f'by={by!r}'}) for what changes without it.",
+        )

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mixedmodels.design.subset import take_rows
-from mixedmodels.diagnose.hat_values import hat_values
+from mixedmodels.diagnose.hat_values import hat_values, remaining
 from mixedmodels.diagnose.residuals import residuals
 from mixedmodels.errors import InferenceError, MixedModelsError, nearest
 from mixedmodels.fit.fit import fit_problem
@@ -18,6 +18,8 @@ from mixedmodels.fit.problem import Problem
 from mixedmodels.inference.variance_parameters import CovarianceMap, estimate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy.typing as npt
 
     from mixedmodels.design.records import Floats
@@ -35,7 +37,7 @@ class Influence:
     fe_params
         Fixed effects without it: one row a deletion.
     variance_parameters
-        Standard deviations, correlations and sigma without it; empty for one step, which holds them.
+        Standard deviations, correlations and sigma without it; no columns for one step, which holds them.
     cooks_distance
         (b - b_i)' V^-1 (b - b_i) / p, V = cov(b) of the full fit.
     dfbetas
@@ -67,49 +69,42 @@ def influence(state: FitState, by: str | None = None, method: str = "exact") -> 
         A grouping factor; None for single rows.
     method
         ``"exact"``: the model is refitted without it, starting at the full fit; ``"one-step"``: theta and sigma are
-        held (Christensen, Pearson and Johnson 1992), rows only, at the cost of one pass.
+        held (Christensen, Pearson and Johnson 1992), for all rows at the cost of a few passes over the data, for levels
+        of one pass each.
 
     Raises
     ------
     InferenceError
-        If there is no such factor or method, or one step is asked for levels.
+        If there is no such factor or method, or the fit has no fixed effects.
     """
     if method not in METHODS:
         raise InferenceError(f"method={method!r} is not available; it must be 'exact' or 'one-step'.")
-    design = state.design
-    names = [f.name for f in design.factors]
-    if by is None:
-        labels = pd.RangeIndex(design.n_obs) if design.rows is None else pd.Index(design.rows)
-        if method == "one-step":
-            return _one_step(state, labels)
-        kept = (np.delete(np.arange(design.n_obs), i) for i in range(design.n_obs))
-    elif by not in names:
-        raise InferenceError(f"There is no grouping factor {by!r}; there are {', '.join(names)}.{nearest(by, names)}")
-    elif method == "one-step":
-        raise InferenceError("The one-step method leaves out single rows only; use method='exact' for levels.")
-    else:
-        factor = design.factors[names.index(by)]
-        labels = factor.levels.rename(by)
-        kept = (np.flatnonzero(factor.codes != level) for level in range(factor.n_levels))
-    covariance_map = CovarianceMap(state)
-    parameters = [p.name for p in covariance_map.parameters]
+    if state.n_fixed == 0:
+        raise InferenceError("Influence is measured on the fixed effects, and this fit has none.")
+    labels, kept = _deletions(state, by)
+    if by is None and method == "one-step":
+        return _one_step(state, labels)
+    exact = method == "exact"
+    parameters = [p.name for p in CovarianceMap(state).parameters] if exact else []
     fixed = np.full((len(labels), state.n_fixed), np.nan)
     variance = np.full((len(labels), len(parameters)), np.nan)
     errors = np.full_like(fixed, np.nan)
     failures = {}
     for i, (label, rows) in enumerate(zip(labels, kept, strict=True)):
+        problem = Problem(take_rows(state.design, rows), n_threads=state.problem.n_threads)
         try:
-            without = _refit(state, rows)
+            if tuple(problem.model.kept) != state.kept:
+                failures[label] = "a fixed effect cannot be estimated without it"
+            elif exact:
+                without = _refit(state, problem)
+                own, psi = CovarianceMap(without), estimate(without)
+                variance[i] = [own.value(psi, p) for p in own.parameters]
+                fixed[i], errors[i] = without.beta, np.sqrt(np.diag(without.cov_beta))
+            else:
+                fixed[i] = problem.model.solve(np.ascontiguousarray(state.theta), state.reml)[0]
+                errors[i] = np.sqrt(np.diag(state.cov_beta))
         except MixedModelsError as error:
             failures[label] = str(error)
-            continue
-        if without.fixed_names != state.fixed_names:
-            failures[label] = "a fixed effect cannot be estimated without it"
-            continue
-        own, psi = CovarianceMap(without), estimate(without)
-        fixed[i] = without.beta
-        errors[i] = np.sqrt(np.diag(without.cov_beta))
-        variance[i] = [own.value(psi, p) for p in own.parameters]
     columns = list(state.fixed_names)
     change = state.beta - fixed
     return Influence(
@@ -121,9 +116,21 @@ def influence(state: FitState, by: str | None = None, method: str = "exact") -> 
     )
 
 
-def _refit(state: FitState, rows: npt.NDArray[np.intp]) -> FitState:
-    problem = Problem(take_rows(state.design, rows), n_threads=state.problem.n_threads)
-    # the full fit's theta is an excellent start; zeros are left so that they can grow again
+def _deletions(state: FitState, by: str | None) -> tuple[pd.Index, Iterator[npt.NDArray[np.intp]]]:
+    """Return the labels of what is left out, and the rows that stay each time."""
+    design = state.design
+    if by is None:
+        labels = pd.RangeIndex(design.n_obs) if design.rows is None else pd.Index(design.rows)
+        return labels, (np.delete(np.arange(design.n_obs), i) for i in range(design.n_obs))
+    names = [f.name for f in design.factors]
+    if by not in names:
+        raise InferenceError(f"There is no grouping factor {by!r}; there are {', '.join(names)}.{nearest(by, names)}")
+    factor = design.factors[names.index(by)]
+    return factor.levels.rename(by), (np.flatnonzero(factor.codes != level) for level in range(factor.n_levels))
+
+
+def _refit(state: FitState, problem: Problem) -> FitState:
+    # zeros are left, so that they can grow again
     start = np.where(state.theta == 0, 0.05, state.theta)
     warm = fit_problem(problem, reml=state.reml, control=state.control, start=start)
     if not warm.optimum.converged or warm.is_singular or state.is_singular:
@@ -133,7 +140,11 @@ def _refit(state: FitState, rows: npt.NDArray[np.intp]) -> FitState:
 
 
 def _cook(state: FitState, change: Floats) -> Floats:
-    return np.asarray(np.einsum("ij,jk,ik->i", change, np.linalg.inv(state.cov_beta), change) / state.n_fixed)
+    """Return d' cov(beta)^-1 d / p of each row d, (n_rows,)."""
+    sd = np.sqrt(np.diag(state.cov_beta))
+    scaled = change / sd
+    solved = np.linalg.solve(state.cov_beta / np.outer(sd, sd), scaled.T).T
+    return np.asarray(np.einsum("ij,ij->i", scaled, solved) / state.n_fixed)
 
 
 def _one_step(state: FitState, labels: pd.Index) -> Influence:
@@ -146,7 +157,7 @@ def _one_step(state: FitState, labels: pd.Index) -> Influence:
     for j, column in enumerate(X.T):
         b = bare.with_response(np.ascontiguousarray(column)).model.solve(np.ascontiguousarray(state.theta), False)[3]
         VX[:, j] = w * (column - sum(random_part(f, modes) for f, modes in zip(design.factors, b, strict=True)))
-    delta = residuals(state) / (1 - hat_values(state))
+    delta = residuals(state) / remaining(hat_values(state))
     change = delta[:, None] * (VX @ state.cov_beta / state.sigma**2)
     columns = list(state.fixed_names)
     return Influence(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from mixedmodels.errors import InferenceError
 from mixedmodels.fit.fitted import conditional_fitted, marginal_fitted
-from mixedmodels.predict.simulate import simulate
+from mixedmodels.predict.simulate import responses
 
 if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
@@ -56,13 +58,17 @@ def simulated_residuals(
     """
     from scipy import stats  # noqa: PLC0415  # takes longer to import than most fits take
 
+    if not isinstance(n, int | np.integer) or n < 1:
+        raise InferenceError(f"n is {n!r}; the number of simulations must be a positive integer.")
     y = state.design.y
-    draws = simulate(state, n, seed=seed, random_effects=random_effects)
-    below = (draws < y[:, None]).sum(axis=1)
-    scaled = (below + 0.5) / (n + 1)
     centre = marginal_fitted(state) if random_effects == "new" else conditional_fitted(state)
+    below = np.zeros(len(y), dtype=np.intp)
+    simulated = np.empty(n)
+    for j, draw in enumerate(islice(responses(state, seed=seed, random_effects=random_effects), n)):
+        below += draw < y
+        simulated[j] = np.var(draw - centre)
+    scaled = (below + 0.5) / (n + 1)
     observed = float(np.var(y - centre))
-    simulated = np.var(draws - centre[:, None], axis=0)
     share = (float(np.sum(simulated >= observed)) + 1) / (n + 1)
     outside = int(np.sum((below == 0) | (below == n)))
     uniform = stats.kstest(scaled, "uniform")

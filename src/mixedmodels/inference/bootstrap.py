@@ -9,9 +9,10 @@ levels of one grouping factor are drawn with replacement, and every drawn copy i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,13 +20,13 @@ import pandas as pd
 from scipy.special import ndtr, ndtri
 
 from mixedmodels.covariance.unstructured import relative_factor, split_theta
-from mixedmodels.design.subset import take_rows
+from mixedmodels.design.subset import draw_levels, take_rows
 from mixedmodels.errors import InferenceError, MixedModelsError, nearest
 from mixedmodels.fit.fit import fit_problem
 from mixedmodels.fit.fitted import conditional_fitted, marginal_fitted, random_part
 from mixedmodels.fit.problem import Problem, row_arguments
 from mixedmodels.inference.covariances import factor_covariances
-from mixedmodels.inference.variance_parameters import list_parameters
+from mixedmodels.inference.variance_parameters import CovarianceMap, estimate, natural_values
 from mixedmodels.inference.wald import check_level
 
 if TYPE_CHECKING:
@@ -43,7 +44,12 @@ CANNOT_FIT = "the model cannot be fitted to the replicate"
 STOPPED_EARLY = "the optimiser stopped early"
 LOST_COLUMN = "a fixed effect cannot be estimated from the replicate"
 
+REAL_LINE = (-np.inf, np.inf)
+RANGES = {"sd": (0.0, np.inf), "sigma": (0.0, np.inf), "cor": (-1.0, 1.0)}
+
 Statistic = Callable[[Any], Any]
+Draw = Callable[[np.random.Generator], "Floats"]
+"""One response of the rows used, offset included, (n_obs,)."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +86,14 @@ class Bootstrap:
             Replicates to add.
         progress
             Show a progress bar.
+
+        Raises
+        ------
+        InferenceError
+            If n is not a positive integer.
         """
-        return _run(self._plan, n, progress, self)
+        _check_n(n)
+        return _run(self._plan, int(n), progress, self)
 
     def conf_int(self, kind: str = "percentile", level: float = 0.95) -> pd.DataFrame:
         """Return intervals ``lower, upper`` of each statistic; failed replicates are left out.
@@ -89,8 +101,10 @@ class Bootstrap:
         Parameters
         ----------
         kind
-            ``"percentile"``; ``"basic"``: reflected at the estimate; ``"bca"``: bias-corrected and accelerated, the
-            acceleration from leaving out one level after the other of the grouping factor with fewest (Efron 1987).
+            ``"percentile"``; ``"basic"``: reflected at the estimate, within the parameter's range; ``"bca"``:
+            bias-corrected and accelerated, the acceleration from leaving out one level after the other of the grouping
+            factor with fewest (Efron 1987). The last two are nan where the estimate is undefined or at the end of its
+            range: they compare replicates on both sides of it.
         level
             Coverage.
 
@@ -113,8 +127,11 @@ class Bootstrap:
         tails = np.array([0.5 - level / 2, 0.5 + level / 2])
         acceleration = self._plan.acceleration() if kind == "bca" else dict.fromkeys(done.columns, 0.0)
         rows = {}
-        for name, estimate in zip(done.columns, self.estimates, strict=True):
-            rows[name] = _limits(done[name].dropna().to_numpy(), estimate, kind, tails, acceleration[name])
+        for name, estimated in zip(done.columns, self.estimates, strict=True):
+            values = done[name].dropna().to_numpy()
+            defined = len(values) > 1 and (kind == "percentile" or name in self._plan.interior)
+            low, high = _limits(values, estimated, kind, tails, acceleration[name]) if defined else (np.nan, np.nan)
+            rows[name] = tuple(np.clip([low, high], *self._plan.ranges.get(name, REAL_LINE)))
         return pd.DataFrame.from_dict(rows, orient="index", columns=["lower", "upper"]).rename_axis("parameter")
 
 
@@ -154,10 +171,13 @@ def bootstrap(
     Raises
     ------
     InferenceError
-        If an argument is not allowed, or the statistic does not return numbers on the fit itself.
+        If an argument is not allowed, or the statistic raises or returns no numbers on the fit itself.
     """
-    if not isinstance(n, int | np.integer) or n < 1:
-        raise InferenceError(f"n is {n!r}; the number of replicates must be a positive integer, such as 1000.")
+    _check_n(n)
+    if seed is not None and (not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0):
+        raise InferenceError(f"seed is {seed!r}; it must be an integer from 0 on, or None for one from the system.")
+    if statistic is not None and not callable(statistic):
+        raise InferenceError(f"statistic is {statistic!r}; it must be a function of a result that returns numbers.")
     if kind not in KINDS:
         known = ", ".join(f'"{k}"' for k in KINDS)
         raise InferenceError(f"kind={kind!r} is not available; it must be one of {known}.{nearest(str(kind), KINDS)}")
@@ -175,13 +195,28 @@ def bootstrap(
     return _run(plan, int(n), progress, None)
 
 
+def _check_n(n: int) -> None:
+    if not isinstance(n, int | np.integer) or isinstance(n, bool) or n < 1:
+        raise InferenceError(f"n is {n!r}; the number of replicates must be a positive integer, such as 1000.")
+
+
 @dataclass(frozen=True)
-class _Refit:
-    """One replicate: its statistics, or why there are none."""
+class _Refits:
+    """Some replicates.
+
+    Attributes
+    ----------
+    values
+        Their statistics, (m, n_statistics); nan where there are none.
+    singular
+        (m,).
+    failures
+        Why there are no statistics, one sentence a failed replicate.
+    """
 
     values: Floats
-    singular: bool
-    failure: str | None
+    singular: npt.NDArray[np.bool_]
+    failures: tuple[str, ...] = ()
 
 
 class _Plan:
@@ -198,35 +233,48 @@ class _Plan:
     ) -> None:
         self.state, self.wrap, self.entropy = state, wrap, entropy
         self.statistic, self.kind, self.level_of = statistic, kind, level_of
-        self.parameters = list_parameters(state.design.factors)
+        covariance_map = CovarianceMap(state)
+        self.parameters = covariance_map.parameters
+        self.ranges: dict[str, tuple[float, float]] = {}
         if statistic is None:
             labels = [*state.fixed_names, *(p.name for p in self.parameters)]
-            self.estimates = pd.Series(self.values(state.beta, state.theta, state.sigma), index=labels)
+            self.estimates = pd.Series(self.values_of(state), index=labels)
+            self.ranges = {p.name: RANGES[p.kind] for p in self.parameters}
+            psi = estimate(state)
+            ends = {p.name for p in self.parameters if covariance_map.on_boundary(psi, p)}
         else:
-            self.estimates = _numbers(statistic(wrap(state)))
+            try:
+                self.estimates = _numbers(statistic(wrap(state)))
+            except InferenceError:
+                raise
+            except Exception as error:
+                raise InferenceError(
+                    f"The statistic raised {type(error).__name__} on the fit itself: {error}. It must return numbers."
+                ) from error
+            ends = set()
+        self.interior = set(self.estimates.dropna().index) - ends
+
+    @cached_property
+    def draw(self) -> Draw:
+        return parametric_draw(self.state) if self.kind == "parametric" else residual_draw(self.state)
 
     def stream(self, replicate: int) -> np.random.Generator:
         return np.random.Generator(np.random.Philox(np.random.SeedSequence(self.entropy, spawn_key=(replicate,))))
 
-    def values(self, beta: Floats, theta: Floats, sigma: float) -> Floats:
-        """Return fixed effects and variance parameters."""
+    def values(self, beta: Floats, sigma: Floats, theta: Floats) -> Floats:
+        """Return fixed effects and variance parameters, (m, n_statistics), of beta (m, p), sigma (m,), theta (m, k)."""
         factors = self.state.design.factors
-        parts = split_theta(theta, [f.n_theta for f in factors])
+        parts = split_theta(sigma[:, None] * theta, [f.n_theta for f in factors])
         roots = [relative_factor(part, f.block_sizes) for part, f in zip(parts, factors, strict=True)]
-        out = [*beta]
-        for p in self.parameters:
-            if p.kind == "sigma":
-                out.append(sigma)
-                continue
-            row, column = roots[p.factor][p.row], roots[p.factor][p.column]
-            if p.kind == "sd":
-                out.append(sigma * np.sqrt(row @ row))
-            else:
-                length = np.sqrt((row @ row) * (column @ column))
-                out.append(row @ column / length if length > 0 else np.nan)
-        return np.array(out)
+        covariances = [root @ root.swapaxes(1, 2) for root in roots]
+        return np.hstack([beta, natural_values(self.parameters, covariances, sigma)])
 
-    def refits(self, first: int, count: int) -> Iterator[list[_Refit]]:
+    def values_of(self, state: FitState) -> Floats:
+        """Return fixed effects and variance parameters of one fit, (n_statistics,)."""
+        row: Floats = self.values(state.beta[None], np.array([state.sigma]), state.theta[None])[0]
+        return row
+
+    def refits(self, first: int, count: int) -> Iterator[_Refits]:
         """Yield the replicates first, first + 1, ... in blocks."""
         size = min(MAX_BLOCK, max(1, BLOCK_VALUES // self.state.design.n_obs))
         if self.statistic is not None or self.kind == "cases":
@@ -234,33 +282,35 @@ class _Plan:
         for start in range(first, first + count, size):
             yield self._block(range(start, min(start + size, first + count)))
 
-    def _block(self, replicates: range) -> list[_Refit]:
+    def _block(self, replicates: range) -> _Refits:
         if self.kind == "cases":
-            return [self._one(partial(self._drawn_problem, r)) for r in replicates]
-        Y = np.array([self.response(self.stream(r)) for r in replicates])
+            return self._one(partial(self._drawn_problem, replicates[0]))
+        design, problem = self.state.design, self.state.problem
+        Y = np.array([self.draw(self.stream(r)) for r in replicates])
         if self.statistic is not None:
-            return [self._one(partial(self.state.problem.with_response, y)) for y in Y]
-        design = self.state.design
+            return self._one(partial(problem.with_response, Y[0]))
         if design.offset is not None:
             Y -= design.offset
-        fits = self.state.problem.model.refit_many(
-            Y, *row_arguments(design), self.state.reml, np.ascontiguousarray(self.state.theta)
+        start = np.ascontiguousarray(self.state.theta)
+        beta, sigma, theta, _, status, singular = problem.model.refit_many(
+            Y, *row_arguments(design), self.state.reml, start
         )
-        out = []
-        for beta, sigma, theta, _, status, singular in zip(*fits, strict=True):
-            if status == 0:
-                out.append(_Refit(self.values(beta, theta, sigma), bool(singular), None))
-            else:
-                out.append(self._missing(CANNOT_FIT if status < 0 else STOPPED_EARLY, bool(singular)))
-        return out
+        values = np.full((len(Y), len(self.estimates)), np.nan)
+        fitted = status == 0
+        values[fitted] = self.values(beta[fitted], sigma[fitted], theta[fitted])
+        failures = tuple(CANNOT_FIT if code < 0 else STOPPED_EARLY for code in status[~fitted])
+        return _Refits(values, singular, failures)
 
     def _drawn_problem(self, replicate: int) -> Problem:
-        return Problem(_resampled(self.state.design, str(self.level_of), self.stream(replicate)))
+        design, name = self.state.design, str(self.level_of)
+        n_levels = next(f.n_levels for f in design.factors if f.name == name)
+        drawn = self.stream(replicate).integers(0, n_levels, n_levels)
+        return Problem(draw_levels(design, name, drawn))
 
-    def _missing(self, failure: str, singular: bool = False) -> _Refit:
-        return _Refit(np.full(len(self.estimates), np.nan), singular, failure)
+    def _missing(self, failure: str, singular: bool = False) -> _Refits:
+        return _Refits(np.full((1, len(self.estimates)), np.nan), np.array([singular]), (failure,))
 
-    def _one(self, problem: Callable[[], Problem]) -> _Refit:
+    def _one(self, problem: Callable[[], Problem]) -> _Refits:
         try:
             state = fit_problem(problem(), reml=self.state.reml, control=self.state.control)
         except MixedModelsError as error:
@@ -268,21 +318,17 @@ class _Plan:
         if state.fixed_names != self.state.fixed_names or not state.optimum.converged:
             return self._missing(STOPPED_EARLY if not state.optimum.converged else LOST_COLUMN, state.is_singular)
         if self.statistic is None:
-            return _Refit(self.values(state.beta, state.theta, state.sigma), state.is_singular, None)
+            return _Refits(self.values_of(state)[None], np.array([state.is_singular]))
         return self._statistic_of(state, self.statistic)
 
-    def _statistic_of(self, state: FitState, statistic: Statistic) -> _Refit:
+    def _statistic_of(self, state: FitState, statistic: Statistic) -> _Refits:
         try:
             numbers = _numbers(statistic(self.wrap(state)))
         except Exception as error:  # whatever a user's function raises is counted
             return self._missing(f"the statistic raised {type(error).__name__}: {error}", state.is_singular)
         if list(numbers.index) != list(self.estimates.index):
             return self._missing("the statistic returned other names or another length", state.is_singular)
-        return _Refit(np.asarray(numbers, dtype=np.float64), state.is_singular, None)
-
-    def response(self, rng: np.random.Generator) -> Floats:
-        """Return one simulated response of the rows used."""
-        return simulated_response(self.state, rng) if self.kind == "parametric" else _residual_response(self.state, rng)
+        return _Refits(np.asarray(numbers, dtype=np.float64)[None], np.array([state.is_singular]))
 
     def acceleration(self) -> dict[str, float]:
         """Return Efron's acceleration of each statistic by leaving out levels of the factor with fewest."""
@@ -291,7 +337,7 @@ class _Plan:
             self._one(partial(_without_level, self.state.design, factor.codes, level))
             for level in range(factor.n_levels)
         ]
-        values = np.array([r.values for r in refits if r.failure is None])
+        values = np.vstack([r.values for r in refits if not r.failures] or [np.empty((0, len(self.estimates)))])
         if len(values) < 3:
             raise InferenceError(
                 "BCa intervals need at least three levels that can be left out; use kind='percentile'."
@@ -305,42 +351,49 @@ class _Plan:
 
 
 def simulated_response(state: FitState, rng: np.random.Generator) -> Floats:
-    """Return y* = X beta + Z b* + e* of the rows used, offset included, (n_obs,).
+    """Return one y* = X beta + Z b* + e* of the rows used, offset included, (n_obs,); see ``parametric_draw``."""
+    return parametric_draw(state)(rng)
 
-    Parameters
-    ----------
-    state
-        The fit.
-    rng
-        Draws first the effects of each factor, (n_levels, n_effects), then the residuals.
-    """
-    design = state.design
-    y = marginal_fitted(state).copy()
+
+def parametric_draw(state: FitState) -> Draw:
+    """Return the function that draws y* = X beta + Z b* + e*: first the effects of each factor, then the residuals."""
+    design, mean = state.design, marginal_fitted(state)
+    scale = state.sigma if design.weights is None else state.sigma / np.sqrt(design.weights)
     parts = split_theta(state.theta, [f.n_theta for f in design.factors])
-    for factor, theta in zip(design.factors, parts, strict=True):
-        b = (
-            state.sigma
-            * rng.standard_normal((factor.n_levels, factor.n_effects))
-            @ relative_factor(theta, factor.block_sizes).T
-        )
-        y += random_part(factor, b)
-    e = state.sigma * rng.standard_normal(design.n_obs)
-    return y + (e if design.weights is None else e / np.sqrt(design.weights))
+    roots = [
+        state.sigma * relative_factor(part, f.block_sizes).T for part, f in zip(parts, design.factors, strict=True)
+    ]
+
+    def draw(rng: np.random.Generator) -> Floats:
+        y = mean.copy()
+        for factor, root in zip(design.factors, roots, strict=True):
+            y += random_part(factor, rng.standard_normal((factor.n_levels, factor.n_effects)) @ root)
+        y += scale * rng.standard_normal(design.n_obs)
+        return y
+
+    return draw
 
 
-def _residual_response(state: FitState, rng: np.random.Generator) -> Floats:
-    """Return a response from resampled modes and residuals, each reflated to its estimated covariance."""
-    design = state.design
-    y = marginal_fitted(state).copy()
-    for factor, b, fitted in zip(design.factors, state.b, factor_covariances(state), strict=True):
+def residual_draw(state: FitState) -> Draw:
+    """Return the function that resamples modes by level and residuals by row, each reflated to its covariance."""
+    design, mean = state.design, marginal_fitted(state)
+    effects = []
+    for b, fitted in zip(state.b, factor_covariances(state), strict=True):
         centred = b - b.mean(axis=0)
-        reflated = centred @ _reflation(centred.T @ centred / len(b), fitted.covariance)
-        y += random_part(factor, reflated[rng.integers(0, factor.n_levels, factor.n_levels)])
+        effects.append(centred @ _reflation(centred.T @ centred / len(b), fitted.covariance))
     root = np.ones(design.n_obs) if design.weights is None else np.sqrt(design.weights)
     e = (design.y - conditional_fitted(state)) * root
     e -= e.mean()
     e *= state.sigma / np.sqrt(np.mean(e**2))
-    return y + e[rng.integers(0, design.n_obs, design.n_obs)] / root
+
+    def draw(rng: np.random.Generator) -> Floats:
+        y = mean.copy()
+        for factor, b in zip(design.factors, effects, strict=True):
+            y += random_part(factor, b[rng.integers(0, factor.n_levels, factor.n_levels)])
+        y += e[rng.integers(0, design.n_obs, design.n_obs)] / root
+        return y
+
+    return draw
 
 
 def _reflation(empirical: Floats, fitted: Floats) -> Floats:
@@ -357,55 +410,29 @@ def _without_level(design: Design, codes: npt.NDArray[np.int32], level: int) -> 
     return Problem(take_rows(design, np.flatnonzero(codes != level)))
 
 
-def _resampled(design: Design, name: str, rng: np.random.Generator) -> Design:
-    """Return the design of levels of one factor drawn with replacement; a copy's nested levels are its own."""
-    drawn_factor = next(f for f in design.factors if f.name == name)
-    drawn = rng.integers(0, drawn_factor.n_levels, drawn_factor.n_levels)
-    by_level = np.argsort(drawn_factor.codes, kind="stable")
-    start = np.searchsorted(drawn_factor.codes[by_level], np.arange(drawn_factor.n_levels + 1))
-    rows = np.concatenate([by_level[start[level] : start[level + 1]] for level in drawn])
-    copy = np.repeat(np.arange(len(drawn)), np.diff(start)[drawn])
-    out = take_rows(design, rows)
-    factors = []
-    for f, old in zip(out.factors, design.factors, strict=True):
-        nested = len(np.unique(np.stack([old.codes, drawn_factor.codes]), axis=1).T) == old.n_levels
-        if not nested:
-            factors.append(f)
-            continue
-        labels = copy.astype(np.int64) * (int(f.codes.max()) + 1) + f.codes
-        levels, codes = np.unique(labels, return_inverse=True)
-        factors.append(replace(f, levels=pd.Index(levels), codes=codes.astype(np.int32)))
-    factors.sort(key=lambda f: -f.n_levels)
-    if [f.name for f in factors] != [f.name for f in out.factors]:
-        factors = [next(f for f in factors if f.name == old.name) for old in out.factors]
-    return replace(out, factors=tuple(factors))
-
-
 def _run(plan: _Plan, n: int, progress: bool, before: Bootstrap | None) -> Bootstrap:
     first = 0 if before is None else len(before.replicates)
-    done: list[_Refit] = []
+    done: list[_Refits] = []
     bar = _progress_bar(n) if progress else None
     try:
         for block in plan.refits(first, n):
-            done += block
+            done.append(block)
             if bar is not None:
-                bar.update(len(block))
+                bar.update(len(block.values))
     except KeyboardInterrupt:
         if not done:
             raise
     finally:
         if bar is not None:
             bar.close()
-    frame = pd.DataFrame(np.array([r.values for r in done]), columns=plan.estimates.index)
-    failures: dict[str, int] = {} if before is None else dict(before.failures)
-    for r in done:
-        if r.failure is not None:
-            failures[r.failure] = failures.get(r.failure, 0) + 1
-    n_singular = sum(r.singular for r in done)
+    frame = pd.DataFrame(np.vstack([block.values for block in done]), columns=plan.estimates.index)
+    failures = Counter(failure for block in done for failure in block.failures)
+    n_singular = sum(int(block.singular.sum()) for block in done)
     if before is not None:
         frame = pd.concat([before.replicates, frame], ignore_index=True)
+        failures.update(before.failures)
         n_singular += before.n_singular
-    return Bootstrap(frame, plan.estimates, sum(failures.values()), n_singular, failures, plan)
+    return Bootstrap(frame, plan.estimates, failures.total(), n_singular, dict(failures), plan)
 
 
 def _progress_bar(n: int) -> Any:
@@ -419,13 +446,17 @@ def _progress_bar(n: int) -> Any:
 def _numbers(value: Any) -> pd.Series[float]:
     """Return what a statistic returned as a named Series of floats."""
     try:
-        series = (
-            pd.Series(value, dtype=float)
-            if np.ndim(value) or hasattr(value, "keys")
-            else pd.Series([float(value)], index=["statistic"])
-        )
+        if np.ndim(value) == 1 or isinstance(value, Mapping):
+            series = pd.Series(value, dtype=float)
+        else:
+            series = pd.Series([float(value)], index=["statistic"])
     except (TypeError, ValueError) as error:
-        raise InferenceError(f"The statistic must return numbers, and returned {value!r}.") from error
+        shown = repr(value) if np.isscalar(value) or value is None else f"a {type(value).__name__}"
+        raise InferenceError(
+            f"The statistic must return a number, a mapping, a Series or a sequence of numbers, and returned {shown}."
+        ) from error
+    if series.empty:
+        raise InferenceError("The statistic returned nothing; it must return at least one number.")
     return series
 
 

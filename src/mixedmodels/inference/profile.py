@@ -22,6 +22,7 @@ from scipy.interpolate import CubicHermiteSpline
 from scipy.optimize import brentq
 from scipy.special import ndtri
 
+from mixedmodels.covariance.unstructured import relative_factor, relative_theta, split_theta
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.fit.fit import fit_problem
 from mixedmodels.fit.problem import Problem
@@ -36,23 +37,40 @@ from mixedmodels.inference.variance_parameters import (
 from mixedmodels.inference.wald import check_level
 
 if TYPE_CHECKING:
-    from mixedmodels.design.records import Design, Floats
+    from mixedmodels.design.records import Design, Floats, RandomFactor
     from mixedmodels.fit.records import FitState
     from mixedmodels.inference.constrained import Function
 
 TARGETS = (0.5, 1.0, 1.645, 1.96, 2.576, 3.3)
 """Absolute values of zeta at which the profile is computed, as nearly as its slope tells."""
+USUAL = 1.96
 NUDGE = 0.05
-"""What a zero theta~ starts from, so that a profile can leave the boundary."""
+"""What a standard deviation of zero starts from: the criterion has no slope there, whether or not it is lowest."""
+NEAR_BOUNDARY = 1e-3
+"""Diagonal of Lambda~ that counts as zero for that."""
 NEAR_TARGET = 0.01
 """How near to a target zeta must be computed, or the nearest point is improved once."""
 NEAR_ZERO = 0.02
 """Where the slope of zeta at a standard deviation of zero is taken, relative to the lowest point."""
+NEAR_CEILING = 0.98
+"""Share of the largest zeta that a profile has on a side beyond which no target lies."""
+AT_CEILING = 0.995
+"""Share of it where the profile of a correlation is computed last."""
+FLAT = 1e-4
+"""Slope of a function, relative to that at the estimate, that counts as none: the end of its range."""
+INCONSISTENT = 1.3
+"""How far the mean slope of zeta between two points may lie outside the slopes at them, as a factor."""
+MAX_SWEEPS = 5
+MAX_BRANCHES = 3
 MAX_POINTS = 20
 LONGEST_JUMP = 4.0
 """Between two points, in standard errors."""
+LONGEST_FREE_JUMP = 1.5
+"""Between two points of log sd or Fisher's z, whose standard errors know no limit near a boundary."""
 EDGE = 7.0
 """Fisher's z of a correlation that counts as one."""
+FAR = 0.5
+"""What a zero theta~ is moved to, to see how a function changes from there."""
 SMALL_DIFFERENCE, BEND_DIFFERENCE = 1e-5, 1e-3
 BELOW_TOL = 1e-5
 """How far below the estimate's criterion a profile may come by rounding."""
@@ -105,12 +123,14 @@ class Profile:
         points = self.zeta[self.zeta["parameter"] == name]
         value, zeta, slope = (points[c].to_numpy() for c in ("value", "zeta", "slope"))
         low, high = self.bounds[name]
-        if cut < zeta[0]:
+        if cut < 0 and cut < zeta[0]:
             return self._beyond(name, low, value[0], level)
-        if cut > zeta[-1]:
+        if cut > 0 and cut > zeta[-1]:
             return self._beyond(name, high, value[-1], level)
+        # the outermost crossing: where zeta turns, the interval holds the whole region
+        at = int(np.argmax(zeta >= cut)) if cut < 0 else len(zeta) - int(np.argmax(zeta[::-1] <= cut))
+        at = min(max(at, 1), len(zeta) - 1)
         curve = CubicHermiteSpline(value, zeta, slope)
-        at = int(np.clip(np.searchsorted(zeta, cut), 1, len(zeta) - 1))
         ends = curve(value[at - 1]) - cut, curve(value[at]) - cut
         if ends[0] * ends[1] >= 0:
             return float(value[at] if abs(ends[1]) < abs(ends[0]) else value[at - 1])
@@ -180,6 +200,23 @@ class _Point:
     psi: Floats
 
 
+@dataclass(frozen=True)
+class _Side:
+    """What is walked on one side of the estimate: from where, with what solves one point from a psi, and how far."""
+
+    zero: _Point
+    sign: float
+    se: float
+    solve: Callable[[float, Floats], _Point | None]
+    targets: tuple[float, ...] = TARGETS
+    longest: float = np.inf
+    """Between two points."""
+    largest: float = np.inf
+    """What |zeta| stays below."""
+    in_rows: bool = True
+    """False where the walk starts beside an estimate on its boundary."""
+
+
 class _Profiler:
     """Profiles of one fit."""
 
@@ -190,6 +227,9 @@ class _Profiler:
         self.parameters = {p.name: p for p in list_parameters(state.design.factors)}
         self.dof = state.design.n_obs - (state.n_fixed if state.reml else 0)
         self.lowest = state.optimum.deviance
+        self.reduced: dict[tuple[int, int], _Without] = {}
+        _, row, column = state.problem.model.parameters.T
+        self.diagonal = np.append(row == column, False)
 
     def profilable(self) -> Iterable[str]:
         for name, parameter in self.parameters.items():
@@ -239,87 +279,163 @@ class _Profiler:
                 return float(np.tanh(c)), float(1 - np.tanh(c) ** 2)
             return float(np.exp(c)), float(np.exp(c))
 
-        start = _nudged(self.psi)
+        start = self._lifted(self.psi, NUDGE)
         if at_bound:
             c_hat, se = np.log(NUDGE * self.map.natural_sd(self.psi, parameter)), 0.5
         else:
             c_hat, slope, _ = self.map.unbounded(self.psi, parameter)
             se = float(np.linalg.norm(slope @ covariance_root(self.state)))
-        zero = _Point(float(c_hat), self.lowest, 0.0, start)
         edge = EDGE if parameter.kind == "cor" else np.inf
 
-        def solve(c: float, before: _Point) -> _Point | None:
-            return self._solve(constraint, c, before.psi) if abs(c) < edge else None
+        def solve(c: float, psi: Floats) -> _Point | None:
+            return self._solve(constraint, c, psi) if abs(c) < edge else None
 
+        def near_zero(points: list[_Point]) -> list[_Point]:
+            lowest = min(points, key=lambda q: q.c, default=side.zero)
+            return [*points, *self._near_zero(parameter, constraint, lowest)]
+
+        side = _Side(
+            _Point(float(c_hat), self.lowest, 0.0, start),
+            1.0,
+            se,
+            solve,
+            longest=LONGEST_FREE_JUMP,
+            in_rows=not at_bound,
+        )
         rows: list[_Row] = [] if at_bound else [(value, 0.0, 1 / (se * natural(c_hat)[1]), self.psi)]
-        floor = -np.inf
-        if parameter.kind == "sd":
-            floor = 0.0 if at_bound else -np.sqrt(max(self._at_zero(parameter) - self.lowest, 0.0))
-        for sign in (1.0,) if at_bound else (1.0, -1.0):
-            for point in self._walk(zero, sign, se, solve, floor):
+
+        def append(points: list[_Point], sign: float, largest: float) -> None:
+            for point in points:
                 v, dv = natural(point.c)
                 zeta = self._zeta(point, sign)
-                rows.append((v, zeta, point.slope / (2 * zeta) / dv, point.psi))
-        if parameter.kind == "sd" and -floor < TARGETS[-1]:
-            lowest = min(rows, key=lambda row: row[0])
-            near = NEAR_ZERO * lowest[0]
-            last = self._solve(constraint, float(np.log(near)), lowest[3])
-            rise = 0.0 if last is None or at_bound else (self._zeta(last, -1.0) - floor) / near
-            rows.append((0.0, floor, rise, self.psi))
-        if parameter.kind != "cor":
-            return self._finish(parameter.name, value, (0.0, np.inf), rows)
-        for sign in (1.0, -1.0):
-            v, zeta, _, psi = max(rows, key=lambda row: sign * row[0])
-            edge_point = self._solve(constraint, sign * EDGE, psi) if abs(zeta) < TARGETS[-2] else None
-            if edge_point is not None:
-                end = self._zeta(edge_point, sign)
-                rows.append((sign, end, (end - zeta) / (sign - v), edge_point.psi))
-        return self._finish(parameter.name, value, (-1.0, 1.0), rows)
+                if abs(zeta) < largest:
+                    rows.append((v, zeta, point.slope / (2 * zeta) / dv, point.psi))
+
+        if parameter.kind == "cor":
+            places = ((parameter.factor, k) for k in (parameter.row, parameter.column))
+            ceiling = min(self._largest_zeta(*place) for place in places)
+            below = tuple(t for t in TARGETS if t < NEAR_CEILING * ceiling)
+            targets = (*below, AT_CEILING * ceiling) if ceiling < TARGETS[-1] else TARGETS
+            for sign in (1.0, -1.0):
+                append(self._side(replace(side, sign=sign, targets=targets, largest=ceiling)), sign, ceiling)
+                rows += self._correlation_end(constraint, sign, ceiling, max(rows, key=lambda r: sign * r[0]))
+            return self._finish(parameter.name, value, (-1.0, 1.0), rows)
+        append(self._side(side, near_zero if at_bound else None), 1.0, np.inf)
+        floor = self._largest_zeta(parameter.factor, parameter.row) if parameter.kind == "sd" else np.inf
+        if not at_bound:
+            targets = tuple(t for t in TARGETS if t < NEAR_CEILING * floor)
+            ended = floor < TARGETS[-1]
+            lower = replace(side, sign=-1.0, targets=targets, largest=floor)
+            append(self._side(lower, near_zero if ended else None), -1.0, floor)
+        if floor < TARGETS[-1]:
+            end = 0.0 if at_bound else -floor
+            v, zeta, _, _ = min(rows, key=lambda r: r[0])
+            rows.append((0.0, end, (zeta - end) / v if v > 0 else 0.0, self.psi))
+        return self._finish(parameter.name, value, (0.0, np.inf), rows)
+
+    def _near_zero(self, parameter: VarianceParameter, constraint: Function, lowest: _Point) -> list[_Point]:
+        """Return the better of two minima near a standard deviation of zero: from the lowest point, and from zero."""
+        c = lowest.c + float(np.log(NEAR_ZERO))
+        starts = [lowest.psi]
+        without = self._without(parameter.factor, parameter.row)
+        if without.psi is not None:
+            starts.append(self._with_sd(without, parameter, float(np.exp(c))))
+        found = [point for start in starts if (point := self._solve(constraint, c, start)) is not None]
+        return [min(found, key=lambda q: q.deviance)] if found else []
+
+    def _with_sd(self, without: _Without, parameter: VarianceParameter, sd: float) -> Floats:
+        """Return psi of a model without an effect, with the effect put back uncorrelated and with a small sd."""
+        theta = without.theta.copy()
+        theta[self.map.parameters.index(parameter)] = sd / without.sigma
+        return np.append(self.state.problem.model.to_engine(theta), np.log(without.sigma))
+
+    def _correlation_end(self, constraint: Function, sign: float, ceiling: float, last: _Row) -> list[_Row]:
+        """Return the end of a correlation's profile, unless it lies beyond what is profiled.
+
+        Zeta never exceeds the ceiling: any correlation is had at the price of one effect without variance.
+        """
+        v, zeta, _, psi = last
+        if abs(zeta) >= TARGETS[-2] and ceiling >= TARGETS[-1]:
+            return []
+        point = self._solve(constraint, sign * EDGE, psi)
+        if point is not None and abs(self._zeta(point, sign)) < ceiling:
+            end = self._zeta(point, sign)
+            return [(sign, end, (end - zeta) / (sign - v), point.psi)]
+        return [(sign, sign * ceiling, 0.0, psi)] if ceiling < TARGETS[-1] else []
 
     def _solve(self, constraint: Function, c: float, start: Floats) -> _Point | None:
         try:
-            found = minimize(self.criterion, start, constraint, c)
+            found = minimize(self.criterion, self._lifted(start, NUDGE), constraint, c)
         except (ValueError, np.linalg.LinAlgError):
             return None
         return _Point(c, found.value, found.slope, found.point) if found.converged else None
 
-    def _at_zero(self, parameter: VarianceParameter) -> float:
-        """Return the criterion minimised with that effect left out."""
-        design = _without_effect(self.state.design, parameter)
-        if design is None:
-            return _least_squares(self.state)
-        return fit_problem(Problem(design), reml=self.state.reml, control=self.state.control).optimum.deviance
+    def _largest_zeta(self, factor: int, column: int) -> float:
+        """Return what |zeta| tends to when the standard deviation of one effect goes to zero."""
+        return float(np.sqrt(max(self._without(factor, column).deviance - self.lowest, 0.0)))
+
+    def _without(self, factor: int, column: int) -> _Without:
+        if (factor, column) not in self.reduced:
+            self.reduced[factor, column] = _fit_without(self.state, factor, column)
+        return self.reduced[factor, column]
 
     def function(self, name: str, function: Callable[[Parameters], float]) -> _Path:
         """Profile a function of the variance parameters."""
-
-        def value(psi: Floats) -> float:
-            return float(function({p.name: self.map.value(psi, p) for p in self.map.parameters}))
-
-        def constraint(psi: Floats) -> tuple[float, Floats, Floats]:
-            steps = np.eye(len(psi)) * BEND_DIFFERENCE
-            slopes = [
-                (_difference(value, psi + h) - _difference(value, psi - h)) / (2 * BEND_DIFFERENCE) for h in steps
-            ]
-            bend = np.array(slopes)
-            return value(psi), _difference(value, psi), (bend + bend.T) / 2
-
-        estimated = value(self.psi)
+        measure = _Measure(name, function, self.map)
+        estimated = measure.value(self.psi)
         if not np.isfinite(estimated):
             raise InferenceError(f"The function {name!r} is {estimated} at the estimates; it must be finite there.")
-        slope = _difference(value, self.psi)
+        slope = measure.slope(self.psi)
         se = float(np.linalg.norm(slope @ covariance_root(self.state)))
-        if not se > 0:
+        far = measure.value(self._lifted(self.psi, FAR)) - estimated
+        at_bound = not se > 0
+        if at_bound and far == 0:
             raise InferenceError(
                 f"The function {name!r} does not change with the variance parameters near the estimates."
             )
-        rows = [(estimated, 0.0, 1 / se, self.psi)]
-        zero = _Point(estimated, self.lowest, 0.0, _nudged(self.psi))
-        for sign in (1.0, -1.0):
-            for point in self._walk(zero, sign, se, lambda c, before: self._solve(constraint, c, before.psi), -np.inf):
-                zeta = self._zeta(point, sign)
-                rows.append((point.c, zeta, point.slope / (2 * zeta), point.psi))
-        return self._finish(name, estimated, (-np.inf, np.inf), rows)
+        start = self._lifted(self.psi, NUDGE)
+        c_hat, signs = (measure.value(start), (float(np.sign(far)),)) if at_bound else (estimated, (1.0, -1.0))
+        size = abs(far) if at_bound else se
+
+        def solve(c: float, psi: Floats) -> _Point | None:
+            return self._solve(measure, c, psi)
+
+        zero = _Point(c_hat, self.lowest, 0.0, start)
+        bounds = {1.0: np.inf, -1.0: -np.inf}
+        rows: list[_Row] = [] if at_bound else [(estimated, 0.0, 1 / se, self.psi)]
+        for sign in signs:
+            points = self._side(_Side(zero, sign, size, solve, in_rows=not at_bound))
+            rows += [self._row(point, sign) for point in points]
+            if not points or abs(self._zeta(points[-1], sign)) < TARGETS[-1] - NEAR_TARGET:
+                v, zeta = (points[-1].c, self._zeta(points[-1], sign)) if points else (c_hat, 0.0)
+                for end, end_zeta, psi in self._ends(measure, np.abs(slope).max(), sign, v, zeta):
+                    rows.append((end, end_zeta, (end_zeta - zeta) / (end - v), psi))
+                    bounds[sign] = end
+        if at_bound:
+            bounds[-signs[0]] = estimated
+            v, zeta, _, _ = min(rows, key=lambda r: abs(r[1]), default=(c_hat, 0.0, 0.0, start))
+            rows.append((estimated, 0.0, zeta / (v - estimated), self.psi))
+        return self._finish(name, estimated, (bounds[-1.0], bounds[1.0]), rows)
+
+    def _ends(
+        self, measure: _Measure, steepest: float, sign: float, value: float, zeta: float
+    ) -> list[tuple[float, float, Floats]]:
+        """Return the end of a function's range with zeta there, if an effect's standard deviation of zero makes it.
+
+        There the function has no slope, as an intraclass correlation at zero.
+        """
+        ends = []
+        for parameter in self.map.parameters:
+            if parameter.kind != "sd":
+                continue
+            without = self._without(parameter.factor, parameter.row)
+            psi = without.psi if without.psi is not None else np.append(0 * self.psi[:-1], np.log(without.sigma))
+            end, rise = measure.value(psi), without.deviance - self.lowest
+            end_zeta = sign * float(np.sqrt(max(rise, 0.0)))
+            flat = np.abs(measure.slope(psi)).max() <= FLAT * steepest
+            if flat and sign * (end - value) > 0 and abs(end_zeta) >= abs(zeta):
+                ends.append((end, end_zeta, psi))
+        return sorted(ends, key=lambda e: abs(e[1]))[:1]
 
     # Fixed effects
 
@@ -332,19 +448,23 @@ class _Profiler:
         column = state.design.X[:, state.kept[j]]
         n = state.design.n_obs
 
-        def solve(c: float, before: _Point) -> _Point | None:
+        def solve(c: float, psi: Floats) -> _Point | None:
             moved = reduced.with_response(state.design.y - c * column).model
 
-            def objective(theta: Floats) -> tuple[float, Floats, Floats]:
+            def restricted(theta: Floats) -> tuple[float, Floats, Floats]:
                 deviance, s2, gradient, curvature, s2_gradient, s2_hessian = self._evaluate(theta)
-                _, own, _, _, own_gradient, own_hessian = moved.evaluate(theta, False)
+                _, own, _, _, own_gradient, own_hessian = moved.evaluate(np.ascontiguousarray(theta), False)
                 value = deviance + self.dof * np.log(own * n / (s2 * self.dof))
                 new, old = own_gradient / own, s2_gradient / s2
                 bend = own_hessian / own - np.outer(new, new) - s2_hessian / s2 + np.outer(old, old)
                 return float(value), gradient + self.dof * (new - old), curvature + self.dof * bend
 
+            def full(theta: Floats) -> tuple[float, Floats, Floats]:
+                deviance, _, gradient, curvature, _, _ = moved.evaluate(np.ascontiguousarray(theta), False)
+                return deviance, gradient, curvature
+
             try:
-                found = minimize(objective, before.psi[:-1])
+                found = minimize(restricted if state.reml else full, self._lifted(psi, NUDGE)[:-1])
             except (ValueError, np.linalg.LinAlgError):
                 return None
             if not found.converged:
@@ -352,16 +472,13 @@ class _Profiler:
             r2 = moved.evaluate(found.point, False)[1] * n
             beta, cov, _, _ = state.problem.model.solve(state.problem.model.to_user(found.point), state.reml)
             slope = 2 * self.dof * (c - beta[j]) / (cov[j, j] * r2)
-            psi = np.append(found.point, 0.5 * np.log(r2 / self.dof))
-            return _Point(c, found.value, float(slope), psi)
+            return _Point(c, found.value, float(slope), np.append(found.point, 0.5 * np.log(r2 / self.dof)))
 
         value, se = float(state.beta[j]), float(np.sqrt(state.cov_beta[j, j]))
-        zero = _Point(value, self.lowest, 0.0, _nudged(self.psi))
+        zero = _Point(value, self.lowest, 0.0, self._lifted(self.psi, NUDGE))
         rows = [(value, 0.0, 1 / se, self.psi)]
         for sign in (1.0, -1.0):
-            for point in self._walk(zero, sign, se, solve, -np.inf):
-                zeta = self._zeta(point, sign)
-                rows.append((point.c, zeta, point.slope / (2 * zeta), point.psi))
+            rows += [self._row(point, sign) for point in self._side(_Side(zero, sign, se, solve))]
         return self._finish(state.fixed_names[j], value, (-np.inf, np.inf), rows)
 
     # Common
@@ -378,42 +495,113 @@ class _Profiler:
             )
         return sign * float(np.sqrt(max(rise, 1e-16)))
 
-    def _walk(
-        self, zero: _Point, sign: float, se: float, solve: Callable[[float, _Point], _Point | None], floor: float
-    ) -> Iterable[_Point]:
-        """Points of one side, zeta near each target until the floor or what cannot be reached."""
-        before, at, zeta, step = zero, zero, 0.0, 1 / se
+    def _lifted(self, psi: Floats, by: float) -> Floats:
+        """Return psi with standard deviations of zero raised."""
+        return np.where(self.diagonal & (np.abs(psi) < NEAR_BOUNDARY), by, psi)
+
+    def _row(self, point: _Point, sign: float) -> _Row:
+        zeta = self._zeta(point, sign)
+        return point.c, zeta, point.slope / (2 * zeta), point.psi
+
+    def _side(self, side: _Side, extend: Callable[[list[_Point]], list[_Point]] | None = None) -> list[_Point]:
+        """Return the points of one side, from the estimate on."""
+        points = list(self._walk(side, side.zero))
+        for _ in range(MAX_BRANCHES):
+            if not (points and self._try_reversed(side, points)):
+                break
+            points = self._settled(side, points)
+            points += self._walk(side, points[-1])  # the better branch is lower, and must be followed further
+        return self._settled(side, points if extend is None else extend(points))
+
+    def _try_reversed(self, side: _Side, points: list[_Point]) -> bool:
+        """Replace the last point, and the one at the usual level, where correlations of the other sign do better.
+
+        Return whether there was one.
+        """
+        replaced = False
+        usual = min(range(len(points)), key=lambda i: abs(abs(self._zeta(points[i], side.sign)) - USUAL))
+        for i in {usual, len(points) - 1}:
+            for psi in self._reversed(points[i].psi):
+                point = side.solve(points[i].c, psi)
+                if point is not None and point.deviance < points[i].deviance - BELOW_TOL:
+                    points[i] = point
+                    replaced = True
+        return replaced
+
+    def _reversed(self, psi: Floats) -> Iterable[Floats]:
+        """Psi with the correlations of one effect reversed, each effect in turn."""
+        model = self.state.problem.model
+        factor, row, column = model.parameters.T
+        theta = model.to_user(np.ascontiguousarray(psi[:-1]))
+        for k, effect in sorted(set(zip(factor[row > column], row[row > column], strict=True))):
+            turned = (factor == k) & ((row == effect) != (column == effect))
+            yield np.append(model.to_engine(np.where(turned, -theta, theta)), psi[-1])
+
+    def _walk(self, side: _Side, start: _Point) -> Iterable[_Point]:
+        """Points of one side beyond a first one, zeta near each target until what cannot be reached."""
+        sign = side.sign
+        before, at = start, start
+        zeta, step = 0.0, 1 / side.se
+        if start is not side.zero:
+            zeta = self._zeta(start, sign)
+            step = start.slope / (2 * zeta)
         for _ in range(MAX_POINTS):
-            target = next((t for t in TARGETS if t > abs(zeta) + NEAR_TARGET), None)
-            if target is None or (sign < 0 and -target <= 0.98 * floor):
+            target = next((t for t in side.targets if t > abs(zeta) + NEAR_TARGET), None)
+            if target is None:
                 return
-            jump = sign * min((target - abs(zeta)) / step, LONGEST_JUMP * se)
+            jump = sign * min((target - abs(zeta)) / step, LONGEST_JUMP * side.se, side.longest)
             for length in (1.0, 0.5, 0.25, 0.1):
                 c = at.c + length * jump
-                point = solve(c, replace(at, psi=_extrapolated(before, at, c)))
-                if point is not None:
+                point = side.solve(c, _extrapolated(before, at, c))
+                if point is not None and abs(self._zeta(point, sign)) < side.largest:
                     break
             else:
                 return
-            new = self._zeta(point, sign)
-            passed = abs(new) - target
-            if passed > NEAR_TARGET:  # back to the target first
-                curve = CubicHermiteSpline([abs(zeta), abs(new)], [at.c, point.c], [sign / step, 2 * new / point.slope])
-                between = solve(float(curve(target)), point)
-                if between is not None:
-                    yield between
-            before, at, zeta = at, point, new
-            step = point.slope / (2 * zeta)
             yield point
-            if not step > 1e-6 / se:
+            new = self._zeta(point, sign)
+            if abs(new) - target > NEAR_TARGET and point.slope * sign > 0:  # back to the target, and on from there
+                curve = CubicHermiteSpline([abs(zeta), abs(new)], [at.c, point.c], [sign / step, 2 * new / point.slope])
+                between = side.solve(float(curve(target)), point.psi)
+                if between is not None and abs(zeta) < abs(self._zeta(between, sign)) < abs(new):
+                    yield between
+                    point = between
+            before, at, zeta = at, point, self._zeta(point, sign)
+            step = point.slope / (2 * zeta)
+            if not step > 1e-6 / side.se:
                 return
+
+    def _settled(self, side: _Side, points: list[_Point]) -> list[_Point]:
+        """Return the points in order, those in a worse local optimum replaced by what their neighbours lead to."""
+        chain = [side.zero] * side.in_rows + sorted(points, key=lambda q: side.sign * q.c)
+        for _ in range(MAX_SWEEPS):
+            changed = False
+            for i in range(len(chain) - 1):
+                if self._consistent(chain[i], chain[i + 1], side):
+                    continue
+                for here, other in ((i + 1, i), (i, i + 1)):
+                    known = chain[here] is side.zero
+                    better = None if known else side.solve(chain[here].c, chain[other].psi)
+                    if better is not None and better.deviance < chain[here].deviance - BELOW_TOL:
+                        chain[here] = better
+                        changed = True
+            if not changed:
+                break
+        return chain[1:] if side.in_rows else chain
+
+    def _consistent(self, left: _Point, right: _Point, side: _Side) -> bool:
+        """Return whether zeta rises between two neighbours about as steeply as it does at them."""
+        zetas, slopes = [], []
+        for point in (left, right):
+            zetas.append(0.0 if point is side.zero else self._zeta(point, side.sign))
+            slopes.append(1 / side.se if point is side.zero else point.slope / (2 * zetas[-1]))
+        mean = (zetas[1] - zetas[0]) / (right.c - left.c)
+        return min(slopes) > 0 and min(slopes) / INCONSISTENT <= mean <= max(slopes) * INCONSISTENT
 
     def _finish(self, name: str, value: float, bounds: tuple[float, float], rows: list[_Row]) -> _Path:
         rows = sorted(rows, key=lambda row: row[0])
         frame = pd.DataFrame([row[:3] for row in rows], columns=["value", "zeta", "slope"])
         frame.insert(0, "parameter", name)
-        for parameter in self.map.parameters:
-            frame[parameter.name] = [self.map.value(row[3], parameter) for row in rows]
+        frame[[p.name for p in self.map.parameters]] = self.map.values(np.array([row[3] for row in rows]))
         return _Path(name, value, bounds, frame)
 
 
@@ -424,45 +612,118 @@ def _extrapolated(before: _Point, at: _Point, c: float) -> Floats:
     return np.asarray(at.psi + (c - at.c) / (at.c - before.c) * (at.psi - before.psi))
 
 
-def _nudged(psi: Floats) -> Floats:
-    out = psi.copy()
-    out[:-1][out[:-1] == 0] = NUDGE
-    return out
+class _Measure:
+    """A user's function of the variance parameters, with its derivatives in psi by differences."""
+
+    def __init__(self, name: str, function: Callable[[Parameters], float], covariance_map: CovarianceMap) -> None:
+        self.name, self.function, self.map = name, function, covariance_map
+        self.names = [p.name for p in covariance_map.parameters]
+
+    def value(self, psi: Floats) -> float:
+        return float(self._values(psi[None])[0])
+
+    def slope(self, psi: Floats) -> Floats:
+        steps = np.eye(len(psi)) * SMALL_DIFFERENCE
+        up, down = np.split(self._values(np.vstack([psi + steps, psi - steps])), 2)
+        return (up - down) / (2 * SMALL_DIFFERENCE)
+
+    def __call__(self, psi: Floats) -> tuple[float, Floats, Floats]:
+        k = len(psi)
+        row, column = np.triu_indices(k)
+        steps = np.eye(k) * BEND_DIFFERENCE
+        pairs = steps[row] + steps[column]
+        values = self._values(np.vstack([psi, psi + steps, psi - steps, psi + pairs, psi - pairs]))
+        centre, single, double = values[0], values[1 : 2 * k + 1], values[2 * k + 1 :]
+        alone = single[:k] + single[k:] - 2 * centre
+        both = double[: len(row)] + double[len(row) :] - 2 * centre
+        bend = np.empty((k, k))
+        bend[row, column] = bend[column, row] = (both - alone[row] - alone[column]) / (2 * BEND_DIFFERENCE**2)
+        return float(centre), self.slope(psi), bend
+
+    def _values(self, psi: Floats) -> Floats:
+        try:
+            return np.array(
+                [float(self.function(dict(zip(self.names, row, strict=True)))) for row in self.map.values(psi).tolist()]
+            )
+        except KeyError as error:
+            unknown = str(error.args[0])
+            raise InferenceError(
+                f"The function {self.name!r} asks for {unknown!r}, which is no variance parameter; there are "
+                f"{', '.join(self.names)}.{nearest(unknown, self.names)}"
+            ) from error
+        except Exception as error:
+            raise InferenceError(
+                f"The function {self.name!r} raised {type(error).__name__}: {error}. It must return a number."
+            ) from error
 
 
-def _difference(function: Callable[[Floats], float], at: Floats) -> Floats:
-    steps = np.eye(len(at)) * SMALL_DIFFERENCE
-    return np.array([(function(at + h) - function(at - h)) / (2 * SMALL_DIFFERENCE) for h in steps])
+@dataclass(frozen=True)
+class _Without:
+    """The fit without one random effect: its criterion, and theta, sigma and psi of ours (None: no effect is left)."""
+
+    deviance: float
+    sigma: float
+    theta: Floats
+    psi: Floats | None
 
 
-def _without_effect(design: Design, parameter: VarianceParameter) -> Design | None:
-    """Return the design without one random effect (all of a tied block), or None if no random effect is left."""
-    factor = design.factors[parameter.factor]
-    sizes, start, drop = [], 0, {parameter.column}
+def _fit_without(state: FitState, factor: int, column: int) -> _Without:
+    design = state.design
+    dropped = _tied_with(design.factors[factor], column)
+    reduced = _without_effects(design, factor, dropped)
+    if reduced is None:
+        deviance, sigma = _least_squares(state)
+        return _Without(deviance, sigma, np.zeros_like(state.theta), None)
+    fit = fit_problem(Problem(reduced, n_threads=state.problem.n_threads), reml=state.reml, control=state.control)
+    parts = iter(split_theta(fit.theta, [f.n_theta for f in reduced.factors]))
+    left = iter(reduced.factors)
+    thetas = []
+    for k, f in enumerate(design.factors):
+        Lambda = np.zeros((f.n_effects, f.n_effects))
+        kept = [c for c in range(f.n_effects) if k != factor or c not in dropped]
+        if kept:
+            Lambda[np.ix_(kept, kept)] = relative_factor(next(parts), next(left).block_sizes)
+        thetas.append(relative_theta(Lambda, f.block_sizes))
+    theta = np.concatenate(thetas)
+    psi = np.append(state.problem.model.to_engine(theta), np.log(fit.sigma))
+    return _Without(fit.optimum.deviance, fit.sigma, theta, psi)
+
+
+def _tied_with(factor: RandomFactor, column: int) -> set[int]:
+    """Return the columns that share a column's standard deviation, itself among them."""
+    start = 0
     for size in factor.block_sizes:
-        if start <= parameter.column < start + abs(size):
-            if size < 0:
-                drop = set(range(start, start - size))
-            elif size > 1:
-                sizes.append(size - 1)
-        else:
-            sizes.append(size)
+        if size < 0 and start <= column < start - size:
+            return set(range(start, start - size))
         start += abs(size)
-    keep = [c for c in range(factor.n_effects) if c not in drop]
+    return {column}
+
+
+def _without_effects(design: Design, factor: int, dropped: set[int]) -> Design | None:
+    """Return the design without some effects of one factor, or None if no random effect is left."""
+    old = design.factors[factor]
+    kept = [c for c in range(old.n_effects) if c not in dropped]
     factors = list(design.factors)
-    if keep:
-        Z = np.ones((design.n_obs, 1)) if factor.Z is None else factor.Z
-        columns = tuple(factor.columns[c] for c in keep)
-        factors[parameter.factor] = replace(
-            factor, columns=columns, Z=np.ascontiguousarray(Z[:, keep]), block_sizes=tuple(sizes)
+    if kept:
+        sizes, start = [], 0
+        for size in old.block_sizes:
+            left = sum(c not in dropped for c in range(start, start + abs(size)))
+            sizes += [left if size > 0 else -left] * (left > 0)
+            start += abs(size)
+        Z = np.ones((design.n_obs, 1)) if old.Z is None else old.Z
+        factors[factor] = replace(
+            old,
+            columns=tuple(old.columns[c] for c in kept),
+            Z=np.ascontiguousarray(Z[:, kept]),
+            block_sizes=tuple(sizes),
         )
     else:
-        del factors[parameter.factor]
+        del factors[factor]
     return replace(design, factors=tuple(factors)) if factors else None
 
 
-def _least_squares(state: FitState) -> float:
-    """Return the criterion without any random effect."""
+def _least_squares(state: FitState) -> tuple[float, float]:
+    """Return the criterion without any random effect, and sigma."""
     design = state.design
     X = design.X[:, list(state.kept)]
     y = design.y if design.offset is None else design.y - design.offset
@@ -477,4 +738,5 @@ def _least_squares(state: FitState) -> float:
         if state.reml:
             dof -= X.shape[1]
             value += 2 * float(np.log(np.abs(np.diag(R))).sum())
-    return value + dof * (1 + float(np.log(2 * np.pi * (residual @ residual) / dof)))
+    s2 = float(residual @ residual) / dof
+    return value + dof * (1 + float(np.log(2 * np.pi * s2))), float(np.sqrt(s2))

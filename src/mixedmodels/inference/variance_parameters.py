@@ -21,7 +21,7 @@ from mixedmodels.inference.satterthwaite import has_first_order_effect, positive
 from mixedmodels.inference.wald import check_level
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mixedmodels.design.records import Floats, RandomFactor
     from mixedmodels.fit.records import FitState
@@ -69,6 +69,33 @@ def _of_factors(factors: tuple[RandomFactor, ...]) -> Iterator[VarianceParameter
             start += abs(size)
 
 
+def natural_values(parameters: Sequence[VarianceParameter], covariances: Sequence[Floats], sigma: Floats) -> Floats:
+    """Return standard deviations, correlations and sigma of m fits, (m, n_parameters).
+
+    Parameters
+    ----------
+    parameters
+        Which.
+    covariances
+        Sigma_k of each factor, (m, n_effects, n_effects).
+    sigma
+        (m,).
+    """
+    columns = []
+    for p in parameters:
+        if p.kind == "sigma":
+            columns.append(sigma)
+            continue
+        S = covariances[p.factor]
+        if p.kind == "sd":
+            columns.append(np.sqrt(S[:, p.row, p.row]))
+        else:
+            scale = np.sqrt(S[:, p.row, p.row] * S[:, p.column, p.column])
+            defined = scale > 0
+            columns.append(np.where(defined, S[:, p.row, p.column] / np.where(defined, scale, 1.0), np.nan))
+    return np.stack(columns, axis=1)
+
+
 @dataclass(frozen=True)
 class CovarianceMap:
     """The map from psi to the covariances of the random effects, with its derivative.
@@ -114,10 +141,11 @@ class CovarianceMap:
                 rows[k][:, i, b] += self._basis[k][:, a]
         return rows
 
-    def covariances(self, psi: Floats) -> list[Floats]:
-        """Return Sigma_k of each factor."""
-        roots = [np.exp(psi[-1]) * np.tensordot(rows, psi[:-1], axes=(1, 0)) for rows in self._rows]
-        return [root @ root.T for root in roots]
+    def values(self, psi: Floats) -> Floats:
+        """Return all parameters on their natural scale at m points psi (m, k + 1), (m, n_parameters)."""
+        sigma = np.exp(psi[:, -1])
+        roots = [sigma[:, None, None] * np.einsum("rtc,mt->mrc", rows, psi[:, :-1]) for rows in self._rows]
+        return natural_values(self.parameters, [root @ root.swapaxes(1, 2) for root in roots], sigma)
 
     def covariance(self, psi: Floats, factor: int, row: int, column: int) -> tuple[float, Floats, Floats]:
         """Return an element of Sigma_k with its gradient (k + 1,) and Hessian (k + 1, k + 1) in psi."""

@@ -262,4 +262,5 @@ def at_fixed_effects(design: Design, fixed: Floats, held: Sequence[int] | None =
         offset=design.X[:, list(held)] @ fixed[list(held)],
         X=np.ascontiguousarray(design.X[:, free]),
         x_names=tuple(design.x_names[j] for j in free),
+        columns={},
     )

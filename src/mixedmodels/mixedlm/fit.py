@@ -425,6 +425,7 @@ def tell(state: FitState, stacklevel: int) -> None:
     """Warn of no convergence and of singular covariances."""
     for finding in state.findings:
         if finding.kind == "not_converged":
-            alerts.warn(finding.message, ConvergenceWarning, stacklevel)
+            remedy = "Raise maxiter, or leave out method and do_cg for our Newton."
+            alerts.warn(f"Not converged: {state.optimum.status}. {remedy}", ConvergenceWarning, stacklevel)
         elif finding.kind == "singular":
             alerts.warn(f"Random effects covariance: {finding.message}", SingularFitWarning, stacklevel)

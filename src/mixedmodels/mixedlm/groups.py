@@ -64,6 +64,22 @@ class Groups:
         return iter(self.labels)
 
 
+def label_array(groups: Any) -> npt.NDArray[Any]:
+    """Return labels as an array.
+
+    Parameters
+    ----------
+    groups
+        Labels: array, Series, frame or list.
+    """
+    if isinstance(groups, list | tuple) and not all(isinstance(label, str) for label in groups):
+        labels = np.asarray(groups, dtype=object)
+        # NumPy would make text of the numbers and gaps of a list that has text.
+        if any(isinstance(label, str) for label in labels.flat):
+            return labels
+    return np.asarray(groups)
+
+
 def read_groups(groups: Any, n_rows: int) -> Groups:
     """Return the groups of a sequence of labels, matched to the rows by position.
 
@@ -79,7 +95,7 @@ def read_groups(groups: Any, n_rows: int) -> Groups:
     DataError
         If there are several columns, another number of labels, or labels that cannot be sorted.
     """
-    values = np.asarray(groups)
+    values = label_array(groups)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim != 1:

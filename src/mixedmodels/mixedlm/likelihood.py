@@ -330,7 +330,21 @@ class Likelihood:
         curvature = model.evaluate(inner, self.reml)[3]
         # d theta~ along the direction, by the slope of the Cholesky factor.
         rate = self._theta_rate(inner, direction)
-        return float(np.sqrt(2 / max(float(rate @ curvature @ rate), 1e-300)))
+        # Away from the optimum the criterion may be flat along it: no more than a tenth of the size of V0.
+        most = 0.1 * (1 + float(inner @ inner)) / self._size(direction)
+        return min(float(np.sqrt(2 / max(abs(float(rate @ curvature @ rate)), 1e-300))), most)
+
+    def _size(self, direction: Floats) -> float:
+        """Return the trace of a direction in the engine's units."""
+        cov_re, vcomp = self.layout.unpack(direction)
+        size = 0.0
+        for block, basis in zip(self.layout.blocks, self._bases, strict=True):
+            if block.component >= 0:
+                size += vcomp[block.component] / basis[0, 0] ** 2
+            else:
+                inverse = np.linalg.inv(basis)
+                size += float(np.trace(inverse @ cov_re[np.ix_(block.effects, block.effects)] @ inverse.T))
+        return size
 
     def _theta_rate(self, theta: Floats, direction: Floats) -> Floats:
         cov_re, vcomp = self.layout.unpack(direction)

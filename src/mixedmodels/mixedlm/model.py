@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 import warnings
 from collections.abc import Mapping
 from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mixedmodels.design.frame import Column, open_frame
 from mixedmodels.design.records import Design, Floats
-from mixedmodels.errors import DataError, nearest
+from mixedmodels.errors import DataError, MixedModelsWarning, nearest
 from mixedmodels.fit.problem import Problem
 from mixedmodels.mixedlm.components import Component, from_formulas, from_specification
 from mixedmodels.mixedlm.data import ModelData, covariance_names
@@ -23,7 +26,7 @@ from mixedmodels.mixedlm.design import RandomPart, Structure, build_design, buil
 from mixedmodels.mixedlm.distribution import Distribution
 from mixedmodels.mixedlm.fit import fit_model
 from mixedmodels.mixedlm.formulas import Context, Formulas, Part, names_used
-from mixedmodels.mixedlm.groups import Groups, read_groups
+from mixedmodels.mixedlm.groups import Groups, label_array, read_groups
 from mixedmodels.mixedlm.layout import Layout
 from mixedmodels.mixedlm.likelihood import Likelihood, em_steps, steepest_ascent
 from mixedmodels.mixedlm.params import MixedLMParams
@@ -109,14 +112,14 @@ class MixedLM:
         if rows is not None:
             spec = _take_rows(spec, parsed, rows)
             y, X, Z, parsed = y.take(rows), X.take(rows), None if Z is None else Z.take(rows), parsed.take(rows)
-        self._n_rows = len(read_group_values(groups))
+        self._n_rows = len(label_array(groups))
         self._rows = rows
         names = _effect_names(Z, exog_re, spec)
         self._set_up(
             y, X, parsed, Z, spec, from_specification(spec, parsed), names, "Group", use_sqrt,
             formula=None, frame=None, model_spec=None, context=Context({}),
         )  # fmt: skip
-        self.groups = _rows_of(np.asarray(groups), rows)
+        self.groups = _rows_of(label_array(groups), rows)
         formula = kwargs.get("formula")
         if formula is not None:
             self.formula = formula
@@ -310,6 +313,11 @@ class MixedLM:
     # Data by group
 
     @cached_property
+    def group_sizes(self) -> npt.NDArray[np.intp]:
+        """Rows of each group, (n_groups,)."""
+        return self._groups.sizes
+
+    @cached_property
     def row_indices(self) -> dict[Any, list[int]]:
         """Row numbers of each group."""
         rows = self._groups.split()
@@ -385,7 +393,18 @@ class MixedLM:
             self._rows,
             self._n_rows,
         )
-        return Problem(design), layout
+        return Problem(replace(design, columns=self._columns)), layout
+
+    @cached_property
+    def _columns(self) -> dict[str, Column]:
+        """Data columns of a formula's fixed part, for what is asked by terms; none if it has names that lmer lacks."""
+        formula, frame = self._formula_recipe, self.data.frame
+        if formula is None or frame is None or len(formula.columns) < len(formula.fixed.column_names):
+            return {}
+        if names_used([self.formula]) & ({"Q", *self._context} - {"np"}):
+            return {}
+        read = open_frame(frame).read
+        return {name: read(name) for name in map(str, formula.fixed.required_variables) if name in frame}
 
     @property
     def _full_structure(self) -> Structure:
@@ -692,9 +711,9 @@ class MixedLM:
         start_params
             First fixed effects; None takes the unpenalised ones.
         method
-            ``"l1"``: sum alpha |b|; ``"l2"``: sum alpha b^2; ``"elastic_net"``: sum alpha (w |b| + (1 - w) b^2 / 2);
-            ``"scad"``: that of Fan and Li (2001); or a Penalty object, which is subtracted from the log-likelihood,
-            covariances estimated too.
+            ``"l1"``: sum alpha abs(b); ``"l2"``: sum alpha b^2;
+            ``"elastic_net"``: sum alpha (w abs(b) + (1 - w) b^2 / 2); ``"scad"``: that of Fan and Li (2001); or a
+            Penalty object, which is subtracted from the log-likelihood, covariances estimated too.
         alpha
             Weight, or one for each fixed effect.
         ceps
@@ -734,6 +753,28 @@ class MixedLM:
 
         return regularization_path(self, np.asarray(alphas, dtype=np.float64), method, kwargs)
 
+    def _quiet_fit(self, **kwargs: Any) -> MixedLMResults:
+        """Return a fit whose warnings nobody needs to hear: one of many, or one again."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MixedModelsWarning)
+            return self.fit(**kwargs)
+
+    def _with_response(self, y: Floats) -> MixedLM:
+        """Return the model of another response.
+
+        Raises
+        ------
+        DataError
+            If it has another length, or is not finite.
+        """
+        if y.shape != self.endog.shape or not np.isfinite(y).all():
+            raise DataError(f"The new response must be {self.nobs} finite numbers, one for each row used.")
+        other = copy.copy(self)
+        for name in ("_unstructured", "endog_li"):
+            other.__dict__.pop(name, None)
+        other.endog = np.ascontiguousarray(y)
+        return other
+
     def __repr__(self) -> str:
         return f"<MixedLM: {self.endog_names}; {self.nobs} observations in {self.n_groups} groups>"
 
@@ -741,11 +782,6 @@ class MixedLM:
 def _check_missing(missing: str) -> None:
     if missing not in MISSING:
         raise DataError(f"missing={missing!r} is not one of {', '.join(MISSING)}.{nearest(str(missing), MISSING)}")
-
-
-def read_group_values(groups: Any) -> npt.NDArray[Any]:
-    """Return the labels as an array."""
-    return np.asarray(groups)
 
 
 def _rows_of(values: npt.NDArray[Any], rows: npt.NDArray[np.intp] | None) -> npt.NDArray[Any]:
@@ -820,7 +856,12 @@ def _read_frame(data: Any) -> tuple[pd.DataFrame, pd.Index]:
 
 def _group_values(groups: Any, frame: pd.DataFrame) -> tuple[str, npt.NDArray[Any]]:
     if not isinstance(groups, str):
-        values = np.asarray(groups)
+        values = label_array(groups)
+        if isinstance(groups, list | tuple) and set(map(str, groups)) <= set(map(str, frame.columns)):
+            raise DataError(
+                f"groups names {len(groups)} columns. Name one; combine several into one column, or pass the finer "
+                "ones as variance components (vc_formula)."
+            )
         if len(values) != len(frame):
             raise DataError(f"groups has {len(values)} labels, but the data have {len(frame)} rows.")
         return "Group", values

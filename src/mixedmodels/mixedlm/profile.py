@@ -146,10 +146,10 @@ def profile_table(
         If the values would reach below zero for a variance.
     """
     low, high = (_distance(profile, given, sign) for given, sign in ((dist_low, -1), (dist_high, 1)))
-    if profile.is_variance and profile.estimate - low <= 0 and num_low:
+    if profile.is_variance and profile.estimate < low and num_low:
         raise InferenceError(
             f"dist_low is too large: {profile.name!r} is estimated as {profile.estimate:.6g}, and less {low:.6g} it "
-            "would not be positive. Pass a smaller dist_low, or None to let the profile choose."
+            "would be negative. Pass a smaller dist_low, or None to let the profile choose."
         )
     left = np.linspace(profile.estimate - low, profile.estimate, num_low + 1)
     right = np.linspace(profile.estimate, profile.estimate + high, num_high + 1)[1:]

@@ -614,7 +614,6 @@ class MixedLMResults(LmmResult):
     @property
     def random_effects(self) -> Any:
         """Conditional means given the data: group -> Series, random coefficients then ``component[column]``."""
-        self._refuse_if_bare("random_effects")
         return group_effects.means(self.model, self.state, self._blocks)
 
     @property
@@ -736,9 +735,9 @@ class MixedLMResults(LmmResult):
         re_ix: Any,
         vtype: str,
         num_low: int = 5,
-        dist_low: float | None = 1.0,
+        dist_low: float | None = None,
         num_high: int = 5,
-        dist_high: float | None = 1.0,
+        dist_high: float | None = None,
         **fit_kwargs: Any,
     ) -> Floats:
         """Return the profile log-likelihood of a variance or covariance in natural units.
@@ -753,7 +752,7 @@ class MixedLMResults(LmmResult):
         num_low, num_high
             Values below and above the estimate.
         dist_low, dist_high
-            How far they reach; None takes two standard errors.
+            How far they reach; None takes two standard errors, so that it works in any units.
         **fit_kwargs
             Of ``MixedLM.fit``.
 

@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import linalg
 
 from mixedmodels.covariance.unstructured import relative_factor, relative_theta, split_theta
 from mixedmodels.inference.variance_parameters import covariance_root, estimate
@@ -105,8 +104,7 @@ class ErrorVariance:
     def _relative_at(self, theta: Floats) -> Floats:
         """Return the variance over sigma^2, (n_rows,), at a user's theta."""
         rows, factors = self.rows, self.state.design.factors
-        model = self.state.problem.model
-        total = model.quadratic_forms(theta, rows.X, list(self.codes), list(rows.Z)) + self.residual
+        total = self._of_predictor(theta) + self.residual
         parts = split_theta(theta, [f.n_theta for f in factors])
         for k, (factor, part) in enumerate(zip(factors, parts, strict=True)):
             new = self.codes[k] < 0
@@ -115,6 +113,28 @@ class ErrorVariance:
                 total[new] += np.einsum("ij,ij->i", root, root)
         return np.asarray(total)
 
+    def _of_predictor(self, theta: Floats) -> Floats:
+        """Return [x z] C^-1 [x z]' of each row, (n_rows,)."""
+        rows, model = self.rows, self.state.problem.model
+        p = rows.X.shape[1]
+        if rows.n_rows <= p * p or any((codes >= 0).any() for codes in self.codes):
+            return model.quadratic_forms(theta, rows.X, list(self.codes), list(rows.Z))
+        # x alone: a form in p dimensions, known from its values at sums and differences of p rows
+        Q, R = self._fixed_basis
+        i, j = np.divmod(np.arange(p * p), p)
+        pairs = np.ascontiguousarray(np.vstack([R[i] + R[j], R[i] - R[j]]))
+        no_level = [np.full(len(pairs), -1, dtype=np.int32)] * len(self.codes)
+        no_columns = [None if Z is None else np.zeros((len(pairs), Z.shape[1])) for Z in rows.Z]
+        plus, minus = np.split(model.quadratic_forms(theta, pairs, no_level, no_columns), 2)
+        form = (plus - minus).reshape(p, p) / 4
+        return np.asarray(np.einsum("ij,ij->i", Q @ form, Q))
+
+    @cached_property
+    def _fixed_basis(self) -> tuple[Floats, Floats]:
+        """Q, R with X = Q R, (n_rows, n_fixed) and (n_fixed, n_fixed)."""
+        Q, R = np.linalg.qr(self.rows.X)
+        return Q, R
+
     def _joined(self, theta: Floats, other: Floats) -> Floats:
         """Return theta of Lambda Lambda' + D D' for the Lambda and D of two thetas."""
         factors = self.state.design.factors
@@ -122,5 +142,5 @@ class ErrorVariance:
         joined = []
         for factor, a, b in zip(factors, split_theta(theta, sizes), split_theta(other, sizes), strict=True):
             sides = [relative_factor(part, factor.block_sizes).T for part in (a, b)]
-            joined.append(relative_theta(linalg.qr(np.vstack(sides), mode="r")[0].T, factor.block_sizes))
+            joined.append(relative_theta(np.linalg.qr(np.vstack(sides)).R.T, factor.block_sizes))
         return np.concatenate(joined)

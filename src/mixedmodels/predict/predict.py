@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from mixedmodels.design.expression import unknown_column
+from mixedmodels.design.frame import open_frame
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.inference.wald import check_level, t_quantile
 from mixedmodels.predict.error_variance import ErrorVariance
@@ -59,8 +61,8 @@ def predict(
     ddf
         ``"satterthwaite"`` or ``"normal"`` (much cheaper for very many rows).
     weights
-        Weights of the new observations, a number or (n_rows,); None takes those of the fit for its own rows and one for
-        new data.
+        Weights of new observations, for prediction intervals: a number, (n_rows,) or the name of a column of new data;
+        None takes those of the fit for its own rows and one for new data.
     correction
         ``"kackar-harville"`` widens se by what estimating the variance parameters adds; None takes them as known, as
         the intervals of the fixed effects do with Satterthwaite's degrees of freedom.
@@ -77,6 +79,8 @@ def predict(
         As for ``rows.new_rows``; if an argument is not allowed.
     """
     _check_choices(interval, level, ddf, correction)
+    if weights is not None and interval != "prediction":
+        raise InferenceError("weights scale the residual of a new observation; they go with interval='prediction'.")
     used = used_factors(state, random_effects)
     observation = interval == "prediction"
     rows = fitted_rows(state) if data is None else new_rows(state, data, used, new_levels, spread=observation)
@@ -86,7 +90,7 @@ def predict(
         return pd.Series(mean, index=rows.index, name="predicted")
     codes = tuple(c if u else np.full(rows.n_rows, -1, dtype=np.int32) for u, c in zip(used, rows.codes, strict=True))
     unknown = tuple(u or observation for u in used)
-    residual = _residual_share(state, rows, data, weights) if observation else 0.0
+    residual = residual_share(state, rows, data, weights) if observation else 0.0
     error = ErrorVariance(state, rows, codes, unknown, residual)
     variance = error.value if correction is None else error.value + error.correction
     df = error.satterthwaite_df if ddf == "satterthwaite" else np.full(rows.n_rows, np.inf)
@@ -145,11 +149,31 @@ def predicted_mean(state: FitState, rows: Rows, used: tuple[bool, ...]) -> Float
     return np.asarray(mean)
 
 
-def _residual_share(state: FitState, rows: Rows, data: object, weights: object) -> Floats | float:
+def residual_share(state: FitState, rows: Rows, data: object, weights: object) -> Floats | float:
+    """Return 1 / w of each row, (n_rows,) or one number.
+
+    Raises
+    ------
+    DataError
+        If weights name a column that is not there.
+    InferenceError
+        If weights are not positive, or not one number or one for each row.
+    """
     if weights is None:
         own = state.design.weights
         return 1.0 if data is not None or own is None else 1.0 / own
-    values = np.asarray(weights, dtype=np.float64)
+    if isinstance(weights, str):
+        if data is None:
+            raise InferenceError("weights name a column of new data; pass data too, or leave weights out.")
+        frame = open_frame(data)
+        if weights not in frame.names:
+            raise unknown_column(weights, frame.names)
+        column = frame.read(weights)
+        weights = column.values if column.is_number and column.missing is None else np.nan
+    try:
+        values = np.asarray(weights, dtype=np.float64)
+    except (TypeError, ValueError):
+        values = np.array(np.nan)
     if values.shape not in {(), (rows.n_rows,)} or not (values > 0).all():
         raise InferenceError(f"weights must be positive: one number, or one for each of the {rows.n_rows} rows.")
     return np.asarray(1.0 / values)

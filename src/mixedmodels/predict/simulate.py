@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,18 +12,42 @@ from mixedmodels.covariance.unstructured import relative_factor, split_theta
 from mixedmodels.design.expression import columns_in
 from mixedmodels.design.frame import open_frame
 from mixedmodels.errors import InferenceError
-from mixedmodels.predict.predict import predicted_mean
+from mixedmodels.predict.predict import predicted_mean, residual_share
 from mixedmodels.predict.rows import Rows, fitted_rows, new_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mixedmodels.design.records import Codes, Floats
     from mixedmodels.fit.records import FitState
 
 CHOICES = ("new", "conditional")
 
 
+@dataclass(frozen=True)
+class _Effects:
+    """Effects of one grouping factor: a root of their covariance, the level of each row, and their columns."""
+
+    root: Floats
+    levels: Codes
+    Z: Floats | None
+
+    def draw(self, rng: np.random.Generator) -> Floats:
+        """Return Z b for a b drawn for every level, (n_rows,)."""
+        b = rng.standard_normal((int(self.levels.max(initial=-1)) + 1, len(self.root))) @ self.root.T
+        if self.Z is None:
+            return np.take(b[:, 0], self.levels)
+        return np.asarray(np.einsum("ij,ij->i", self.Z, b[self.levels]))
+
+
 def simulate(
-    state: FitState, n: int = 1, *, seed: int | None = None, random_effects: str = "new", data: object = None
+    state: FitState,
+    n: int = 1,
+    *,
+    seed: int | None = None,
+    random_effects: str = "new",
+    data: object = None,
+    weights: object = None,
 ) -> Floats:
     """Return simulated responses, one a column.
 
@@ -39,7 +63,10 @@ def simulate(
         ``"new"``: drawn for every level; ``"conditional"``: the modes of the fit where it had the level, drawn for
         others.
     data
-        New data; None for the rows of the fit. Residual weights are one for new data.
+        New data; None for the rows of the fit.
+    weights
+        Weights of the rows: a number, (n_rows,) or the name of a column of new data; None takes those of the fit for
+        its own rows and one for new data.
 
     Returns
     -------
@@ -53,47 +80,57 @@ def simulate(
     DataError
         If new data lack a column or have a level of a fixed factor that the fit did not have.
     """
-    if random_effects not in CHOICES:
-        raise InferenceError(f"random_effects={random_effects!r} is not available; it must be 'new' or 'conditional'.")
     if not isinstance(n, int | np.integer) or n < 1:
         raise InferenceError(f"n is {n!r}; the number of responses must be a positive integer.")
-    rows = fitted_rows(state) if data is None else new_rows(state, data, (True,) * len(state.b), "population")
-    levels = [_levels(state, rows, data, k) for k in range(len(state.b))]
-    own = state.design.weights if data is None else None
-    sd = state.sigma * np.ones(rows.n_rows) if own is None else state.sigma / np.sqrt(own)
-    known = random_effects == "conditional"
-    mean = predicted_mean(state, rows, (known,) * len(state.b))
-    drawn = [c < 0 if known else np.ones(rows.n_rows, dtype=bool) for c in rows.codes]
-    roots = _roots(state)
-    rng = np.random.default_rng(seed)
-    out = np.empty((rows.n_rows, n))
-    for j in range(n):
-        y = mean.copy()
-        for k, (codes, root) in enumerate(zip(levels, roots, strict=True)):
-            b = rng.standard_normal((int(codes.max(initial=-1)) + 1, len(root))) @ root.T
-            at = drawn[k] & ~rows.missing
-            y[at] += np.einsum("ij,ij->i", rows.columns(k)[at], b[codes[at]])
-        out[:, j] = y + sd * rng.standard_normal(rows.n_rows)
-    out[rows.missing] = np.nan
+    draws = responses(state, seed=seed, random_effects=random_effects, data=data, weights=weights)
+    first = next(draws)
+    out = np.empty((len(first), n), order="F")
+    out[:, 0] = first
+    for j in range(1, n):
+        out[:, j] = next(draws)
     return out
 
 
-def with_fixed_effects(state: FitState, effects: dict[str, float]) -> FitState:
-    """Return the state with some fixed effects set to other values, to simulate from."""
-    beta = state.beta.copy()
-    for name, value in effects.items():
-        beta[state.fixed_names.index(name)] = value
-    return replace(state, beta=beta)
+def responses(
+    state: FitState,
+    *,
+    seed: int | None = None,
+    random_effects: str = "new",
+    data: object = None,
+    weights: object = None,
+) -> Iterator[Floats]:
+    """Yield simulated responses without end, (n_rows,) each; arguments as for ``simulate``.
 
-
-def _roots(state: FitState) -> list[Floats]:
+    Raises
+    ------
+    InferenceError, DataError
+        As ``simulate``.
+    """
+    if random_effects not in CHOICES:
+        raise InferenceError(f"random_effects={random_effects!r} is not available; it must be 'new' or 'conditional'.")
+    rows = fitted_rows(state) if data is None else new_rows(state, data, (True,) * len(state.b), "population")
+    sd = state.sigma * np.sqrt(residual_share(state, rows, data, weights))
+    known = random_effects == "conditional"
+    mean = predicted_mean(state, rows, (known,) * len(state.b))
     factors = state.design.factors
     parts = split_theta(state.theta, [f.n_theta for f in factors])
-    return [state.sigma * relative_factor(part, f.block_sizes) for part, f in zip(parts, factors, strict=True)]
+    effects = [
+        _Effects(state.sigma * relative_factor(part, factor.block_sizes), _levels(state, rows, data, k), rows.Z[k])
+        for k, (factor, part) in enumerate(zip(factors, parts, strict=True))
+    ]
+    rng = np.random.default_rng(seed)
+    while True:
+        y = mean.copy()
+        for effect, codes in zip(effects, rows.codes, strict=True):
+            drawn = effect.draw(rng)
+            y += np.where(codes < 0, drawn, 0.0) if known else drawn
+        y += sd * rng.standard_normal(rows.n_rows)
+        y[rows.missing] = np.nan
+        yield y
 
 
 def _levels(state: FitState, rows: Rows, data: object, k: int) -> Codes:
-    """Return codes of the levels that the rows have, of which those of the fit keep no trace."""
+    """Return codes of the levels of the rows, known to the fit or not, (n_rows,)."""
     if data is None:
         return rows.codes[k]
     frame = open_frame(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -44,7 +45,7 @@ def fit_pictures(fit: Fitted, ddf: str, level: float) -> Iterator[Picture]:
     variables = predictors(fit.state.design)[:MAX_PANELS]
     share = f"{100 * level:g} %"
     if variables:
-        try:
+        with suppress(InferenceError):  # means that the data do not determine, or too many of them
             yield _picture(
                 f"Estimated means with {share} confidence bands and partial residuals.",
                 len(variables),
@@ -52,8 +53,6 @@ def fit_pictures(fit: Fitted, ddf: str, level: float) -> Iterator[Picture]:
                     effects(fit, name, ddf=ddf, level=level, ax=ax) for name, ax in zip(variables, axes, strict=True)
                 ],
             )
-        except InferenceError:  # means that the data do not determine, or too many of them
-            pass
     if fit.state.design.columns:
         yield _picture("Data and fitted lines.", 1, lambda axes: spaghetti(fit, ax=axes[0]), size=(7.0, 4.4))
     shown = find_effects(fit.state.design, None, None)[:MAX_PANELS]

@@ -73,6 +73,22 @@ def test_a_clean_fit_is_good_and_a_broken_one_is_not() -> None:
     assert (clean["advice"] == "").all()
     assert broken.loc["outliers", "verdict"] == "look"
     assert "row 7" in broken.loc["influence of rows", "found"]
+    shown = repr(broken).splitlines()
+    assert max(map(len, shown)) <= 80
+    assert " ".join(" ".join(shown).split()).count(broken.loc["outliers", "advice"]) == 1
+
+
+def test_a_level_that_carries_the_slope_is_named() -> None:
+    """x varies between levels, and one of them lies far out in both."""
+    rng = np.random.default_rng(5)
+    g = np.repeat([f"g{i}" for i in range(12)], 6)
+    x = np.repeat([*np.linspace(0, 1, 11), 8.0], 6)
+    y = np.repeat([*rng.normal(size=11), 20.0], 6) + rng.normal(size=72)
+    fit = mm.lmer("y ~ x + (1 | g)", {"y": y, "x": x, "g": g})
+    row = fit.check().loc["influence of g"]
+    assert row["verdict"] == "look"
+    assert "level g11" in row["found"]
+    assert "fit.influence(by='g')" in row["advice"]
 
 
 def test_simulated_residuals_are_uniform_under_the_model() -> None:
@@ -98,10 +114,35 @@ def test_failed_deletions_are_reported() -> None:
     assert found.cooks_distance.isna().sum() == 1
 
 
+def test_a_row_that_determines_an_effect_has_no_cooks_distance() -> None:
+    g = np.repeat(np.arange(6), 4)
+    x = np.zeros(24)
+    x[5] = 1.0
+    y = np.random.default_rng(4).normal(size=24) + np.array([0, 2, 1, 3, -1, 0.5])[g]
+    fit = mm.lmer("y ~ x + (1 | g)", {"y": y, "x": x, "g": g})
+    assert fit.hat_values()[5] == pytest.approx(1)
+    assert list(np.flatnonzero(fit.cooks_distance().isna())) == [5]
+    assert list(fit.influence().failures) == [5]
+    assert fit.influence(method="one-step").cooks_distance.isna().sum() == 1
+    assert fit.check().loc["influence of rows", "verdict"] in {"good", "look"}
+
+
+def test_units_do_not_matter(fit: mm.LmmResult) -> None:
+    data = SLEEP.assign(Days=SLEEP["Days"] * 1e8, Reaction=SLEEP["Reaction"] * 1e-5)
+    scaled = mm.lmer("Reaction ~ Days + (Days | Subject)", data)
+    for method in ("exact", "one-step"):
+        ours, theirs = (f.influence(by="Subject", method=method) for f in (fit, scaled))
+        np.testing.assert_allclose(ours.cooks_distance, theirs.cooks_distance, rtol=1e-5)
+        np.testing.assert_allclose(ours.dfbetas, theirs.dfbetas, rtol=1e-4, atol=1e-6)
+
+
 def test_bad_input(fit: mm.LmmResult) -> None:
     with pytest.raises(mm.InferenceError, match=r"no grouping factor 'subject'.*Did you mean 'Subject'"):
         fit.influence(by="subject")
     with pytest.raises(mm.InferenceError, match="method='quick'"):
         fit.influence(method="quick")
-    with pytest.raises(mm.InferenceError, match="single rows only"):
-        fit.influence(by="Subject", method="one-step")
+    bare = mm.lmer("Reaction ~ 0 + (1 | Subject)", SLEEP)
+    with pytest.raises(mm.InferenceError, match="this fit has none"):
+        bare.influence()
+    with pytest.raises(mm.InferenceError, match="this fit has none"):
+        bare.cooks_distance()

@@ -123,7 +123,71 @@ def test_bad_input(fit: mm.LmmResult) -> None:
         fit.bootstrap(5, kind="cases", level_of="Subjects")
     with pytest.raises(mm.InferenceError, match="goes with kind='cases' only"):
         fit.bootstrap(5, level_of="Subject")
-    with pytest.raises(mm.InferenceError, match="must return numbers, and returned 'x'"):
-        fit.bootstrap(5, statistic=lambda _: "x")
+    for bad in (-1, 2.5, True, "10"):
+        with pytest.raises(mm.InferenceError, match="must be a positive integer"):
+            fit.bootstrap(bad)
+    for bad in ("a", -1, 1.5):
+        with pytest.raises(mm.InferenceError, match="it must be an integer from 0 on"):
+            fit.bootstrap(5, seed=bad)
+    with pytest.raises(mm.InferenceError, match="n is 0"):
+        fit.bootstrap(2, seed=1, progress=False).extend(0)
     with pytest.raises(mm.InferenceError, match="Did you mean 'bca'"):
         fit.bootstrap(5, seed=1, progress=False).conf_int("bc")
+
+
+@pytest.mark.parametrize(
+    ("statistic", "message"),
+    [
+        (lambda _: "x", "and returned 'x'"),
+        (lambda _: None, "and returned None"),
+        (lambda _: np.eye(2), "and returned a ndarray"),
+        (lambda _: [], "at least one number"),
+        (lambda _: 1 / 0, "raised ZeroDivisionError on the fit itself"),
+        (3, "must be a function"),
+    ],
+)
+def test_a_bad_statistic_is_told_before_any_replicate(fit: mm.LmmResult, statistic: Any, message: str) -> None:
+    with pytest.raises(mm.InferenceError, match=message):
+        fit.bootstrap(5, statistic=statistic, progress=False)
+
+
+@pytest.mark.filterwarnings("ignore::mixedmodels.errors.SingularFitWarning")
+def test_at_the_end_of_a_range_only_percentiles_are_defined() -> None:
+    fit = mm.lmer("Yield ~ 1 + (1 | Batch)", mm.load_dataset("Dyestuff2"))
+    boot = fit.bootstrap(200, seed=1, progress=False)
+    low, high = boot.conf_int("percentile").loc["sd_Intercept|Batch"]
+    assert 0 == low < high
+    for kind in ("basic", "bca"):
+        assert boot.conf_int(kind).loc["sd_Intercept|Batch"].isna().all()
+        assert boot.conf_int(kind).loc["Intercept"].notna().all()
+
+
+def test_basic_intervals_stay_in_the_range() -> None:
+    fit = mm.lmer("Yield ~ 1 + (1 | Batch)", mm.load_dataset("Dyestuff"))
+    boot = fit.bootstrap(400, seed=1, progress=False)
+    name = "sd_Intercept|Batch"
+    limits = 2 * boot.estimates[name] - np.quantile(boot.replicates[name], [0.99975, 0.00025])
+    assert limits[0] < 0
+    np.testing.assert_allclose(boot.conf_int("basic", 0.9995).loc[name], [0, limits[1]])
+
+
+@pytest.mark.parametrize("kind", ["parametric", "residual", "cases"])
+def test_offsets_and_weights(kind: str) -> None:
+    """The mean of the replicates is the estimate, whose error is a standard error over the root of their number."""
+    rng = np.random.default_rng(0)
+    g = np.repeat(np.arange(12), 10)
+    x, offset, w = rng.normal(size=120), 50 * rng.normal(size=120), rng.uniform(0.5, 3, 120)
+    y = 2 + x + offset + rng.normal(size=12)[g] + rng.normal(size=120) / np.sqrt(w)
+    data = {"y": y, "x": x, "g": g, "o": offset, "w": w}
+    fit = mm.lmer("y ~ x + offset(o) + (1 | g)", data, weights="w")
+    replicates = fit.bootstrap(200, seed=1, kind=kind, progress=False).replicates
+    for name in fit.fe_params.index:
+        assert replicates[name].mean() == pytest.approx(fit.fe_params[name], abs=5 * fit.bse_fe[name] / np.sqrt(200))
+
+
+def test_progress_is_shown(fit: mm.LmmResult, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tqdm")
+    fit.bootstrap(3, seed=1, progress=True)
+    assert "bootstrap" in capsys.readouterr().err
+    fit.bootstrap(3, seed=1, progress=False)
+    assert capsys.readouterr().err == ""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import mixedmodels as mm
+from mixedmodels.inference.profile import Profile
 
 DATA = mm.load_dataset("sleepstudy")
 FORMULA = "Reaction ~ Days + (Days | Subject)"
@@ -107,3 +109,36 @@ def test_a_correlation_on_its_boundary_has_no_profile() -> None:
     with pytest.raises(mm.InferenceError, match=r"cor_x.Intercept\|g has no profile"):
         fit.profile("cor_x.Intercept|g")
     assert "cor_x.Intercept|g" not in set(fit.profile().zeta["parameter"])
+
+
+def test_bad_functions(fit: mm.LmmResult) -> None:
+    with pytest.raises(mm.InferenceError, match=r"asks for 'sd_Day\|Subject'.*Did you mean 'sd_Days\|Subject'"):
+        fit.profile({"f": lambda p: p["sd_Day|Subject"]})
+    with pytest.raises(mm.InferenceError, match="raised ZeroDivisionError"):
+        fit.profile({"f": lambda _: 1 / 0})
+    with pytest.raises(mm.InferenceError, match="must be finite"):
+        fit.profile({"f": lambda _: np.nan})
+    with pytest.raises(mm.InferenceError, match="raised TypeError"):
+        fit.profile({"f": lambda _: "x"[0] + 1})
+
+
+@pytest.mark.filterwarnings("ignore::mixedmodels.errors.SingularFitWarning")
+def test_an_intraclass_correlation_of_a_zero_variance_ends_at_zero() -> None:
+    fit = mm.lmer("Yield ~ 1 + (1 | Batch)", mm.load_dataset("Dyestuff2"))
+    share = {"icc": lambda p: p["sd_Intercept|Batch"] ** 2 / (p["sd_Intercept|Batch"] ** 2 + p["sigma"] ** 2)}
+    low, high = fit.profile(share).conf_int().loc["icc"]
+    assert 0 == low < high < 1
+
+
+def test_the_interval_of_a_profile_that_turns_is_the_whole_region() -> None:
+    points = pd.DataFrame(
+        {
+            "parameter": "a",
+            "value": [-4.0, -3, -2, -1, 0, 1, 2],
+            "zeta": [-3.0, -1.5, -2.2, -1, 0, 1, 2.5],
+            "slope": [1.5, 0, 0, 1, 1, 1, 1.5],
+        }
+    )
+    lower, upper = Profile(points, {"a": (-np.inf, np.inf)}, {"a": 0.0}).conf_int().loc["a"]
+    assert -4 < lower < -3
+    assert 1 < upper < 2

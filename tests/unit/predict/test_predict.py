@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -35,6 +37,66 @@ def test_variance_of_a_blup_in_a_balanced_one_way_layout() -> None:
     np.testing.assert_allclose(table["upper"] - table["mean"], stats.norm.ppf(0.975) * table["se"])
     new = fit.predict(interval="prediction", ddf="normal")
     np.testing.assert_allclose(new["se"] ** 2, variance + sigma_2)
+
+
+def test_degrees_of_freedom_are_satterthwaites_of_the_two_mean_squares() -> None:
+    """Balanced one-way layout: MSB and MSE are independent, and every variance is c1 MSB + c2 MSE.
+
+    The mean has MSB / (a n), so a - 1 degrees of freedom; a new batch adds (MSB - MSE) / n, a new yield MSE.
+    """
+    fit = mm.lmer("Yield ~ 1 + (1 | Batch)", mm.load_dataset("Dyestuff"))
+    a, n = 6, 5
+    within, between = fit.scale, n * fit.varcorr["Batch"].iloc[0, 0] + fit.scale
+    for interval, c1, c2 in (("confidence", 1 / (a * n), 0), ("prediction", 1 / (a * n) + 1 / n, 1 - 1 / n)):
+        row = fit.predict({"Batch": ["new"]}, random_effects="population", interval=interval).iloc[0]
+        variance = c1 * between + c2 * within
+        df = variance**2 / ((c1 * between) ** 2 / (a - 1) + (c2 * within) ** 2 / (a * (n - 1)))
+        assert row["se"] == pytest.approx(np.sqrt(variance), rel=1e-7)
+        assert row["upper"] - row["mean"] == pytest.approx(stats.t.ppf(0.975, df) * row["se"], rel=1e-6)
+
+
+def test_estimated_variances_widen_a_blup_as_prasad_and_rao_have_it() -> None:
+    """Prasad and Rao (1990): 2 Var(s^) E(ybar_i - ybar)^2, s^ = 1 - MSE / MSB of a balanced one-way layout."""
+    fit = mm.lmer("Yield ~ 1 + (1 | Batch)", mm.load_dataset("Dyestuff"))
+    a, n = 6, 5
+    between = n * fit.varcorr["Batch"].iloc[0, 0] + fit.scale
+    shrinkage = (fit.scale / between) ** 2 * (2 / (a - 1) + 2 / (a * (n - 1)))
+    plain, wide = (fit.predict(interval="confidence", correction=c)["se"] ** 2 for c in (None, "kackar-harville"))
+    np.testing.assert_allclose(wide - plain, 2 * shrinkage * between / n * (1 - 1 / a), rtol=1e-5)
+
+
+def test_correction_makes_the_error_variance_right_on_average() -> None:
+    """Simulated at known parameters: the mean squared error of predicted effects, and what is said of it."""
+    rng = np.random.default_rng(7)
+    a, n, tau = 10, 3, 1.5
+    g = np.repeat(np.arange(a), n)
+    b = rng.normal(scale=np.sqrt(tau), size=(400, a))
+    responses = b[:, g] + rng.normal(size=(400, a * n))
+    first = mm.LinearMixedModel("y ~ 1 + (1 | g)", {"y": responses[0], "g": g}).fit()
+    error, plain, wide = [], [], []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", mm.SingularFitWarning)
+        for effects, y in zip(b, responses, strict=True):
+            fit = first.refit(y)
+            tables = [fit.predict(interval="confidence", ddf="normal", correction=c) for c in (None, "kackar-harville")]
+            error.append(np.mean((tables[0]["mean"].to_numpy()[::n] - effects) ** 2))
+            plain.append(np.mean(tables[0]["se"] ** 2))
+            wide.append(np.mean(tables[1]["se"] ** 2))
+    standard_error = np.std(error) / np.sqrt(len(error))
+    assert abs(np.mean(wide) - np.mean(error)) < 3 * standard_error
+    assert np.mean(error) - np.mean(plain) > abs(np.mean(wide) - np.mean(error))
+
+
+@pytest.mark.filterwarnings("ignore::mixedmodels.errors.SingularFitWarning")
+def test_a_singular_fit_has_intervals_of_every_kind() -> None:
+    fit = mm.lmer("Yield ~ 1 + (1 | Batch)", mm.load_dataset("Dyestuff2"))
+    assert fit.is_singular
+    least_squares = fit.sigma / np.sqrt(30)
+    for correction in (None, "kackar-harville"):
+        table = fit.predict(interval="confidence", correction=correction)
+        np.testing.assert_allclose(table["se"], least_squares, rtol=1e-6)
+        half = stats.t.ppf(0.975, 29) * least_squares
+        np.testing.assert_allclose(table["upper"] - table["mean"], half, rtol=1e-6)
 
 
 def test_population_interval_is_the_contrast(fit: mm.LmmResult) -> None:
@@ -79,6 +141,36 @@ def test_partly_known_nested_levels_use_what_is_known() -> None:
     assert row == pytest.approx(fit.fe_params["Intercept"] + fit.random_effects["batch"].loc["A", "Intercept"])
     by_name = fit.predict({"batch": ["A"], "cask": ["a"]}, random_effects=["batch"]).iloc[0]
     assert by_name == pytest.approx(row)
+
+
+def test_a_new_observation_needs_no_level_for_effects_that_are_not_used(fit: mm.LmmResult) -> None:
+    without = fit.predict({"Days": [3.0, np.nan]}, random_effects="population", interval="prediction")
+    named = fit.predict({"Days": [3.0], "Subject": [None]}, random_effects="population", interval="prediction")
+    np.testing.assert_allclose(without.iloc[0], named.iloc[0])
+    assert without.iloc[1].isna().all()
+
+
+def test_rows_that_need_a_dropped_column_are_refused() -> None:
+    """x2 = 2 x was dropped; only rows that keep to that have one prediction."""
+    data = SLEEP.assign(twice=2 * SLEEP["Days"])
+    with pytest.warns(mm.RankDeficiencyWarning):
+        fit = mm.lmer("Reaction ~ Days + twice + (1 | Subject)", data)
+    np.testing.assert_allclose(fit.predict(data.head(3)), fit.fittedvalues.head(3))
+    with pytest.raises(mm.InferenceError, match="'row 1 of the new data' cannot be estimated: the column 'twice'"):
+        fit.predict({"Days": [1.0, 1.0], "twice": [2.0, 3.0], "Subject": ["308", "308"]})
+
+
+@pytest.mark.parametrize("kind", ["polars", "pyarrow", "dict", "categorical"])
+def test_any_kind_of_new_data(fit: mm.LmmResult, kind: str) -> None:
+    columns = {"Days": [1.0, 2.5], "Subject": ["372", "308"]}
+    make = {
+        "polars": lambda: pytest.importorskip("polars").DataFrame(columns),
+        "pyarrow": lambda: pytest.importorskip("pyarrow").table(columns),
+        "dict": lambda: columns,
+        "categorical": lambda: pd.DataFrame(columns).astype({"Subject": "category"}),
+    }
+    b = fit.random_effects["Subject"].loc[["372", "308"]].to_numpy() + fit.fe_params.to_numpy()
+    np.testing.assert_allclose(fit.predict(make[kind]()), b[:, 0] + b[:, 1] * columns["Days"])
 
 
 def test_missing_values_stay_missing(fit: mm.LmmResult) -> None:
@@ -129,6 +221,16 @@ def test_bad_input(fit: mm.LmmResult) -> None:
         fit.predict({"Days": [1.0], "Subject": ["308"]}, new_levels="zero")
     with pytest.raises(mm.InferenceError, match="ddf='kr'"):
         fit.predict(interval="confidence", ddf="kr")
+    with pytest.raises(mm.InferenceError, match="correction='kr'"):
+        fit.predict(interval="confidence", correction="kr")
+    with pytest.raises(mm.InferenceError, match="correction widens an interval"):
+        fit.predict(correction="kackar-harville")
+    with pytest.raises(mm.DataError, match="level '999' of 'Subject'"):
+        fit.predict({"Days": [1.0], "Subject": ["999"]}, interval="confidence")
+    with pytest.raises(mm.InferenceError, match="level is 95"):
+        fit.predict(interval="confidence", level=95)
+    with pytest.raises(mm.DataError, match=r"must be a pandas or polars DataFrame.* not 'list'"):
+        fit.predict([1.0, 2.0])
     with pytest.raises(mm.InferenceError, match="weights must be positive"):
         fit.predict(interval="prediction", weights=-1)
     machines = mm.lmer("score ~ Machine + (1 | Worker)", mm.load_dataset("Machines"))
