@@ -1,15 +1,13 @@
-"""The statsmodels door: ``MixedLM`` with its names, conventions and layout, fitted by our engine."""
+"""The statsmodels door: ``MixedLM`` under its own names, on this package's engine.
 
-from __future__ import annotations
+Facts about what users of statsmodels rely on are in the documentation's page "Coming from statsmodels".
+"""
 
 from mixedmodels.mixedlm.model import MixedLM
 from mixedmodels.mixedlm.params import MixedLMParams
 from mixedmodels.mixedlm.results import MixedLMResults
 from mixedmodels.mixedlm.specification import VCSpec
 
-MixedLMResultsWrapper = MixedLMResults
-"""statsmodels' name for results with labels; ours have them."""
+__all__ = ["MixedLM", "MixedLMParams", "MixedLMResults", "VCSpec", "mixedlm"]
 
 mixedlm = MixedLM.from_formula
-
-__all__ = ["MixedLM", "MixedLMParams", "MixedLMResults", "MixedLMResultsWrapper", "VCSpec", "mixedlm"]

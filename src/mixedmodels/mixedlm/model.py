@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 import warnings
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ import pandas as pd
 
 from mixedmodels.design.frame import Column, open_frame
 from mixedmodels.design.records import Design, Floats
-from mixedmodels.errors import DataError, MixedModelsWarning, nearest
+from mixedmodels.errors import DataError, nearest
 from mixedmodels.fit.problem import Problem
 from mixedmodels.mixedlm.components import Component, from_formulas, from_specification
 from mixedmodels.mixedlm.data import ModelData, covariance_names
@@ -311,11 +310,6 @@ class MixedLM:
     data: ModelData
 
     # Data by group
-
-    @cached_property
-    def group_sizes(self) -> npt.NDArray[np.intp]:
-        """Rows of each group, (n_groups,)."""
-        return self._groups.sizes
 
     @cached_property
     def row_indices(self) -> dict[Any, list[int]]:
@@ -752,28 +746,6 @@ class MixedLM:
         from mixedmodels.mixedlm.regularized import regularization_path
 
         return regularization_path(self, np.asarray(alphas, dtype=np.float64), method, kwargs)
-
-    def _quiet_fit(self, **kwargs: Any) -> MixedLMResults:
-        """Return a fit whose warnings nobody needs to hear: one of many, or one again."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", MixedModelsWarning)
-            return self.fit(**kwargs)
-
-    def _with_response(self, y: Floats) -> MixedLM:
-        """Return the model of another response.
-
-        Raises
-        ------
-        DataError
-            If it has another length, or is not finite.
-        """
-        if y.shape != self.endog.shape or not np.isfinite(y).all():
-            raise DataError(f"The new response must be {self.nobs} finite numbers, one for each row used.")
-        other = copy.copy(self)
-        for name in ("_unstructured", "endog_li"):
-            other.__dict__.pop(name, None)
-        other.endog = np.ascontiguousarray(y)
-        return other
 
     def __repr__(self) -> str:
         return f"<MixedLM: {self.endog_names}; {self.nobs} observations in {self.n_groups} groups>"

@@ -1,14 +1,16 @@
-"""The summary of a fit in the layout that statsmodels documents."""
+"""The summary in the layout that statsmodels documents: a block of facts, a table of coefficients."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from scipy import special
 
-from mixedmodels.display.two_tables import MixedLMSummary, coefficient_frame, facts_frame
 from mixedmodels.errors import InferenceError
 
 if TYPE_CHECKING:
@@ -17,57 +19,183 @@ if TYPE_CHECKING:
 TITLE = "Mixed Linear Model Regression Results"
 
 
+@dataclass(frozen=True)
+class MixedLMSummary:
+    """A printable summary.
+
+    Attributes
+    ----------
+    title
+        First line.
+    tables
+        The facts, (6, 4), and the coefficients, both frames of text.
+    """
+
+    title: str
+    tables: list[pd.DataFrame]
+
+    def as_text(self) -> str:
+        """Return plain text: all tables as wide as the widest, columns padded alike, the rest in the first one."""
+        facts, coefficients = self.tables
+        blocks = [
+            _Block(facts.to_numpy(dtype=str).tolist(), "<", header=None),
+            _Block(
+                [
+                    [str(name), *row]
+                    for name, row in zip(coefficients.index, coefficients.to_numpy(dtype=str).tolist(), strict=True)
+                ],
+                ">",
+                header=["", *map(str, coefficients.columns)],
+            ),
+        ]
+        widest = max(block.width for block in blocks)
+        heavy, light = "=" * widest, "-" * widest
+        first, second = (block.lines(widest) for block in blocks)
+        title = " " * int(widest / 2 - len(self.title) / 2) + self.title
+        return "\n".join([title, heavy, *first, light, second[0], light, *second[1:], heavy, ""])
+
+    def as_html(self) -> str:
+        """Return HTML, names and numbers escaped."""
+        facts, coefficients = self.tables
+        rows = "".join(f"<tr>{''.join(f'<td>{escape(str(c))}</td>' for c in row)}</tr>" for row in facts.to_numpy())
+        head = "".join(f"<th>{escape(str(c))}</th>" for c in ["", *coefficients.columns])
+        body = "".join(
+            f"<tr><th>{escape(str(name))}</th>{''.join(f'<td>{escape(str(c))}</td>' for c in row)}</tr>"
+            for name, row in zip(coefficients.index, coefficients.to_numpy(), strict=True)
+        )
+        caption = f"<caption>{escape(self.title)}</caption>"
+        return (
+            f'<table class="simpletable">{caption}{rows}</table>\n'
+            f'<table class="simpletable"><tr>{head}</tr>{body}</table>'
+        )
+
+    def as_latex(self) -> str:
+        """Return a LaTeX table of facts and one of coefficients."""
+        facts, coefficients = self.tables
+        parts = [rf"\begin{{table}}\caption{{{_latex(self.title)}}}", r"\begin{tabular}{llll}", r"\hline"]
+        parts += [" & ".join(map(_latex, row)) + r" \\" for row in facts.to_numpy(dtype=str)]
+        parts += [r"\hline", r"\end{tabular}", "", rf"\begin{{tabular}}{{l{'r' * coefficients.shape[1]}}}", r"\hline"]
+        parts += [" & ".join(["", *(_latex(str(c)) for c in coefficients.columns)]) + r" \\", r"\hline"]
+        for name, row in zip(coefficients.index, coefficients.to_numpy(dtype=str), strict=True):
+            parts.append(" & ".join([_latex(str(name)), *map(_latex, row)]) + r" \\")
+        return "\n".join([*parts, r"\hline", r"\end{tabular}", r"\end{table}", ""])
+
+    def __str__(self) -> str:
+        return self.as_text()
+
+    def __repr__(self) -> str:
+        return self.as_text()
+
+    def _repr_html_(self) -> str:
+        return self.as_html()
+
+    def _repr_latex_(self) -> str:
+        return self.as_latex()
+
+
+class _Block:
+    """Rows of text; the first column is to the left, the others as told, headers centred."""
+
+    def __init__(self, rows: list[list[str]], align: str, header: list[str] | None) -> None:
+        self.rows, self.align, self.header = rows, align, header
+        columns = zip(*([header] if header else []), *rows, strict=True)
+        self.widths = [max(map(len, column)) for column in columns]
+
+    @property
+    def width(self) -> int:
+        """Characters a line with single spaces between columns."""
+        return sum(self.widths) + len(self.widths) - 1
+
+    def lines(self, width: int) -> list[str]:
+        """Return the lines at a width."""
+        n_gaps = max(len(self.widths) - (2 if self.header else 1), 1)
+        pad = (width - self.width) // n_gaps
+        gap = " " * (pad + 1)
+        n_joints = len(self.widths) - 1
+        first = width - sum(self.widths[1:]) - n_joints * len(gap)
+        out = []
+        if self.header:
+            cells = [h.center(w) for h, w in zip(self.header[1:], self.widths[1:], strict=True)]
+            out.append(gap.join([" " * first, *cells]))
+        for row in self.rows:
+            cells = [f"{cell:{self.align}{w}}" for cell, w in zip(row[1:], self.widths[1:], strict=True)]
+            out.append(gap.join([f"{row[0]:<{first}}", *cells]))
+        return out
+
+
 def summarize(
     result: MixedLMResults,
     yname: str | None,
     xname_fe: Sequence[str] | None,
     xname_re: Sequence[str] | None,
+    *,
     title: str | None,
     alpha: float,
 ) -> MixedLMSummary:
-    """Return the summary; the arguments are those of ``MixedLMResults.summary``.
+    """Return the summary of a fit; variances and covariances in natural units with their standard errors.
+
+    Parameters
+    ----------
+    result
+        The fit.
+    yname
+        Name of the response; None for the model's.
+    xname_fe, xname_re
+        Names of the fixed effects and of the covariance parameters; None for the model's.
+    title
+        First line; None for the usual one.
+    alpha
+        One less the coverage of the intervals.
 
     Raises
     ------
     InferenceError
-        If there is another number of names than of parameters, or alpha is not between 0 and 1.
+        If there are more or fewer names than parameters.
     """
     if not 0 < alpha < 1:
         raise InferenceError(f"alpha is {alpha!r}; it must lie between 0 and 1, such as 0.05.")
-    model, k_fe = result.model, result.k_fe
-    names = list(model.data.param_names)
-    for what, given, part in (("xname_fe", xname_fe, slice(0, k_fe)), ("xname_re", xname_re, slice(k_fe, None))):
-        if given is None:
-            continue
-        if len(given) != len(names[part]):
-            raise InferenceError(f"{what} should be a list of length {len(names[part])}; it has {len(given)} names.")
-        names[part] = list(given)
-    sizes = model.group_sizes
-    facts = [
+    names = list(result.model.data.param_names)
+    fixed, others = names[: result.k_fe], names[result.k_fe :]
+    for given, own, kind in ((xname_fe, fixed, "xname_fe"), (xname_re, others, "xname_re")):
+        if given is not None:
+            if len(given) != len(own):
+                raise InferenceError(
+                    f"{kind} has {len(given)} names; there are {len(own)} parameters: {', '.join(own)}."
+                )
+            own[:] = list(given)
+    sizes = np.array([len(rows) for rows in result.model.row_indices.values()])
+    left = [
         ("Model:", "MixedLM"),
-        ("No. Observations:", model.nobs),
-        ("No. Groups:", model.n_groups),
-        ("Min. group size:", int(sizes.min())),
-        ("Max. group size:", int(sizes.max())),
-        ("Mean group size:", float(sizes.mean())),
-        ("Dependent Variable:", model.endog_names if yname is None else yname),
-        ("Method:", result.method),
-        ("Scale:", result.scale),
-        ("Log-Likelihood:", result.llf),
-        ("Converged:", "Yes" if result.converged else "No"),
+        ("No. Observations:", str(result.model.nobs)),
+        ("No. Groups:", str(result.model.n_groups)),
+        ("Min. group size:", f"{sizes.min():.0f}"),
+        ("Max. group size:", f"{sizes.max():.0f}"),
+        ("Mean group size:", f"{sizes.mean():.1f}"),
     ]
-    values = np.full((len(names), 6), np.nan)
-    estimate, se = result.record.params.fe_params, np.asarray(result.bse_fe)
-    half = -special.ndtri(alpha / 2) * se
+    right = [
+        ("Dependent Variable:", result.model.endog_names if yname is None else yname),
+        ("Method:", result.method),
+        ("Scale:", f"{result.scale:.4f}"),
+        ("Log-Likelihood:", f"{result.llf:.4f}"),
+        ("Converged:", "Yes" if result.converged else "No"),
+        ("", ""),
+    ]
+    facts = pd.DataFrame([[*a, *b] for a, b in zip(left, right, strict=True)])
+    estimate, se = np.asarray(result.fe_params, dtype=float), np.asarray(result.bse_fe, dtype=float)
     with np.errstate(divide="ignore", invalid="ignore"):
         z = estimate / se
-    values[:k_fe] = np.column_stack([estimate, se, z, 2 * special.ndtr(-np.abs(z)), estimate - half, estimate + half])
-    values[k_fe:, 0] = result._natural
-    values[k_fe:, 1] = np.asarray(result.bse_re)
-    columns = ["Coef.", "Std.Err.", "z", "P>|z|", f"[{alpha / 2}", f"{1 - alpha / 2}]"]
-    return MixedLMSummary(
-        TITLE if title is None else title, (facts_frame(facts), coefficient_frame(values, names, columns))
-    )
+    half = -special.ndtri(alpha / 2) * se
+    columns = [estimate, se, z, 2 * special.ndtr(-np.abs(z)), estimate - half, estimate + half]
+    rows = [[f"{value:.3f}" for value in row] for row in zip(*columns, strict=True)]
+    natural = result._natural
+    for value, error in zip(natural, np.asarray(result.bse_re, dtype=float), strict=True):
+        rows.append([f"{value:.3f}", f"{error:.3f}" if np.isfinite(error) else "", "", "", "", ""])
+    header = ["Coef.", "Std.Err.", "z", "P>|z|", f"[{alpha / 2:.4g}", f"{1 - alpha / 2:.4g}]"]
+    coefficients = pd.DataFrame(rows, index=[*fixed, *others], columns=header)
+    return MixedLMSummary(TITLE if title is None else title, [facts, coefficients])
 
 
-__all__ = ["MixedLMSummary", "summarize"]
+def _latex(text: str) -> str:
+    for character in "&%$#_{}":
+        text = text.replace(character, "\\" + character)
+    return text.replace("|", r"\textbar{}").replace("~", r"\textasciitilde{}")
