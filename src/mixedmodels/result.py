@@ -33,9 +33,10 @@ from mixedmodels.inference.bootstrap import Bootstrap, bootstrap
 from mixedmodels.inference.conditional_aic import criteria_table
 from mixedmodels.inference.conf_int import conf_int
 from mixedmodels.inference.contrast import contrast
-from mixedmodels.inference.icc import icc, r2
+from mixedmodels.inference.icc import icc
 from mixedmodels.inference.margins import margins
 from mixedmodels.inference.profile import Profile, profile
+from mixedmodels.inference.r2 import r2
 from mixedmodels.inference.ranova import ranova
 from mixedmodels.inference.re_pca import re_pca
 from mixedmodels.inference.robust import RobustCovariance, robust_covariance
@@ -332,7 +333,7 @@ class LmmResult:
         specs: str | Sequence[str],
         by: str | Sequence[str] | None = None,
         at: Mapping[str, object] | None = None,
-        pairwise: bool = False,
+        pairwise: bool | str = False,
         adjust: str | None = None,
         ddf: str | Approximation = "satterthwaite",
         *,
@@ -352,7 +353,8 @@ class LmmResult:
         at
             Values of variables to use instead: ``{"Days": [0, 9]}``.
         pairwise
-            Return the differences of all pairs.
+            True or ``"pairwise"``: return the differences of all pairs; ``"trt.vs.ctrl"``: those from ``control``, or
+            from the first level.
         adjust
             For differences, within each level of ``by``: ``"tukey"`` (None means this for all pairs), ``"dunnett"``
             (None means this against a control), ``"holm"``, ``"bonferroni"``, ``"sidak"`` or ``"none"``.
@@ -398,7 +400,7 @@ class LmmResult:
 
         ``counted`` says in words what each takes for the number of parameters.
         """
-        return criteria_table(self.state)
+        return show_notes(criteria_table(self.state))
 
     def tidy(
         self,

@@ -45,6 +45,11 @@ class Column:
         return self.levels is None and self.values.dtype.kind in "biuf"
 
     @property
+    def is_boolean(self) -> bool:
+        """True for booleans."""
+        return self.levels is None and self.values.dtype.kind == "b"
+
+    @property
     def is_date(self) -> bool:
         """True for dates, times and durations."""
         return self.levels is None and self.values.dtype.kind in "mM"

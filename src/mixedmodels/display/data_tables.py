@@ -11,6 +11,8 @@ from mixedmodels.display import numbers
 from mixedmodels.display.table import Table
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from mixedmodels.design.frame import Column
     from mixedmodels.design.records import Design, Floats, RandomFactor
 
@@ -32,10 +34,9 @@ def variable_tables(design: Design) -> Iterator[Table]:
     if design.weights is not None:
         numeric["(weight)"] = design.weights
     yield number_table(numeric)
-    categories = {name: column for name, column in design.columns.items() if column.levels is not None}
-    if categories:
-        rows = tuple((name, str(len(c.levels or ())), _counts(c)) for name, c in categories.items())
-        yield Table("Categories", ("", "Levels", "Rows of each"), rows, "lrl")
+    rows = [(name, *_levels(c.levels, c)) for name, c in design.columns.items() if c.levels is not None]
+    if rows:
+        yield Table("Categories", ("", "Levels", "Rows of each"), tuple(rows), "lrl")
 
 
 def number_table(columns: dict[str, Floats]) -> Table:
@@ -54,15 +55,14 @@ def grouping_table(factors: tuple[RandomFactor, ...]) -> Table:
     rows = []
     for factor in factors:
         counts = np.bincount(factor.codes, minlength=factor.n_levels)
-        spread = (str(int(counts.min())), numbers.significant(float(np.median(counts))), str(int(counts.max())))
-        rows.append((factor.name, str(factor.n_levels), *(text.removesuffix(".000") for text in spread)))
+        median = float(np.median(counts))
+        texts = (str(counts.min()), numbers.fixed(median, 0 if median.is_integer() else 1), str(counts.max()))
+        rows.append((factor.name, str(factor.n_levels), *texts))
     header = ("", "Levels", "Fewest rows", "Median", "Most rows")
     return Table("Grouping factors", header, tuple(rows), "lrrrr")
 
 
-def _counts(column: Column) -> str:
-    if column.levels is None:
-        return ""
-    counts = np.bincount(column.values, minlength=len(column.levels))
-    shown = [f"{level} {n}" for level, n in zip(column.levels[:MAX_LEVELS], counts, strict=False)]
-    return ", ".join(shown) + (", ..." if len(column.levels) > MAX_LEVELS else "")
+def _levels(levels: pd.Index, column: Column) -> tuple[str, str]:
+    counts = np.bincount(column.values, minlength=len(levels))
+    shown = [f"{level} {n}" for level, n in zip(levels[:MAX_LEVELS], counts, strict=False)]
+    return str(len(levels)), ", ".join(shown) + (", ..." if len(levels) > MAX_LEVELS else "")

@@ -29,7 +29,7 @@ def anova_table(tests: pd.DataFrame) -> Table:
 def check_table(checks: pd.DataFrame) -> Table:
     """Return what was checked, what was found and what to do."""
     rows = tuple((str(name), row["verdict"], row["found"], row["advice"]) for name, row in checks.iterrows())
-    return Table("Checks", ("", "Verdict", "Found", "Advice"), rows, "llll")
+    return Table("", ("", "Verdict", "Found", "Advice"), rows, "llll")
 
 
 def share_table(r2: dict[str, float], icc: dict[str, float]) -> Table:

@@ -18,6 +18,9 @@ from mixedmodels.inference.nesting import is_nested, same_fixed_part, same_rows
 if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
 
+MISSED = 1e-4
+"""A larger deviance of the larger of two nested models that is more than rounding."""
+
 COLUMNS = ("n_params", "aic", "bic", "llf", "deviance", "chisq", "df", "p_value")
 
 
@@ -115,7 +118,7 @@ def _test(small: FitState, large: FitState) -> tuple[float, float, float]:
     if df == 0 or not is_nested(small, large):
         return math.nan, math.nan, math.nan
     chisq = small.optimum.deviance - large.optimum.deviance
-    return chisq, df, float(special.chdtrc(df, max(chisq, 0.0)))
+    return chisq, df, math.nan if chisq < -MISSED else float(special.chdtrc(df, max(chisq, 0.0)))
 
 
 def _n_variances(state: FitState) -> int:
@@ -137,6 +140,8 @@ def _test_notes(states: Sequence[FitState], labels: Sequence[str]) -> Iterator[s
             yield f"No test of {here}: {above} is not seen to be nested in it."
         elif small.n_params == large.n_params:
             yield f"No test of {here}: it has as many parameters as {above}."
+        elif small.optimum.deviance < large.optimum.deviance - MISSED:
+            yield f"{here} fits worse than {above}, which is nested in it: so its optimum was missed."
         variance_tested |= _n_variances(small) < _n_variances(large)
     if variance_tested:
         yield "P-values of tests of a variance are too large, because zero is on its boundary; see ranova."

@@ -37,7 +37,8 @@ def conf_int(
         Makes a result of a state, for the bootstrap.
     method
         ``"wald"``: fixed effects with Satterthwaite's degrees of freedom, variance parameters on the log scale and
-        Fisher's z; ``"profile"``: likelihood; ``"bootstrap"``: percentiles of a parametric bootstrap.
+        Fisher's z, nan where one is at the end of its range; ``"profile"``: likelihood; ``"bootstrap"``: percentiles of
+        a parametric bootstrap.
     level
         Coverage.
     which

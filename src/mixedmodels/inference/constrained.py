@@ -1,7 +1,9 @@
-"""Newton's method for a smooth function with at most one constraint: sequential quadratic programming.
+"""Newton's method for a smooth function, free or on the surface of one constraint.
 
-Each step solves the quadratic model on the tangent space of the constraint and goes to the constraint along its
-gradient (Nocedal and Wright 2006, chapter 18); the merit function is f + mu |g - target|.
+Each step minimises the quadratic model of the Lagrangian on the tangent space and returns to the surface along the
+constraint's gradient, which costs little beside the function (sequential quadratic programming with every point
+feasible: Nocedal and Wright 2006, chapter 18). The Hessian given may be a model of the true one; what gradients show
+it to lack is added by secants (Dennis, Gay and Welsch 1981; symmetric rank one).
 """
 
 from __future__ import annotations
@@ -16,14 +18,27 @@ if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
 
 MAX_STEPS = 60
+MAX_RETURNS = 20
 DECREASE_TOL = 1e-8
 """Predicted decrease at which the minimum is reached."""
+NEARLY_TOL = 1e-5
+"""Predicted decrease that is good enough where no better point is found, or only slowly along a valley."""
 CONSTRAINT_TOL = 1e-9
+SHORTEST_STEP = 1e-8
+"""Relative to Newton's."""
+WRONG_CURVATURE = 0.1
+"""Relative error of the curvature along a step from which on it is corrected."""
 LONGEST_STEP = 1.0
 """Length of a step, in parameters whose natural size is one."""
+FLATTEST = 1e-8
+"""Curvature, absolute and relative to the largest, that is taken for the smallest."""
+FARTHEST = 1e6
+"""Length of a step that leads nowhere."""
 
-Function = Callable[["Floats"], "tuple[float, Floats, Floats]"]
-"""Value, gradient and (approximate) Hessian at a point; raises ValueError where it is not defined."""
+Evaluation = tuple[float, "Floats", "Floats"]
+"""Value, gradient and (approximate) Hessian."""
+Function = Callable[["Floats"], Evaluation]
+"""Evaluation at a point; raises ValueError where it is not defined."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +54,22 @@ class Minimum:
     slope
         Derivative of the minimum in the constraint's target; nan without a constraint.
     converged
-        False if the steps ran out.
+        False if the steps ran out, or the surface could not be reached.
     """
 
     point: Floats
     value: float
     slope: float
     converged: bool
+
+
+@dataclass(frozen=True)
+class _Step:
+    """Newton's step, the decrease it predicts, and the multiplier: the slope of the minimum in the target."""
+
+    direction: Floats
+    predicted: float
+    multiplier: float
 
 
 def minimize(function: Function, start: Floats, constraint: Function | None = None, target: float = 0.0) -> Minimum:
@@ -56,65 +80,114 @@ def minimize(function: Function, start: Floats, constraint: Function | None = No
     function
         To minimise.
     start
-        First point, (k,).
+        First point, (k,); it need not be on the surface.
     constraint, target
         The surface.
     """
-    point, at = start, function(start)
-    penalty = 0.0
+
+    def reached(point: Floats) -> Floats | None:
+        return point if constraint is None else _on_surface(constraint, point, target)
+
+    point = reached(start)
+    if point is None:
+        return Minimum(start, np.nan, np.nan, False)
+    at, surface = function(point), None if constraint is None else constraint(point)
+    correction = np.zeros_like(at[2])
     for _ in range(MAX_STEPS):
-        step = _Step(at, None if constraint is None else constraint(point), target)
-        if step.predicted <= DECREASE_TOL and step.violation <= CONSTRAINT_TOL:
-            return Minimum(point, at[0], step.slope, True)
-        penalty = max(penalty, step.penalty)
-        merit = at[0] + penalty * step.violation
+        step = _newton((at[0], at[1], at[2] + correction), surface)
+        if step.predicted <= DECREASE_TOL:
+            return Minimum(point, at[0], step.multiplier, True)
+        noise = 1e-13 * (abs(at[0]) + 1)
         length = min(1.0, LONGEST_STEP / max(float(np.linalg.norm(step.direction)), 1e-300))
         while True:
-            trial = point + length * step.direction
-            try:
-                new = function(trial)
-            except ValueError:
-                new = None
-            if new is not None:
-                violation = 0.0 if constraint is None else abs(constraint(trial)[0] - target)
-                noise = 1e-13 * (abs(at[0]) + 1)
-                if new[0] + penalty * violation <= merit + noise:
-                    break
+            trial = reached(point + length * step.direction)
+            new = None if trial is None else _defined(function, trial)
+            if trial is not None and new is not None and new[0] <= at[0] + noise:
+                break
             length /= 4
-            if length < 1e-8:
-                return Minimum(point, at[0], step.slope, step.predicted < 1e-6 and step.violation < 1e-6)
-        point, at = trial, new
-    return Minimum(point, at[0], step.slope, False)
+            if length < SHORTEST_STEP:
+                return Minimum(point, at[0], step.multiplier, step.predicted < NEARLY_TOL)
+        new_surface = None if constraint is None else constraint(trial)
+        correction = correction + _missing_curvature(trial - point, (at, surface), (new, new_surface), correction)
+        point, at, surface = trial, new, new_surface
+    return Minimum(point, at[0], step.multiplier, step.predicted < NEARLY_TOL)
 
 
-class _Step:
-    """The step of one quadratic model."""
+def _defined(function: Function, point: Floats) -> Evaluation | None:
+    try:
+        return function(point)
+    except ValueError:
+        return None
 
-    def __init__(
-        self,
-        at: tuple[float, Floats, Floats],
-        surface: tuple[float, Floats, Floats] | None,
-        target: float,
-    ) -> None:
-        _, gradient, hessian = at
-        tangent = np.eye(len(gradient))
-        normal = np.zeros(len(gradient))
-        self.violation, self.slope = 0.0, np.nan
-        if surface is not None:
-            value, direction, bend = surface
-            square = float(direction @ direction)
-            self.violation = abs(value - target)
-            self.slope = float(direction @ gradient) / square
-            normal = (target - value) * direction / square
-            hessian = hessian - self.slope * bend
-            tangent = np.linalg.svd(direction[None, :])[2][1:].T
-        reduced = tangent.T @ hessian @ tangent
-        values, vectors = np.linalg.eigh((reduced + reduced.T) / 2)
-        floor = 1e-8 * max(float(np.abs(values).max(initial=0.0)), 1e-300)
-        values = np.maximum(np.abs(values), floor)
-        along = vectors.T @ (tangent.T @ (gradient + hessian @ normal))
-        self.predicted = 0.5 * float(np.sum(along**2 / values))
-        self.direction = normal - tangent @ (vectors @ (along / values))
-        rise = float(gradient @ self.direction + 0.5 * self.direction @ hessian @ self.direction)
-        enough = 2 * rise / self.violation if self.violation > CONSTRAINT_TOL else 0.0
-        self.penalty = 0.0 if surface is None else max(2 * abs(self.slope), enough)
+
+def _on_surface(constraint: Function, point: Floats, target: float) -> Floats | None:
+    """Return the point moved to the surface along the constraint's gradient, or None if that does not lead there."""
+    at = _defined(constraint, point)
+    for _ in range(MAX_RETURNS):
+        if at is None or not np.isfinite(at[0]):
+            return None
+        missing, steepness = target - at[0], float(np.linalg.norm(at[1]))
+        if abs(missing) <= CONSTRAINT_TOL:
+            return point
+        if not abs(missing) / FARTHEST < steepness < np.inf:
+            return None
+        length = float(np.clip(missing / steepness, -LONGEST_STEP, LONGEST_STEP))
+        while True:
+            moved = point + length / steepness * at[1]
+            new = _defined(constraint, moved)
+            if new is not None and abs(target - new[0]) < abs(missing):
+                break
+            length /= 4
+            if abs(length) < SHORTEST_STEP:
+                return None
+        point, at = moved, new
+    return None
+
+
+def _newton(at: Evaluation, surface: Evaluation | None) -> _Step:
+    """Return the step on the tangent space; directions of negative curvature are followed downhill."""
+    _, gradient, hessian = at
+    tangent, multiplier = np.eye(len(gradient)), np.nan
+    if surface is not None:
+        _, normal, bend = surface
+        multiplier = float(normal @ gradient) / float(normal @ normal)
+        hessian = hessian - multiplier * bend
+        tangent = np.linalg.svd(normal[None, :])[2][1:].T
+    reduced = tangent.T @ hessian @ tangent
+    values, vectors = np.linalg.eigh((reduced + reduced.T) / 2)
+    floor = max(FLATTEST * float(np.abs(values).max(initial=0.0)), FLATTEST)
+    values = np.maximum(np.abs(values), floor)
+    along = vectors.T @ (tangent.T @ gradient)
+    return _Step(-tangent @ (vectors @ (along / values)), 0.5 * float(np.sum(along**2 / values)), multiplier)
+
+
+def _missing_curvature(
+    moved: Floats,
+    before: tuple[Evaluation, Evaluation | None],
+    after: tuple[Evaluation, Evaluation | None],
+    correction: Floats,
+) -> Floats:
+    """Return what the Lagrangian's gradients at two points add to its Hessian, (k, k).
+
+    Parameters
+    ----------
+    moved
+        From one point to the other, (k,).
+    before, after
+        Function and constraint at the two.
+    correction
+        Added to the Hessian so far.
+    """
+    (_, old_gradient, _), old_surface = before
+    (_, gradient, hessian), surface = after
+    change, hessian = gradient - old_gradient, hessian + correction
+    if surface is not None and old_surface is not None:
+        _, normal, bend = surface
+        multiplier = float(normal @ gradient) / float(normal @ normal)
+        change = change - multiplier * (normal - old_surface[1])
+        hessian = hessian - multiplier * bend
+    lacking = change - hessian @ moved
+    along = float(lacking @ moved)
+    if abs(along) <= WRONG_CURVATURE * abs(float(change @ moved)):
+        return np.zeros_like(hessian)
+    return np.asarray(np.outer(lacking, lacking) / along)

@@ -1,49 +1,17 @@
-"""Intraclass correlations and R-squared of mixed models.
+"""Intraclass correlation: the share of the random effects in the variance.
 
-With the variance of the fixed part var(X beta), of each random term averaged over the rows sigma_k^2 =
-mean_i z_i' Sigma_k z_i (Johnson 2014), and of the residual sigma^2:
-marginal R^2 = var(X beta) / total, conditional R^2 = (var(X beta) + sum_k sigma_k^2) / total (Nakagawa and Schielzeth
-2013); the adjusted ICC leaves the fixed part out of the total, the unadjusted one does not (Nakagawa, Johnson and
-Schielzeth 2017).
+Adjusted: of the variance that the fixed part leaves; unadjusted: of the whole (Nakagawa, Johnson and Schielzeth 2017).
+The variances are those of ``r2``.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from mixedmodels.fit.fitted import marginal_fitted
-from mixedmodels.inference.covariances import factor_covariances
+from mixedmodels.inference.r2 import variance_parts
 
 if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
-
-
-def variance_parts(state: FitState) -> tuple[float, dict[str, float], float]:
-    """Return the variance of the fixed part, of each grouping factor's effects and of the residual.
-
-    The variance of the fixed part has divisor n - 1 and leaves offsets out; with weights the residual variance is that
-    of an observation with weight one.
-    """
-    design = state.design
-    fixed = marginal_fitted(state) - (0.0 if design.offset is None else design.offset)
-    parts = {}
-    for factor, fitted in zip(design.factors, factor_covariances(state), strict=True):
-        if factor.Z is None:
-            parts[factor.name] = float(fitted.covariance[0, 0])
-        else:
-            second_moment = factor.Z.T @ factor.Z / design.n_obs
-            parts[factor.name] = float(np.sum(second_moment * fitted.covariance))
-    return float(np.var(fixed, ddof=1)), parts, state.sigma**2
-
-
-def r2(state: FitState) -> dict[str, float]:
-    """Return ``marginal`` and ``conditional`` R-squared."""
-    fixed, parts, residual = variance_parts(state)
-    random = sum(parts.values())
-    total = fixed + random + residual
-    return {"marginal": fixed / total, "conditional": (fixed + random) / total}
 
 
 def icc(state: FitState) -> dict[str, float]:

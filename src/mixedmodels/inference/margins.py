@@ -5,7 +5,7 @@ A mean is l'beta: the rows of the reference grid with the levels asked for, aver
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, groupby
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mixedmodels.inference.approximation import Approximation
 
 WEIGHTS = ("equal", "proportional")
+COMPARISONS = ("pairwise", "trt.vs.ctrl")
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def margins(
     specs: str | Sequence[str],
     by: str | Sequence[str] | None = None,
     at: Mapping[str, object] | None = None,
-    pairwise: bool = False,
+    pairwise: bool | str = False,
     *,
     adjust: str | None = None,
     ddf: str | Approximation = "satterthwaite",
@@ -84,7 +85,8 @@ def margins(
     at
         Values of variables, instead of all levels of a categorical and the mean of a numeric one.
     pairwise
-        Return the differences of all pairs instead of the means.
+        True or ``"pairwise"``: return the differences of all pairs instead of the means. ``"trt.vs.ctrl"``: the
+        differences from a control, the first combination of ``specs`` unless ``control`` names another.
     adjust
         For differences, within each level of ``by``: ``"tukey"`` (all pairs; the default there), ``"dunnett"`` (against
         a control; the default there), ``"holm"``, ``"bonferroni"``, ``"sidak"``, ``"none"``.
@@ -116,12 +118,17 @@ def margins(
         raise InferenceError(
             f'weights is {weights!r}; it must be "equal" or "proportional".{nearest(str(weights), WEIGHTS)}'
         )
-    grid = _grid(state.design, specs, by, {} if at is None else at)
+    at = {} if at is None else at
+    if not isinstance(at, Mapping):
+        raise InferenceError(f"at is {at!r}; it must map variables to their values, such as {{'x': [0, 1]}}.")
+    grid = _grid(state.design, specs, by, at)
     method = approximation(state, ddf)
     cells, averaged = _average(grid, (*by, *specs), weights)
     labels = [_text(cell) for cell in cells]
     L = _estimable(state, averaged, labels)
-    notes = (*_grid_notes(state.design, grid, (*by, *specs), weights, at or {}), *method.notes)
+    if pairwise == "trt.vs.ctrl" and control is None:
+        control = cells[0][len(by) :]
+    notes = (*_grid_notes(state.design, grid, (*by, *specs), weights, at), *method.notes)
     if adjust is None:
         offset = 0.0 if state.design.offset is None else float(state.design.offset.mean())
         table = row_table(_estimates(state, L, method, offset), _index((*by, *specs), cells), level)
@@ -138,25 +145,33 @@ def margins(
 def _names(variables: str | Sequence[str] | None, what: str) -> tuple[str, ...]:
     if variables is None:
         return ()
-    names = (variables,) if isinstance(variables, str) else tuple(variables)
+    names = tuple(variables) if isinstance(variables, Iterable) and not isinstance(variables, str) else (variables,)
+    if not all(isinstance(name, str) for name in names):
+        raise InferenceError(f"{what} is {variables!r}; it must be the name of a variable, or a list of names.")
     if len(set(names)) < len(names):
-        raise InferenceError(f"{what} names a variable twice: {', '.join(map(str, names))}.")
+        raise InferenceError(f"{what} names a variable twice: {', '.join(names)}.")
     return names
 
 
-def _check_comparison(pairwise: bool, control: object, adjust: str | None) -> str | None:
+def _check_comparison(pairwise: bool | str, control: object, adjust: str | None) -> str | None:
     """Return the adjustment, None if means and no differences are asked for."""
+    if not isinstance(pairwise, bool) and pairwise not in COMPARISONS:
+        raise InferenceError(
+            f'pairwise is {pairwise!r}; it must be True or "pairwise" for all pairs, "trt.vs.ctrl" for differences '
+            f"from a control, or False.{nearest(str(pairwise), COMPARISONS)}"
+        )
     if adjust is not None:
         check_adjust(adjust)
-    if pairwise and control is not None:
+    all_pairs = pairwise in (True, "pairwise")
+    if all_pairs and control is not None:
         raise InferenceError("pairwise and control ask for different comparisons. Give one of them.")
     if not pairwise and control is None:
         if adjust is not None:
             raise InferenceError("adjust is for differences. Add pairwise=True or control=..., or leave adjust out.")
         return None
-    own, other = ("tukey", "dunnett") if pairwise else ("dunnett", "tukey")
+    own, other = ("tukey", "dunnett") if all_pairs else ("dunnett", "tukey")
     if adjust == other:
-        what = "differences from a control" if pairwise else "all pairs"
+        what = "differences from a control" if all_pairs else "all pairs"
         raise InferenceError(f'adjust="{other}" is for {what}; use "{own}" or one of the others here.')
     return adjust or own
 
@@ -204,6 +219,11 @@ def _weights(grid: ReferenceGrid, others: Sequence[str], weights: str) -> Floats
         counts = np.zeros([len(grid.levels[name]) for name in counted])
         np.add.at(counts, tuple(codes[:, (codes >= 0).all(axis=0)]), 1.0)
         weight = weight * counts.reshape([n if name in counted else 1 for n, name in zip(shape, others, strict=True)])
+        if not weight.any():
+            raise InferenceError(
+                f"No row has these levels of {' and '.join(counted)} together, so weights proportional to rows are all "
+                f"zero. Choose other levels with at, or average with equal weights."
+            )
     return np.asarray((weight / weight.sum()).ravel())
 
 

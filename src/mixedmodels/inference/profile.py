@@ -315,7 +315,7 @@ class _Profiler:
             places = ((parameter.factor, k) for k in (parameter.row, parameter.column))
             ceiling = min(self._largest_zeta(*place) for place in places)
             below = tuple(t for t in TARGETS if t < NEAR_CEILING * ceiling)
-            targets = (*below, AT_CEILING * ceiling) if ceiling < TARGETS[-1] else TARGETS
+            targets = (*below, AT_CEILING * ceiling) if _is_reached(ceiling) else TARGETS
             for sign in (1.0, -1.0):
                 append(self._side(replace(side, sign=sign, targets=targets, largest=ceiling)), sign, ceiling)
                 rows += self._correlation_end(constraint, sign, ceiling, max(rows, key=lambda r: sign * r[0]))
@@ -324,10 +324,10 @@ class _Profiler:
         floor = self._largest_zeta(parameter.factor, parameter.row) if parameter.kind == "sd" else np.inf
         if not at_bound:
             targets = tuple(t for t in TARGETS if t < NEAR_CEILING * floor)
-            ended = floor < TARGETS[-1]
+            ended = _is_reached(floor)
             lower = replace(side, sign=-1.0, targets=targets, largest=floor)
             append(self._side(lower, near_zero if ended else None), -1.0, floor)
-        if floor < TARGETS[-1]:
+        if _is_reached(floor):
             end = 0.0 if at_bound else -floor
             v, zeta, _, _ = min(rows, key=lambda r: r[0])
             rows.append((0.0, end, (zeta - end) / v if v > 0 else 0.0, self.psi))
@@ -355,13 +355,13 @@ class _Profiler:
         Zeta never exceeds the ceiling: any correlation is had at the price of one effect without variance.
         """
         v, zeta, _, psi = last
-        if abs(zeta) >= TARGETS[-2] and ceiling >= TARGETS[-1]:
+        if abs(zeta) >= TARGETS[-2] and not _is_reached(ceiling):
             return []
         point = self._solve(constraint, sign * EDGE, psi)
         if point is not None and abs(self._zeta(point, sign)) < ceiling:
             end = self._zeta(point, sign)
             return [(sign, end, (end - zeta) / (sign - v), point.psi)]
-        return [(sign, sign * ceiling, 0.0, psi)] if ceiling < TARGETS[-1] else []
+        return [(sign, sign * ceiling, 0.0, psi)] if _is_reached(ceiling) else []
 
     def _solve(self, constraint: Function, c: float, start: Floats) -> _Point | None:
         try:
@@ -511,7 +511,25 @@ class _Profiler:
                 break
             points = self._settled(side, points)
             points += self._walk(side, points[-1])  # the better branch is lower, and must be followed further
+            points += self._missed(side, points)
         return self._settled(side, points if extend is None else extend(points))
+
+    def _missed(self, side: _Side, points: list[_Point]) -> list[_Point]:
+        """Return a point near each target that has none, as after a change of branch."""
+        chain = [side.zero] * side.in_rows + sorted(points, key=lambda q: side.sign * q.c)
+        zetas = [0.0 if q is side.zero else abs(self._zeta(q, side.sign)) for q in chain]
+        found = []
+        for target in side.targets:
+            above = next((i for i, zeta in enumerate(zetas) if zeta > target), 0)
+            if above == 0 or min(abs(zeta - target) for zeta in zetas) < NEAR_TARGET:
+                continue
+            left, right = chain[above - 1], chain[above]
+            share = (target - zetas[above - 1]) / (zetas[above] - zetas[above - 1])
+            c = left.c + share * (right.c - left.c)
+            both = [point for q in (left, right) if (point := side.solve(c, q.psi)) is not None]
+            if both:
+                found.append(min(both, key=lambda q: q.deviance))
+        return found
 
     def _try_reversed(self, side: _Side, points: list[_Point]) -> bool:
         """Replace the last point, and the one at the usual level, where correlations of the other sign do better.
@@ -610,6 +628,11 @@ def _extrapolated(before: _Point, at: _Point, c: float) -> Floats:
     if before.c == at.c or before.slope == 0.0:
         return at.psi
     return np.asarray(at.psi + (c - at.c) / (at.c - before.c) * (at.psi - before.psi))
+
+
+def _is_reached(largest: float) -> bool:
+    """Return whether the largest zeta of a side keeps targets from being reached."""
+    return NEAR_CEILING * largest <= TARGETS[-1]
 
 
 class _Measure:

@@ -72,7 +72,7 @@ def ranova(state: FitState, n_exact: int = 0, seed: int | np.random.Generator | 
 
 
 def _check_exact(state: FitState, n_exact: int) -> None:
-    if not isinstance(n_exact, int) or isinstance(n_exact, bool) or n_exact < 0:
+    if not isinstance(n_exact, int | np.integer) or isinstance(n_exact, bool) or n_exact < 0:
         raise InferenceError(f"n_exact is {n_exact!r}; it must be a number of simulations, such as 10000, or 0.")
     if n_exact and (len(state.theta) != 1 or not state.reml):
         why = f"this one has {len(state.theta)} variance parameters" if state.reml else "this one is by ML"

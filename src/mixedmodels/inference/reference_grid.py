@@ -115,13 +115,16 @@ def _check_kept(design: Design, names: Sequence[str]) -> None:
 
 
 def _is_categorical(design: Design, name: str) -> bool:
-    """Return True if every factor of the fixed part that uses the column is coded by levels."""
-    spec = design.recipe.fixed.spec
+    """Return True for booleans, and if every factor that uses the column is coded by levels, or one by its own."""
+    column, spec = design.columns[name], design.recipe.fixed.spec
+    if column.is_boolean:
+        return True
     if spec is None:
         return False
-    coded = {factor.expr for factor in spec.factor_contrasts}
+    coded = {factor.expr: state.levels for factor, state in spec.factor_contrasts.items()}
     factors = {factor.expr for term in spec.formula for factor in term.factors if factor.expr != "1"}
-    return {expr for expr in factors if name in columns_in(expr, predictors(design))} <= coded
+    using = {expr for expr in factors if name in columns_in(expr, predictors(design))}
+    return using <= coded.keys() or any(list(coded[expr]) == _levels(column) for expr in using & coded.keys())
 
 
 def _levels(column: Column) -> list[Any]:
@@ -130,10 +133,9 @@ def _levels(column: Column) -> list[Any]:
     return list(np.unique(column.values).tolist())
 
 
-def _chosen(name: str, wanted: object, levels: Sequence[Any] | None) -> list[Any]:
+def _chosen(name: str, wanted: Any, levels: Sequence[Any] | None) -> list[Any]:
     """Return the values that the user wants, as a list."""
-    one = isinstance(wanted, str) or not hasattr(wanted, "__iter__")
-    values: list[Any] = [wanted] if one else list(np.asarray(wanted, dtype=object))
+    values: list[Any] = [wanted] if np.ndim(wanted) == 0 else list(np.asarray(wanted, dtype=object))
     if not values:
         raise InferenceError(f"at has no values for {name!r}. Give one or several.")
     for value in values:
@@ -144,7 +146,11 @@ def _chosen(name: str, wanted: object, levels: Sequence[Any] | None) -> list[Any
             raise InferenceError(
                 f"{name!r} has no level {value!r}; its levels are {listed}.{nearest(str(value), map(str, levels))}"
             )
-    return [float(value) for value in values] if levels is None else values
+    values = [float(value) for value in values] if levels is None else values
+    repeated = [value for i, value in enumerate(values) if value in values[:i]]
+    if repeated:
+        raise InferenceError(f"at has the value {repeated[0]!r} of {name!r} twice. Give it once.")
+    return values
 
 
 def _check_number(name: str, value: Any) -> None:

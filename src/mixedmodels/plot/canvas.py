@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -53,26 +53,16 @@ def load(module: str) -> Any:
         ) from error
 
 
-def new_figure(n: int, size: tuple[float, float], n_columns: int) -> list[Axes]:
-    """Return the axes of a new figure that no window shows, for writing to a file.
+def new_figure(size: tuple[float, float]) -> tuple[Figure, Axes]:
+    """Return a new figure that no window shows, for writing to a file, and its axes.
 
     Parameters
     ----------
-    n
-        Number of axes.
     size
-        Width and height of each, in inches.
-    n_columns
-        Axes side by side, at most.
+        Width and height, in inches.
     """
-    return _grid(load("figure").Figure, n, size, n_columns)
-
-
-def _grid(make: Callable[..., Figure], n: int, size: tuple[float, float], n_columns: int) -> list[Axes]:
-    n_columns = min(n, n_columns)
-    n_rows = -(-n // n_columns)
-    figure = make(figsize=(size[0] * n_columns, size[1] * n_rows), layout="constrained")
-    return [figure.add_subplot(n_rows, n_columns, i + 1) for i in range(n)]
+    figure: Figure = load("figure").Figure(figsize=size, layout="constrained")
+    return figure, figure.add_subplot()
 
 
 def panels(
@@ -101,7 +91,10 @@ def panels(
         If matplotlib is not installed, or another number of axes is given.
     """
     if ax is None:
-        return _grid(load("pyplot").figure, len(names), size, n_columns)
+        n_columns = min(len(names), n_columns)
+        n_rows = -(-len(names) // n_columns)
+        figure = load("pyplot").figure(figsize=(size[0] * n_columns, size[1] * n_rows), layout="constrained")
+        return [figure.add_subplot(n_rows, n_columns, i + 1) for i in range(len(names))]
     given: list[Any] = list(np.ravel(np.asarray(ax, dtype=object)))
     if len(given) != len(names):
         listed = ", ".join(names)

@@ -47,7 +47,7 @@ def profile(profiled: Profile, *, levels: Sequence[float] = LEVELS, ax: Axes | I
     ['sd_Intercept|Batch', 'sigma', 'Intercept']
     """
     names = list(profiled.estimates)
-    axes = panels(ax, names, size=(3.6, 3.2), n_columns=4 if len(names) != 3 else 3)
+    axes = panels(ax, names, size=(3.6, 3.2), n_columns=3)
     cuts = [-float(ndtri((1 - level) / 2)) for level in levels]
     intervals = [profiled.conf_int(level) for level in levels]
     for name, on in zip(names, axes, strict=True):

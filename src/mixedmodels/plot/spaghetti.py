@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from mixedmodels.design.frame import Column
-    from mixedmodels.design.records import Codes, Design, Floats
+    from mixedmodels.design.records import Codes, Design, Floats, RandomFactor
     from mixedmodels.fit.records import Fitted
 
 
@@ -29,7 +29,7 @@ def spaghetti(fit: Fitted, x: str | None = None, group: str | None = None, *, ax
     fit
         The fit.
     x
-        A data column of the model; None for the first number column, random slopes first.
+        A data column of the model; None for one that varies within levels: a random slope's, else a number.
     group
         A grouping factor, whose levels have a line each; None for the one with most levels.
     ax
@@ -54,7 +54,7 @@ def spaghetti(fit: Fitted, x: str | None = None, group: str | None = None, *, ax
     state = fit.state
     design = state.design
     factor = design.factors[find_factor(design, group)]
-    name = default_column(design) if x is None else x
+    name = default_column(design, factor) if x is None else x
     column = find_column(design, name)
     [on] = panels(ax, [name], size=(5.4, 4.2))
     at = place(on, column, name)
@@ -73,19 +73,33 @@ def spaghetti(fit: Fitted, x: str | None = None, group: str | None = None, *, ax
     return on
 
 
-def default_column(design: Design) -> str:
+def default_column(design: Design, factor: RandomFactor) -> str:
     """Return the data column that lines are drawn against: a random slope's, else a number, else any.
+
+    Columns that vary within the levels of the factor come first, since the others leave no line to draw.
 
     Raises
     ------
     InferenceError
         If the model has no data columns.
     """
-    slopes = [name for factor in design.factors for name in factor.columns]
-    numbers = [name for name, column in design.columns.items() if column.levels is None]
-    for name in (*(s for s in slopes if s in numbers), *numbers, *design.columns):
-        return name
-    raise InferenceError("This model has no column to draw lines against: its fixed and random parts are intercepts.")
+    if not design.columns:
+        raise InferenceError(
+            "This model has no column to draw lines against: its fixed and random parts are intercepts."
+        )
+    slopes = {name for each in design.factors for name in each.columns}
+
+    def rank(name: str) -> tuple[bool, bool, bool]:
+        column = design.columns[name]
+        return not _varies_within(column, factor), name not in slopes, column.levels is not None
+
+    return min(design.columns, key=rank)
+
+
+def _varies_within(column: Column, factor: RandomFactor) -> bool:
+    first = np.zeros(factor.n_levels, dtype=np.intp)
+    first[factor.codes[::-1]] = np.arange(len(factor.codes))[::-1]
+    return bool((column.values != column.values[first[factor.codes]]).any())
 
 
 def mean_lines(codes: Codes, x: Floats, y: Floats) -> tuple[Floats, Floats]:

@@ -39,8 +39,8 @@ def _predictor(state: FitState) -> str:
         _random_term(factor, column, len(factor.columns) > 1) for factor in design.factors for column in factor.columns
     ]
     terms.append(_sub("<mi>e</mi>", ROW))
-    left = _sub(_text(design.response_name), ROW) + "<mo>=</mo>"
-    return " ".join([_math(left + terms[0]), *(_math("<mo>+</mo>" + term) for term in terms[1:])])
+    left = _sub(_text(design.response_name), ROW) + '<mo form="infix">=</mo>'
+    return " ".join([_math(left + terms[0]), *(_math('<mo form="infix">+</mo>' + term) for term in terms[1:])])
 
 
 def _fixed_term(k: int, name: str) -> str:
@@ -67,7 +67,7 @@ def _distributions(state: FitState) -> Iterator[str]:
         Sigma = _sub("<mi>Σ</mi>", name)
         matrix = f"<mo>=</mo>{_matrix(fitted.covariance)}" if factor.n_effects <= MAX_MATRIX else ""
         yield _math(vector + "<mo>∼</mo><mi>N</mi><mo>(</mo><mn>0</mn><mo>,</mo>" + Sigma + "<mo>)</mo>") + (
-            "," + _math(Sigma + matrix) if matrix else ""
+            ", " + _math(Sigma + matrix) if matrix else ""
         )
 
 
@@ -88,7 +88,7 @@ def _normal(what: str, variance: str, sd: float, sd_of: str | None = None) -> st
 def _matrix(values: Floats) -> str:
     texts = np.array(numbers.column(values.ravel().tolist())).reshape(values.shape)
     rows = "".join(f"<mtr>{''.join(f'<mtd>{_number(text)}</mtd>' for text in row)}</mtr>" for row in texts.tolist())
-    return f"<mrow><mo>(</mo><mtable>{rows}</mtable><mo>)</mo></mrow>"
+    return f"<mtable>{rows}</mtable>"
 
 
 def _math(content: str) -> str:

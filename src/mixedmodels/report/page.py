@@ -14,7 +14,8 @@ from mixedmodels.display.report_tables import anova_table, check_table, share_ta
 from mixedmodels.display.summary import summarize
 from mixedmodels.errors import DataError
 from mixedmodels.inference.anova import anova
-from mixedmodels.inference.icc import icc, r2
+from mixedmodels.inference.icc import icc
+from mixedmodels.inference.r2 import r2
 from mixedmodels.report.mathematics import equations
 from mixedmodels.report.pictures import Picture, diagnostic_pictures, fit_pictures
 
@@ -31,7 +32,9 @@ body { font: 1rem/1.5 system-ui, sans-serif; color: #222; background: #fff; max-
 h1 { font-size: 1.6rem; line-height: 1.25; margin: 0.5rem 0; }
 h2 { font-size: 1.25rem; margin: 2rem 0 0.5rem; border-bottom: 1px solid #ccc; }
 code { background: #f4f4f4; padding: 0.1em 0.3em; }
+pre { white-space: pre-wrap; }
 math { font-size: 1.1em; }
+mtable { border: solid; border-width: 0 1.5px; border-radius: 0.5em; padding: 0 0.2em; }
 .equation { margin: 0.6rem 0; line-height: 2; }
 .scroll { overflow-x: auto; margin: 0 0 1rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
@@ -40,16 +43,20 @@ th, td { padding: 0.15rem 0.6rem; vertical-align: top; }
 th { border-bottom: 1px solid #888; white-space: nowrap; }
 thead + tbody tr:nth-child(even) { background: #f7f7f7; }
 figure { margin: 1rem 0 1.5rem; }
+.panels { display: flex; flex-wrap: wrap; gap: 0.5rem 1rem; align-items: flex-end; }
 img { max-width: 100%; height: auto; }
 figcaption, footer { color: #555; font-size: 0.9rem; }
 footer { margin-top: 3rem; border-top: 1px solid #ccc; }
+.sentences td:nth-child(n + 3) { min-width: 11rem; }
 @media (max-width: 40rem) { th, td { padding: 0.15rem 0.35rem; font-size: 0.85rem; } }
 @media print {
   body { max-width: none; padding: 0; font-size: 10pt; }
   h2 { break-after: avoid; }
   table, figure, .equation { break-inside: avoid; }
   .scroll { overflow: visible; }
-  img { max-height: 22cm; }
+  img { max-height: 20cm; }
+  .panels img { max-width: 47%; }
+  .panels img:only-child { max-width: 80%; }
 }
 """
 
@@ -96,7 +103,7 @@ def report_page(fit: Fitted, *, title: str | None = None, ddf: str = "satterthwa
         "Data": [_table(t) for t in _data_tables(state)],
         "Estimates": _estimates(state, ddf, level),
         "Pictures of the fit": _figures(fit_pictures(fit, ddf, level)),
-        "Checks": [_table(check_table(check(state))), *_figures(diagnostic_pictures(fit))],
+        "Checks": [_table(check_table(check(state)), "scroll sentences"), *_figures(diagnostic_pictures(fit))],
         "How it was fitted": _making(state),
     }
     body = "\n".join(f"<section>\n<h2>{name}</h2>\n{_joined(parts)}\n</section>" for name, parts in sections.items())
@@ -157,11 +164,12 @@ def _making(state: FitState) -> Iterator[str]:
     )
 
 
-def _table(table: Table) -> str:
-    return f'<div class="scroll">{table.to_html()}</div>'
+def _table(table: Table, kind: str = "scroll") -> str:
+    return f'<div class="{kind}">{table.to_html()}</div>'
 
 
 def _figures(pictures: Iterable[Picture]) -> Iterator[str]:
     for picture in pictures:
         caption = escape(picture.caption)
-        yield f'<figure><img src="{picture.source}" alt="{caption}"><figcaption>{caption}</figcaption></figure>'
+        images = "".join(f'<img src="{source}" alt="{caption}">' for source in picture.sources)
+        yield f'<figure><div class="panels">{images}</div><figcaption>{caption}</figcaption></figure>'

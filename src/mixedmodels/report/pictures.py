@@ -7,95 +7,78 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from mixedmodels.errors import InferenceError
 from mixedmodels.inference.reference_grid import predictors
-from mixedmodels.plot import caterpillar, effects, panel, qq, spaghetti
+from mixedmodels.plot import caterpillar, effects, qq, residual, scale_location, spaghetti
 from mixedmodels.plot.canvas import new_figure
+from mixedmodels.plot.qq import RESIDUALS
 from mixedmodels.plot.selection import find_effects
 
 if TYPE_CHECKING:
     from mixedmodels.fit.records import Fitted
 
 MAX_PANELS = 6
-"""Panels of a picture; a report shows the first ones."""
+"""Panels of one kind; a report shows the first ones."""
 
-N_COLUMNS = 3
+PANEL = 4.2, 3.5
+"""Width and height of a panel, in inches."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image for a page.
+    """Images for a page that belong together.
 
     Attributes
     ----------
     caption
-        A sentence below it, which is also its text for those who cannot see it.
-    source
-        A ``data:`` address.
+        A sentence below them, which is also their text for those who cannot see them.
+    sources
+        A ``data:`` address each.
     """
 
     caption: str
-    source: str
+    sources: tuple[str, ...]
 
 
 def fit_pictures(fit: Fitted, ddf: str, level: float) -> Iterator[Picture]:
     """Yield what the model says: effects, lines through the data, random effects."""
-    variables = predictors(fit.state.design)[:MAX_PANELS]
+    design = fit.state.design
     share = f"{100 * level:g} %"
-    if variables:
-        with suppress(InferenceError):  # means that the data do not determine, or too many of them
-            yield _picture(
-                f"Estimated means with {share} confidence bands and partial residuals.",
-                len(variables),
-                lambda axes: [
-                    effects(fit, name, ddf=ddf, level=level, ax=ax) for name, ax in zip(variables, axes, strict=True)
-                ],
-            )
-    if fit.state.design.columns:
-        yield _picture("Data and fitted lines.", 1, lambda axes: spaghetti(fit, ax=axes[0]), size=(7.0, 4.4))
-    shown = find_effects(fit.state.design, None, None)[:MAX_PANELS]
-    yield _picture(
-        f"Conditional modes of the random effects with {share} intervals.",
-        len(shown),
-        lambda axes: [
-            caterpillar(fit, each.factor.name, each.name, level=level, ax=ax)
-            for each, ax in zip(shown, axes, strict=True)
-        ],
-        size=(4.2, 5.5),
-    )
+    with suppress(InferenceError):  # the data do not determine the means, or there are too many
+        means = [_image(partial(effects, fit, name, ddf=ddf, level=level)) for name in predictors(design)[:MAX_PANELS]]
+        if means:
+            yield Picture(f"Estimated means with {share} confidence bands and partial residuals.", tuple(means))
+    if design.columns:
+        yield Picture("Data and fitted lines.", (_image(partial(spaghetti, fit), size=(7.0, 4.2)),))
+    modes = [
+        _image(
+            partial(caterpillar, fit, each.factor.name, each.name, level=level),
+            size=(PANEL[0], float(np.clip(1.1 + 0.17 * each.factor.n_levels, 2.4, 7.0))),
+        )
+        for each in find_effects(design, None, None)[:MAX_PANELS]
+    ]
+    yield Picture(f"Conditional modes of the random effects with {share} intervals.", tuple(modes))
 
 
 def diagnostic_pictures(fit: Fitted) -> Iterator[Picture]:
-    """Yield residual plots and normal quantiles of the random effects."""
-    yield _picture(
-        "Residuals and their size against fitted values, and normal quantiles of residuals and of a random effect.",
-        4,
-        lambda axes: panel(fit, ax=axes),
-        n_columns=2,
-    )
-    others = find_effects(fit.state.design, None, None)[1 : 1 + MAX_PANELS]
-    if others:
-        yield _picture(
-            "Normal quantiles of the other random effects.",
-            len(others),
-            lambda axes: [qq(fit, e.factor.name, e.name, ax=ax) for e, ax in zip(others, axes, strict=True)],
-        )
+    """Yield residuals against fitted values, and normal quantiles of residuals and random effects."""
+    against_fitted = (_image(partial(residual, fit)), _image(partial(scale_location, fit)))
+    yield Picture("Residuals and their size against fitted values.", against_fitted)
+    shown = find_effects(fit.state.design, None, None)[: MAX_PANELS - 1]
+    draw = [partial(qq, fit, RESIDUALS), *(partial(qq, fit, each.factor.name, each.name) for each in shown)]
+    quantiles = tuple(_image(each) for each in draw)
+    yield Picture("Normal quantiles of the residuals and of the random effects.", quantiles)
 
 
-def _picture(
-    caption: str,
-    n: int,
-    draw: Callable[[list[Any]], object],
-    *,
-    size: tuple[float, float] = (4.2, 3.6),
-    n_columns: int = N_COLUMNS,
-) -> Picture:
-    axes = new_figure(n, size, n_columns)
-    draw(axes)
+def _image(draw: Callable[..., Any], size: tuple[float, float] = PANEL) -> str:
+    """Return the address of the image that something draws."""
+    figure, ax = new_figure(size)
+    draw(ax=ax)
     image = io.BytesIO()
-    cast("Any", axes[0].get_figure(root=True)).savefig(
-        image, format="svg", dpi=150, metadata={"Date": None, "Creator": None}
-    )
-    return Picture(caption, f"data:image/svg+xml;base64,{base64.b64encode(image.getvalue()).decode('ascii')}")
+    figure.savefig(image, format="svg", dpi=150, metadata={"Date": None, "Creator": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(image.getvalue()).decode('ascii')}"

@@ -70,6 +70,16 @@ def test_nested_grouping() -> None:
     assert mm.compare(fits[0], other)["p_value"].isna().all()
 
 
+def test_missed_optimum_of_the_larger_model() -> None:
+    control = mm.Control(max_iterations=1, n_starts=1)
+    with pytest.warns(mm.ConvergenceWarning):
+        poor = mm.lmer("Reaction ~ Days + (Days | Subject)", SLEEP, control=control, start=np.array([50.0, 0.0, 50.0]))
+    table = mm.compare(fit("Days + (1 | Subject)"), poor)
+    assert table["chisq"].iloc[1] < -1e-4
+    assert np.isnan(table["p_value"].iloc[1])
+    assert any("its optimum was missed" in note for note in table.attrs["notes"])
+
+
 def test_refusals() -> None:
     one = fit("Days + (1 | Subject)")
     with pytest.raises(mm.InferenceError, match="at least two"):

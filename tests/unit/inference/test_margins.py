@@ -75,6 +75,42 @@ def test_empty_cells_are_missing() -> None:
     assert pairs["p_value"].isna().sum() == 2
 
 
+def test_ways_to_ask_for_comparisons(oats: mm.LmmResult) -> None:
+    pd.testing.assert_frame_equal(oats.margins("nitro", pairwise="pairwise"), oats.margins("nitro", pairwise=True))
+    first = oats.margins("nitro", by="Variety", pairwise="trt.vs.ctrl")
+    pd.testing.assert_frame_equal(first, oats.margins("nitro", by="Variety", control=0.0))
+    both = oats.margins("nitro", pairwise="trt.vs.ctrl", control=0.4)
+    pd.testing.assert_frame_equal(both, oats.margins("nitro", control=0.4))
+
+
+def test_booleans_have_two_levels() -> None:
+    """As in emmeans; the same rows by a text column say the same."""
+    rich = OATS.assign(rich=OATS["nitro"] > 0.3)
+    named = rich.assign(rich=np.where(rich["rich"], "True", "False"))
+    a, b = (mm.lmer("yield ~ rich * Variety + (1 | Block)", data) for data in (rich, named))
+    for arguments in ({"specs": "rich"}, {"specs": "Variety"}, {"specs": "Variety", "weights": "proportional"}):
+        np.testing.assert_allclose(a.margins(**arguments), b.margins(**arguments), rtol=1e-6, atol=1e-9)
+    held = a.margins("Variety", at={"rich": True})
+    np.testing.assert_allclose(held, b.margins("Variety", at={"rich": "True"}), rtol=1e-6, atol=1e-9)
+
+
+def test_number_that_is_also_a_factor_has_its_levels() -> None:
+    with pytest.warns(mm.RankDeficiencyWarning):
+        both = mm.lmer("yield ~ nitro + C(nitro) + (1 | Block)", OATS).margins("nitro")
+    levels = mm.lmer("yield ~ C(nitro) + (1 | Block)", OATS).margins("nitro")
+    pd.testing.assert_frame_equal(both, levels, rtol=1e-6)
+    cut = mm.lmer("yield ~ nitro + C(nitro > 0.3) + (1 | Block)", OATS)
+    with pytest.raises(mm.InferenceError, match="'nitro' is continuous"):
+        cut.margins("nitro")
+
+
+def test_proportions_of_rows_that_there_are_none_of() -> None:
+    data = OATS[(OATS["Block"] != "I") | (OATS["nitro"] != 0.0)]
+    fit = mm.lmer("yield ~ Variety + C(nitro) + Block + (1 | Block:Variety)", data)
+    with pytest.raises(mm.InferenceError, match="No row has these levels of nitro and Block together"):
+        fit.margins("Variety", weights="proportional", at={"nitro": 0.0, "Block": "I"})
+
+
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"specs": "Days"}, "'Days' is continuous"),
     ({"specs": "kinds"}, "There is no variable 'kinds' .* Did you mean 'kind'"),
@@ -92,6 +128,11 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"specs": "kind", "pairwise": True, "adjust": "fdr"}, "must be one of"),
     ({"specs": "kind", "weights": "cells"}, "weights is 'cells'"),
     ({"specs": "kind", "ddf": "satterthwait"}, "Did you mean 'satterthwaite'"),
+    ({"specs": "kind", "pairwise": "trt.vs.ctr"}, "pairwise is 'trt.vs.ctr'; .* Did you mean 'trt.vs.ctrl'"),
+    ({"specs": "kind", "pairwise": "trt.vs.ctrl", "adjust": "tukey"}, "for all pairs"),
+    ({"specs": 5}, "specs is 5; it must be the name of a variable"),
+    ({"specs": "kind", "at": "Days"}, "at is 'Days'; it must map variables"),
+    ({"specs": "kind", "at": {"Days": [1, 1]}}, "has the value 1.0 of 'Days' twice"),
     ({"specs": "kind", "level": 95}, "level is 95"),
     ({"specs": "kind", "pairwise": True, "at": {"kind": "odd"}}, "only one mean"),
 ]

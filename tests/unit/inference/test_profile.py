@@ -142,3 +142,20 @@ def test_the_interval_of_a_profile_that_turns_is_the_whole_region() -> None:
     lower, upper = Profile(points, {"a": (-np.inf, np.inf)}, {"a": 0.0}).conf_int().loc["a"]
     assert -4 < lower < -3
     assert 1 < upper < 2
+
+
+@pytest.mark.filterwarnings("ignore::mixedmodels.errors.SingularFitWarning")
+@pytest.mark.parametrize("seed", [3, 5, 11, 41, 55, 74])
+def test_weakly_determined_slopes_have_all_their_intervals(seed: int) -> None:
+    """Twelve small groups: profiles meet variances of zero and perfect correlations on the way."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(4, 10, 12)
+    g = np.repeat(np.arange(12), sizes)
+    x = rng.normal(size=len(g))
+    b = rng.normal(size=(12, 2)) * [0.6, 0.3]
+    y = 1 + 0.5 * x + b[g, 0] + b[g, 1] * x + rng.normal(size=len(g))
+    profile = mm.lmer("y ~ x + (x | g)", {"y": y, "x": x, "g": g}, reml=bool(seed % 2)).profile()
+    inner, outer = profile.conf_int(0.95), profile.conf_int(0.99)
+    assert ((outer["lower"] <= inner["lower"]) & (inner["upper"] <= outer["upper"])).all()
+    for name, estimate in profile.estimates.items():
+        assert inner.loc[name, "lower"] <= estimate <= inner.loc[name, "upper"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import mixedmodels as mm
@@ -50,7 +51,7 @@ def test_reductions_leave_no_trace() -> None:
 
 def test_same_seed_same_numbers() -> None:
     fit = mm.lmer("Yield ~ 1 + (1 | Batch)", mm.load_dataset("Dyestuff"))
-    first, second = (fit.ranova(n_exact=500, seed=5)["p_exact"].iloc[1] for _ in range(2))
+    first, second = (fit.ranova(n_exact=n, seed=5)["p_exact"].iloc[1] for n in (500, np.int64(500)))
     assert first == second
 
 

@@ -1,0 +1,151 @@
+"""The report: what it says, that it needs nothing else, and how a browser sees it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+import mixedmodels as mm
+from data_loader import load
+from display.test_summary import Balance
+from mixedmodels import cli
+from mixedmodels.report.mathematics import equations
+from mixedmodels.report.page import report_page
+
+CHROMIUM = shutil.which("chromium")
+SLEEP = mm.lmer("Reaction ~ Days + (Days | Subject)", load("sleepstudy"))
+COUNT_IMAGES = """<script>
+addEventListener("load", () => {
+  const images = [...document.images];
+  document.body.dataset.images = images.length;
+  document.body.dataset.drawn = images.filter(image => image.naturalWidth > 0).length;
+  document.body.dataset.overflow = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+});
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return report_page(SLEEP)
+
+
+def test_page_is_well_formed(page: str) -> None:
+    class Page(Balance):
+        def handle_starttag(self, tag: str, attrs: object) -> None:
+            if tag not in ("meta", "link", "img"):
+                super().handle_starttag(tag, attrs)
+
+    parser = Page()
+    parser.feed(page)
+    assert parser.open == []
+
+
+def test_page_needs_nothing_else(page: str) -> None:
+    addresses = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert addresses
+    assert all(address.startswith("data:") for address in addresses)
+    assert "<script" not in page
+    assert "@import" not in page
+    assert "url(" not in page
+
+
+def test_page_says_what_was_found(page: str) -> None:
+    for text in ("Reaction ~ Days + (Days | Subject)", "180 observations", "18 levels of Subject", "251.405", "10.467"):
+        assert text in page
+    for heading in ("Model", "Data", "Estimates", "Pictures of the fit", "Checks", "How it was fitted"):
+        assert f"<h2>{heading}</h2>" in page
+    assert page.count("<img") == 9
+    assert all(alt for alt in re.findall(r'alt="([^"]*)"', page))
+
+
+def test_names_of_the_data_are_escaped() -> None:
+    data = load("sleepstudy").rename(columns={"Days": "<Days> & more", "Subject": 'Sub"ject'})
+    fit = mm.lmer('Reaction ~ `<Days> & more` + (1 | `Sub"ject`)', data)
+    page = report_page(fit, title="<b>Title</b>")
+    assert "<Days>" not in page
+    assert "<b>Title" not in page
+    assert "&lt;Days&gt; &amp; more" in page
+
+
+@pytest.mark.parametrize(
+    ("formula", "data", "options"),
+    [
+        ("score ~ Machine + (0 + Machine | Worker)", "Machines", {}),
+        ("diameter ~ 1 + (1 | plate) + (1 | sample)", "Penicillin", {"reml": False}),
+        ("angle ~ recipe * temperature + (1 | replicate:recipe)", "cake", {}),
+        ("incidence ~ offset(size / 10) + (1 | herd)", "cbpp", {"weights": "size"}),
+    ],
+)
+def test_other_models_have_reports_and_mathematics(formula: str, data: str, options: dict[str, object]) -> None:
+    fit = mm.lmer(formula, load(data), **options)
+    page = report_page(fit, ddf="normal", level=0.9)
+    assert "<h2>Checks</h2>" in page
+    for equation in equations(fit.state):
+        ET.fromstring(f"<div>{equation}</div>")
+
+
+def test_mathematics_of_the_model() -> None:
+    words = ["".join(ET.fromstring(f"<div>{equation}</div>").itertext()) for equation in equations(SLEEP.state)]
+    invisible = "\N{INVISIBLE TIMES}"
+    assert words[0].replace(invisible, "").replace(" ", "") == (
+        "Reactioni=β0+β1Daysi+bIntercept,Subject[i]+bDays,Subject[i]Daysi+ei"
+    )
+    assert "612.090" in words[1]  # lme4 prints 612.10
+    assert words[2].endswith("σ=25.59")
+
+
+def test_singular_fits_and_dropped_rows_are_told() -> None:
+    data = load("Dyestuff2")
+    data.loc[3, "Yield"] = None
+    with pytest.warns(mm.MixedModelsWarning):
+        fit = mm.lmer("Yield ~ 1 + (1 | Batch)", data)
+    page = report_page(fit)
+    assert "Singular fit" in page
+    assert "Left out: missing Yield" in page
+
+
+def test_report_is_written_and_bad_paths_are_refused(tmp_path: Path) -> None:
+    SLEEP.report(tmp_path / "sleep.html", title="Sleep")
+    assert "<title>Sleep</title>" in (tmp_path / "sleep.html").read_text(encoding="utf-8")
+    with pytest.raises(mm.DataError, match="cannot be written: No such file"):
+        SLEEP.report(tmp_path / "nowhere" / "sleep.html")
+
+
+def test_command_line_writes_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "report.html"
+    assert cli.main(["fit", "Penicillin", "diameter ~ 1 + (1 | plate) + (1 | sample)", "--report", str(path)]) == 0
+    assert "Linear mixed model fitted by REML" in capsys.readouterr().out
+    assert "Linear mixed model of diameter" in path.read_text(encoding="utf-8")
+
+
+def test_command_line_names_the_extra(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    path = tmp_path / "report.html"
+    assert cli.main(["fit", "Dyestuff", "Yield ~ 1 + (1 | Batch)", "--report", str(path)]) == 2
+    assert "mixedmodels[plot]" in capsys.readouterr().err
+    assert not path.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")
+@pytest.mark.parametrize("width", [500, 1200])
+def test_browser_shows_everything_without_complaint(page: str, width: int, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(page.replace("</body>", COUNT_IMAGES + "</body>"), encoding="utf-8")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", f"--window-size={width},900"]
+    options += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000"]
+    command = [str(CHROMIUM), *options, "--dump-dom", path.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    seen = dict(re.findall(r'data-(images|drawn|overflow)="(\d+)"', done.stdout))
+    assert seen == {"images": "9", "drawn": "9", "overflow": "0"}
+    assert "<math" in done.stdout
+    assert "251.405" in done.stdout
