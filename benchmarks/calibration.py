@@ -4,7 +4,8 @@
 
 Each design is fitted to simulated responses. Tests: how often a true null is rejected at 5 %, with standard errors
 of simulation. Intervals: how often 95 % intervals of fixed effects and standard deviations cover, by profile and by
-parametric bootstrap (percentile, 999 replicates). Prints a Markdown table of each and writes a JSON file.
+parametric bootstrap (studentized and percentile, 999 replicates). Prints a Markdown table of each and writes a JSON
+file.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import mixedmodels as mm
 
 METHODS = ("satterthwaite", "kenward-roger", "CR2", "residual", "normal")
 BOOTSTRAP = 999
+KINDS = ("studentized", "percentile")
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,10 @@ def coverage(study: Study, n: int, rng: np.random.Generator) -> dict[str, dict[s
     for i, y in enumerate(responses(study, n, rng)):
         fit = mm.lmer(study.formula, study.data.assign(y=y))
         try:
+            bootstrap = fit.bootstrap(BOOTSTRAP, seed=i, progress=False)
             tables = {
                 "profile": fit.conf_int(method="profile", which=list(truth)),
-                "bootstrap": fit.bootstrap(BOOTSTRAP, seed=i, progress=False).conf_int(),
+                **{kind: bootstrap.conf_int(kind) for kind in KINDS},
             }
         except mm.InferenceError:
             failed += 1
@@ -143,12 +146,13 @@ def tables(results: dict[str, dict[str, dict]]) -> list[str]:
     for name, result in results.items():
         shares = " | ".join(f"{100 * result['rejections'][m]:.1f}" for m in METHODS)
         lines.append(f"| {name} | {shares} |")
-    lines += ["", "| design | parameter | profile | bootstrap |", "| --- | --- | --- | --- |"]
+    methods = ("profile", *KINDS)
+    lines += ["", f"| design | parameter | {' | '.join(methods)} |", "| --- |" + " --- |" * (1 + len(methods))]
     for name, result in results.items():
-        profile, bootstrap = result["coverage"]["profile"], result["coverage"]["bootstrap"]
-        for parameter, share in profile.items():
+        for parameter in result["coverage"]["profile"]:
             label = parameter.replace("|", r"\|")
-            lines.append(f"| {name} | `{label}` | {100 * share:.1f} | {100 * bootstrap[parameter]:.1f} |")
+            shares = " | ".join(f"{100 * result['coverage'][m][parameter]:.1f}" for m in methods)
+            lines.append(f"| {name} | `{label}` | {shares} |")
     return lines
 
 

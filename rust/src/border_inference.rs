@@ -170,6 +170,7 @@ impl Model {
         start: Option<PyReadonlyArray1<'py, f64>>,
     ) -> PyResult<(
         Bound<'py, PyArray2<f64>>,
+        Bound<'py, PyArray2<f64>>,
         Bound<'py, PyArray1<f64>>,
         Bound<'py, PyArray2<f64>>,
         Bound<'py, PyArray1<f64>>,
@@ -192,8 +193,9 @@ impl Model {
         let column = |f: fn(&Refit) -> f64| fits.iter().map(f).collect::<Vec<f64>>().into_pyarray(py);
         let flat = |f: fn(&Refit) -> &Vec<f64>| fits.iter().flat_map(|r| f(r).iter().copied()).collect::<Vec<f64>>();
         Ok((
-            flat(|r| &r.beta).into_pyarray(py).reshape([m, p])?,
-            column(|r| r.sigma),
+            flat(|r| &r.fixed.beta).into_pyarray(py).reshape([m, p])?,
+            flat(|r| &r.fixed.std_errors).into_pyarray(py).reshape([m, p])?,
+            column(|r| r.fixed.sigma),
             flat(|r| &r.theta).into_pyarray(py).reshape([m, k])?,
             column(|r| r.deviance),
             fits.iter().map(|r| r.status).collect::<Vec<i32>>().into_pyarray(py),

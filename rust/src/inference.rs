@@ -116,7 +116,7 @@ impl Problem {
     }
 
     /// K in the user's columns.
-    fn user_root(&self, at: &Factorization) -> Vec<f64> {
+    pub fn user_root(&self, at: &Factorization) -> Vec<f64> {
         let p = self.products.p;
         let mut root = vec![0.0; p * p];
         block::times(&self.products.x_basis.matrix(), &at.inverse_root(), p, p, p, &mut root);

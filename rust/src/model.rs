@@ -51,6 +51,13 @@ pub struct Estimates {
     pub b: Vec<Vec<f64>>,
 }
 
+/// What a refit keeps of the fixed effects, in the user's units.
+pub struct FixedEffects {
+    pub beta: Vec<f64>,
+    pub std_errors: Vec<f64>,
+    pub sigma: f64,
+}
+
 impl Problem {
     /// The engine's theta of a user's theta.
     pub fn to_engine(&self, theta: &[f64]) -> Vec<f64> {
@@ -291,9 +298,16 @@ impl Problem {
     }
 
     /// Fixed effects and sigma at a user's theta.
-    pub fn fixed_effects(&self, theta: &[f64], reml: bool) -> Option<(Vec<f64>, f64)> {
+    pub fn fixed_effects(&self, theta: &[f64], reml: bool) -> Option<FixedEffects> {
         let at = self.factorize(&self.to_engine(theta), reml)?;
-        Some((self.user_beta(&at.beta()), at.s2.sqrt() * self.products.scale))
+        let (p, root) = (self.products.p, self.user_root(&at));
+        let sigma = at.s2.sqrt() * self.products.scale;
+        let length = |j: usize| root.iter().skip(j).step_by(p).map(|k| k * k).sum::<f64>().sqrt();
+        Some(FixedEffects {
+            beta: self.user_beta(&at.beta()),
+            std_errors: (0..p).map(|j| sigma * length(j)).collect(),
+            sigma,
+        })
     }
 
     fn user_beta(&self, beta: &[f64]) -> Vec<f64> {

@@ -1,14 +1,14 @@
 //! Fits of many responses to one model, side by side: what a bootstrap or a simulation does.
 
 use crate::deviance::Problem;
+use crate::model::FixedEffects;
 use crate::products::ModelRows;
 use faer::Par;
 use rayon::prelude::*;
 
 /// One fit.
 pub struct Refit {
-    pub beta: Vec<f64>,
-    pub sigma: f64,
+    pub fixed: FixedEffects,
     pub theta: Vec<f64>,
     pub deviance: f64,
     /// As `Status`; -1: cannot be fitted.
@@ -35,10 +35,8 @@ impl Problem {
         let problem = Problem::with_pattern(products, self.pattern.clone(), par);
         let n_starts = usize::from(start.is_some());
         let minimum = problem.find_minimum(reml, start, MAX_ITERATIONS, n_starts, &mut || false).ok()?;
-        let (beta, sigma) = problem.fixed_effects(&minimum.theta, reml)?;
         Some(Refit {
-            beta,
-            sigma,
+            fixed: problem.fixed_effects(&minimum.theta, reml)?,
             deviance: minimum.deviance,
             status: minimum.status as i32,
             singular: minimum.singular,
@@ -47,9 +45,9 @@ impl Problem {
     }
 
     fn failed(&self) -> Refit {
+        let missing = vec![f64::NAN; self.products.p];
         Refit {
-            beta: vec![f64::NAN; self.products.p],
-            sigma: f64::NAN,
+            fixed: FixedEffects { beta: missing.clone(), std_errors: missing, sigma: f64::NAN },
             theta: vec![f64::NAN; self.n_theta()],
             deviance: f64::NAN,
             status: -1,

@@ -86,9 +86,9 @@ class Model:
         Z: Sequence[Floats | None],
         reml: bool,
         start: Floats | None,
-    ) -> tuple[Floats, Floats, Floats, Floats, npt.NDArray[np.int32], npt.NDArray[np.bool_]]: ...
-    """Fits of m responses: beta (m, p), sigma (m,), theta (m, k), deviance (m,), status (m,; -1: cannot be fitted),
-    singular (m,)."""
+    ) -> tuple[Floats, Floats, Floats, Floats, Floats, npt.NDArray[np.int32], npt.NDArray[np.bool_]]: ...
+    """Fits of m responses: beta (m, p), their standard errors (m, p), sigma (m,), theta (m, k), deviance (m,), status
+    (m,; -1: cannot be fitted), singular (m,)."""
     def quadratic_forms(
         self, theta: Floats, x: Floats, codes: Sequence[Codes], Z: Sequence[Floats | None]
     ) -> Floats: ...

@@ -186,11 +186,12 @@ class _Study:
         Y = np.array([simulated_response(self.truth, np.random.default_rng(stream)) for stream in streams])
         design, truth = self.truth.design, self.truth
         net = Y if design.offset is None else Y - design.offset
-        theta = np.ascontiguousarray(truth.theta)
-        fits = self.problem.model.refit_many(net, *row_arguments(design), truth.reml, theta)
+        _, _, _, thetas, _, status, singular = self.problem.model.refit_many(
+            net, *row_arguments(design), truth.reml, np.ascontiguousarray(truth.theta)
+        )
         return [
-            None if status else self._test(y, theta, bool(singular))
-            for y, theta, status, singular in zip(Y, fits[2], fits[4], fits[5], strict=True)
+            None if failed else self._test(y, theta, bool(is_singular))
+            for y, theta, failed, is_singular in zip(Y, thetas, status, singular, strict=True)
         ]
 
     def _test(self, y: Floats, theta: Floats, singular: bool) -> _Test:

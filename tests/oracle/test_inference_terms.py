@@ -153,7 +153,7 @@ def test_many_refits_are_single_refits(grouping: str, effects: tuple[str, ...]) 
     rows = (arrays.X, arrays.weights, arrays.codes, arrays.Z)
     Y = arrays.y + np.random.default_rng(7).normal(size=(5, len(arrays.y)))
     Y[2, 0] = np.nan
-    beta, sigma, theta, deviance, status, singular = model.refit_many(Y, *rows, True, None)
+    beta, std_errors, sigma, theta, deviance, status, singular = model.refit_many(Y, *rows, True, None)
     assert status[2] == -1
     assert np.isnan(beta[2]).all()
     for k in (0, 1, 3, 4):
@@ -161,8 +161,9 @@ def test_many_refits_are_single_refits(grouping: str, effects: tuple[str, ...]) 
         best = single.minimize(True, None, 200, 0)
         assert deviance[k] == pytest.approx(best.deviance, abs=1e-7)
         assert singular[k] == best.singular
-        b, _, s, _ = single.solve(theta[k], True)
+        b, unscaled, s, _ = single.solve(theta[k], True)
         np.testing.assert_allclose(beta[k], b, rtol=1e-9)
+        np.testing.assert_allclose(std_errors[k], s * np.sqrt(np.diag(unscaled)), rtol=1e-9)
         assert sigma[k] == pytest.approx(s, rel=1e-9)
 
 

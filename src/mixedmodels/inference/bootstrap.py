@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
 
 KINDS = ("parametric", "residual", "cases")
-CONF_INT_KINDS = ("percentile", "basic", "bca")
+CONF_INT_KINDS = ("percentile", "basic", "bca", "studentized")
 BLOCK_VALUES = 4_000_000
 """Numbers held at once by a block of simulated responses."""
 MAX_BLOCK = 500
@@ -46,8 +46,11 @@ LOST_COLUMN = "a fixed effect cannot be estimated from the replicate"
 
 REAL_LINE = (-np.inf, np.inf)
 RANGES = {"sd": (0.0, np.inf), "sigma": (0.0, np.inf), "cor": (-1.0, 1.0)}
+FREE_SCALES = {"sd": (np.log, np.exp), "sigma": (np.log, np.exp), "cor": (np.arctanh, np.tanh)}
+"""From a parameter to a scale without bounds, and back."""
 
 Statistic = Callable[[Any], Any]
+OneToOne = Callable[[Any], Any]
 Draw = Callable[[np.random.Generator], "Floats"]
 """One response of the rows used, offset included, (n_obs,)."""
 
@@ -62,6 +65,8 @@ class Bootstrap:
         One row a replicate, one column a statistic; nan where the refit failed.
     estimates
         The statistics of the fit itself.
+    std_errors
+        Of the fixed effects, one row a replicate; no columns where a statistic of the user's was asked for.
     n_failed
         Replicates whose refit failed.
     n_singular
@@ -72,6 +77,7 @@ class Bootstrap:
 
     replicates: pd.DataFrame
     estimates: pd.Series[float]
+    std_errors: pd.DataFrame
     n_failed: int
     n_singular: int
     failures: dict[str, int]
@@ -103,15 +109,18 @@ class Bootstrap:
         kind
             ``"percentile"``; ``"basic"``: reflected at the estimate, within the parameter's range; ``"bca"``:
             bias-corrected and accelerated, the acceleration from leaving out one level after the other of the grouping
-            factor with fewest (Efron 1987). The last two are nan where the estimate is undefined or at the end of its
-            range: they compare replicates on both sides of it.
+            factor with fewest (Efron 1987); ``"studentized"``: fixed effects by their t ratios in the replicates,
+            standard deviations reflected at the estimate on the log scale and correlations in Fisher's z (Davison and
+            Hinkley 1997, section 5.2), the best with few groups. All but percentiles are nan where the estimate is
+            undefined or at the end of its range: they compare replicates on both sides of it.
         level
             Coverage.
 
         Raises
         ------
         InferenceError
-            If an argument is not allowed, or fewer than two replicates succeeded.
+            If an argument is not allowed, fewer than two replicates succeeded, or studentized intervals are asked of a
+            statistic without standard errors.
         """
         if kind not in CONF_INT_KINDS:
             known = ", ".join(f'"{k}"' for k in CONF_INT_KINDS)
@@ -124,14 +133,27 @@ class Bootstrap:
             raise InferenceError(
                 f"Only {len(done)} of {len(self.replicates)} replicates succeeded; intervals need two."
             )
+        if kind == "studentized" and self._plan.statistic is not None:
+            raise InferenceError(
+                "kind='studentized' needs standard errors, which your own statistic has not; use kind='percentile'."
+            )
         tails = np.array([0.5 - level / 2, 0.5 + level / 2])
         acceleration = self._plan.acceleration() if kind == "bca" else dict.fromkeys(done.columns, 0.0)
         rows = {}
         for name, estimated in zip(done.columns, self.estimates, strict=True):
             values = done[name].dropna().to_numpy()
             defined = len(values) > 1 and (kind == "percentile" or name in self._plan.interior)
-            low, high = _limits(values, estimated, kind, tails, acceleration[name]) if defined else (np.nan, np.nan)
-            rows[name] = tuple(np.clip([low, high], *self._plan.ranges.get(name, REAL_LINE)))
+            low, high = np.nan, np.nan
+            if defined and kind == "basic":
+                low, high = _reflected(values, estimated, tails)
+            elif defined and kind == "studentized" and name in self.std_errors:
+                ratios = (done[name] - estimated) / self.std_errors.loc[done.index, name]
+                low, high = estimated - self._plan.std_errors[name] * np.quantile(ratios, tails[::-1])
+            elif defined and kind == "studentized":
+                low, high = _reflected(values, estimated, tails, FREE_SCALES[self._plan.kinds[name]])
+            elif defined:
+                low, high = _percentiles(values, estimated, kind, tails, acceleration[name])
+            rows[name] = tuple(np.clip([low, high], *RANGES.get(self._plan.kinds.get(name, ""), REAL_LINE)))
         return pd.DataFrame.from_dict(rows, orient="index", columns=["lower", "upper"]).rename_axis("parameter")
 
 
@@ -208,6 +230,8 @@ class _Refits:
     ----------
     values
         Their statistics, (m, n_statistics); nan where there are none.
+    std_errors
+        Of the fixed effects, (m, n_fixed).
     singular
         (m,).
     failures
@@ -215,6 +239,7 @@ class _Refits:
     """
 
     values: Floats
+    std_errors: Floats
     singular: npt.NDArray[np.bool_]
     failures: tuple[str, ...] = ()
 
@@ -235,11 +260,13 @@ class _Plan:
         self.statistic, self.kind, self.level_of = statistic, kind, level_of
         covariance_map = CovarianceMap(state)
         self.parameters = covariance_map.parameters
-        self.ranges: dict[str, tuple[float, float]] = {}
+        self.kinds: dict[str, str] = {}
+        self.std_errors = pd.Series(dtype=float)
         if statistic is None:
             labels = [*state.fixed_names, *(p.name for p in self.parameters)]
             self.estimates = pd.Series(self.values_of(state), index=labels)
-            self.ranges = {p.name: RANGES[p.kind] for p in self.parameters}
+            self.kinds = {p.name: p.kind for p in self.parameters}
+            self.std_errors = pd.Series(_std_errors(state), index=state.fixed_names)
             psi = estimate(state)
             ends = {p.name for p in self.parameters if covariance_map.on_boundary(psi, p)}
         else:
@@ -292,14 +319,15 @@ class _Plan:
         if design.offset is not None:
             Y -= design.offset
         start = np.ascontiguousarray(self.state.theta)
-        beta, sigma, theta, _, status, singular = problem.model.refit_many(
+        beta, std_errors, sigma, theta, _, status, singular = problem.model.refit_many(
             Y, *row_arguments(design), self.state.reml, start
         )
         values = np.full((len(Y), len(self.estimates)), np.nan)
         fitted = status == 0
         values[fitted] = self.values(beta[fitted], sigma[fitted], theta[fitted])
         failures = tuple(CANNOT_FIT if code < 0 else STOPPED_EARLY for code in status[~fitted])
-        return _Refits(values, singular, failures)
+        std_errors[~fitted] = np.nan
+        return _Refits(values, std_errors, singular, failures)
 
     def _drawn_problem(self, replicate: int) -> Problem:
         design, name = self.state.design, str(self.level_of)
@@ -308,7 +336,8 @@ class _Plan:
         return Problem(draw_levels(design, name, drawn))
 
     def _missing(self, failure: str, singular: bool = False) -> _Refits:
-        return _Refits(np.full((1, len(self.estimates)), np.nan), np.array([singular]), (failure,))
+        values, std_errors = (np.full((1, len(known)), np.nan) for known in (self.estimates, self.std_errors))
+        return _Refits(values, std_errors, np.array([singular]), (failure,))
 
     def _one(self, problem: Callable[[], Problem]) -> _Refits:
         try:
@@ -318,7 +347,7 @@ class _Plan:
         if state.fixed_names != self.state.fixed_names or not state.optimum.converged:
             return self._missing(STOPPED_EARLY if not state.optimum.converged else LOST_COLUMN, state.is_singular)
         if self.statistic is None:
-            return _Refits(self.values_of(state)[None], np.array([state.is_singular]))
+            return _Refits(self.values_of(state)[None], _std_errors(state)[None], np.array([state.is_singular]))
         return self._statistic_of(state, self.statistic)
 
     def _statistic_of(self, state: FitState, statistic: Statistic) -> _Refits:
@@ -328,7 +357,7 @@ class _Plan:
             return self._missing(f"the statistic raised {type(error).__name__}: {error}", state.is_singular)
         if list(numbers.index) != list(self.estimates.index):
             return self._missing("the statistic returned other names or another length", state.is_singular)
-        return _Refits(np.asarray(numbers, dtype=np.float64)[None], np.array([state.is_singular]))
+        return _Refits(np.asarray(numbers, dtype=np.float64)[None], np.empty((1, 0)), np.array([state.is_singular]))
 
     def acceleration(self) -> dict[str, float]:
         """Return Efron's acceleration of each statistic by leaving out levels of the factor with fewest."""
@@ -426,13 +455,15 @@ def _run(plan: _Plan, n: int, progress: bool, before: Bootstrap | None) -> Boots
         if bar is not None:
             bar.close()
     frame = pd.DataFrame(np.vstack([block.values for block in done]), columns=plan.estimates.index)
+    std_errors = pd.DataFrame(np.vstack([block.std_errors for block in done]), columns=plan.std_errors.index)
     failures = Counter(failure for block in done for failure in block.failures)
     n_singular = sum(int(block.singular.sum()) for block in done)
     if before is not None:
         frame = pd.concat([before.replicates, frame], ignore_index=True)
+        std_errors = pd.concat([before.std_errors, std_errors], ignore_index=True)
         failures.update(before.failures)
         n_singular += before.n_singular
-    return Bootstrap(frame, plan.estimates, failures.total(), n_singular, dict(failures), plan)
+    return Bootstrap(frame, plan.estimates, std_errors, failures.total(), n_singular, dict(failures), plan)
 
 
 def _progress_bar(n: int) -> Any:
@@ -460,11 +491,26 @@ def _numbers(value: Any) -> pd.Series[float]:
     return series
 
 
-def _limits(values: Floats, estimate: float, kind: str, tails: Floats, acceleration: float) -> tuple[float, float]:
+def _std_errors(state: FitState) -> Floats:
+    return np.sqrt(np.diag(state.cov_beta))
+
+
+def _percentiles(values: Floats, estimate: float, kind: str, tails: Floats, acceleration: float) -> tuple[float, float]:
     if kind == "bca":
         below = (np.sum(values < estimate) + 0.5 * np.sum(values == estimate)) / len(values)
         bias = ndtri(np.clip(below, 0.5 / len(values), 1 - 0.5 / len(values)))
         z = bias + ndtri(tails)
         tails = ndtr(bias + z / (1 - acceleration * z))
     low, high = np.quantile(values, tails)
-    return (2 * estimate - high, 2 * estimate - low) if kind == "basic" else (float(low), float(high))
+    return float(low), float(high)
+
+
+def _reflected(
+    values: Floats, estimate: float, tails: Floats, scale: tuple[OneToOne, OneToOne] = (np.positive, np.positive)
+) -> tuple[float, float]:
+    """Return the quantiles reflected at the estimate on some scale; infinite where they are at the end of the range."""
+    to, back = scale
+    with np.errstate(divide="ignore"):
+        low, high = to(np.quantile(values, tails))
+    centre = 2 * to(estimate)
+    return float(back(centre - high)), float(back(centre - low))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
 
 METHODS = ("wald", "profile", "bootstrap")
+BOOTSTRAP_OPTIONS = {"n", "seed", "kind", "progress", "interval"}
 
 
 def conf_int(
@@ -37,14 +38,15 @@ def conf_int(
         Makes a result of a state, for the bootstrap.
     method
         ``"wald"``: fixed effects with Satterthwaite's degrees of freedom, variance parameters on the log scale and
-        Fisher's z, nan where one is at the end of its range; ``"profile"``: likelihood; ``"bootstrap"``: percentiles of
-        a parametric bootstrap.
+        Fisher's z, nan where one is at the end of its range; ``"profile"``: likelihood; ``"bootstrap"``: studentized
+        intervals of a parametric bootstrap.
     level
         Coverage.
     which
         Names of parameters; None for all.
     **options
-        ``ddf`` for Wald; ``n``, ``seed``, ``kind`` and ``progress`` for the bootstrap.
+        ``ddf`` for Wald; ``n``, ``seed``, ``kind`` and ``progress`` for the bootstrap, and ``interval``, the kind of
+        its intervals (``"studentized"``, ``"percentile"``, ``"basic"``, ``"bca"``).
 
     Raises
     ------
@@ -56,7 +58,7 @@ def conf_int(
         raise InferenceError(
             f"method={method!r} is not available; it must be one of {allowed}.{nearest(str(method), METHODS)}"
         )
-    allowed_options = {"wald": {"ddf"}, "profile": set(), "bootstrap": {"n", "seed", "kind", "progress"}}[method]
+    allowed_options = {"wald": {"ddf"}, "profile": set(), "bootstrap": BOOTSTRAP_OPTIONS}[method]
     for option in set(options) - allowed_options:
         raise InferenceError(f"{option}= does not go with method={method!r}.")
     names = None if which is None else [which] if isinstance(which, str) else list(which)
@@ -65,7 +67,8 @@ def conf_int(
     if method == "wald":
         table = _wald(state, level, options.get("ddf", "satterthwaite"))
     else:
-        table = bootstrap(state, wrap, **{"n": 1000, "progress": False, **options}).conf_int("percentile", level)
+        interval = options.pop("interval", "studentized")
+        table = bootstrap(state, wrap, **{"n": 1000, "progress": False, **options}).conf_int(interval, level)
     if names is None:
         return table
     for name in names:

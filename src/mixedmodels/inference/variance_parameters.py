@@ -92,7 +92,8 @@ def natural_values(parameters: Sequence[VarianceParameter], covariances: Sequenc
         else:
             scale = np.sqrt(S[:, p.row, p.row] * S[:, p.column, p.column])
             defined = scale > 0
-            columns.append(np.where(defined, S[:, p.row, p.column] / np.where(defined, scale, 1.0), np.nan))
+            correlation = np.clip(S[:, p.row, p.column] / np.where(defined, scale, 1.0), -1.0, 1.0)
+            columns.append(np.where(defined, correlation, np.nan))
     return np.stack(columns, axis=1)
 
 

@@ -71,6 +71,33 @@ def test_intervals(fit: mm.LmmResult) -> None:
     assert np.abs(bca - percentile).max() < 0.5 * fit.bse_fe["Days"]
 
 
+def test_studentized_intervals(fit: mm.LmmResult) -> None:
+    """t ratios of fixed effects, log ratios of standard deviations, differences of Fisher's z, at the estimate."""
+    boot = fit.bootstrap(400, seed=1, progress=False)
+    intervals = boot.conf_int("studentized", 0.9)
+    ratios = (boot.replicates["Days"] - fit.fe_params["Days"]) / boot.std_errors["Days"]
+    expected = fit.fe_params["Days"] - fit.bse_fe["Days"] * np.quantile(ratios, [0.95, 0.05])
+    np.testing.assert_allclose(intervals.loc["Days"], expected)
+    sds = boot.replicates["sd_Days|Subject"]
+    np.testing.assert_allclose(
+        intervals.loc["sd_Days|Subject"], boot.estimates["sd_Days|Subject"] ** 2 / np.quantile(sds, [0.95, 0.05])
+    )
+    name = "cor_Days.Intercept|Subject"
+    z = 2 * np.arctanh(boot.estimates[name]) - np.arctanh(np.quantile(boot.replicates[name], [0.95, 0.05]))
+    np.testing.assert_allclose(intervals.loc[name], np.tanh(z))
+    pd.testing.assert_frame_equal(
+        fit.conf_int(method="bootstrap", n=400, seed=1, level=0.9, which=["Days", name]), intervals.loc[["Days", name]]
+    )
+
+
+def test_standard_errors_are_those_of_the_refits(fit: mm.LmmResult) -> None:
+    boot = fit.bootstrap(3, seed=1, progress=False).extend(2)
+    singly = fit.bootstrap(5, seed=1, statistic=lambda r: r.bse_fe, progress=False)
+    pd.testing.assert_frame_equal(boot.std_errors, singly.replicates, rtol=1e-5)
+    with pytest.raises(mm.InferenceError, match="needs standard errors"):
+        singly.conf_int("studentized")
+
+
 def test_bca_of_a_mean_is_that_of_efron() -> None:
     """Acceleration of a mean over balanced levels: sum d^3 / (6 (sum d^2)^1.5), d the levels' deviations."""
     fit = mm.lmer("Yield ~ 1 + (1 | Batch)", mm.load_dataset("Dyestuff"))
@@ -157,7 +184,7 @@ def test_at_the_end_of_a_range_only_percentiles_are_defined() -> None:
     boot = fit.bootstrap(200, seed=1, progress=False)
     low, high = boot.conf_int("percentile").loc["sd_Intercept|Batch"]
     assert 0 == low < high
-    for kind in ("basic", "bca"):
+    for kind in ("basic", "bca", "studentized"):
         assert boot.conf_int(kind).loc["sd_Intercept|Batch"].isna().all()
         assert boot.conf_int(kind).loc["Intercept"].notna().all()
 
