@@ -107,7 +107,8 @@ def summarize(
     correlation
         Show the correlations of the fixed effects.
     """
-    coefficients = coef_table(state, ddf, level)
+    tests = approximation(state, ddf)
+    coefficients = coef_table(state, tests, level)
     tables = [facts_table(state), residual_table(state), *VarCorr.from_state(state).tables()]
     if state.n_fixed:
         tables.append(coefficient_table(coefficients, level))
@@ -117,7 +118,7 @@ def summarize(
         tables.extend(correlation_tables("Correlations of the fixed effects", state.fixed_names, matrix))
     method = "REML" if state.reml else "maximum likelihood"
     heading = f"Linear mixed model fitted by {method}"
-    return Summary(heading, state.design.formula.text, tables, list(notes(state, ddf)))
+    return Summary(heading, state.design.formula.text, tables, list(notes(state, tests)))
 
 
 def one_line(state: FitState) -> str:
@@ -149,26 +150,27 @@ def residual_table(state: FitState) -> Table:
 
 def coefficient_table(coefficients: pd.DataFrame, level: float) -> Table:
     """Return the fixed effects, each with the digits that its standard error allows."""
-    is_normal = bool(np.isinf(coefficients["df"]).all())
+    values = coefficients.to_numpy()
+    is_normal = bool(np.isinf(values[:, 2]).all())
     symbol = "z" if is_normal else "t"
     tail = 100 * (1 - level) / 2
     bounds = (f"{tail:.3g} %", f"{100 - tail:.5g} %")
     header = ("", "Estimate", "Std. error", *([] if is_normal else ["df"]), symbol, f"P>|{symbol}|", *bounds)
     rows = []
-    places = numbers.places(coefficients["std_error"].tolist())
-    for (name, c), place in zip(coefficients.iterrows(), places, strict=True):
-        shown = c[["estimate", "std_error", "ci_lower", "ci_upper"]].tolist()
-        estimate, error, lower, upper = numbers.to_place(shown, place)
-        df = [] if is_normal else [numbers.fixed(c["df"], 0 if float(c["df"]).is_integer() else 1)]
-        tests = numbers.statistic(c["statistic"]), numbers.p_value(c["p_value"])
-        rows.append((str(name), estimate, error, *df, *tests, lower, upper))
+    places = numbers.places(values[:, 1].tolist())
+    for name, row, place in zip(coefficients.index, values.tolist(), places, strict=True):
+        estimate, error, df, statistic, p, lower, upper = row
+        dfs = [] if is_normal else [numbers.fixed(df, 0 if df.is_integer() else 1)]
+        tests = numbers.statistic(statistic), numbers.p_value(p)
+        shown = numbers.to_place([estimate, error, lower, upper], place)
+        rows.append((str(name), *shown[:2], *dfs, *tests, *shown[2:]))
     return Table("Fixed effects", header, tuple(rows), "l" + "n" * (len(header) - 1))
 
 
-def notes(state: FitState, ddf: str | Approximation) -> Iterator[str]:
+def notes(state: FitState, tests: Approximation) -> Iterator[str]:
     """Yield what a reader must know: the distribution of the tests, weights, offset, findings."""
     if state.n_fixed:
-        yield from approximation(state, ddf).notes
+        yield from tests.notes
     design = state.design
     if design.weights is not None:
         yield "The residual variance is that of an observation of weight 1."

@@ -8,6 +8,7 @@ it to lack is added by secants (Dennis, Gay and Welsch 1981; symmetric rank one)
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -85,13 +86,14 @@ def minimize(function: Function, start: Floats, constraint: Function | None = No
         The surface.
     """
 
-    def reached(point: Floats) -> Floats | None:
-        return point if constraint is None else _on_surface(constraint, point, target)
+    def reached(point: Floats) -> tuple[Floats, Evaluation | None] | None:
+        return (point, None) if constraint is None else _on_surface(constraint, point, target)
 
-    point = reached(start)
-    if point is None:
+    first = reached(start)
+    if first is None:
         return Minimum(start, np.nan, np.nan, False)
-    at, surface = function(point), None if constraint is None else constraint(point)
+    point, surface = first
+    at = function(point)
     correction = np.zeros_like(at[2])
     for _ in range(MAX_STEPS):
         step = _newton((at[0], at[1], at[2] + correction), surface)
@@ -101,15 +103,14 @@ def minimize(function: Function, start: Floats, constraint: Function | None = No
         length = min(1.0, LONGEST_STEP / max(float(np.linalg.norm(step.direction)), 1e-300))
         while True:
             trial = reached(point + length * step.direction)
-            new = None if trial is None else _defined(function, trial)
+            new = None if trial is None else _defined(function, trial[0])
             if trial is not None and new is not None and new[0] <= at[0] + noise:
                 break
             length /= 4
             if length < SHORTEST_STEP:
                 return Minimum(point, at[0], step.multiplier, step.predicted < NEARLY_TOL)
-        new_surface = None if constraint is None else constraint(trial)
-        correction = correction + _missing_curvature(trial - point, (at, surface), (new, new_surface), correction)
-        point, at, surface = trial, new, new_surface
+        correction = correction + _missing_curvature(trial[0] - point, (at, surface), (new, trial[1]), correction)
+        at, (point, surface) = new, trial
     return Minimum(point, at[0], step.multiplier, step.predicted < NEARLY_TOL)
 
 
@@ -120,15 +121,18 @@ def _defined(function: Function, point: Floats) -> Evaluation | None:
         return None
 
 
-def _on_surface(constraint: Function, point: Floats, target: float) -> Floats | None:
-    """Return the point moved to the surface along the constraint's gradient, or None if that does not lead there."""
+def _on_surface(constraint: Function, point: Floats, target: float) -> tuple[Floats, Evaluation] | None:
+    """Return the point moved to the surface along the constraint's gradient, or None if that does not lead there.
+
+    With the constraint's evaluation at it.
+    """
     at = _defined(constraint, point)
     for _ in range(MAX_RETURNS):
         if at is None or not np.isfinite(at[0]):
             return None
         missing, steepness = target - at[0], float(np.linalg.norm(at[1]))
         if abs(missing) <= CONSTRAINT_TOL:
-            return point
+            return point, at
         if not abs(missing) / FARTHEST < steepness < np.inf:
             return None
         length = float(np.clip(missing / steepness, -LONGEST_STEP, LONGEST_STEP))
@@ -152,13 +156,21 @@ def _newton(at: Evaluation, surface: Evaluation | None) -> _Step:
         _, normal, bend = surface
         multiplier = float(normal @ gradient) / float(normal @ normal)
         hessian = hessian - multiplier * bend
-        tangent = np.linalg.svd(normal[None, :])[2][1:].T
+        tangent = _tangent(normal)
     reduced = tangent.T @ hessian @ tangent
     values, vectors = np.linalg.eigh((reduced + reduced.T) / 2)
     floor = max(FLATTEST * float(np.abs(values).max(initial=0.0)), FLATTEST)
     values = np.maximum(np.abs(values), floor)
     along = vectors.T @ (tangent.T @ gradient)
     return _Step(-tangent @ (vectors @ (along / values)), 0.5 * float(np.sum(along**2 / values)), multiplier)
+
+
+def _tangent(normal: Floats) -> Floats:
+    """Return an orthonormal basis of the plane across a vector, (k, k - 1): Householder's reflection but its first."""
+    v = normal / math.sqrt(float(normal @ normal))
+    v[0] += math.copysign(1.0, v[0])
+    reflection = np.eye(len(v)) - v[:, None] * (v / abs(v[0]))
+    return np.asarray(reflection[:, 1:])
 
 
 def _missing_curvature(

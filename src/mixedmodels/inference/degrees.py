@@ -158,7 +158,7 @@ def estimate_rows(state: FitState, L: Floats, ddf: str | Approximation = "satter
         As for `approximation`.
     """
     method = approximation(state, ddf)
-    variance = np.einsum("ij,jk,ik->i", L, method.covariance, L, optimize=True)
+    variance = np.sum((L @ method.covariance) * L, axis=1)
     return RowEstimates(L @ state.beta, np.sqrt(variance), method.row_df(L))
 
 

@@ -559,7 +559,7 @@ class _Profiler:
         """Points of one side beyond a first one, zeta near each target until what cannot be reached."""
         sign = side.sign
         before, at = start, start
-        zeta, step = 0.0, 1 / side.se
+        zeta, step, bend = 0.0, 1 / side.se, 0.0
         if start is not side.zero:
             zeta = self._zeta(start, sign)
             step = start.slope / (2 * zeta)
@@ -567,7 +567,11 @@ class _Profiler:
             target = next((t for t in side.targets if t > abs(zeta) + NEAR_TARGET), None)
             if target is None:
                 return
-            jump = sign * min((target - abs(zeta)) / step, LONGEST_JUMP * side.se, side.longest)
+            missing = target - abs(zeta)
+            straight = missing / step
+            curved = straight + 0.5 * bend * missing**2
+            share = min(max(curved, 0.5 * straight), 2 * straight)
+            jump = sign * min(share, LONGEST_JUMP * side.se, side.longest)
             for length in (1.0, 0.5, 0.25, 0.1):
                 c = at.c + length * jump
                 point = side.solve(c, _extrapolated(before, at, c))
@@ -583,10 +587,12 @@ class _Profiler:
                 if between is not None and abs(zeta) < abs(self._zeta(between, sign)) < abs(new):
                     yield between
                     point = between
+            old_zeta, old_step = zeta, step
             before, at, zeta = at, point, self._zeta(point, sign)
             step = point.slope / (2 * zeta)
-            if not step > 1e-6 / side.se:
+            if not (step > 1e-6 / side.se and abs(zeta) > abs(old_zeta)):
                 return
+            bend = (1 / step - 1 / old_step) / (abs(zeta) - abs(old_zeta))  # second derivative of c in zeta
 
     def _settled(self, side: _Side, points: list[_Point]) -> list[_Point]:
         """Return the points in order, those in a worse local optimum replaced by what their neighbours lead to."""

@@ -70,7 +70,7 @@ def positive_curvature(hessian: Floats, regular: Mask) -> Curvature:
 def has_first_order_effect(information: Information) -> Mask:
     """Return which theta~ move Lambda~ Lambda~' to first order, (n_theta,): those in columns that are not zero."""
     factor, _, column = information.parameters.T
-    place = np.unique(np.stack([factor, column]), axis=1, return_inverse=True)[1].ravel()
+    place = factor * (1 + column.max(initial=0)) + column
     length = np.sqrt(np.bincount(place, information.theta**2))
     return np.asarray(length[place] > NEGLIGIBLE_SD_SCALED)
 

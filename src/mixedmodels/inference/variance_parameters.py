@@ -8,6 +8,7 @@ deviations and variances, Fisher's z for correlations.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -134,6 +135,17 @@ class CovarianceMap:
         return places
 
     @cached_property
+    def _forms(self) -> dict[tuple[int, int, int], Floats]:
+        """M with theta~' M theta~ the element of Sigma_k / sigma^2, (n_theta, n_theta), by factor, row and column."""
+        forms = {}
+        for k, rows in enumerate(self._rows):
+            for row in range(len(rows)):
+                for column in range(row + 1):
+                    form = rows[row] @ rows[column].T
+                    forms[k, row, column] = (form + form.T) / 2
+        return forms
+
+    @cached_property
     def _rows(self) -> list[Floats]:
         """A with (T Lambda~)_row = theta~ A_row: one (n_effects, n_theta, n_effects) array a factor."""
         rows = [np.zeros((len(T), len(self._places), len(T))) for T in self._basis]
@@ -150,16 +162,16 @@ class CovarianceMap:
 
     def covariance(self, psi: Floats, factor: int, row: int, column: int) -> tuple[float, Floats, Floats]:
         """Return an element of Sigma_k with its gradient (k + 1,) and Hessian (k + 1, k + 1) in psi."""
-        left, right = self._rows[factor][row], self._rows[factor][column]
-        theta, k = psi[:-1], len(psi) - 1
-        square = np.exp(2 * psi[-1])
-        x, y = theta @ left, theta @ right
-        value = square * float(x @ y)
-        slope = np.append(square * (left @ y + right @ x), 2 * value)
-        product = square * (left @ right.T)
-        bend = np.empty((k + 1, k + 1))
-        bend[:k, :k] = product + product.T
-        bend[k] = bend[:, k] = 2 * slope
+        form = self._forms[factor, max(row, column), min(row, column)]
+        theta, twice = psi[:-1], 2 * math.exp(2 * psi[-1])
+        slope = np.empty(len(psi))
+        slope[:-1] = twice * (form @ theta)
+        rows = self._rows[factor]
+        value = float((theta @ rows[row]) @ (theta @ rows[column])) * twice / 2  # not theta'M theta, which cancels
+        slope[-1] = 2 * value
+        bend = np.empty((len(psi), len(psi)))
+        bend[:-1, :-1] = twice * form
+        bend[-1] = bend[:, -1] = 2 * slope
         return value, slope, bend
 
     def value(self, psi: Floats, parameter: VarianceParameter) -> float:
@@ -196,11 +208,8 @@ class CovarianceMap:
 
     def _log_sd(self, psi: Floats, factor: int, row: int) -> tuple[float, Floats, Floats]:
         value, slope, bend = self.covariance(psi, factor, row, row)
-        return (
-            0.5 * float(np.log(value)),
-            slope / (2 * value),
-            bend / (2 * value) - np.outer(slope, slope) / (2 * value**2),
-        )
+        relative = slope / value
+        return 0.5 * math.log(value), 0.5 * relative, 0.5 * (bend / value - relative[:, None] * relative)
 
     def on_boundary(self, psi: Floats, parameter: VarianceParameter) -> bool:
         """Return whether a standard deviation is zero or a correlation plus or minus one, or not defined."""
