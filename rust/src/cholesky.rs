@@ -106,11 +106,16 @@ impl Pattern {
 
     /// Place of entry (row, column), row >= column, among the values.
     pub fn index(&self, row: usize, column: usize) -> usize {
+        self.find(row, column).expect("the entry is in the pattern")
+    }
+
+    /// As `index`, or None if the entry is not kept.
+    pub fn find(&self, row: usize, column: usize) -> Option<usize> {
         match self {
-            Pattern::Dense { n } => column * n + row,
+            Pattern::Dense { n } => Some(column * n + row),
             Pattern::Sparse(s) => {
                 let range = s.column_start[column]..s.column_start[column + 1];
-                range.start + s.row[range].binary_search(&row).expect("the entry is in the pattern")
+                Some(range.start + s.row[range].binary_search(&row).ok()?)
             }
         }
     }

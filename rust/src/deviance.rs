@@ -50,7 +50,7 @@ pub struct Factorization<'a> {
     pub lambda: Vec<Vec<f64>>,
     reml: bool,
     eliminated: Eliminated,
-    rest: Factored<'a>,
+    pub rest: Factored<'a>,
     /// L_S^-1 Lambda_2' Z_2'V_1^-1 [X y], n_rest x (p + 1).
     rest_x: Vec<f64>,
     /// Cholesky factor of [X y]'V^-1[X y], (p + 1) x (p + 1), column-major lower.
@@ -410,11 +410,6 @@ impl Factorization<'_> {
             let s: f64 = (0..i).map(|k| self.rx[k * m + i] * g[k]).sum();
             g[i] = (g[i] - s) / self.rx[i * m + i];
         }
-    }
-
-    /// B <- L_S^-1 B for n_rest x m `b`.
-    pub fn forward_rest(&self, b: &mut [f64], m: usize) {
-        self.rest.forward(b, m);
     }
 
     /// M^-1 of each level, q x q, one vector a factor (elimination order).

@@ -308,7 +308,7 @@ impl Factorization<'_> {
                 }
             }
         }
-        self.forward_rest(&mut rest, k * p);
+        self.rest.forward(&mut rest, k * p);
         if n > 0 {
             let rest = MatRef::from_column_major_slice(&rest, n, k * p);
             let target = MatMut::from_column_major_slice_mut(&mut gram, k * p, k * p);

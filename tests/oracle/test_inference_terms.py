@@ -146,6 +146,26 @@ def test_prediction_variances_solve_hendersons_equations(grouping: str, effects:
     close(found, expected, 1e-8)
 
 
+@pytest.mark.parametrize("sizes", [(1, 1), (2, 1), (1, 2), (2, 2)])
+@PATHS
+def test_prediction_variances_of_many_rows_are_those_of_few(sizes: tuple[int, int], dense: bool) -> None:
+    """Many rows look S^-1 up at pairs of levels that met in the data; few rows, and pairs that never met, are solved."""
+    rng = np.random.default_rng(9)
+    n, n_levels = 2000, (300, 400)
+    first = rng.permutation(np.arange(n) % n_levels[0])
+    codes = (first.astype(np.int32), ((first * 9 // 7 + rng.integers(0, 4, n)) % n_levels[1]).astype(np.int32))
+    Z = tuple(rng.normal(size=(n, size)) for size in sizes)
+    X = np.column_stack([np.ones(n), rng.normal(size=n)])
+    arrays = Arrays(rng.normal(size=n), X, None, codes, n_levels, Z, tuple((size,) for size in sizes))
+    ours = _engine.Model(**arrays.arguments(dense=dense))
+    theta = rng.normal(size=ours.n_theta)
+    new = [codes[0].copy(), np.where(rng.random(n) < 0.3, rng.integers(-1, n_levels[1], n), codes[1]).astype(np.int32)]
+    together = ours.quadratic_forms(theta, X, new, Z)
+    parts = np.array_split(np.arange(n), 10)  # 200 rows each, fewer than columns of the rest
+    apart = [ours.quadratic_forms(theta, X[i], [c[i] for c in new], [z[i] for z in Z]) for i in parts]
+    np.testing.assert_allclose(together, np.concatenate(apart), rtol=1e-10)
+
+
 @SHAPES
 def test_many_refits_are_single_refits(grouping: str, effects: tuple[str, ...]) -> None:
     arrays = random_arrays(grouping, effects, weighted=True)
