@@ -149,7 +149,7 @@ def test_prediction_variances_solve_hendersons_equations(grouping: str, effects:
 @pytest.mark.parametrize("sizes", [(1, 1), (2, 1), (1, 2), (2, 2)])
 @PATHS
 def test_prediction_variances_of_many_rows_are_those_of_few(sizes: tuple[int, int], dense: bool) -> None:
-    """Many rows look S^-1 up at pairs of levels that met in the data; few rows, and pairs that never met, are solved."""
+    """Many rows look S^-1 up at pairs of levels that met in the data; few rows and pairs that never met are solved."""
     rng = np.random.default_rng(9)
     n, n_levels = 2000, (300, 400)
     first = rng.permutation(np.arange(n) % n_levels[0])
