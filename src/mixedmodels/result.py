@@ -41,11 +41,9 @@ from mixedmodels.inference.ranova import ranova
 from mixedmodels.inference.re_pca import re_pca
 from mixedmodels.inference.robust import RobustCovariance, robust_covariance
 from mixedmodels.inference.variance_parameters import variance_parameters
-from mixedmodels.plot.panel import panel
 from mixedmodels.predict import random_effects
 from mixedmodels.predict.predict import predict
 from mixedmodels.predict.simulate import simulate
-from mixedmodels.report.page import write_report
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -765,6 +763,8 @@ class LmmResult:
         array of four matplotlib Axes
             ``mixedmodels.plot`` has each of these and more.
         """
+        from mixedmodels.plot.panel import panel  # noqa: PLC0415  # few fits are drawn
+
         return panel(self, ax=ax)
 
     def report(
@@ -791,6 +791,8 @@ class LmmResult:
         MixedModelsError
             If matplotlib is not installed, ``ddf`` or ``level`` is not allowed, or the file cannot be written.
         """
+        from mixedmodels.report.page import write_report  # noqa: PLC0415  # few fits are reported
+
         write_report(self, path, title=title, ddf=ddf, level=level)
 
     # Keeping

@@ -19,7 +19,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.inference.wald import t_quantile, two_sided_p
@@ -219,7 +219,9 @@ def _chi_rule(df: float) -> tuple[Floats, Floats]:
 
 def _root(survival: Survival, tail: float, df: float) -> float:
     """Return t with P(max abs(T) >= t) = tail."""
+    from scipy.optimize import brentq  # noqa: PLC0415  # takes longer to import than most fits take
+
     high = 4.0
     while survival(high, df) > tail:
         high *= 2
-    return float(optimize.brentq(lambda t: survival(t, df) - tail, 0.0, high, xtol=1e-10))
+    return float(brentq(lambda t: survival(t, df) - tail, 0.0, high, xtol=1e-10))

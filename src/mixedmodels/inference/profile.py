@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy.interpolate import CubicHermiteSpline
-from scipy.optimize import brentq
 from scipy.special import ndtri
 
 from mixedmodels.covariance.unstructured import relative_factor, relative_theta, split_theta
@@ -130,7 +128,9 @@ class Profile:
         # the outermost crossing: where zeta turns, the interval holds the whole region
         at = int(np.argmax(zeta >= cut)) if cut < 0 else len(zeta) - int(np.argmax(zeta[::-1] <= cut))
         at = min(max(at, 1), len(zeta) - 1)
-        curve = CubicHermiteSpline(value, zeta, slope)
+        from scipy.optimize import brentq  # noqa: PLC0415  # takes longer to import than most fits take
+
+        curve = _hermite(value, zeta, slope)
         ends = curve(value[at - 1]) - cut, curve(value[at]) - cut
         if ends[0] * ends[1] >= 0:
             return float(value[at] if abs(ends[1]) < abs(ends[0]) else value[at - 1])
@@ -582,7 +582,7 @@ class _Profiler:
             yield point
             new = self._zeta(point, sign)
             if abs(new) - target > NEAR_TARGET and point.slope * sign > 0:  # back to the target, and on from there
-                curve = CubicHermiteSpline([abs(zeta), abs(new)], [at.c, point.c], [sign / step, 2 * new / point.slope])
+                curve = _hermite([abs(zeta), abs(new)], [at.c, point.c], [sign / step, 2 * new / point.slope])
                 between = side.solve(float(curve(target)), point.psi)
                 if between is not None and abs(zeta) < abs(self._zeta(between, sign)) < abs(new):
                     yield between
@@ -627,6 +627,12 @@ class _Profiler:
         frame.insert(0, "parameter", name)
         frame[[p.name for p in self.map.parameters]] = self.map.values(np.array([row[3] for row in rows]))
         return _Path(name, value, bounds, frame)
+
+
+def _hermite(x: Any, y: Any, slope: Any) -> Callable[[float], Any]:
+    from scipy.interpolate import CubicHermiteSpline  # noqa: PLC0415  # takes longer to import than most fits take
+
+    return CubicHermiteSpline(x, y, slope)
 
 
 def _extrapolated(before: _Point, at: _Point, c: float) -> Floats:
