@@ -223,16 +223,16 @@ class LmmResult:
 
     @property
     def fittedvalues(self) -> pd.Series[float]:
-        """Conditional fitted values X beta + Z b + offset of the rows used, by position in the data."""
+        """Conditional fitted values X beta + Z b + offset of the rows used, by pandas index or position in the data."""
         return self._by_row(conditional_fitted(self.state), "fitted")
 
     @property
     def resid(self) -> pd.Series[float]:
-        """Conditional residuals of the rows used, by position in the data."""
+        """Conditional residuals of the rows used, by pandas index or position in the data."""
         return self.residuals()
 
     def residuals(self, kind: str = "conditional") -> pd.Series[float]:
-        """Return residuals of the rows used, by position in the data.
+        """Return residuals of the rows used, by pandas index or position in the data.
 
         Parameters
         ----------
@@ -249,7 +249,7 @@ class LmmResult:
         return self._by_row(residuals(self.state, kind), "resid")
 
     def _by_row(self, values: Floats, name: str) -> pd.Series[float]:
-        return pd.Series(values, index=self.state.design.rows, name=name)
+        return pd.Series(values, index=self.state.design.row_labels, name=name)
 
     # Tables
 

@@ -80,6 +80,7 @@ def test_p_value(p: float, text: str) -> None:
 
 
 def test_statistic() -> None:
+    assert statistic(float("nan")) == fixed(float("nan"), 2)
     assert [statistic(v) for v in (-1.005, 36.8383, 1e5, 3.9e16)] == ["-1.00", "36.84", "100000.00", "3.900e+16"]
 
 

@@ -90,7 +90,8 @@ def build_design(
     formula
         As `parse_formula` returns it.
     data
-        pandas or polars DataFrame, pyarrow Table, or a mapping of equal-length arrays. Never modified, index not used.
+        pandas or polars DataFrame, pyarrow Table, or a mapping of equal-length arrays. Never modified; a pandas index
+        labels what is returned by row, and is not used otherwise.
     weights
         Column name or array, > 0.
     offset
@@ -129,7 +130,8 @@ def build_design(
         parts = _evaluate(plan, evaluation)
         gaps = parts.gaps
         if not gaps:
-            return _assemble(plan, rows, evaluation, parts)
+            labels = frame.index if frame.index is None or rows.positions is None else frame.index[rows.positions]
+            return _assemble(plan, rows, evaluation, parts, labels)
 
 
 def _make_plan(formula: Formula, frame: Frame, weights: object, offset: object) -> _Plan:
@@ -223,7 +225,7 @@ def _matrix_gaps(matrix: Floats, names: Sequence[str]) -> list[tuple[str, Mask]]
     return [(name, np.isnan(values)) for name, values in zip(names, matrix.T, strict=True) if np.isnan(values).any()]
 
 
-def _assemble(plan: _Plan, rows: UsedRows, evaluation: Evaluation, parts: _Parts) -> Design:
+def _assemble(plan: _Plan, rows: UsedRows, evaluation: Evaluation, parts: _Parts, labels: pd.Index | None) -> Design:
     y = np.array(parts.response.values, dtype=np.float64)
     offset = np.stack([c.values for c in parts.offsets]).sum(axis=0, dtype=np.float64) if parts.offsets else None
     weights = None if parts.weights is None else np.array(parts.weights.values, dtype=np.float64)
@@ -241,6 +243,7 @@ def _assemble(plan: _Plan, rows: UsedRows, evaluation: Evaluation, parts: _Parts
         {name: column.levels for name, column in term_columns.items() if column.levels is not None},
         evaluation.contrasts,
         evaluation.memory,
+        None if plan.weights == _WEIGHTS else plan.weights,
     )
     return Design(
         formula=plan.formula,
@@ -257,6 +260,7 @@ def _assemble(plan: _Plan, rows: UsedRows, evaluation: Evaluation, parts: _Parts
         findings=(*rows.findings(), *_split_findings(parts.random), *few_levels(factors)),
         recipe=recipe,
         columns=term_columns,
+        labels=labels,
     )
 
 

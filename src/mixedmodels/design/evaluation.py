@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError
 from mixedmodels.formula.expressions import is_lookup
 
+# The levels in formulaic's warning that data have others than those known.
+_SET, _NUMPY_SCALAR = re.compile(r"\{(.*)\}"), re.compile(r"np\.\w+\((.*?)\)")
 _TROUBLE = (FormulaicError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
@@ -167,7 +170,10 @@ class Evaluation:
                 warnings.simplefilter("error", DataMismatchWarning)
                 matrix = self._materializer.get_model_matrix(spec)
                 return np.ascontiguousarray(matrix, dtype=np.float64), matrix.model_spec
-        except (*_TROUBLE, DataMismatchWarning) as error:
+        except DataMismatchWarning as warning:
+            levels = _NUMPY_SCALAR.sub(r"\1", "".join(_SET.findall(str(warning))))
+            raise DataError(f"A term of '{spec.formula}' has levels that the fit did not have: {levels}.") from warning
+        except _TROUBLE as error:
             raise DataError(f"'{spec.formula}' cannot be computed: {error}") from error
 
     @cached_property

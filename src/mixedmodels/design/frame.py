@@ -88,11 +88,14 @@ class Frame:
         Names of the columns that a formula can mention.
     read
         Reads one column by name.
+    index
+        Labels of the rows of a pandas frame, if they are not their positions.
     """
 
     n_rows: int
     names: tuple[str, ...]
     read: Callable[[str], Column]
+    index: pd.Index | None = None
 
 
 def open_frame(data: object) -> Frame:
@@ -136,7 +139,9 @@ def _open_pandas(data: pd.DataFrame) -> Frame:
             raise DataError(f"{column.shape[1]} columns are called {name!r}. Give each column its own name.")
         return _from_pandas(name, column)
 
-    return Frame(len(data), tuple(c for c in data.columns if isinstance(c, str)), read)
+    positions = pd.RangeIndex(len(data))
+    index = None if isinstance(data.index, pd.RangeIndex) and data.index.equals(positions) else data.index
+    return Frame(len(data), tuple(c for c in data.columns if isinstance(c, str)), read, index)
 
 
 def _open_mapping(data: Mapping[Any, Any]) -> Frame:

@@ -132,7 +132,12 @@ def integer_codes(values: Values) -> tuple[Codes, Values]:
 
 
 def look_up(column: Column, table: pd.Index) -> Codes:
-    """Return the position of each row's value in a table of levels, -1 if it is missing or not there."""
+    """Return the position of each row's value in a table of levels, -1 if it is missing or not there.
+
+    Text and numbers are compared as text: a level read as 308 is the level ``"308"``.
+    """
+    if (column.levels is not None and _is_text(column.levels)) != _is_text(table):
+        return _look_up_text(column, table)
     if column.levels is not None:
         found = np.append(table.get_indexer(column.levels), -1)[column.values]
     else:
@@ -140,6 +145,27 @@ def look_up(column: Column, table: pd.Index) -> Codes:
         if column.missing is not None:
             found[column.missing] = -1
     return found.astype(np.int32)
+
+
+def _look_up_text(column: Column, table: pd.Index) -> Codes:
+    codes, levels = column.values, column.levels
+    if levels is None:
+        codes, values = pd.factorize(codes)
+        levels = pd.Index(values)
+    found = np.append(_as_text(table).get_indexer(_as_text(levels)), -1)[codes].astype(np.int32)
+    if column.missing is not None:
+        found[column.missing] = -1
+    return found
+
+
+def _is_text(levels: pd.Index) -> bool:
+    return levels.inferred_type == "string"
+
+
+def _as_text(levels: pd.Index) -> pd.Index:
+    if levels.dtype.kind == "f" and (levels == np.round(levels)).all():
+        levels = levels.astype(np.int64)
+    return levels.astype(str)
 
 
 def _text(levels: pd.Index) -> npt.NDArray[np.object_]:

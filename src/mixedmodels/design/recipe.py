@@ -46,6 +46,8 @@ class DesignRecipe:
         Their coding, where the user chose it.
     memory
         What transformations remember.
+    weights
+        The column of weights, if they were given by name.
     """
 
     fixed: MatrixRecipe
@@ -54,6 +56,7 @@ class DesignRecipe:
     levels: Mapping[str, pd.Index]
     contrasts: Mapping[str, Contrasts]
     memory: Memory
+    weights: str | None = None
 
     def fixed_matrix(self, data: object) -> Floats:
         """Return X for other data, shape (n_rows, n_columns), the design's columns.

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from mixedmodels.design.frame import Column
     from mixedmodels.design.recipe import DesignRecipe
     from mixedmodels.formula.terms import Formula
@@ -114,6 +113,8 @@ class Design:
         How new data become rows of the same design.
     columns
         The data columns of the fixed part and left of the bars at the rows used, by name.
+    labels
+        Index of the rows used in a pandas frame, or None where it is their position or there is none.
     """
 
     formula: Formula
@@ -130,6 +131,14 @@ class Design:
     findings: tuple[Finding, ...]
     recipe: DesignRecipe
     columns: Mapping[str, Column] = field(default_factory=dict)
+    labels: pd.Index | None = None
+
+    @property
+    def row_labels(self) -> pd.Index:
+        """Labels of the rows used: the index of a pandas frame, or positions in the data."""
+        if self.labels is not None:
+            return self.labels
+        return pd.RangeIndex(self.n_obs) if self.rows is None else pd.Index(self.rows)
 
     @property
     def n_obs(self) -> int:

@@ -37,6 +37,7 @@ def take_rows(design: Design, rows: npt.NDArray[np.intp]) -> Design:
         weights=None if design.weights is None else np.ascontiguousarray(design.weights[rows]),
         factors=tuple(factors),
         rows=None,
+        labels=None,
         n_rows=len(rows),
         columns={name: column.take(rows) for name, column in design.columns.items()},
     )

@@ -120,8 +120,7 @@ def _deletions(state: FitState, by: str | None) -> tuple[pd.Index, Iterator[npt.
     """Return the labels of what is left out, and the rows that stay each time."""
     design = state.design
     if by is None:
-        labels = pd.RangeIndex(design.n_obs) if design.rows is None else pd.Index(design.rows)
-        return labels, (np.delete(np.arange(design.n_obs), i) for i in range(design.n_obs))
+        return design.row_labels, (np.delete(np.arange(design.n_obs), i) for i in range(design.n_obs))
     names = [f.name for f in design.factors]
     if by not in names:
         raise InferenceError(f"There is no grouping factor {by!r}; there are {', '.join(names)}.{nearest(by, names)}")

@@ -77,6 +77,5 @@ def simulated_residuals(
         "dispersion": (observed / float(simulated.mean()), min(1.0, 2 * min(share, 1 - share + 1 / (n + 1)))),
         "outliers": (float(outside), float(stats.binomtest(outside, len(y), 2 / (n + 1)).pvalue)),
     }
-    index = None if state.design.rows is None else pd.Index(state.design.rows)
     frame = pd.DataFrame.from_dict(tests, orient="index", columns=["statistic", "p_value"]).rename_axis("test")
-    return SimulatedResiduals(pd.Series(scaled, index=index, name="scaled_residual"), frame)
+    return SimulatedResiduals(pd.Series(scaled, index=state.design.row_labels, name="scaled_residual"), frame)

@@ -75,7 +75,9 @@ def p_value(p: float) -> str:
 
 def statistic(value: float) -> str:
     """Return a test statistic with two decimals."""
-    return fixed(value, 2) if abs(value) < 1e6 else _with_exponent(value, 3 - _exponent(value))
+    if abs(value) < 1e6 or not math.isfinite(value):
+        return fixed(value, 2)
+    return _with_exponent(value, 3 - _exponent(value))
 
 
 def criterion(value: float) -> str:

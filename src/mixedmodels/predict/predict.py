@@ -62,7 +62,7 @@ def predict(
         ``"satterthwaite"`` or ``"normal"`` (much cheaper for very many rows).
     weights
         Weights of new observations, for prediction intervals: a number, (n_rows,) or the name of a column of new data;
-        None takes those of the fit for its own rows and one for new data.
+        None takes those of the fit for its own rows, and the column that it took them from in new data.
     correction
         ``"kackar-harville"`` widens se by what estimating the variance parameters adds; None takes them as known, as
         the intervals of the fixed effects do with Satterthwaite's degrees of freedom.
@@ -157,11 +157,15 @@ def residual_share(state: FitState, rows: Rows, data: object, weights: object) -
     DataError
         If weights name a column that is not there.
     InferenceError
-        If weights are not positive, or not one number or one for each row.
+        If weights are not positive, or not one number or one for each row; or the fit has weights and new data none.
     """
+    own = state.design.weights
     if weights is None:
-        own = state.design.weights
-        return 1.0 if data is not None or own is None else 1.0 / own
+        if own is None:
+            return 1.0
+        if data is None:
+            return np.asarray(1.0 / own)
+        weights = _column_of_weights(state, data)
     if isinstance(weights, str):
         if data is None:
             raise InferenceError("weights name a column of new data; pass data too, or leave weights out.")
@@ -177,3 +181,14 @@ def residual_share(state: FitState, rows: Rows, data: object, weights: object) -
     if values.shape not in {(), (rows.n_rows,)} or not (values > 0).all():
         raise InferenceError(f"weights must be positive: one number, or one for each of the {rows.n_rows} rows.")
     return np.asarray(1.0 / values)
+
+
+def _column_of_weights(state: FitState, data: object) -> str:
+    name = state.design.recipe.weights
+    if name is not None and name in open_frame(data).names:
+        return name
+    where = "were an array" if name is None else f"are the column {name!r}, which the new data do not have"
+    raise InferenceError(
+        f"The weights of the fit {where}. Pass weights=: a number (1 for an observation of weight one), one for each "
+        "row, or the name of a column."
+    )

@@ -68,8 +68,7 @@ def fitted_rows(state: FitState) -> Rows:
     offset = np.zeros(n) if design.offset is None else design.offset
     X = np.ascontiguousarray(design.X[:, list(state.kept)])
     codes, Z = tuple(f.codes for f in design.factors), tuple(f.Z for f in design.factors)
-    index = None if design.rows is None else pd.Index(design.rows)
-    return Rows(X, offset, codes, Z, np.zeros(n, dtype=bool), index)
+    return Rows(X, offset, codes, Z, np.zeros(n, dtype=bool), design.row_labels)
 
 
 def new_rows(state: FitState, data: object, used: tuple[bool, ...], new_levels: str, *, spread: bool = False) -> Rows:

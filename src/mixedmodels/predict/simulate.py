@@ -66,7 +66,7 @@ def simulate(
         New data; None for the rows of the fit.
     weights
         Weights of the rows: a number, (n_rows,) or the name of a column of new data; None takes those of the fit for
-        its own rows and one for new data.
+        its own rows, and the column that it took them from in new data.
 
     Returns
     -------

@@ -200,6 +200,49 @@ def test_weights_scale_the_residual_of_a_new_observation() -> None:
     assert new - mean == pytest.approx(fit.scale / 4)
 
 
+def test_weights_of_new_data_are_those_of_the_column_that_the_fit_used() -> None:
+    data = mm.load_dataset("sleepstudy")
+    data["w"] = np.arange(len(data)) + 1.0
+    formula = "Reaction ~ Days + (1 | Subject)"
+    fit = mm.lmer(formula, data, weights="w")
+    np.testing.assert_allclose(
+        fit.predict(data, interval="prediction"), fit.predict(interval="prediction"), rtol=1e-12, atol=0
+    )
+    np.testing.assert_array_equal(fit.simulate(data=data, seed=1), fit.simulate(seed=1))
+    without = data.drop(columns="w")
+    with pytest.raises(mm.InferenceError, match="'w', which the new data do not have"):
+        fit.predict(without, interval="prediction")
+    by_array = mm.lmer(formula, without, weights=data["w"])
+    with pytest.raises(mm.InferenceError, match="were an array"):
+        by_array.simulate(data=without)
+    ones = by_array.predict(without, interval="prediction", weights=1.0)
+    np.testing.assert_allclose(ones["se"].iloc[0], fit.predict(data.head(1), interval="prediction")["se"].iloc[0])
+
+
+@pytest.mark.parametrize("read_as", [str, int, float])
+@pytest.mark.parametrize("fitted_as", [str, int])
+def test_levels_are_known_whether_read_as_text_or_numbers(fitted_as: type, read_as: type) -> None:
+    data = mm.load_dataset("sleepstudy")
+    data["Subject"] = data["Subject"].astype(str).astype(fitted_as)
+    fit = mm.lmer("Reaction ~ Days + (Days | Subject)", data)
+    new = pd.DataFrame({"Days": [3, 4], "Subject": pd.Series(["308", "372"]).astype(read_as)})
+    rows = data["Subject"].astype(str).isin(["308", "372"])
+    expected = fit.predict()[rows].iloc[[3, 14]]
+    np.testing.assert_allclose(fit.predict(new), expected, rtol=1e-12)
+
+
+def test_results_by_row_have_the_index_of_a_pandas_frame() -> None:
+    data = mm.load_dataset("sleepstudy").query("Days > 1").sample(frac=1, random_state=1)
+    data.iloc[3, data.columns.get_loc("Reaction")] = np.nan
+    with pytest.warns(mm.DroppedRowsWarning):
+        fit = mm.lmer("Reaction ~ Days + (Days | Subject)", data)
+    used = data.index.delete(3)
+    influence = fit.influence(method="one-step")
+    for by_row in (fit.resid, fit.fittedvalues, fit.predict(), fit.hat_values(), influence.cooks_distance):
+        assert by_row.index.equals(used)
+    np.testing.assert_allclose((data["Reaction"] - fit.resid)[used], fit.predict(data)[used])
+
+
 def test_units_do_not_matter(fit: mm.LmmResult) -> None:
     scaled = mm.lmer("Reaction ~ Days + (Days | Subject)", SLEEP.assign(Days=SLEEP["Days"] * 1e6 + 1e4))
     a, b = fit.predict(interval="prediction"), scaled.predict(interval="prediction")

@@ -35,6 +35,13 @@ def page() -> str:
     return report_page(SLEEP)
 
 
+@pytest.mark.filterwarnings("ignore::mixedmodels.errors.RankDeficiencyWarning")
+def test_a_term_without_a_test_has_a_row() -> None:
+    data = load("sleepstudy")
+    fit = mm.lmer("Reaction ~ Days + x + (1 | Subject)", data.assign(x=2 * data["Days"]))
+    assert ">x<" in report_page(fit)
+
+
 def test_page_is_well_formed(page: str) -> None:
     class Page(Balance):
         def handle_starttag(self, tag: str, attrs: object) -> None:
