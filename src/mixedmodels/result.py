@@ -471,7 +471,12 @@ class LmmResult:
         """
         return conf_int(self.state, type(self), method, level, which, **options)
 
-    def profile(self, which: str | Iterable[str] | Mapping[str, Callable[[Any], float]] | None = None) -> Profile:
+    def profile(
+        self,
+        which: str | Iterable[str] | Mapping[str, Callable[[Any], float]] | None = None,
+        *,
+        progress: bool = True,
+    ) -> Profile:
         """Return profile likelihoods: ``.zeta`` (DataFrame), ``.conf_int(level)`` and ``.plot()``.
 
         Parameters
@@ -479,13 +484,15 @@ class LmmResult:
         which
             As for ``conf_int``; or a mapping from a name to a function of the variance parameters, such as
             ``{"icc": lambda p: p["sd_Intercept|g"]**2 / (p["sd_Intercept|g"]**2 + p["sigma"]**2)}``.
+        progress
+            Show a progress bar if it takes long and tqdm is installed.
 
         Raises
         ------
         InferenceError
             If a name is unknown, or a correlation is on its boundary.
         """
-        return profile(self.state, which)
+        return profile(self.state, which, progress=progress)
 
     def bootstrap(
         self,
@@ -512,7 +519,7 @@ class LmmResult:
         level_of
             For cases: the grouping factor whose levels are drawn.
         progress
-            Show a progress bar if tqdm is installed.
+            Show a progress bar if it takes long and tqdm is installed.
 
         Raises
         ------
@@ -631,7 +638,7 @@ class LmmResult:
         """
         return self._by_row(cooks_distance(self.state), "cooks_distance")
 
-    def influence(self, by: str | None = None, method: str = "exact") -> Influence:
+    def influence(self, by: str | None = None, method: str = "exact", *, progress: bool = True) -> Influence:
         """Return estimates without each row, or each level: ``.fe_params``, ``.cooks_distance``, ``.dfbetas``, ...
 
         Parameters
@@ -640,13 +647,15 @@ class LmmResult:
             A grouping factor; None for single rows.
         method
             ``"exact"`` refits, ``"one-step"`` holds theta and sigma.
+        progress
+            Show a progress bar if it takes long and tqdm is installed.
 
         Raises
         ------
         InferenceError
             If there is no such factor or method.
         """
-        return influence(self.state, by, method)
+        return influence(self.state, by, method, progress=progress)
 
     def simulated_residuals(
         self, n: int = 250, *, seed: int | None = None, random_effects: str = "new"

@@ -15,6 +15,7 @@ from mixedmodels.errors import InferenceError, MixedModelsError, nearest
 from mixedmodels.fit.fit import fit_problem
 from mixedmodels.fit.fitted import random_part
 from mixedmodels.fit.problem import Problem
+from mixedmodels.fit.progress import progress_bar
 from mixedmodels.inference.variance_parameters import CovarianceMap, estimate
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Influence:
         return "\n".join([*lines, *(f"  {label}: {value:.3f}" for label, value in top.items())])
 
 
-def influence(state: FitState, by: str | None = None, method: str = "exact") -> Influence:
+def influence(state: FitState, by: str | None = None, method: str = "exact", *, progress: bool = False) -> Influence:
     """Return the influence of each row, or of each level of a grouping factor.
 
     Parameters
@@ -71,6 +72,8 @@ def influence(state: FitState, by: str | None = None, method: str = "exact") -> 
         ``"exact"``: the model is refitted without it, starting at the full fit; ``"one-step"``: theta and sigma are
         held (Christensen, Pearson and Johnson 1992), for all rows at the cost of a few passes over the data, for levels
         of one pass each.
+    progress
+        Show a progress bar if it takes long.
 
     Raises
     ------
@@ -90,21 +93,23 @@ def influence(state: FitState, by: str | None = None, method: str = "exact") -> 
     variance = np.full((len(labels), len(parameters)), np.nan)
     errors = np.full_like(fixed, np.nan)
     failures = {}
-    for i, (label, rows) in enumerate(zip(labels, kept, strict=True)):
-        problem = Problem(take_rows(state.design, rows), n_threads=state.problem.n_threads)
-        try:
-            if tuple(problem.model.kept) != state.kept:
-                failures[label] = "a fixed effect cannot be estimated without it"
-            elif exact:
-                without = _refit(state, problem)
-                own, psi = CovarianceMap(without), estimate(without)
-                variance[i] = [own.value(psi, p) for p in own.parameters]
-                fixed[i], errors[i] = without.beta, np.sqrt(np.diag(without.cov_beta))
-            else:
-                fixed[i] = problem.model.solve(np.ascontiguousarray(state.theta), state.reml)[0]
-                errors[i] = np.sqrt(np.diag(state.cov_beta))
-        except MixedModelsError as error:
-            failures[label] = str(error)
+    with progress_bar(len(labels), "influence", "fit", progress) as advance:
+        for i, (label, rows) in enumerate(zip(labels, kept, strict=True)):
+            problem = Problem(take_rows(state.design, rows), n_threads=state.problem.n_threads)
+            try:
+                if tuple(problem.model.kept) != state.kept:
+                    failures[label] = "a fixed effect cannot be estimated without it"
+                elif exact:
+                    without = _refit(state, problem)
+                    own, psi = CovarianceMap(without), estimate(without)
+                    variance[i] = [own.value(psi, p) for p in own.parameters]
+                    fixed[i], errors[i] = without.beta, np.sqrt(np.diag(without.cov_beta))
+                else:
+                    fixed[i] = problem.model.solve(np.ascontiguousarray(state.theta), state.reml)[0]
+                    errors[i] = np.sqrt(np.diag(state.cov_beta))
+            except MixedModelsError as error:
+                failures[label] = str(error)
+            advance(1)
     columns = list(state.fixed_names)
     change = state.beta - fixed
     return Influence(

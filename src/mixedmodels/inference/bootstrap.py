@@ -25,6 +25,7 @@ from mixedmodels.errors import InferenceError, MixedModelsError, nearest
 from mixedmodels.fit.fit import fit_problem
 from mixedmodels.fit.fitted import conditional_fitted, marginal_fitted, random_part
 from mixedmodels.fit.problem import Problem, row_arguments
+from mixedmodels.fit.progress import progress_bar
 from mixedmodels.inference.covariances import factor_covariances
 from mixedmodels.inference.variance_parameters import CovarianceMap, estimate, natural_values
 from mixedmodels.inference.wald import check_level
@@ -442,18 +443,14 @@ def _without_level(design: Design, codes: npt.NDArray[np.int32], level: int) -> 
 def _run(plan: _Plan, n: int, progress: bool, before: Bootstrap | None) -> Bootstrap:
     first = 0 if before is None else len(before.replicates)
     done: list[_Refits] = []
-    bar = _progress_bar(n) if progress else None
     try:
-        for block in plan.refits(first, n):
-            done.append(block)
-            if bar is not None:
-                bar.update(len(block.values))
+        with progress_bar(n, "bootstrap", "fit", progress) as advance:
+            for block in plan.refits(first, n):
+                done.append(block)
+                advance(len(block.values))
     except KeyboardInterrupt:
         if not done:
             raise
-    finally:
-        if bar is not None:
-            bar.close()
     frame = pd.DataFrame(np.vstack([block.values for block in done]), columns=plan.estimates.index)
     std_errors = pd.DataFrame(np.vstack([block.std_errors for block in done]), columns=plan.std_errors.index)
     failures = Counter(failure for block in done for failure in block.failures)
@@ -464,14 +461,6 @@ def _run(plan: _Plan, n: int, progress: bool, before: Bootstrap | None) -> Boots
         failures.update(before.failures)
         n_singular += before.n_singular
     return Bootstrap(frame, plan.estimates, std_errors, failures.total(), n_singular, dict(failures), plan)
-
-
-def _progress_bar(n: int) -> Any:
-    try:
-        from tqdm.auto import tqdm  # noqa: PLC0415  # optional
-    except ImportError:
-        return None
-    return tqdm(total=n, desc="bootstrap", unit="fit", leave=False)
 
 
 def _numbers(value: Any) -> pd.Series[float]:

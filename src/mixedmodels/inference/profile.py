@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from mixedmodels.covariance.unstructured import relative_factor, relative_theta,
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.fit.fit import fit_problem
 from mixedmodels.fit.problem import Problem
+from mixedmodels.fit.progress import progress_bar
 from mixedmodels.inference.constrained import minimize
 from mixedmodels.inference.variance_parameters import (
     CovarianceMap,
@@ -148,7 +150,10 @@ class Profile:
 
 
 def profile(
-    state: FitState, which: str | Iterable[str] | Mapping[str, Callable[[Parameters], float]] | None = None
+    state: FitState,
+    which: str | Iterable[str] | Mapping[str, Callable[[Parameters], float]] | None = None,
+    *,
+    progress: bool = False,
 ) -> Profile:
     """Return the profile likelihood of some parameters.
 
@@ -160,6 +165,8 @@ def profile(
         Names of fixed effects and variance parameters (``sd_Days|Subject``, ``cor_Days.Intercept|Subject``,
         ``sigma``); a mapping from new names to functions of the variance parameters, which get a mapping from their
         names to values; or None for all but correlations on their boundary.
+    progress
+        Show a progress bar if it takes long.
 
     Raises
     ------
@@ -168,10 +175,15 @@ def profile(
     """
     engine = _Profiler(state)
     if isinstance(which, Mapping):
-        paths = [engine.function(name, function) for name, function in which.items()]
+        profiled = [partial(engine.function, name, function) for name, function in which.items()]
     else:
         names = [which] if isinstance(which, str) else list(engine.profilable()) if which is None else list(which)
-        paths = [engine.path(name) for name in names]
+        profiled = [partial(engine.path, name) for name in names]
+    paths = []
+    with progress_bar(len(profiled), "profile", "parameter", progress) as advance:
+        for one in profiled:
+            paths.append(one())
+            advance(1)
     if not paths:
         raise InferenceError("There is nothing to profile: which is empty.")
     frame = pd.concat([path.frame for path in paths], ignore_index=True)

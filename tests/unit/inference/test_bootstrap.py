@@ -210,11 +210,3 @@ def test_offsets_and_weights(kind: str) -> None:
     replicates = fit.bootstrap(200, seed=1, kind=kind, progress=False).replicates
     for name in fit.fe_params.index:
         assert replicates[name].mean() == pytest.approx(fit.fe_params[name], abs=5 * fit.bse_fe[name] / np.sqrt(200))
-
-
-def test_progress_is_shown(fit: mm.LmmResult, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("tqdm")
-    fit.bootstrap(3, seed=1, progress=True)
-    assert "bootstrap" in capsys.readouterr().err
-    fit.bootstrap(3, seed=1, progress=False)
-    assert capsys.readouterr().err == ""
