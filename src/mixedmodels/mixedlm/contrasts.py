@@ -1,10 +1,8 @@
-"""Linear hypotheses about parameters: how they are written, and what their tests return."""
+"""What tests of linear hypotheses about the parameters return."""
 
 from __future__ import annotations
 
-import ast
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -16,121 +14,6 @@ from scipy import stats
 
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import InferenceError, nearest
-
-
-@dataclass(frozen=True)
-class Hypothesis:
-    """R b = q.
-
-    Attributes
-    ----------
-    matrix, values
-        R (n_rows, n_params) and q (n_rows,).
-    names
-        What each row says.
-    """
-
-    matrix: Floats
-    values: Floats
-    names: list[str]
-
-
-def read_hypothesis(what: Any, names: Sequence[str]) -> Hypothesis:
-    """Return a hypothesis from text, a list of texts, a mapping, an array or a pair of arrays (R, q).
-
-    Parameters
-    ----------
-    what
-        Such as ``"Time = 0"``, ``"Time = 0, Intercept = 2 * Time"``, ``{"Time": 1}``, ``[0, 1]``.
-    names
-        Of the parameters.
-
-    Raises
-    ------
-    InferenceError
-        If it cannot be read.
-    """
-    if isinstance(what, str):
-        what = _split(what)
-    if isinstance(what, Sequence) and len(what) and all(isinstance(text, str) for text in what):
-        rows = [_read_text(text, names) for text in what]
-        return Hypothesis(np.array([r for r, _ in rows]), np.array([q for _, q in rows]), list(what))
-    if isinstance(what, Mapping):
-        row = np.zeros(len(names))
-        for name, weight in what.items():
-            row[_position(str(name), names)] = weight
-        return Hypothesis(row[None, :], np.zeros(1), ["c0"])
-    values: Any = 0.0
-    if isinstance(what, tuple) and len(what) == 2:
-        what, values = what
-    try:
-        matrix = np.atleast_2d(np.asarray(what, dtype=np.float64))
-    except (TypeError, ValueError) as error:
-        raise InferenceError(f"The hypothesis cannot be read: {error}. Write 'x = 0', or pass a matrix.") from error
-    q = np.broadcast_to(np.asarray(values, dtype=np.float64).ravel(), (len(matrix),))
-    return Hypothesis(matrix, q.copy(), [f"c{i}" for i in range(len(matrix))])
-
-
-def _split(text: str) -> list[str]:
-    """Split at commas outside brackets."""
-    return [part.strip() for part in re.split(r",(?![^(\[]*[)\]])", text) if part.strip()]
-
-
-def _position(name: str, names: Sequence[str]) -> int:
-    if name not in names:
-        raise InferenceError(f"{name!r} is no parameter.{nearest(name, names)} The parameters are: {', '.join(names)}.")
-    return list(names).index(name)
-
-
-def _read_text(text: str, names: Sequence[str]) -> tuple[Floats, float]:
-    """Return coefficients and value of ``2 * a - b = 3``; without an equals sign the value is zero."""
-    shown = text
-    for k, name in sorted(enumerate(names), key=lambda pair: -len(pair[1])):
-        text = re.sub(rf"(?<![\w.]){re.escape(name)}(?![\w.\[(])", f"_p{k}_", text)
-    left, *right = text.split("=")
-    if len(right) > 1:
-        raise InferenceError(f"{shown!r} has more than one equals sign. Write one hypothesis a row.")
-    n = len(names)
-    try:
-        total = _linear(ast.parse(left.strip(), mode="eval").body, n)
-        if right:
-            total = total - _linear(ast.parse(right[0].strip(), mode="eval").body, n)
-    except (SyntaxError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        unknown = list(re.findall(r"[^\W\d]\w*", re.sub(r"_p\d+_", "", text)))
-        hint = f" {unknown[0]!r} is no parameter.{nearest(unknown[0], names)}" if unknown else ""
-        raise InferenceError(f"{shown!r} is not a linear hypothesis about {', '.join(names)}.{hint}") from error
-    return total[:n], float(-total[n])
-
-
-def _linear(node: ast.expr, n: int) -> Floats:
-    """Return the coefficients of the parameters and, last, the constant."""
-    out = np.zeros(n + 1)
-    if isinstance(node, ast.Constant):
-        out[n] = float(node.value)  # type: ignore[arg-type]  # text raises ValueError
-    elif isinstance(node, ast.Name):
-        match = re.fullmatch(r"_p(\d+)_", node.id)
-        if match is None:
-            raise KeyError(node.id)
-        out[int(match[1])] = 1.0
-    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
-        out = (-1.0 if isinstance(node.op, ast.USub) else 1.0) * _linear(node.operand, n)
-    elif isinstance(node, ast.BinOp):
-        left, right = _linear(node.left, n), _linear(node.right, n)
-        if isinstance(node.op, ast.Add):
-            out = left + right
-        elif isinstance(node.op, ast.Sub):
-            out = left - right
-        elif isinstance(node.op, ast.Mult) and not left[:n].any():
-            out = left[n] * right
-        elif isinstance(node.op, ast.Mult) and not right[:n].any():
-            out = right[n] * left
-        elif isinstance(node.op, ast.Div) and not right[:n].any():
-            out = left / right[n]
-        else:
-            raise ValueError("not linear")
-    else:
-        raise ValueError("not linear")
-    return out
 
 
 class ContrastResults:
