@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 
 from mixedmodels.fit.fit import fit_problem
 from mixedmodels.fit.problem import Problem
-from mixedmodels.inference.variance_parameters import CovarianceMap, estimate, find_parameter
+from mixedmodels.inference.variance_parameters import CovarianceMap, estimate
 from reference.test_lmm import CASES, canonical, case
 
 pytestmark = pytest.mark.filterwarnings("ignore::mixedmodels.errors.MixedModelsWarning")
@@ -96,7 +96,7 @@ def test_a_limit_is_where_a_general_search_finds_the_rise(name: str, parameter: 
     """Minimise -2 log-likelihood in theta, sigma free, by scipy's SLSQP under the constraint, from two sides."""
     fit = case(name, method).fit
     state, covariance_map = fit.state, CovarianceMap(fit.state)
-    wanted = find_parameter(state, parameter)
+    wanted = next(p for p in CovarianceMap(state).parameters if p.name == parameter)
     dof = fit.nobs - (state.n_fixed if state.reml else 0)
 
     def criterion(psi: np.ndarray) -> float:

@@ -230,22 +230,6 @@ def estimate(state: FitState) -> Floats:
     return np.append(state.problem.model.to_engine(np.ascontiguousarray(state.theta)), np.log(state.sigma))
 
 
-def find_parameter(state: FitState, name: str) -> VarianceParameter:
-    """Return the parameter of that name.
-
-    Raises
-    ------
-    InferenceError
-        If there is none; the message names the nearest.
-    """
-    known = {p.name: p for p in list_parameters(state.design.factors)}
-    if name not in known:
-        raise InferenceError(
-            f"There is no variance parameter {name!r}; there are {', '.join(known)}.{nearest(name, known)}"
-        )
-    return known[name]
-
-
 def variance_parameters(state: FitState, scale: str = "sd", level: float = 0.95) -> pd.DataFrame:
     """Return the variance parameters with standard errors and Wald intervals that respect their range.
 
