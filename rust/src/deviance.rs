@@ -17,6 +17,10 @@ const LIFT_SQUARED: f64 = 1e-8;
 /// Multiplications in one evaluation below which everything runs on one thread.
 const PARALLEL_FLOPS: f64 = 2e6;
 
+/// Steps of differences in theta.
+const CENTRAL_STEP: f64 = 1e-5;
+const FORWARD_STEP: f64 = 1e-7;
+
 /// One free element of Lambda; a tied block has one for all elements of its diagonal.
 #[derive(Clone, Copy, Debug)]
 pub struct Parameter {
@@ -219,27 +223,38 @@ impl Problem {
         })
     }
 
-    /// Hessian in theta from central differences of the gradient.
+    /// Hessian in theta from central differences of the gradient, right to ten digits.
     pub fn hessian(&self, theta: &[f64], reml: bool) -> Option<Vec<f64>> {
-        let k = theta.len();
+        self.differences(theta, |at, j| {
+            let h = CENTRAL_STEP * (1.0 + theta[j].abs());
+            let (up, down) = (self.gradient(&moved(at, j, h), reml)?, self.gradient(&moved(at, j, -h), reml)?);
+            Some(up.iter().zip(down).map(|(u, d)| (u - d) / (2.0 * h)).collect())
+        })
+    }
+
+    /// Hessian in theta from differences with the gradient at theta, in half the time and right to five or six digits.
+    pub fn quick_hessian(&self, theta: &[f64], gradient: &[f64], reml: bool) -> Option<Vec<f64>> {
+        self.differences(theta, |at, j| {
+            let h = FORWARD_STEP * (1.0 + theta[j].abs());
+            Some(self.gradient(&moved(at, j, h), reml)?.iter().zip(gradient).map(|(u, g)| (u - g) / h).collect())
+        })
+    }
+
+    /// The symmetric part of a matrix from its columns.
+    fn differences(&self, at: &[f64], column: impl Fn(&[f64], usize) -> Option<Vec<f64>>) -> Option<Vec<f64>> {
+        let k = at.len();
         let mut out = vec![0.0; k * k];
-        let mut at = theta.to_vec();
         for j in 0..k {
-            let h = 1e-5 * (1.0 + theta[j].abs());
-            let mut side = |x: f64| -> Option<Vec<f64>> {
-                at[j] = x;
-                let f = self.factorize(&at, reml)?;
-                Some(self.derivatives(&at, &f, false)?.gradient)
-            };
-            let (up, down) = (side(theta[j] + h)?, side(theta[j] - h)?);
-            at[j] = theta[j];
-            for i in 0..k {
-                let d = (up[i] - down[i]) / (4.0 * h);
-                out[j * k + i] += d;
-                out[i * k + j] += d;
+            for (i, d) in column(at, j)?.into_iter().enumerate() {
+                out[j * k + i] += 0.5 * d;
+                out[i * k + j] += 0.5 * d;
             }
         }
         Some(out)
+    }
+
+    fn gradient(&self, theta: &[f64], reml: bool) -> Option<Vec<f64>> {
+        Some(self.derivatives(theta, &self.factorize(theta, reml)?, false)?.gradient)
     }
 
     /// Lambda with diagonals at zero lifted to a size where Lambda^-1 loses no more than it gains.
@@ -766,6 +781,12 @@ impl LevelSums {
 
 /// kernel += I - (L L')^-1.
 #[inline(always)]
+fn moved(theta: &[f64], j: usize, by: f64) -> Vec<f64> {
+    let mut theta = theta.to_vec();
+    theta[j] += by;
+    theta
+}
+
 fn subtract_from_identity(l: &[f64], q: usize, kernel: &mut [f64]) {
     if q == 1 {
         let square = l[0] * l[0];

@@ -19,6 +19,9 @@ const TO_ZERO: [f64; 4] = [4.0, -6.0, 4.0, -1.0];
 /// First derivative by five points on one side (Fornberg 1988), so that S~ stays positive semidefinite.
 const ONE_SIDED: [f64; 5] = [-25.0 / 12.0, 4.0, -3.0, 4.0 / 3.0, -0.25];
 
+/// Multiplications of one evaluation from which on the Hessian has fewer of them and fewer digits.
+const MANY_FLOPS: f64 = 3e8;
+
 /// See `_engine.pyi`: information.
 pub struct Information {
     pub theta: Vec<f64>,
@@ -57,7 +60,10 @@ impl Problem {
         let lifted = self.lift(&self.lambda(&theta)).and_then(|lambda| self.factorize_lambda(lambda, reml));
         let at = lifted.as_ref().unwrap_or(&at);
         let derivatives = self.derivatives(&theta, at, true)?;
-        let profiled = self.hessian(&theta, reml)?;
+        let profiled = match lifted {
+            None if self.flops() > MANY_FLOPS => self.quick_hessian(&theta, &derivatives.gradient, reml)?,
+            _ => self.hessian(&theta, reml)?,
+        };
         // d(theta, t) = log|M| + r2(theta) exp(-2t) + 2 dof t with t = log sigma, minimal in t where r2 = dof sigma^2
         let m = k + 1;
         let log_sigma = 4.0 * self.dof(reml);
