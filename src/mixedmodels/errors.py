@@ -65,6 +65,7 @@ class DroppedRowsWarning(MixedModelsWarning):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `` Did you mean 'x'?`` for the nearest known name, or an empty string."""
-    match = difflib.get_close_matches(name, [str(k) for k in known], n=1)
-    return f" Did you mean {match[0]!r}?" if match else ""
+    """Return `` Did you mean 'x'?`` for the nearest known name in upper or lower case, or an empty string."""
+    by_folded = {str(k).casefold(): str(k) for k in known}
+    match = difflib.get_close_matches(name.casefold(), by_folded, n=1)
+    return f" Did you mean {by_folded[match[0]]!r}?" if match else ""

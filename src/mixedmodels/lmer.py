@@ -14,7 +14,7 @@ from mixedmodels.errors import (
     SingularFitWarning,
 )
 from mixedmodels.fit.call import Call, build_problem, snapshot
-from mixedmodels.fit.fit import fit_problem
+from mixedmodels.fit.fit import fit_identified
 from mixedmodels.result import LmmResult
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def lmer(
     {'Intercept': 251.405, 'Days': 10.467}
     """
     model = LinearMixedModel(formula, data, weights=weights, offset=offset, contrasts=contrasts, missing=missing)
-    state = fit_problem(model.problem, reml=reml, start=start, control=control)
+    state = fit_identified(model.problem, reml=reml, start=start, control=control)
     warn_of_findings(state.findings)
     return LmmResult(state, model.call)
 
@@ -149,7 +149,7 @@ class LinearMixedModel:
         reml, start, control
             As for ``lmer``.
         """
-        state = fit_problem(self.problem, reml=reml, start=start, control=control)
+        state = fit_identified(self.problem, reml=reml, start=start, control=control)
         warn_of_findings(state.findings)
         return LmmResult(state, self.call)
 

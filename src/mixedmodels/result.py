@@ -24,7 +24,7 @@ from mixedmodels.display.varcorr import VarCorr
 from mixedmodels.errors import InferenceError
 from mixedmodels.fit import storage
 from mixedmodels.fit.call import Call, build_problem, snapshot
-from mixedmodels.fit.fit import fit_problem
+from mixedmodels.fit.fit import fit_identified, fit_problem
 from mixedmodels.fit.fitted import conditional_fitted
 from mixedmodels.formula.update import update_formula
 from mixedmodels.inference import criteria, wald
@@ -116,6 +116,21 @@ class LmmResult:
     def random_effects_cov(self) -> dict[str, Floats]:
         """Conditional covariances of the random effects: grouping factor -> (level, effect, effect)."""
         return random_effects.random_effects_cov(self.state)
+
+    def coef_by_level(self, group: str | None = None) -> pd.DataFrame:
+        """Return the coefficients of each level of a grouping factor: fixed effects plus random ones of the same name.
+
+        Parameters
+        ----------
+        group
+            The grouping factor; None if there is one only.
+
+        Raises
+        ------
+        InferenceError
+            If there is no such factor, or None and several.
+        """
+        return random_effects.coef_by_level(self.state, group)
 
     def cov_fe_robust(self, kind: str = "CR2", cluster: str | npt.ArrayLike | None = None) -> RobustCovariance:
         """Return the cluster-robust covariance of the fixed effects: ``.to_frame()``; any argument ``ddf`` takes it.
@@ -313,7 +328,8 @@ class LmmResult:
         ----------
         L
             A text such as ``"Days = 0"`` or ``"2 * A - B = 1"``, a mapping from names to coefficients, a matrix with
-            one column a fixed effect, or a list of these.
+            one column a fixed effect, a list of these, or a mapping from names of your own to these:
+            ``{"day 9": {"Intercept": 1, "Days": 9}, "slope": "Days = 10"}``. Tests are not adjusted for their number.
         ddf, level
             As for ``coef_table``.
         joint
@@ -746,7 +762,7 @@ class LmmResult:
             changes["data"] = snapshot(data)
         call = replace(call, **changes)
         reml = self.reml if reml is None else reml
-        state = fit_problem(build_problem(call), reml=reml, start=start, control=control or self.state.control)
+        state = fit_identified(build_problem(call), reml=reml, start=start, control=control or self.state.control)
         return type(self)(state, call)
 
     def _call_or_refuse(self, what: str) -> Call:
@@ -807,7 +823,18 @@ class LmmResult:
     # Keeping
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the result, its data included, to a file that ``mixedmodels.load`` reads."""
+        """Write the result, its data included, to a file that ``mixedmodels.load`` reads.
+
+        Parameters
+        ----------
+        path
+            Where to.
+
+        Raises
+        ------
+        DataError
+            If the file cannot be written.
+        """
         storage.save(self, path)
 
     def to_dict(self, ddf: str = "satterthwaite", level: float = 0.95) -> dict[str, Any]:

@@ -97,3 +97,9 @@ def test_insteval_loads_fast() -> None:
 def test_unknown_name_gets_the_nearest() -> None:
     with pytest.raises(DataError, match=r"No data set is called 'sleepstdy'; .* Did you mean 'sleepstudy'\?"):
         load_dataset("sleepstdy")
+
+
+@pytest.mark.parametrize("name", [3, None, ["sleepstudy"]])
+def test_names_are_text(name: object) -> None:
+    with pytest.raises(DataError, match="No data set is called"):
+        load_dataset(name)

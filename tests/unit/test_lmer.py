@@ -96,3 +96,17 @@ def test_errors_are_of_one_tree() -> None:
             mm.lmer(formula, load("sleepstudy"))
         assert isinstance(caught.value, mm.MixedModelsError)
         assert isinstance(caught.value, ValueError)
+
+
+def test_a_variance_that_reml_cannot_see_is_refused_at_every_door() -> None:
+    data, formula = load("sleepstudy"), "Reaction ~ Days + Subject + (1 | Subject)"
+    fit = mm.lmer("Reaction ~ Days + (1 | Subject)", data)
+    for door in (
+        lambda: mm.lmer(formula, data),
+        lambda: mm.LinearMixedModel(formula, data).fit(),
+        lambda: fit.update(". ~ . + Subject"),
+    ):
+        with pytest.raises(mm.DesignError, match="of every level of 'Subject' already"):
+            door()
+    with pytest.warns(mm.SingularFitWarning):
+        assert mm.lmer(formula, data, reml=False).theta.tolist() == [0.0]

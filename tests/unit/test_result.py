@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from functools import cache
 from pathlib import Path
 
@@ -218,3 +219,50 @@ def test_in_one_line_and_in_a_notebook() -> None:
     fit = LmmResult(reference_state("sleepstudy_slope")[0])
     assert repr(fit) == "<LmmResult: Reaction ~ Days + (Days | Subject); REML criterion 1743.628, 180 observations>"
     assert fit._repr_html_() == fit.summary().to_html()
+
+
+@pytest.mark.parametrize(
+    ("show", "first", "n_lines"),
+    [
+        (
+            lambda fit: fit.bootstrap(20, seed=1, progress=False),
+            r"Bootstrap of Reaction ~ Days \+ \(Days \| Subject\): 20 parametric replicates, 0 failed, \d+ singular",
+            9,
+        ),
+        (lambda fit: fit.profile(["sigma", "Days"]), "Profile of 2 parameters, with 95 % intervals", 5),
+        (lambda fit: fit.cov_fe_robust(), r"Cluster-robust covariance .*\(CR2, 18 clusters: Subject\)", 4),
+        (lambda fit: fit.simulated_residuals(20, seed=1), "Simulated residuals of 180 rows, uniform if", 6),
+        (
+            lambda fit: fit.optimizer,
+            r"<Optimum: converged after \d+ iterations \(\d+ evaluations\), deviance 1743\.628",
+            1,
+        ),
+        (lambda fit: fit.call, r"lmer\('Reaction ~ Days \+ \(Days \| Subject\)', <DataFrame>\)", 1),
+        (lambda fit: fit.state, r"<FitState: Reaction ~ Days \+ \(Days \| Subject\); REML, 180 observations>", 1),
+    ],
+)
+def test_what_the_prompt_shows_is_short(show, first: str, n_lines: int) -> None:
+    lines = repr(show(sleep_fit())).splitlines()
+    assert re.match(first, lines[0])
+    assert len(lines) == n_lines
+
+
+def test_the_call_shows_what_was_given() -> None:
+    data = load("cbpp").assign(rate=lambda d: d["incidence"] / d["size"])
+    fit = mm.lmer("rate ~ period + (1 | herd)", data, weights="size", offset=np.ones(56), contrasts={"period": "sum"})
+    assert repr(fit.call) == (
+        "lmer('rate ~ period + (1 | herd)', <DataFrame>, weights='size', offset=<ndarray>, contrasts={'period': 'sum'})"
+    )
+
+
+def test_bias_and_standard_errors_of_the_bootstrap() -> None:
+    bootstrap = sleep_fit().bootstrap(20, seed=1, progress=False)
+    days = bootstrap.replicates["Days"].to_numpy()
+    expected = [sleep_fit().fe_params["Days"], days.mean() - sleep_fit().fe_params["Days"], days.std(ddof=1)]
+    np.testing.assert_allclose(bootstrap.summary().loc["Days"], expected)
+    assert bootstrap.summary().columns.tolist() == ["estimate", "bias", "std_error"]
+
+
+def test_update_refuses_to_take_away_what_is_not_there() -> None:
+    with pytest.raises(mm.FormulaError, match=r"no term Dys to take away; there are Days\. Did you mean 'Days'"):
+        sleep_fit().update(". ~ . - Dys")

@@ -61,9 +61,9 @@ def load_dataset(name: str) -> pd.DataFrame:
     2  250.8006     2     308
     """
     catalogue = _catalogue()
-    if name not in catalogue:
+    if not isinstance(name, str) or name not in catalogue:
         known = ", ".join(catalogue)
-        raise DataError(f"No data set is called {name!r}; there are {known}.{nearest(name, catalogue)}")
+        raise DataError(f"No data set is called {name!r}; there are {known}.{nearest(str(name), catalogue)}")
     entry = catalogue[name]
     with _HERE.joinpath("files", entry["file"]).open("rb") as file:
         return pd.read_csv(

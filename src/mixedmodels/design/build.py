@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,13 +28,13 @@ from mixedmodels.design.missing import UsedRows, refuse
 from mixedmodels.design.recipe import DesignRecipe, FactorRecipe
 from mixedmodels.design.records import Codes, Design, Finding, Floats, RandomFactor
 from mixedmodels.errors import DataError, DesignError
-from mixedmodels.formula.expressions import expand_terms, terms_of
+from mixedmodels.formula.expressions import REST, expand_terms, terms_of
+from mixedmodels.formula.parse import check_subtracted
 from mixedmodels.formula.terms import Formula, RandomTerm
 
 # Names of weights and offsets given as arrays, as in R's model frames.
 _WEIGHTS, _OFFSET = "(weights)", "(offset)"
 _INTERCEPT_ONLY = MatrixRecipe((INTERCEPT,), (), None)
-_REST = re.compile(r"(?<![\w.`])\.(?![\w.`])")
 
 
 @dataclass(frozen=True)
@@ -136,7 +135,7 @@ def build_design(
 
 def _make_plan(formula: Formula, frame: Frame, weights: object, offset: object) -> _Plan:
     """Return the terms and the columns that they use, `.` expanded; a name unknown is an error."""
-    known = frame.names
+    known = (*frame.names, *frame.index_names)
     weight, extra = _argument_name(weights, _WEIGHTS), _argument_name(offset, _OFFSET)
     offsets = formula.offsets if extra is None else (*formula.offsets, extra)
     arguments = [name for name in (weights, offset) if isinstance(name, str)]
@@ -146,13 +145,20 @@ def _make_plan(formula: Formula, frame: Frame, weights: object, offset: object) 
     groups = list(dict.fromkeys(variable for term in formula.random for variable in term.group))
     left = columns_in(formula.response, known)
     right = [name for text in (*groups, *formula.offsets) for name in columns_in(text, known)]
-    if _REST.search(formula.fixed):
-        fixed = expand_terms(formula.fixed, [name for name in known if name not in {*left, *right, *arguments}])
+    if REST.search(formula.fixed):
+        rest = [name for name in frame.names if name not in {*left, *right, *arguments}]
+        check_subtracted(formula, rest)
+        fixed = expand_terms(formula.fixed, rest)
     else:
         fixed = terms_of(formula.fixed)
     random = tuple(terms_of(term.columns) for term in formula.random)
     terms = dict.fromkeys(name for part in (fixed, *random) for name in columns_of(part, known))
     columns = tuple(dict.fromkeys([*left, *terms, *right, *arguments]))
+    for name in columns:
+        if name in frame.index_names:
+            raise DataError(
+                f"{name!r} is the index of the data, which is not used, and no column. Make it one: data.reset_index()."
+            )
     return _Plan(formula, fixed, random, offsets, weight, tuple(terms), columns)
 
 

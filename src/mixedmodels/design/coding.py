@@ -38,10 +38,13 @@ def read_contrasts(
     codings = {}
     for name, coding in (contrasts or {}).items():
         if name not in coded:
-            listed = ", ".join(sorted(coded)) or "none"
+            if name not in columns:
+                hint = nearest(str(name), columns)
+            else:
+                hint = f" For a number use C({name}, contr.sum) in the formula." if columns[name].is_number else ""
             raise DataError(
-                f"contrasts names {name!r}, which is not a categorical column of the formula's terms."
-                f"{nearest(name, coded)} Those are: {listed}. For a number use C({name}, contr.sum) in the formula."
+                f"contrasts names {name!r}, which is not a categorical column of the formula's terms; "
+                f"there are: {', '.join(sorted(coded)) or 'none'}.{hint}"
             )
         codings[name] = _coding(name, coding)
     return codings
@@ -51,7 +54,7 @@ def _coding(name: str, coding: object) -> Contrasts:
     if isinstance(coding, str):
         if coding not in _NAMES:
             raise DataError(
-                f"The contrast {coding!r} of {name!r} is unknown.{nearest(coding, _NAMES)} "
+                f"The contrast {coding!r} of {name!r} is unknown.{nearest(coding.removeprefix('contr.'), _NAMES)} "
                 f"Known are {', '.join(_NAMES)}."
             )
         coding = getattr(ContrastsRegistry, coding)

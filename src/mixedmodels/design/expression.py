@@ -23,6 +23,19 @@ FUNCTIONS: Mapping[str, Any] = MappingProxyType(
     | {"factor": C, "TRUE": True, "FALSE": False}
 )
 
+_ALLOWED = (
+    "There are C, I, bs, cs, cr, cc, poly, scale, center, log, exp, sqrt, sin, cos and others of numpy, such as np.abs."
+)
+# What R users look for under another name.
+_ELSEWHERE: Mapping[str, str] = MappingProxyType(
+    {
+        "ns": "For natural cubic splines write cr(x, df=3, constraints='center').",
+        "cbind": "A model has one response: fit one model a response, or put the data in long form.",
+        "relevel": "For another reference level write C(x, contr.treatment('level')).",
+        "ordered": "For polynomial contrasts write C(x, contr.poly).",
+    }
+)
+
 
 def columns_in(expression: str, known: Collection[str]) -> tuple[str, ...]:
     """Return the columns that an expression uses, in order of appearance.
@@ -47,8 +60,8 @@ def columns_in(expression: str, known: Collection[str]) -> tuple[str, ...]:
             raise unknown_column(name, known)
     for name in names.functions:
         if not _is_function(name):
-            hint = nearest(name, FUNCTIONS)
-            raise DataError(f"{expression!r} calls {name!r}, which is not a known function.{hint}")
+            hint = _ELSEWHERE.get(name) or f"{nearest(name, FUNCTIONS).strip()} {_ALLOWED}".strip()
+            raise DataError(f"{expression!r} calls {name!r}, which is not a known function. {hint}")
     return tuple(name for name in names.values if name in known)
 
 

@@ -97,6 +97,12 @@ class Frame:
     read: Callable[[str], Column]
     index: pd.Index | None = None
 
+    @property
+    def index_names(self) -> tuple[str, ...]:
+        """Names in the index of a pandas frame, which is not read."""
+        known = [] if self.index is None else self.index.names
+        return tuple(name for name in known if isinstance(name, str) and name not in self.names)
+
 
 def open_frame(data: object) -> Frame:
     """Return a reader of the columns of any supported kind of data.
@@ -139,9 +145,9 @@ def _open_pandas(data: pd.DataFrame) -> Frame:
             raise DataError(f"{column.shape[1]} columns are called {name!r}. Give each column its own name.")
         return _from_pandas(name, column)
 
-    positions = pd.RangeIndex(len(data))
-    index = None if isinstance(data.index, pd.RangeIndex) and data.index.equals(positions) else data.index
-    return Frame(len(data), tuple(c for c in data.columns if isinstance(c, str)), read, index)
+    names = tuple(c for c in data.columns if isinstance(c, str))
+    plain = isinstance(data.index, pd.RangeIndex) and data.index.equals(pd.RangeIndex(len(data)))
+    return Frame(len(data), names, read, None if plain and data.index.name is None else data.index)
 
 
 def _open_mapping(data: Mapping[Any, Any]) -> Frame:
@@ -218,6 +224,11 @@ def _from_nullable(name: str, series: pd.Series) -> Column:
 def _from_objects(name: str, series: pd.Series) -> Column:
     """Python objects: numbers, text or dates if they all are; otherwise labels if they can be sorted."""
     kind = pd.api.types.infer_dtype(series, skipna=True)
+    if kind == "complex":
+        raise DataError(
+            f"Column {name!r} holds complex numbers, which have no order and no sign. Use their real and imaginary "
+            "parts, or their absolute values, as columns of their own."
+        )
     missing = series.isna().to_numpy(dtype=bool)
     if kind in ("integer", "boolean", "floating", "mixed-integer-float", "decimal", "empty"):
         present = series.to_numpy(dtype=object)[~missing]

@@ -34,6 +34,10 @@ class SimulatedResiduals:
     scaled: pd.Series[float]
     tests: pd.DataFrame
 
+    def __repr__(self) -> str:
+        heading = f"Simulated residuals of {len(self.scaled)} rows, uniform if the model is right"
+        return f"{heading}\n{self.tests.to_string()}"
+
 
 def simulated_residuals(
     state: FitState, n: int = 250, *, seed: int | None = None, random_effects: str = "new"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from time import perf_counter
 
 import pandas as pd
@@ -23,6 +23,18 @@ class Call:
     offset: object = None
     contrasts: Mapping[str, object] | None = None
     missing: str = "drop"
+
+    def __repr__(self) -> str:
+        options = [(f.name, _shown(getattr(self, f.name)), repr(f.default)) for f in fields(self)[2:]]
+        changed = "".join(f", {name}={shown}" for name, shown, default in options if shown != default)
+        return f"lmer({self.formula!r}, {_shown(self.data)}{changed})"
+
+
+def _shown(argument: object) -> str:
+    """Return text and mappings of texts as the user would write them, and the type of anything longer."""
+    parts = argument.values() if isinstance(argument, Mapping) else [argument]
+    short = all(part is None or isinstance(part, str) for part in parts)
+    return repr(argument) if short else f"<{type(argument).__name__}>"
 
 
 def build_problem(call: Call) -> Problem:

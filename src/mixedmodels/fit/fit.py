@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy.typing as npt
 
+from mixedmodels.design.checks import check_identified
 from mixedmodels.errors import FitError
 from mixedmodels.fit.control import Control
 from mixedmodels.fit.findings import fit_findings
@@ -81,6 +82,28 @@ def fit_problem(
         is_singular=minimum.singular,
         findings=(*design.findings, *fit_findings(design, kept, optimum, minimum.singular)),
     )
+
+
+def fit_identified(
+    problem: Problem, *, reml: bool, start: npt.ArrayLike | None = None, control: Control | None = None
+) -> FitState:
+    """Return `fit_problem`'s state of a model that is new, and so may have a variance that REML cannot see.
+
+    Parameters
+    ----------
+    problem, reml, start, control
+        As for `fit_problem`.
+
+    Raises
+    ------
+    DesignError
+        If the fixed part leaves REML nothing to estimate a variance from.
+    FitError
+        As for `fit_problem`.
+    """
+    if reml:
+        check_identified(problem.design)
+    return fit_problem(problem, reml=reml, start=start, control=control)
 
 
 def minimize_deviance(problem: Problem, reml: bool, start: npt.ArrayLike | None, control: Control) -> Minimum:

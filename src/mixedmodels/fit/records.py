@@ -64,6 +64,13 @@ class Optimum:
         iterations = pd.RangeIndex(len(self.steps), name="iteration")
         return pd.DataFrame(self.steps, index=iterations, columns=list(TRACE_COLUMNS), copy=True)
 
+    def __repr__(self) -> str:
+        others = f"; {len(self.other_optima)} other optima" if self.other_optima else ""
+        return (
+            f"<Optimum: {self.status} after {self.n_iterations} iterations ({self.n_evaluations} evaluations), "
+            f"deviance {self.deviance:.3f}, gradient norm {self.gradient_norm:.2g}{others}>"
+        )
+
 
 @dataclass(frozen=True)
 class Information:
@@ -177,6 +184,10 @@ class FitState:
     def n_params(self) -> int:
         """Parameters estimated: fixed effects, theta and sigma."""
         return self.n_fixed + len(self.theta) + 1
+
+    def __repr__(self) -> str:
+        method = "REML" if self.reml else "ML"
+        return f"<FitState: {self.design.formula.text}; {method}, {self.design.n_obs} observations>"
 
     @cached_property
     def information(self) -> Information:

@@ -6,7 +6,7 @@ import json
 import pickle
 from importlib.metadata import version
 from os import PathLike
-from typing import Any
+from typing import IO, Any, cast
 
 from mixedmodels.errors import DataError
 
@@ -17,9 +17,15 @@ FORMAT = 1
 
 
 def save(result: object, path: str | PathLike[str]) -> None:
-    """Write a result: one line that says which version wrote it, then its pickle."""
+    """Write a result: one line that says which version wrote it, then its pickle.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be written.
+    """
     header = json.dumps({"format": FORMAT, "version": version("mixedmodels")})
-    with open(path, "wb") as file:
+    with _opened(path, "wb", "written") as file:
         file.write(MAGIC + header.encode() + b"\n")
         pickle.dump(result, file, protocol=pickle.HIGHEST_PROTOCOL)
 
@@ -35,9 +41,9 @@ def load(path: str | PathLike[str]) -> Any:
     Raises
     ------
     DataError
-        If the file is not a saved result, or a later version wrote it in another format.
+        If the file cannot be read or is not a saved result, or a later version wrote it in another format.
     """
-    with open(path, "rb") as file:
+    with _opened(path, "rb", "read") as file:
         line = file.readline(1000)
         if not line.startswith(MAGIC):
             raise DataError(f"{str(path)!r} is not a result saved by mixedmodels.")
@@ -48,3 +54,10 @@ def load(path: str | PathLike[str]) -> Any:
                 f"mixedmodels {version('mixedmodels')}, which reads formats up to {FORMAT}. Upgrade mixedmodels."
             )
         return pickle.load(file)
+
+
+def _opened(path: str | PathLike[str], mode: str, done: str) -> IO[bytes]:
+    try:
+        return cast("IO[bytes]", open(path, mode))
+    except OSError as error:
+        raise DataError(f"{str(path)!r} cannot be {done}: {error.strerror}.") from error

@@ -13,6 +13,9 @@ from formulaic.formula import Formula as FormulaicFormula
 from formulaic.formula import SimpleFormula
 from formulaic.parser.types import Factor
 
+REST = re.compile(r"(?<![\w.`])\.(?![\w.`])")
+"""The dot that stands for the other columns of the data."""
+
 _BACKTICKS = re.compile(r"`([^`]*)`")
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NoReturn
 
 from formulaic.errors import FormulaicError
+from formulaic.parser.types import Term
 
-from mixedmodels.errors import FormulaError
-from mixedmodels.formula.expressions import expand_terms, names_in, terms_of
+from mixedmodels.errors import FormulaError, nearest
+from mixedmodels.formula.expressions import REST, expand_terms, names_in, terms_of
 from mixedmodels.formula.terms import Formula, RandomTerm
 
 _STRING = r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'"
@@ -80,6 +81,24 @@ def parse_formula(text: str) -> Formula:
     return _parse(text)
 
 
+def check_subtracted(formula: Formula, columns: Collection[str]) -> None:
+    """Refuse terms taken away that are not there, where ``.`` stands for some columns.
+
+    Parameters
+    ----------
+    formula
+        With ``.`` in its fixed part; `parse_formula` has checked others.
+    columns
+        What ``.`` stands for.
+
+    Raises
+    ------
+    FormulaError
+        A term is not there; the message shows the place.
+    """
+    _Reader(formula.text).check_subtracted(columns)
+
+
 @lru_cache(maxsize=256)
 def _parse(text: str) -> Formula:
     return _Reader(text).formula()
@@ -94,13 +113,8 @@ class _Reader:
         self._check_parentheses()
 
     def formula(self) -> Formula:
-        tilde = self._tilde()
-        response = self._response(self.tokens[:tilde])
-        right = self.tokens[tilde + 1 :]
-        if not right:
-            self._fail("Nothing stands right of '~': write for example y ~ x + (1 | g).", len(self.text))
-        parts = _Parts()
-        self._sort_terms(right, parts)
+        response = self._response(self.tokens[: self._tilde()])
+        parts = self._right_side()
         if not parts.random:
             self._fail(
                 "There is no random term. Add one, for example (1 | g) with a grouping column g; "
@@ -109,7 +123,12 @@ class _Reader:
             )
         fixed = _joined(parts.fixed) or "1"
         self._check_fixed(fixed, parts.fixed)
+        if not REST.search(fixed):
+            self._check_subtracted(parts.fixed, ())
         return Formula(self.text, response, fixed, tuple(parts.offsets), tuple(parts.random))
+
+    def check_subtracted(self, columns: Collection[str]) -> None:
+        self._check_subtracted(self._right_side().fixed, columns)
 
     # Words
 
@@ -184,6 +203,14 @@ class _Reader:
         return expression
 
     # Right-hand side
+
+    def _right_side(self) -> _Parts:
+        right = self.tokens[self._tilde() + 1 :]
+        if not right:
+            self._fail("Nothing stands right of '~': write for example y ~ x + (1 | g).", len(self.text))
+        parts = _Parts()
+        self._sort_terms(right, parts)
+        return parts
 
     def _sort_terms(self, tokens: Sequence[_Token], parts: _Parts) -> None:
         for sign, term in self._summands(tokens):
@@ -341,6 +368,20 @@ class _Reader:
                 self._check_term(term)
             self._fail(f"This cannot be read: {_first_line(error)}", summands[0][1][0].start)
 
+    def _check_subtracted(self, summands: Sequence[tuple[str, Sequence[_Token]]], columns: Collection[str]) -> None:
+        """Only terms that are there can be taken away."""
+        for k, (sign, term) in enumerate(summands):
+            if sign == "-":
+                there = [t for t in expand_terms(_joined(summands[:k]), columns) if str(t) != "1"] if k else []
+                for missing in expand_terms(_joined([("+", term)]), columns):
+                    if str(missing) != "1" and missing not in there:
+                        self._complain_about_subtracted(missing, there, term[0].start)
+
+    def _complain_about_subtracted(self, missing: Term, there: Sequence[Term], position: int) -> NoReturn:
+        listed = f"there are {', '.join(map(str, there))}" if there else "there is none"
+        near = nearest(_sorted_name(missing), map(_sorted_name, there))
+        self._fail(f"There is no term {missing} to take away; {listed}.{near}", position)
+
     def _check_term(self, term: Sequence[_Token]) -> None:
         try:
             expand_terms(_joined([("+", term)]))
@@ -401,6 +442,11 @@ def _joined(summands: Sequence[tuple[str, Sequence[_Token]]]) -> str:
         for left, token in zip([None, *tokens], tokens, strict=False):
             text += (" " if left and left.end < token.start else "") + token.text
     return text
+
+
+def _sorted_name(term: Term) -> str:
+    """Return a term's name with its factors in alphabetical order, the same for ``a:b`` and ``b:a``."""
+    return ":".join(sorted(factor.expr for factor in term.factors))
 
 
 def _first_line(error: Exception) -> str:

@@ -35,7 +35,7 @@ def update_formula(old: Formula, new: str) -> str:
     Raises
     ------
     FormulaError
-        If a random term or an offset is subtracted that is not there.
+        If a random term or an offset is subtracted that is not there; `parse_formula` finds absent fixed terms.
 
     Examples
     --------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from mixedmodels.inference.approximation import Approximation
 
 TYPES = (1, 2, 3)
+TYPE_BY_TEXT = {"I": 1, "II": 2, "III": 3, "1": 1, "2": 2, "3": 3}
 COLUMNS = ("sum_sq", "mean_sq", "num_df", "den_df", "f_value", "p_value")
 
 
@@ -44,8 +46,7 @@ def anova(state: FitState, type: int = 3, ddf: str | Approximation = "satterthwa
     InferenceError
         If ``type`` or ``ddf`` is not allowed, or ``ddf`` does not apply to this fit.
     """
-    if type not in TYPES:
-        raise InferenceError(f"type is {type!r}; it must be 1, 2 or 3.")
+    _check_type(type)
     method = approximation(state, ddf)
     contrasts = TermContrasts.of(state)
     rows = []
@@ -59,3 +60,12 @@ def anova(state: FitState, type: int = 3, ddf: str | Approximation = "satterthwa
         rows.append((test.num_df * mean_sq, mean_sq, test.num_df, test.den_df, test.f_value, test.p_value))
     index = pd.Index([term.name for term in contrasts.terms], name="term")
     return pd.DataFrame(rows, index=index, columns=list(COLUMNS))
+
+
+def _check_type(type: object) -> None:
+    if hasattr(type, "state"):
+        raise InferenceError("anova tests the terms of one fit. To compare fits, use mixedmodels.compare(fit, other).")
+    if not isinstance(type, Integral) or type not in TYPES:
+        meant = TYPE_BY_TEXT.get(str(type).upper())
+        hint = f" Did you mean type={meant}?" if meant else ""
+        raise InferenceError(f"type is {type!r}; it must be 1, 2 or 3.{hint}")

@@ -84,6 +84,23 @@ class Bootstrap:
     failures: dict[str, int]
     _plan: _Plan = field(repr=False)
 
+    def summary(self) -> pd.DataFrame:
+        """Return ``estimate, bias, std_error`` of each statistic; failed replicates are left out."""
+        estimate = self.estimates.set_axis(self.replicates.columns)
+        columns = {
+            "estimate": estimate,
+            "bias": self.replicates.mean() - estimate,
+            "std_error": self.replicates.std(),
+        }
+        return pd.DataFrame(columns).rename_axis("parameter")
+
+    def __repr__(self) -> str:
+        heading = (
+            f"Bootstrap of {self._plan.state.design.formula.text}: {len(self.replicates)} {self._plan.kind} "
+            f"replicates, {self.n_failed} failed, {self.n_singular} singular"
+        )
+        return f"{heading}\n{self.summary().to_string()}"
+
     def extend(self, n: int, *, progress: bool = False) -> Bootstrap:
         """Return this bootstrap with n more replicates: the same as if all had been asked for at once.
 

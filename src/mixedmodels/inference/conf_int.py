@@ -11,7 +11,7 @@ from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.inference.bootstrap import bootstrap
 from mixedmodels.inference.profile import profile
 from mixedmodels.inference.variance_parameters import variance_parameters
-from mixedmodels.inference.wald import coef_table
+from mixedmodels.inference.wald import check_level, coef_table
 
 if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
@@ -53,6 +53,7 @@ def conf_int(
     InferenceError
         If an argument is not allowed or a name is not known.
     """
+    check_level(level)
     if method not in METHODS:
         allowed = ", ".join(f'"{m}"' for m in METHODS)
         raise InferenceError(

@@ -136,7 +136,7 @@ def approximation(state: FitState, ddf: str | Approximation = "satterthwaite") -
         return ddf
     known = (*DDF_METHODS, "robust", *ROBUST_KINDS)
     allowed = ", ".join(f'"{name}"' for name in known)
-    near = nearest(str(ddf), known)
+    near = nearest({"kr": "kenward-roger"}.get(str(ddf).casefold(), str(ddf)), known)
     raise InferenceError(f"ddf={ddf!r} is not available; it must be one of {allowed}.{near}")
 
 

@@ -27,7 +27,7 @@ class Hypotheses:
     Attributes
     ----------
     labels
-        A name for each row: the text as given, or ``"L1"``, ``"L2"``, ...
+        A name for each row: the user's, the text as given, or ``"L1"``, ``"L2"``, ...
     L
         (n_rows, n_columns), coefficients of the columns they were read for.
     rhs
@@ -64,8 +64,8 @@ def read_hypotheses(L: object, names: Sequence[str]) -> Hypotheses:
     ----------
     L
         A text (``"Days = 0"``, ``"2 * A - B = 1"``; without ``=`` it is compared with 0), a mapping or Series from
-        names to coefficients, a matrix with one column a name, one row of it, a DataFrame whose columns are names, or a
-        list of texts, mappings and rows.
+        names to coefficients, a matrix with one column a name, one row of it, a DataFrame whose columns are names, a
+        list of texts, mappings and rows, or a mapping from labels of the user's to these.
     names
         Names of the coefficients.
 
@@ -74,7 +74,7 @@ def read_hypotheses(L: object, names: Sequence[str]) -> Hypotheses:
     InferenceError
         If L cannot be read, names something unknown, or has a row of zeros.
     """
-    read = [_read_row(row, label, names) for label, row in _labelled_rows(L)]
+    read = [(label, _read_row(row, label, names)) for label, row in _labelled_rows(L)]
     if not read:
         raise InferenceError("There is no contrast in an empty list.")
     for label, row in read:
@@ -98,22 +98,24 @@ def _labelled_rows(L: object) -> list[tuple[str, object]]:
     """Return the rows of L with their names."""
     if isinstance(L, pd.DataFrame):
         return [(str(label), row) for label, row in L.iterrows()]
+    if isinstance(L, Mapping) and any(isinstance(row, str) or not np.isscalar(row) for row in L.values()):
+        return [(str(label), row) for label, row in L.items()]
     numbers = as_numbers(L)
     if isinstance(L, str | Mapping | pd.Series) or (numbers is not None and numbers.ndim == 1 and numbers.size):
-        return [("L1", L)]
+        L = [L]
     if isinstance(L, Sequence | np.ndarray):
-        return [(f"L{i + 1}", row) for i, row in enumerate(L)]
+        return [(row.strip() if isinstance(row, str) else f"L{i + 1}", row) for i, row in enumerate(L)]
     raise InferenceError(
         "A contrast is a text such as 'x = 0', a mapping from names to coefficients, a matrix, or a list of these; "
         f"{type(L).__name__} is none of them."
     )
 
 
-def _read_row(row: object, label: str, names: Sequence[str]) -> tuple[str, _Linear]:
+def _read_row(row: object, label: str, names: Sequence[str]) -> _Linear:
     if isinstance(row, str):
-        return row.strip(), _Parser(row, names).hypothesis()
+        return _Parser(row, names).hypothesis()
     if isinstance(row, Mapping | pd.Series):
-        return label, _from_mapping(row, names)
+        return _from_mapping(row, names)
     values = as_numbers(row)
     if values is None or values.ndim != 1:
         raise InferenceError(f"{label} of the contrast is {row!r}; it must be a text, a mapping or a row of numbers.")
@@ -122,7 +124,7 @@ def _read_row(row: object, label: str, names: Sequence[str]) -> tuple[str, _Line
             f"{label} of the contrast has {len(values)} numbers, but there are {len(names)} coefficients: "
             f"{', '.join(names)}."
         )
-    return label, _linear(values)
+    return _linear(values)
 
 
 def _from_mapping(row: Mapping[str, object] | pd.Series, names: Sequence[str]) -> _Linear:

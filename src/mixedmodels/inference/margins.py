@@ -205,8 +205,16 @@ def _average(grid: ReferenceGrid, kept: tuple[str, ...], weights: str) -> tuple[
     X = X.reshape(*(len(grid.levels[name]) for name in kept), -1, X.shape[-1])
     weight = _weights(grid, others, weights)
     averaged = np.einsum("...wp,w->...p", X, weight).reshape(-1, X.shape[-1])
-    cells = pd.MultiIndex.from_product([grid.levels[name] for name in kept])
+    cells = pd.MultiIndex.from_product([_labels(grid, name) for name in kept])
     return [tuple(cell) for cell in cells], averaged
+
+
+def _labels(grid: ReferenceGrid, name: str) -> Sequence[Any]:
+    """Return the levels of a variable in the grid, as whole numbers where those of a continuous one are."""
+    levels = grid.levels[name]
+    if name in grid.categorical or not all(level.is_integer() for level in levels):
+        return levels
+    return [int(level) for level in levels]
 
 
 def _weights(grid: ReferenceGrid, others: Sequence[str], weights: str) -> Floats:
@@ -275,7 +283,7 @@ def _find_control(cells: list[tuple[Any, ...]], control: object) -> int:
     wanted = control if isinstance(control, tuple) else (control,)
     if wanted in cells:
         return cells.index(wanted)
-    known = [_text(cell) for cell in cells]
+    known = [_text(cell) for cell in cells if any(isinstance(part, str) for part in cell)]
     shown = [repr(cell[0] if len(cell) == 1 else cell) for cell in cells[:20]]
     raise InferenceError(
         f"There is no level {control!r} to compare with; there are {', '.join(shown)}.{nearest(_text(wanted), known)}"

@@ -96,6 +96,14 @@ class Profile:
     bounds: Mapping[str, tuple[float, float]]
     estimates: Mapping[str, float]
 
+    def __repr__(self) -> str:
+        n = len(self.estimates)
+        heading = f"Profile of {n} parameter{'s' if n != 1 else ''}, with 95 % intervals"
+        try:
+            return f"{heading}\n{self.conf_int().to_string()}"
+        except InferenceError as error:
+            return f"Profile of {', '.join(self.estimates)}. {error}"
+
     def conf_int(self, level: float = 0.95) -> pd.DataFrame:
         """Return intervals ``lower, upper`` by parameter; a bound of the parameter where zeta never reaches the level.
 
@@ -244,10 +252,10 @@ class _Profiler:
         self.diagonal = np.append(row == column, False)
 
     def profilable(self) -> Iterable[str]:
+        yield from self.state.fixed_names
         for name, parameter in self.parameters.items():
             if parameter.kind != "cor" or not self.map.on_boundary(self.psi, parameter):
                 yield name
-        yield from self.state.fixed_names
 
     def path(self, name: str) -> _Path:
         if name in self.parameters:

@@ -143,9 +143,8 @@ def _chosen(name: str, wanted: Any, levels: Sequence[Any] | None) -> list[Any]:
             _check_number(name, value)
         elif value not in levels:
             listed = ", ".join(map(repr, levels[:20]))
-            raise InferenceError(
-                f"{name!r} has no level {value!r}; its levels are {listed}.{nearest(str(value), map(str, levels))}"
-            )
+            near = nearest(str(value), [level for level in levels if isinstance(level, str)])
+            raise InferenceError(f"{name!r} has no level {value!r}; its levels are {listed}.{near}")
     values = [float(value) for value in values] if levels is None else values
     repeated = [value for i, value in enumerate(values) if value in values[:i]]
     if repeated:

@@ -117,6 +117,10 @@ class RobustCovariance:
             "intervals use Student's t with Bell and McCaffrey's degrees of freedom.",
         )
 
+    def __repr__(self) -> str:
+        clusters = f"{self.kind}, {self.n_clusters} clusters: {self.cluster}"
+        return f"Cluster-robust covariance of the fixed effects ({clusters})\n{self.to_frame().to_string()}"
+
     def to_frame(self) -> pd.DataFrame:
         """Return the covariance with the fixed effects as both index and columns."""
         return pd.DataFrame(self.covariance, index=list(self.names), columns=list(self.names), copy=True)

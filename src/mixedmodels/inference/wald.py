@@ -78,15 +78,15 @@ def row_table(rows: RowEstimates, labels: pd.Index, level: float = 0.95, rhs: Fl
     return pd.DataFrame(columns, index=labels)
 
 
-def check_level(level: float) -> None:
+def check_level(level: object) -> None:
     """Raise unless level is a coverage.
 
     Raises
     ------
     InferenceError
-        If it is not between 0 and 1.
+        If it is not a number between 0 and 1.
     """
-    if not 0 < level < 1:
+    if not isinstance(level, int | float | np.floating) or not 0 < level < 1:
         raise InferenceError(f"level is {level!r}; it must lie between 0 and 1, such as 0.95.")
 
 

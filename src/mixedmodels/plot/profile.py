@@ -44,7 +44,7 @@ def profile(profiled: Profile, *, levels: Sequence[float] = LEVELS, ax: Axes | I
     >>> import mixedmodels as mm
     >>> fit = mm.lmer("Yield ~ 1 + (1 | Batch)", mm.load_dataset("Dyestuff"), reml=False)
     >>> [axes.get_xlabel() for axes in mm.plot.profile(fit.profile())]
-    ['sd_Intercept|Batch', 'sigma', 'Intercept']
+    ['Intercept', 'sd_Intercept|Batch', 'sigma']
     """
     names = list(profiled.estimates)
     axes = panels(ax, names, size=(3.6, 3.2), n_columns=3)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from mixedmodels.errors import InferenceError, nearest
+
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
     from mixedmodels.fit.records import FitState
@@ -27,3 +29,34 @@ def random_effects_cov(state: FitState) -> dict[str, Floats]:
     """
     blocks = state.problem.conditional_covariance(state.theta)
     return {factor.name: state.sigma**2 * block for factor, block in zip(state.design.factors, blocks, strict=True)}
+
+
+def coef_by_level(state: FitState, group: str | None = None) -> pd.DataFrame:
+    """Return the coefficients of each level of a grouping factor: fixed effects plus the level's conditional modes.
+
+    As lme4's ``coef``: every fixed effect is a column, the same for all levels where no random effect has its name; a
+    random effect without a fixed one is a column of its own, after them, the modes alone.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    group
+        The factor; None if there is one only.
+
+    Raises
+    ------
+    InferenceError
+        If there is no such factor, or None and several.
+    """
+    modes = random_effects(state)
+    known = ", ".join(modes)
+    if group is None and len(modes) > 1:
+        raise InferenceError(f"There are several grouping factors: {known}. Name one of them.")
+    if group is not None and group not in modes:
+        raise InferenceError(f"There is no grouping factor {group!r}; there are {known}.{nearest(str(group), modes)}")
+    own = modes[next(iter(modes)) if group is None else group]
+    fixed = dict(zip(state.fixed_names, state.beta.tolist(), strict=True))
+    return pd.DataFrame(
+        {name: fixed.get(name, 0.0) + own.get(name, 0.0) for name in dict.fromkeys([*fixed, *own])}, index=own.index
+    )

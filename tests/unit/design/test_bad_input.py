@@ -12,7 +12,7 @@ import pytest
 
 from mixedmodels.design.build import build_design
 from mixedmodels.design.records import Design
-from mixedmodels.errors import DataError, DesignError
+from mixedmodels.errors import DataError, DesignError, FormulaError
 from mixedmodels.formula.parse import parse_formula
 
 RNG = np.random.default_rng(11)
@@ -74,13 +74,53 @@ def test_nan_in_grouping_is_not_a_group() -> None:
         ("y ~ x + (1 | log)", "There is no column 'log' in the data"),
         ("y ~ x + (1 | tr:sbject)", r"no column 'sbject' in the data. Did you mean 'subject'\?"),
         ("y ~ lgo(x) + (1 | subject)", r"'lgo\(x\)' calls 'lgo', which is not a known function. Did you mean 'log'\?"),
-        ("cbind(y, x) ~ x + (1 | subject)", "calls 'cbind', which is not a known function"),
+        ("cbind(y, x) ~ x + (1 | subject)", "calls 'cbind', which is not a known function. A model has one response"),
+        ("y ~ ns(x, 3) + (1 | subject)", r"calls 'ns', .* For natural cubic splines write cr\(x, df=3, "),
+        ("y ~ relevel(tr, 'B') + (1 | subject)", r"For another reference level write C\(x, contr\.treatment"),
+        ("y ~ foo(x) + (1 | subject)", "calls 'foo', which is not a known function. There are C, I, bs, cs, cr,"),
         ("y ~ x + (1 | paste(tr))", "calls 'paste', which is not a known function"),
     ],
 )
 def test_unknown_names(formula: str, says: str) -> None:
     with pytest.raises(DataError, match=says):
         design(frame(), formula)
+
+
+def test_only_columns_that_the_dot_stands_for_can_be_taken_away() -> None:
+    assert design(frame(), "y ~ . - w + (1 | subject)").x_names == ("Intercept", "x", "tr[T.B]")
+    with pytest.raises(FormulaError, match=r"no term ww to take away; there are x, tr, w\. Did you mean 'w'"):
+        design(frame(), "y ~ . - ww + (1 | subject)")
+
+
+def test_the_index_is_no_column() -> None:
+    with pytest.raises(DataError, match=r"'subject' is the index of the data.*data\.reset_index\(\)"):
+        design(frame().set_index("subject"))
+    assert design(frame().set_index("tr")).n_obs == N
+    assert design(frame().set_index("w"), "y ~ . + (1 | subject)").x_names == ("Intercept", "x", "tr[T.B]")
+
+
+@pytest.mark.parametrize(
+    ("key", "coding", "says"),
+    [
+        ("trr", "sum", r"contrasts names 'trr'.*; there are: tr\. Did you mean 'tr'\?$"),
+        ("x", "sum", r"there are: tr\. For a number use C\(x, contr\.sum\)"),
+        ("tr", "contr.sum", "The contrast 'contr.sum' of 'tr' is unknown. Did you mean 'sum'"),
+    ],
+)
+def test_contrasts_that_cannot_be_used(key: str, coding: str, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        design(frame(), "y ~ x + tr + (1 | subject)", contrasts={key: coding})
+
+
+def test_contrasts_without_categories() -> None:
+    with pytest.raises(DataError, match=r"contrasts names 'xx'.*there are: none\. Did you mean 'x'\?$"):
+        design(frame(), contrasts={"xx": "sum"})
+
+
+@pytest.mark.parametrize("dtype", [complex, object])
+def test_complex_numbers_are_refused(dtype: type) -> None:
+    with pytest.raises(DataError, match="Column 'x' holds complex numbers"):
+        design(frame(x=pd.Series([1j, 2 + 1j] * (N // 2), dtype=dtype)))
 
 
 @pytest.mark.parametrize("argument", ["weights", "offset"])

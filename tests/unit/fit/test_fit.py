@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from data_loader import load
 from fixed_theta import reference_state, state_at
 from mixedmodels.design.build import build_design
-from mixedmodels.errors import FitError
+from mixedmodels.errors import DesignError, FitError
 from mixedmodels.fit.control import Control
-from mixedmodels.fit.fit import fit_problem
+from mixedmodels.fit.fit import fit_identified, fit_problem
 from mixedmodels.fit.fitted import conditional_fitted, marginal_fitted
 from mixedmodels.fit.problem import Problem
 from mixedmodels.fit.records import TRACE_COLUMNS
@@ -105,3 +106,45 @@ def test_iteration_limit_is_reported_and_not_called_convergence() -> None:
     assert state.optimum.status == "iteration limit"
     assert not state.optimum.converged
     assert [finding.kind for finding in state.findings] == ["not_converged"]
+
+
+@pytest.mark.parametrize(
+    ("formula", "message"),
+    [
+        ("Days + Subject + (1 | Subject)", r"'Intercept' of every level of 'Subject' .*\(columns Intercept, Subject\["),
+        ("Days + Subject + (Days | Subject)", "the effect 'Intercept' of every level"),
+        ("0 + Subject + (1 | Subject)", r"columns Subject\[308\]"),
+        ("Subject:Days + (0 + Days | Subject)", "the effect 'Days' of every level"),
+    ],
+)
+def test_variances_that_reml_cannot_see_are_refused(formula: str, message: str) -> None:
+    problem = Problem(sleep_design(f"Reaction ~ {formula}"))
+    n_theta = len(problem.design.theta_names)
+    if n_theta == 1:  # the criterion has no slope
+        assert problem.deviance([0.5]) == pytest.approx(problem.deviance([5.0]), abs=1e-8)
+    with pytest.raises(DesignError, match=message):
+        fit_identified(problem, reml=True)
+
+
+def test_variances_that_the_fixed_part_explains_are_zero_by_ml() -> None:
+    state = fit_identified(Problem(sleep_design("Reaction ~ Days + Subject + (1 | Subject)")), reml=False)
+    assert state.theta.tolist() == [0.0]
+    assert state.is_singular
+
+
+@pytest.mark.parametrize("formula", ["Days + Subject + (0 + Days | Subject)", "Subject + (1 | Subject:Days)"])
+def test_variances_beside_effects_of_the_same_levels_are_estimated(formula: str) -> None:
+    data = pd.concat([load("sleepstudy")] * 2).assign(Reaction=np.random.default_rng(1).normal(size=360))
+    design = build_design(parse_formula(f"Reaction ~ {formula}"), data)
+    assert fit_identified(Problem(design), reml=True).optimum.converged
+
+
+def test_a_factor_is_refused_after_a_look_at_all_rows() -> None:
+    rng = np.random.default_rng(2)
+    g = rng.integers(0, 3, 5000)
+    nearly = np.where(np.arange(5000) == 4321, 0.5, g == 1)
+    data = {"y": rng.normal(size=5000) + g, "a": g == 0, "b": nearly, "g": g}
+    assert fit_identified(Problem(build_design(parse_formula("y ~ a + b + (1 | g)"), data)), reml=True).n_fixed == 3
+    exact = build_design(parse_formula("y ~ a + b + (1 | g)"), {**data, "b": g == 1})
+    with pytest.raises(DesignError, match="of every level of 'g'"):
+        fit_identified(Problem(exact), reml=True)

@@ -38,3 +38,11 @@ def test_later_formats_are_refused(tmp_path: Path) -> None:
     path.write_bytes(storage.MAGIC + header.encode() + b"\nwhatever")
     with pytest.raises(DataError, match=r"saved by mixedmodels 99\.0 .* Upgrade mixedmodels"):
         storage.load(path)
+
+
+def test_paths_that_do_not_exist_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "fit.mm"
+    with pytest.raises(DataError, match=r"fit\.mm' cannot be written: No such file or directory"):
+        storage.save(None, path)
+    with pytest.raises(DataError, match=r"fit\.mm' cannot be read: No such file or directory"):
+        storage.load(path)

@@ -33,7 +33,7 @@ def test_updates(new: str, expected: str) -> None:
     assert update_formula(parse_formula(OLD), new) == expected
 
 
-@pytest.mark.parametrize("new", [". ~ .", ". ~ . - x", ". ~ .:v", ". ~ . + (1 | u)"])
+@pytest.mark.parametrize("new", [". ~ .", ". ~ . + x - x", ". ~ .:v", ". ~ . + (1 | u)"])
 @pytest.mark.parametrize("old", [OLD, "y ~ x + (1 | g)", "`my y` ~ `a b` + offset(`c d`) + (x || g)", "y ~ (1 | g)"])
 def test_updated_formulas_can_be_read(old: str, new: str) -> None:
     before = parse_formula(old)
@@ -46,3 +46,22 @@ def test_updated_formulas_can_be_read(old: str, new: str) -> None:
 def test_only_what_is_there_can_be_taken_away() -> None:
     with pytest.raises(FormulaError, match=r"no term \(1 \| j\) to take away; there are .*Did you mean '\(1 \| k\)'"):
         update_formula(parse_formula(OLD), ". ~ . - (1 | j)")
+
+
+@pytest.mark.parametrize(
+    ("subtracted", "message"),
+    [
+        ("aa", r"no term aa to take away; there are a, b, a:b\. Did you mean 'a'\?\n.*- aa.*\n +\^$"),
+        ("b:aa", r"no term b:aa .* Did you mean 'a:b'"),
+        ("a*c", r"no term c to take away"),
+        ("log(a)", r"no term log\(a\) to take away"),
+    ],
+)
+def test_only_fixed_terms_that_are_there_can_be_taken_away(subtracted: str, message: str) -> None:
+    with pytest.raises(FormulaError, match=message):
+        parse_formula(update_formula(parse_formula(OLD), f". ~ . - {subtracted}"))
+
+
+@pytest.mark.parametrize("subtracted", ["b:a", "a*b", "(a + b)", "1", "b - a:b"])
+def test_terms_are_the_same_in_any_order(subtracted: str) -> None:
+    parse_formula(update_formula(parse_formula(OLD), f". ~ . - {subtracted}"))

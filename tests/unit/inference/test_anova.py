@@ -46,6 +46,18 @@ def test_types_are_one_two_three(type_: object) -> None:
         anova(reference_state("sleepstudy_slope")[0], type_)
 
 
+@pytest.mark.parametrize(("type_", "meant"), [("III", 3), ("2", 2)])
+def test_types_of_r_get_a_hint(type_: str, meant: int) -> None:
+    with pytest.raises(InferenceError, match=rf"Did you mean type={meant}\?"):
+        anova(reference_state("sleepstudy_slope")[0], type_)
+
+
+def test_another_fit_is_for_compare() -> None:
+    fit = mm.lmer("yield ~ Variety + (1 | Block)", unbalanced())
+    with pytest.raises(InferenceError, match=r"use mixedmodels\.compare\(fit, other\)"):
+        fit.anova(fit)
+
+
 def test_type_1_goes_by_order_and_the_others_do_not() -> None:
     one = mm.lmer("yield ~ nitro * Variety + (1 | Block)", unbalanced())
     other = mm.lmer("yield ~ Variety * nitro + (1 | Block)", unbalanced())

@@ -28,7 +28,7 @@ def test_wald_is_the_coefficient_table_and_the_variance_table(fit: mm.LmmResult)
 def test_all_methods_have_the_same_rows(fit: mm.LmmResult, method: str) -> None:
     options = {"n": 50, "seed": 1} if method == "bootstrap" else {}
     table = fit.conf_int(method, **options)
-    assert set(table.index) == set(fit.conf_int().index)
+    assert table.index.tolist() == fit.conf_int().index.tolist()
     assert (table["lower"] < table["upper"]).all()
     assert list(fit.conf_int(method, which=["sigma", "Days"], **options).index) == ["sigma", "Days"]
 
@@ -38,6 +38,9 @@ def test_bad_input(fit: mm.LmmResult) -> None:
         fit.conf_int("profil")
     with pytest.raises(mm.InferenceError, match="ddf= does not go with method='profile'"):
         fit.conf_int("profile", ddf="normal")
+    for method in ("wald", "profile", "bootstrap"):
+        with pytest.raises(mm.InferenceError, match=r"level is '0\.9'"):
+            fit.conf_int(method, level="0.9")
     with pytest.raises(mm.InferenceError, match=r"no parameter 'Day'.*Did you mean 'Days'"):
         fit.conf_int(which="Day")
 

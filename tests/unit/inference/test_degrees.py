@@ -35,7 +35,9 @@ def test_names() -> None:
     ("ddf", "message"),
     [
         ("Satterthwaite", "Did you mean 'satterthwaite'"),
-        ("kr", 'must be one of "satterthwaite", "kenward-roger", "residual", "normal"'),
+        ("kr", 'must be one of "satterthwaite", "kenward-roger", "residual", "normal".* mean \'kenward-roger\''),
+        ("KR", "Did you mean 'kenward-roger'"),
+        ("KENWARD-ROGER", "Did you mean 'kenward-roger'"),
         (5, "ddf=5 is not available"),
         (None, "ddf=None is not available"),
     ],

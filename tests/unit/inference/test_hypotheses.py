@@ -59,6 +59,16 @@ def test_mappings_matrices_and_lists() -> None:
     np.testing.assert_array_equal(read_hypotheses(frame, NAMES).L, [row(c7=1), row(c1=3)])
 
 
+def test_a_mapping_of_contrasts_names_them() -> None:
+    vector = row(c7=1.0, c8=-1.0)
+    read = read_hypotheses(
+        {"slope": {"Days": 1}, "day 9": {"Intercept": 1, "Days": 9}, "text": "x = 2", "vector": vector.tolist()}, NAMES
+    )
+    assert read.labels == ("slope", "day 9", "text", "vector")
+    np.testing.assert_array_equal(read.L, [row(c1=1), row(c0=1, c1=9), row(c7=1), vector])
+    np.testing.assert_array_equal(read.rhs, [0, 0, 2, 0])
+
+
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
@@ -79,7 +89,10 @@ def test_mappings_matrices_and_lists() -> None:
         ("x - x = 0", "no coefficient that is not zero"),
         ("1 = 1", "no coefficient that is not zero"),
         ({"xx": 1}, "names 'xx'"),
-        ({"x": "1"}, "coefficient of 'x' in the contrast is '1'; it must be a number"),
+        ({"x": "1"}, "The contrast 'x' has no coefficient that is not zero"),
+        ({"Days": 1, "slope": {"x": 1}}, "Days of the contrast is 1; it must be a text, a mapping or a row"),
+        ({"slope": {"xx": 1}}, "names 'xx'"),
+        ({"slope": {"x": "1"}}, "coefficient of 'x' in the contrast is '1'; it must be a number"),
         ({"x": np.inf}, "finite"),
         ([1, 2], "L1 of the contrast has 2 numbers, but there are 9 coefficients"),
         (np.eye(3), "L1 of the contrast has 3 numbers"),

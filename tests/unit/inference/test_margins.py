@@ -111,6 +111,12 @@ def test_proportions_of_rows_that_there_are_none_of() -> None:
         fit.margins("Variety", weights="proportional", at={"nitro": 0.0, "Block": "I"})
 
 
+def test_whole_numbers_are_labelled_as_such() -> None:
+    fit = mm.lmer("Reaction ~ Days + (1 | Subject)", SLEEP)
+    assert fit.margins("Days", at={"Days": [0, 5]}, pairwise=True).index.tolist() == ["0 - 5"]
+    assert fit.margins("Days", at={"Days": [0, 7.5]}, pairwise=True).index.tolist() == ["0.0 - 7.5"]
+
+
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"specs": "Days"}, "'Days' is continuous"),
     ({"specs": "kinds"}, "There is no variable 'kinds' .* Did you mean 'kind'"),
@@ -134,12 +140,15 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"specs": "kind", "at": "Days"}, "at is 'Days'; it must map variables"),
     ({"specs": "kind", "at": {"Days": [1, 1]}}, "has the value 1.0 of 'Days' twice"),
     ({"specs": "kind", "level": 95}, "level is 95"),
+    ({"specs": "half", "at": {"half": 0.3}}, r"no level 0\.3; its levels are 0\.0, 0\.5\.$"),
+    ({"specs": "half", "control": 0.4}, r"no level 0\.4 to compare with; there are 0\.0, 0\.5\.$"),
     ({"specs": "kind", "pairwise": True, "at": {"kind": "odd"}}, "only one mean"),
 ]
 
 
 @pytest.mark.parametrize(("arguments", "message"), BAD)
 def test_bad_input(arguments: dict[str, Any], message: str) -> None:
-    data = SLEEP.assign(kind=np.where(SLEEP["Days"] % 2, "odd", "even"))
+    odd = SLEEP["Days"] % 2
+    data = SLEEP.assign(kind=np.where(odd, "odd", "even"), half=np.where(SLEEP["Days"] > 4, 0.5, 0.0))
     with pytest.raises(mm.InferenceError, match=message):
-        mm.lmer("Reaction ~ Days + kind + (1 | Subject)", data).margins(**arguments)
+        mm.lmer("Reaction ~ Days + kind + C(half) + (1 | Subject)", data).margins(**arguments)

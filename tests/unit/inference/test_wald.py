@@ -66,7 +66,7 @@ def test_unknown_degrees_of_freedom_name_those_that_exist() -> None:
         coef_table(state, "residuals")
 
 
-@pytest.mark.parametrize("level", [0, 1, 95, -0.5, float("nan")])
-def test_level_is_a_coverage(level: float) -> None:
+@pytest.mark.parametrize("level", [0, 1, 95, -0.5, float("nan"), "0.9", None, True, [0.9]])
+def test_level_is_a_coverage(level: object) -> None:
     with pytest.raises(InferenceError, match=r"level is .*; it must lie between 0 and 1"):
         coef_table(reference_state("sleepstudy_slope")[0], level=level)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from fixed_theta import reference_state
-from mixedmodels.predict.random_effects import random_effects, random_effects_cov
+from mixedmodels.errors import InferenceError
+from mixedmodels.predict.random_effects import coef_by_level, random_effects, random_effects_cov
 
 
 @pytest.mark.parametrize("method", ["ML", "REML"])
@@ -29,3 +31,20 @@ def test_changing_a_frame_leaves_the_fit_alone() -> None:
     frame = random_effects(state)["Subject"]
     frame.iloc[:] = 0.0
     np.testing.assert_array_equal(state.b[0], before)
+
+
+def test_coefficients_by_level_want_one_factor() -> None:
+    one, _ = reference_state("sleepstudy_slope")
+    pd.testing.assert_frame_equal(coef_by_level(one), coef_by_level(one, "Subject"))
+    with pytest.raises(InferenceError, match=r"no grouping factor 'subject'; .* Did you mean 'Subject'"):
+        coef_by_level(one, "subject")
+    with pytest.raises(InferenceError, match="several grouping factors: plate, sample"):
+        coef_by_level(reference_state("penicillin_crossed")[0])
+
+
+def test_fixed_effects_without_a_random_one_are_the_same_at_every_level() -> None:
+    state, _ = reference_state("machines_noint")
+    table, modes = coef_by_level(state, "Worker"), random_effects(state)["Worker"]
+    assert table.columns.tolist() == list(dict.fromkeys([*state.fixed_names, *modes]))
+    for name, beta in zip(state.fixed_names, state.beta, strict=True):
+        np.testing.assert_allclose(table[name], beta + modes[name] if name in modes else np.full(len(table), beta))
