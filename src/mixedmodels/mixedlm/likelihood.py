@@ -13,7 +13,7 @@ fixed effects known, y - X b on no columns.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -27,9 +27,6 @@ from mixedmodels.mixedlm.params import MixedLMParams
 
 LIFT_SCALED = 1e-8
 """What a singular covariance is lifted by, in the engine's units, before a derivative is taken there."""
-
-STEP_IN_SE = 1e-3
-"""Step of differences of the score, in standard errors."""
 
 
 @dataclass(frozen=True)
@@ -244,124 +241,85 @@ class Likelihood:
     def hessian(self, cov_re: Floats, vcomp: Floats, fixed: Floats) -> tuple[Floats, bool]:
         """Return the second derivative in fixed effects and packed covariances, and whether these are singular.
 
-        Derivatives in the covariances are differences of the score over fractions of a standard error, in directions
-        that stay positive semidefinite.
+        With r = y - X b, s = q / m the residual variance and G_i = dV0 / dS_i the blocks are
+
+            -A / s + 2 p p' / (m s^2),    -c_i / s + p l_i / (m s^2),    T_ij / 2 - m (N_ij / q - l_i l_j / (2 q^2)),
+
+        p = X'V0^-1 r, c_i = X'V0^-1 G_i V0^-1 r, l_i = r'V0^-1 G_i V0^-1 r, N_ij = r'V0^-1 G_i V0^-1 G_j V0^-1 r,
+        T_ij = tr(P0 G_i P0 G_j) with P0 = V0^-1 for ML. V0 is linear in S, so a singular S is a point like any other.
 
         Parameters
         ----------
         cov_re, vcomp, fixed
             As for ``score``.
         """
-        p, k = self.k_fe, self.size
-        packed = self.layout.pack(cov_re, vcomp)
-        known = self._known(fixed)
-        rates = self._differences(packed, lambda at: np.concatenate(self._score(at, fixed, known)))
-        hessian = np.zeros((p + k, p + k))
-        if p:
-            solution = self.solve(cov_re, vcomp)
-            A = np.linalg.inv(solution.unscaled_cov)
-            scale = self._scale_at(solution, fixed)
-            pull = A @ (solution.beta - fixed) / scale
-            hessian[:p, :p] = -A / scale + 2 * np.outer(pull, pull) / self.dof
-        hessian[:p, p:] = rates[:p]
-        hessian[p:, :p] = rates[:p].T
-        hessian[p:, p:] = 0.5 * (rates[p:] + rates[p:].T)
-        return hessian, self.is_singular(packed)
+        p, m = self.k_fe, self.dof
+        solution = self.solve(cov_re, vcomp)
+        scale = self._scale_at(solution, fixed)
+        A = np.linalg.inv(solution.unscaled_cov) if p else np.zeros((0, 0))
+        pull = A @ (solution.beta - fixed)
+        first, second, traces = self._products(cov_re, vcomp, fixed)
+        c, along = first[:, :p, p], first[:, p, p]
+        hessian = np.zeros((p + self.size, p + self.size))
+        hessian[:p, :p] = -A / scale + 2 * np.outer(pull, pull) / (m * scale**2)
+        hessian[p:, :p] = -c / scale + np.outer(along, pull) / (m * scale**2)
+        hessian[:p, p:] = hessian[p:, :p].T
+        bend = second[:, :, p, p]
+        hessian[p:, p:] = 0.5 * traces - (bend + bend.T) / (2 * scale) + np.outer(along, along) / (2 * m * scale**2)
+        return hessian, self.is_singular(self.layout.pack(cov_re, vcomp))
 
     def profile_hessian(self, cov_re: Floats, vcomp: Floats) -> Floats:
         """Return the second derivative in the packed covariances, the fixed effects profiled out."""
-        packed = self.layout.pack(cov_re, vcomp)
-        rates = self._differences(packed, lambda at: self.profile_score(*self.layout.unpack(at)))
-        return 0.5 * (rates + rates.T)
+        p = self.k_fe
+        hessian = self.hessian(cov_re, vcomp, self.solve(cov_re, vcomp).beta)[0]
+        return np.asarray(hessian[p:, p:] - hessian[p:, :p] @ np.linalg.solve(hessian[:p, :p], hessian[:p, p:]))
 
     def is_singular(self, packed: Floats) -> bool:
         """Return True if a covariance block has less than full rank, in the engine's units."""
         return bool((self._lifted(packed) != packed).any())
 
-    def _differences(self, packed: Floats, function: object) -> Floats:
-        """Return the derivative of a function of packed covariances, (length of its value, k_re2 + k_vc)."""
-        assert callable(function)
-        directions = self._directions()
-        rates = []
-        for direction in directions:
-            step = STEP_IN_SE * self._standard_error(packed, direction)
-            if self._stays_inside(packed - step * direction):
-                rate = (function(packed + step * direction) - function(packed - step * direction)) / (2 * step)
-            else:
-                one, two = function(packed + step * direction), function(packed + 2 * step * direction)
-                rate = (4 * one - 3 * function(packed) - two) / (2 * step)
-            rates.append(rate)
-        if not rates:
-            return np.zeros((self.k_fe, 0))
-        return np.linalg.solve(np.stack(directions), np.stack(rates)).T
+    def _products(self, cov_re: Floats, vcomp: Floats, fixed: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return R'V0^-1 G_i V0^-1 R, R'V0^-1 G_i V0^-1 G_j V0^-1 R and tr(P0 G_i P0 G_j) in packed S, R = [X, r].
 
-    def _directions(self) -> list[Floats]:
-        """Return packed matrices of rank one and half a basis: T e_i, T (e_i + e_j)."""
-        directions = []
-        for block, basis in zip(self.layout.blocks, self._bases, strict=True):
-            if block.component >= 0:
-                unit = np.zeros(self.size)
-                unit[self.layout.k_re2 + block.component] = 1.0
-                directions.append(unit)
-                continue
-            size = len(block.effects)
-            for i in range(size):
-                for j in range(i + 1):
-                    vector = basis[:, i] + (basis[:, j] if i != j else 0)
-                    matrix = np.zeros((self.layout.k_re, self.layout.k_re))
-                    matrix[np.ix_(block.effects, block.effects)] = np.outer(vector, vector)
-                    directions.append(self.layout.pack(matrix, np.zeros(self.layout.k_vc)))
-        return directions
-
-    def _stays_inside(self, packed: Floats) -> bool:
-        cov_re, vcomp = self.layout.unpack(packed)
-        return bool((vcomp > 0).all()) and all(
-            block.component >= 0 or _is_positive(cov_re[np.ix_(block.effects, block.effects)])
-            for block in self.layout.blocks
+        These are what Kenward and Roger's method needs of a model with the columns R, whose response plays no part.
+        """
+        theta = self.layout.theta(cov_re, vcomp)
+        assert theta is not None  # solve has seen to it
+        design = self.problem.design
+        offset = 0.0 if design.offset is None else design.offset
+        residual = design.y - offset - design.X @ fixed
+        any_response = np.cos(np.arange(float(design.n_obs)) ** 2)
+        columns = np.column_stack([design.X, residual])
+        names = (*design.x_names, "residual")
+        beside = Problem(
+            replace(design, y=any_response, offset=None, X=columns, x_names=names, columns={}),
+            n_threads=self.problem.n_threads,
+        )
+        if len(beside.model.kept) < len(names):
+            raise FitError("The fixed effects fit the response perfectly, so the likelihood has no second derivative.")
+        _, first, second, _, _, root = beside.model.kenward_roger(theta)
+        traces = (self.problem if self.reml else self._known(fixed)).model.kenward_roger(theta)[4]
+        back, J = np.linalg.inv(root), self._engine_covariances
+        return (
+            np.einsum("it,iuv,ua,vb->tab", J, first, back, back, optimize=True),
+            np.einsum("is,jt,ijuv,ua,vb->stab", J, J, second, back, back, optimize=True),
+            J.T @ traces @ J,
         )
 
-    def _standard_error(self, packed: Floats, direction: Floats) -> float:
-        """Return roughly how far the criterion rises by one along a direction, from Newton's model of its curvature."""
-        cov_re, vcomp = self.layout.unpack(self._lifted(packed))
-        theta = self.layout.theta(cov_re, vcomp)
-        assert theta is not None
-        model = self.problem.model
-        inner = model.to_engine(theta)
-        curvature = model.evaluate(inner, self.reml)[3]
-        # d theta~ along the direction, by the slope of the Cholesky factor.
-        rate = self._theta_rate(inner, direction)
-        # Away from the optimum the criterion may be flat along it: no more than a tenth of the size of V0.
-        most = 0.1 * (1 + float(inner @ inner)) / self._size(direction)
-        return min(float(np.sqrt(2 / max(abs(float(rate @ curvature @ rate)), 1e-300))), most)
-
-    def _size(self, direction: Floats) -> float:
-        """Return the trace of a direction in the engine's units."""
-        cov_re, vcomp = self.layout.unpack(direction)
-        size = 0.0
-        for block, basis in zip(self.layout.blocks, self._bases, strict=True):
-            if block.component >= 0:
-                size += vcomp[block.component] / basis[0, 0] ** 2
-            else:
+    @cached_property
+    def _engine_covariances(self) -> Floats:
+        """The linear map from packed covariances to the elements of the engine's S~, (n_theta, k_re2 + k_vc)."""
+        out = np.zeros((self.layout.n_theta, self.size))
+        for k, unit in enumerate(np.eye(self.size)):
+            cov_re, vcomp = self.layout.unpack(unit)
+            for block, basis in zip(self.layout.blocks, self._bases, strict=True):
+                if block.component >= 0:
+                    out[list(block.theta), k] = vcomp[block.component] / basis[0, 0] ** 2
+                    continue
                 inverse = np.linalg.inv(basis)
-                size += float(np.trace(inverse @ cov_re[np.ix_(block.effects, block.effects)] @ inverse.T))
-        return size
-
-    def _theta_rate(self, theta: Floats, direction: Floats) -> Floats:
-        cov_re, vcomp = self.layout.unpack(direction)
-        rate = np.zeros_like(theta)
-        for block, basis in zip(self.layout.blocks, self._bases, strict=True):
-            part = list(block.theta)
-            if block.component >= 0:
-                rate[part] = vcomp[block.component] / (2 * theta[part[0]] * basis[0, 0] ** 2)
-                continue
-            inverse = np.linalg.inv(basis)
-            dS = inverse @ cov_re[np.ix_(block.effects, block.effects)] @ inverse.T
-            Lambda = lower_triangle(theta[part], len(block.effects))
-            left = np.linalg.inv(Lambda)
-            middle = left @ dS @ left.T
-            dLambda = Lambda @ (np.tril(middle) - 0.5 * np.diag(np.diag(middle)))
-            rate[part] = dLambda.T[np.triu_indices(len(block.effects))]
-        return rate
+                inner = inverse @ cov_re[np.ix_(block.effects, block.effects)] @ inverse.T
+                out[list(block.theta), k] = inner[np.triu_indices(len(block.effects))]
+        return out
 
 
 def _gradient_in_product(Lambda: Floats, gradient: Floats) -> Floats:
@@ -379,14 +337,6 @@ def _gradient_in_product(Lambda: Floats, gradient: Floats) -> Floats:
     G = np.zeros((size, size))
     G[first, second] = solution
     return np.asarray(G + np.tril(G, -1).T)
-
-
-def _is_positive(covariance: Floats) -> bool:
-    try:
-        np.linalg.cholesky(covariance)
-    except np.linalg.LinAlgError:
-        return False
-    return True
 
 
 def collinear(problem: Problem) -> str:
