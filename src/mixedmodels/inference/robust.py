@@ -282,8 +282,8 @@ def _factorize(values: npt.NDArray[np.generic], name: str) -> Indices:
 
 
 def _level_clusters(factor: RandomFactor, codes: Indices) -> Indices:
-    """Return the cluster of a row of each level, (n_levels,)."""
-    out = np.empty(factor.n_levels, dtype=np.intp)
+    """Return the cluster of a row of each level, (n_levels,); the first for a level without rows, which adds nothing."""
+    out = np.zeros(factor.n_levels, dtype=np.intp)
     out[factor.codes] = codes
     return out
 
