@@ -282,7 +282,7 @@ def _factorize(values: npt.NDArray[np.generic], name: str) -> Indices:
 
 
 def _level_clusters(factor: RandomFactor, codes: Indices) -> Indices:
-    """Return the cluster of a row of each level, (n_levels,); the first for a level without rows, which adds nothing."""
+    """Return the cluster of a row of each level, (n_levels,); the first where there is none, which adds nothing."""
     out = np.zeros(factor.n_levels, dtype=np.intp)
     out[factor.codes] = codes
     return out
