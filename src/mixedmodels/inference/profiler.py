@@ -1,0 +1,535 @@
+"""The points of a profile: constrained minima on both sides of an estimate.
+
+Variance parameters are profiled in the engine's psi = (theta~, log sigma) under the constraint that holds the
+parameter; a fixed effect by moving its column to the response. Under REML the determinant of the whole X'V^-1X stays in
+the criterion, so that zeta is zero at the estimate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from mixedmodels.errors import InferenceError, nearest
+from mixedmodels.fit.problem import Problem
+from mixedmodels.inference.constrained import minimize
+from mixedmodels.inference.measure import Measure, Parameters
+from mixedmodels.inference.variance_parameters import (
+    CovarianceMap,
+    VarianceParameter,
+    covariance_root,
+    estimate,
+    list_parameters,
+)
+from mixedmodels.inference.without_effect import Without, fit_without
+
+if TYPE_CHECKING:
+    from mixedmodels.design.records import Floats
+    from mixedmodels.fit.records import FitState
+    from mixedmodels.inference.constrained import Function
+
+TARGETS = (0.5, 1.0, 1.645, 1.96, 2.576, 3.3)
+"""Absolute values of zeta at which the profile is computed, as nearly as its slope tells."""
+USUAL = 1.96
+NUDGE = 0.05
+"""What a standard deviation of zero starts from: the criterion has no slope there, whether or not it is lowest."""
+NEAR_BOUNDARY = 1e-3
+"""Diagonal of Lambda~ that counts as zero for that."""
+NEAR_TARGET = 0.01
+"""How near to a target zeta must be computed, or the nearest point is improved once."""
+NEAR_ZERO = 0.02
+"""Where the slope of zeta at a standard deviation of zero is taken, relative to the lowest point."""
+NEAR_CEILING = 0.98
+"""Share of the largest zeta that a profile has on a side beyond which no target lies."""
+AT_CEILING = 0.995
+"""Share of it where the profile of a correlation is computed last."""
+FLAT = 1e-4
+"""Slope of a function, relative to that at the estimate, that counts as none: the end of its range."""
+INCONSISTENT = 1.3
+"""How far the mean slope of zeta between two points may lie outside the slopes at them, as a factor."""
+MAX_SWEEPS = 5
+MAX_BRANCHES = 3
+MAX_POINTS = 20
+LONGEST_JUMP = 4.0
+"""Between two points, in standard errors."""
+LONGEST_FREE_JUMP = 1.5
+"""Between two points of log sd or Fisher's z, whose standard errors know no limit near a boundary."""
+EDGE = 7.0
+"""Fisher's z of a correlation that counts as one."""
+FAR = 0.5
+"""What a zero theta~ is moved to, to see how a function changes from there."""
+BELOW_TOL = 1e-5
+"""How far below the estimate's criterion a profile may come by rounding."""
+
+_Row = tuple[float, float, float, "Floats"]
+"""value, zeta, slope of zeta in the value, psi."""
+
+
+@dataclass(frozen=True)
+class Path:
+    name: str
+    estimate: float
+    bounds: tuple[float, float]
+    frame: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class _Point:
+    """One constrained minimum: the free coordinate c, the criterion, its slope in c, and psi."""
+
+    c: float
+    deviance: float
+    slope: float
+    psi: Floats
+
+
+@dataclass(frozen=True)
+class _Side:
+    """What is walked on one side of the estimate: from where, with what solves one point from a psi, and how far."""
+
+    zero: _Point
+    sign: float
+    se: float
+    solve: Callable[[float, Floats], _Point | None]
+    targets: tuple[float, ...] = TARGETS
+    longest: float = np.inf
+    """Between two points."""
+    largest: float = np.inf
+    """What |zeta| stays below."""
+    in_rows: bool = True
+    """False where the walk starts beside an estimate on its boundary."""
+
+
+class Profiler:
+    """Profiles of one fit."""
+
+    def __init__(self, state: FitState) -> None:
+        self.state = state
+        self.map = CovarianceMap(state)
+        self.psi = estimate(state)
+        self.parameters = {p.name: p for p in list_parameters(state.design.factors)}
+        self.dof = state.design.n_obs - (state.n_fixed if state.reml else 0)
+        self.lowest = state.optimum.deviance
+        self.reduced: dict[tuple[int, int], Without] = {}
+        _, row, column = state.problem.model.parameters.T
+        self.diagonal = np.append(row == column, False)
+
+    def profilable(self) -> Iterable[str]:
+        yield from self.state.fixed_names
+        for name, parameter in self.parameters.items():
+            if parameter.kind != "cor" or not self.map.on_boundary(self.psi, parameter):
+                yield name
+
+    def path(self, name: str) -> Path:
+        if name in self.parameters:
+            return self._variance(self.parameters[name])
+        if name in self.state.fixed_names:
+            return self._fixed(self.state.fixed_names.index(name))
+        known = [*self.state.fixed_names, *self.parameters]
+        raise InferenceError(f"There is no parameter {name!r} to profile.{nearest(str(name), known)}")
+
+    # Variance parameters
+
+    def criterion(self, psi: Floats) -> tuple[float, Floats, Floats]:
+        """Return d(theta~, log sigma) = deviance + dof (rho - 1 - log rho), rho = s2 / sigma^2, and derivatives."""
+        deviance, s2, gradient, curvature, s2_gradient, s2_hessian = self._evaluate(psi[:-1])
+        rho = s2 / np.exp(2 * psi[-1])
+        relative = s2_gradient / s2
+        value = deviance + self.dof * (rho - 1 - np.log(rho))
+        slope = np.append(gradient + self.dof * (rho - 1) * relative, 2 * self.dof * (1 - rho))
+        hessian = np.empty((len(psi), len(psi)))
+        outer = np.outer(relative, relative)
+        hessian[:-1, :-1] = curvature + self.dof * (outer + (rho - 1) * s2_hessian / s2)
+        hessian[-1, :-1] = hessian[:-1, -1] = -2 * self.dof * rho * relative
+        hessian[-1, -1] = 4 * self.dof * rho
+        return float(value), slope, hessian
+
+    def _variance(self, parameter: VarianceParameter) -> Path:
+        value = self.map.value(self.psi, parameter)
+        at_bound = self.map.on_boundary(self.psi, parameter)
+        if parameter.kind == "cor" and at_bound:
+            raise InferenceError(
+                f"{parameter.name} has no profile: its estimate is on the boundary (plus or minus one, or of an effect "
+                "without variance). Profile the standard deviations, or simplify the random effects."
+            )
+
+        def constraint(psi: Floats) -> tuple[float, Floats, Floats]:
+            return self.map.unbounded(psi, parameter)
+
+        def natural(c: float) -> tuple[float, float]:
+            """Return the value at c and its derivative."""
+            if parameter.kind == "cor":
+                return float(np.tanh(c)), float(1 - np.tanh(c) ** 2)
+            return float(np.exp(c)), float(np.exp(c))
+
+        start = self._lifted(self.psi, NUDGE)
+        if at_bound:
+            c_hat, se = np.log(NUDGE * self.map.natural_sd(self.psi, parameter)), 0.5
+        else:
+            c_hat, slope, _ = self.map.unbounded(self.psi, parameter)
+            se = float(np.linalg.norm(slope @ covariance_root(self.state)))
+        edge = EDGE if parameter.kind == "cor" else np.inf
+
+        def solve(c: float, psi: Floats) -> _Point | None:
+            return self._solve(constraint, c, psi) if abs(c) < edge else None
+
+        def near_zero(points: list[_Point]) -> list[_Point]:
+            lowest = min(points, key=lambda q: q.c, default=side.zero)
+            return [*points, *self._near_zero(parameter, constraint, lowest)]
+
+        side = _Side(
+            _Point(float(c_hat), self.lowest, 0.0, start),
+            1.0,
+            se,
+            solve,
+            longest=LONGEST_FREE_JUMP,
+            in_rows=not at_bound,
+        )
+        rows: list[_Row] = [] if at_bound else [(value, 0.0, 1 / (se * natural(c_hat)[1]), self.psi)]
+
+        def append(points: list[_Point], sign: float, largest: float) -> None:
+            for point in points:
+                v, dv = natural(point.c)
+                zeta = self._zeta(point, sign)
+                if abs(zeta) < largest:
+                    rows.append((v, zeta, point.slope / (2 * zeta) / dv, point.psi))
+
+        if parameter.kind == "cor":
+            places = ((parameter.factor, k) for k in (parameter.row, parameter.column))
+            ceiling = min(self._largest_zeta(*place) for place in places)
+            below = tuple(t for t in TARGETS if t < NEAR_CEILING * ceiling)
+            targets = (*below, AT_CEILING * ceiling) if _is_reached(ceiling) else TARGETS
+            for sign in (1.0, -1.0):
+                append(self._side(replace(side, sign=sign, targets=targets, largest=ceiling)), sign, ceiling)
+                rows += self._correlation_end(constraint, sign, ceiling, max(rows, key=lambda r: sign * r[0]))
+            return self._finish(parameter.name, value, (-1.0, 1.0), rows)
+        append(self._side(side, near_zero if at_bound else None), 1.0, np.inf)
+        floor = self._largest_zeta(parameter.factor, parameter.row) if parameter.kind == "sd" else np.inf
+        if not at_bound:
+            targets = tuple(t for t in TARGETS if t < NEAR_CEILING * floor)
+            ended = _is_reached(floor)
+            lower = replace(side, sign=-1.0, targets=targets, largest=floor)
+            append(self._side(lower, near_zero if ended else None), -1.0, floor)
+        if _is_reached(floor):
+            end = 0.0 if at_bound else -floor
+            v, zeta, _, _ = min(rows, key=lambda r: r[0])
+            rows.append((0.0, end, (zeta - end) / v if v > 0 else 0.0, self.psi))
+        return self._finish(parameter.name, value, (0.0, np.inf), rows)
+
+    def _near_zero(self, parameter: VarianceParameter, constraint: Function, lowest: _Point) -> list[_Point]:
+        """Return the better of two minima near a standard deviation of zero: from the lowest point, and from zero."""
+        c = lowest.c + float(np.log(NEAR_ZERO))
+        starts = [lowest.psi]
+        without = self._without(parameter.factor, parameter.row)
+        if without.psi is not None:
+            starts.append(self._with_sd(without, parameter, float(np.exp(c))))
+        found = [point for start in starts if (point := self._solve(constraint, c, start)) is not None]
+        return [min(found, key=lambda q: q.deviance)] if found else []
+
+    def _with_sd(self, without: Without, parameter: VarianceParameter, sd: float) -> Floats:
+        """Return psi of a model without an effect, with the effect put back uncorrelated and with a small sd."""
+        theta = without.theta.copy()
+        theta[self.map.parameters.index(parameter)] = sd / without.sigma
+        return np.append(self.state.problem.model.to_engine(theta), np.log(without.sigma))
+
+    def _correlation_end(self, constraint: Function, sign: float, ceiling: float, last: _Row) -> list[_Row]:
+        """Return the end of a correlation's profile, unless it lies beyond what is profiled.
+
+        Zeta never exceeds the ceiling: any correlation is had at the price of one effect without variance.
+        """
+        v, zeta, _, psi = last
+        if abs(zeta) >= TARGETS[-2] and not _is_reached(ceiling):
+            return []
+        point = self._solve(constraint, sign * EDGE, psi)
+        if point is not None and abs(self._zeta(point, sign)) < ceiling:
+            end = self._zeta(point, sign)
+            return [(sign, end, (end - zeta) / (sign - v), point.psi)]
+        return [(sign, sign * ceiling, 0.0, psi)] if _is_reached(ceiling) else []
+
+    def _solve(self, constraint: Function, c: float, start: Floats) -> _Point | None:
+        try:
+            found = minimize(self.criterion, self._lifted(start, NUDGE), constraint, c)
+        except (ValueError, np.linalg.LinAlgError):
+            return None
+        return _Point(c, found.value, found.slope, found.point) if found.converged else None
+
+    def _largest_zeta(self, factor: int, column: int) -> float:
+        """Return what |zeta| tends to when the standard deviation of one effect goes to zero."""
+        return float(np.sqrt(max(self._without(factor, column).deviance - self.lowest, 0.0)))
+
+    def _without(self, factor: int, column: int) -> Without:
+        if (factor, column) not in self.reduced:
+            self.reduced[factor, column] = fit_without(self.state, factor, column)
+        return self.reduced[factor, column]
+
+    def function(self, name: str, function: Callable[[Parameters], float]) -> Path:
+        """Profile a function of the variance parameters."""
+        measure = Measure(name, function, self.map)
+        estimated = measure.value(self.psi)
+        if not np.isfinite(estimated):
+            raise InferenceError(f"The function {name!r} is {estimated} at the estimates; it must be finite there.")
+        slope = measure.slope(self.psi)
+        se = float(np.linalg.norm(slope @ covariance_root(self.state)))
+        far = measure.value(self._lifted(self.psi, FAR)) - estimated
+        at_bound = not se > 0
+        if at_bound and far == 0:
+            raise InferenceError(
+                f"The function {name!r} does not change with the variance parameters near the estimates."
+            )
+        start = self._lifted(self.psi, NUDGE)
+        c_hat, signs = (measure.value(start), (float(np.sign(far)),)) if at_bound else (estimated, (1.0, -1.0))
+        size = abs(far) if at_bound else se
+
+        def solve(c: float, psi: Floats) -> _Point | None:
+            return self._solve(measure, c, psi)
+
+        zero = _Point(c_hat, self.lowest, 0.0, start)
+        bounds = {1.0: np.inf, -1.0: -np.inf}
+        rows: list[_Row] = [] if at_bound else [(estimated, 0.0, 1 / se, self.psi)]
+        for sign in signs:
+            points = self._side(_Side(zero, sign, size, solve, in_rows=not at_bound))
+            rows += [self._row(point, sign) for point in points]
+            if not points or abs(self._zeta(points[-1], sign)) < TARGETS[-1] - NEAR_TARGET:
+                v, zeta = (points[-1].c, self._zeta(points[-1], sign)) if points else (c_hat, 0.0)
+                for end, end_zeta, psi in self._ends(measure, np.abs(slope).max(), sign, v, zeta):
+                    rows.append((end, end_zeta, (end_zeta - zeta) / (end - v), psi))
+                    bounds[sign] = end
+        if at_bound:
+            bounds[-signs[0]] = estimated
+            v, zeta, _, _ = min(rows, key=lambda r: abs(r[1]), default=(c_hat, 0.0, 0.0, start))
+            rows.append((estimated, 0.0, zeta / (v - estimated), self.psi))
+        return self._finish(name, estimated, (bounds[-1.0], bounds[1.0]), rows)
+
+    def _ends(
+        self, measure: Measure, steepest: float, sign: float, value: float, zeta: float
+    ) -> list[tuple[float, float, Floats]]:
+        """Return the end of a function's range with zeta there, if an effect's standard deviation of zero makes it.
+
+        There the function has no slope, as an intraclass correlation at zero.
+        """
+        ends = []
+        for parameter in self.map.parameters:
+            if parameter.kind != "sd":
+                continue
+            without = self._without(parameter.factor, parameter.row)
+            psi = without.psi if without.psi is not None else np.append(0 * self.psi[:-1], np.log(without.sigma))
+            end, rise = measure.value(psi), without.deviance - self.lowest
+            end_zeta = sign * float(np.sqrt(max(rise, 0.0)))
+            flat = np.abs(measure.slope(psi)).max() <= FLAT * steepest
+            if flat and sign * (end - value) > 0 and abs(end_zeta) >= abs(zeta):
+                ends.append((end, end_zeta, psi))
+        return sorted(ends, key=lambda e: abs(e[1]))[:1]
+
+    # Fixed effects
+
+    def _fixed(self, j: int) -> Path:
+        state = self.state
+        others = [k for i, k in enumerate(state.kept) if i != j]
+        names = tuple(state.design.x_names[k] for k in others)
+        X = np.ascontiguousarray(state.design.X[:, others])
+        reduced = Problem(replace(state.design, X=X, x_names=names), n_threads=state.problem.n_threads)
+        column = state.design.X[:, state.kept[j]]
+        n = state.design.n_obs
+
+        def solve(c: float, psi: Floats) -> _Point | None:
+            moved = reduced.with_response(state.design.y - c * column).model
+
+            def restricted(theta: Floats) -> tuple[float, Floats, Floats]:
+                deviance, s2, gradient, curvature, s2_gradient, s2_hessian = self._evaluate(theta)
+                _, own, _, _, own_gradient, own_hessian = moved.evaluate(np.ascontiguousarray(theta), False)
+                value = deviance + self.dof * np.log(own * n / (s2 * self.dof))
+                new, old = own_gradient / own, s2_gradient / s2
+                bend = own_hessian / own - np.outer(new, new) - s2_hessian / s2 + np.outer(old, old)
+                return float(value), gradient + self.dof * (new - old), curvature + self.dof * bend
+
+            def full(theta: Floats) -> tuple[float, Floats, Floats]:
+                deviance, _, gradient, curvature, _, _ = moved.evaluate(np.ascontiguousarray(theta), False)
+                return deviance, gradient, curvature
+
+            try:
+                found = minimize(restricted if state.reml else full, self._lifted(psi, NUDGE)[:-1])
+            except (ValueError, np.linalg.LinAlgError):
+                return None
+            if not found.converged:
+                return None
+            r2 = moved.evaluate(found.point, False)[1] * n
+            beta, cov, _, _ = state.problem.model.solve(state.problem.model.to_user(found.point), state.reml)
+            slope = 2 * self.dof * (c - beta[j]) / (cov[j, j] * r2)
+            return _Point(c, found.value, float(slope), np.append(found.point, 0.5 * np.log(r2 / self.dof)))
+
+        value, se = float(state.beta[j]), float(np.sqrt(state.cov_beta[j, j]))
+        zero = _Point(value, self.lowest, 0.0, self._lifted(self.psi, NUDGE))
+        rows = [(value, 0.0, 1 / se, self.psi)]
+        for sign in (1.0, -1.0):
+            rows += [self._row(point, sign) for point in self._side(_Side(zero, sign, se, solve))]
+        return self._finish(state.fixed_names[j], value, (-np.inf, np.inf), rows)
+
+    # Common
+
+    def _evaluate(self, theta: Floats) -> tuple[float, float, Floats, Floats, Floats, Floats]:
+        return self.state.problem.model.evaluate(np.ascontiguousarray(theta), self.state.reml)
+
+    def _zeta(self, point: _Point, sign: float) -> float:
+        rise = point.deviance - self.lowest
+        if rise < -BELOW_TOL:
+            raise InferenceError(
+                f"The profile found a criterion {-rise:.3g} below the fit's, so the fit is not at its optimum. "
+                "Refit with more starts: control=Control(n_starts=10)."
+            )
+        return sign * float(np.sqrt(max(rise, 1e-16)))
+
+    def _lifted(self, psi: Floats, by: float) -> Floats:
+        """Return psi with standard deviations of zero raised."""
+        return np.where(self.diagonal & (np.abs(psi) < NEAR_BOUNDARY), by, psi)
+
+    def _row(self, point: _Point, sign: float) -> _Row:
+        zeta = self._zeta(point, sign)
+        return point.c, zeta, point.slope / (2 * zeta), point.psi
+
+    def _side(self, side: _Side, extend: Callable[[list[_Point]], list[_Point]] | None = None) -> list[_Point]:
+        """Return the points of one side, from the estimate on."""
+        points = list(self._walk(side, side.zero))
+        for _ in range(MAX_BRANCHES):
+            if not (points and self._try_reversed(side, points)):
+                break
+            points = self._settled(side, points)
+            points += self._walk(side, points[-1])  # the better branch is lower, and must be followed further
+            points += self._missed(side, points)
+        return self._settled(side, points if extend is None else extend(points))
+
+    def _missed(self, side: _Side, points: list[_Point]) -> list[_Point]:
+        """Return a point near each target that has none, as after a change of branch."""
+        chain = [side.zero] * side.in_rows + sorted(points, key=lambda q: side.sign * q.c)
+        zetas = [0.0 if q is side.zero else abs(self._zeta(q, side.sign)) for q in chain]
+        found = []
+        for target in side.targets:
+            above = next((i for i, zeta in enumerate(zetas) if zeta > target), 0)
+            if above == 0 or min(abs(zeta - target) for zeta in zetas) < NEAR_TARGET:
+                continue
+            left, right = chain[above - 1], chain[above]
+            share = (target - zetas[above - 1]) / (zetas[above] - zetas[above - 1])
+            c = left.c + share * (right.c - left.c)
+            both = [point for q in (left, right) if (point := side.solve(c, q.psi)) is not None]
+            if both:
+                found.append(min(both, key=lambda q: q.deviance))
+        return found
+
+    def _try_reversed(self, side: _Side, points: list[_Point]) -> bool:
+        """Replace the last point, and the one at the usual level, where correlations of the other sign do better.
+
+        Return whether there was one.
+        """
+        replaced = False
+        usual = min(range(len(points)), key=lambda i: abs(abs(self._zeta(points[i], side.sign)) - USUAL))
+        for i in {usual, len(points) - 1}:
+            for psi in self._reversed(points[i].psi):
+                point = side.solve(points[i].c, psi)
+                if point is not None and point.deviance < points[i].deviance - BELOW_TOL:
+                    points[i] = point
+                    replaced = True
+        return replaced
+
+    def _reversed(self, psi: Floats) -> Iterable[Floats]:
+        """Psi with the correlations of one effect reversed, each effect in turn."""
+        model = self.state.problem.model
+        factor, row, column = model.parameters.T
+        theta = model.to_user(np.ascontiguousarray(psi[:-1]))
+        for k, effect in sorted(set(zip(factor[row > column], row[row > column], strict=True))):
+            turned = (factor == k) & ((row == effect) != (column == effect))
+            yield np.append(model.to_engine(np.where(turned, -theta, theta)), psi[-1])
+
+    def _walk(self, side: _Side, start: _Point) -> Iterable[_Point]:
+        """Points of one side beyond a first one, zeta near each target until what cannot be reached."""
+        sign = side.sign
+        before, at = start, start
+        zeta, step, bend = 0.0, 1 / side.se, 0.0
+        if start is not side.zero:
+            zeta = self._zeta(start, sign)
+            step = start.slope / (2 * zeta)
+        for _ in range(MAX_POINTS):
+            target = next((t for t in side.targets if t > abs(zeta) + NEAR_TARGET), None)
+            if target is None:
+                return
+            missing = target - abs(zeta)
+            straight = missing / step
+            curved = straight + 0.5 * bend * missing**2
+            share = min(max(curved, 0.5 * straight), 2 * straight)
+            jump = sign * min(share, LONGEST_JUMP * side.se, side.longest)
+            for length in (1.0, 0.5, 0.25, 0.1):
+                c = at.c + length * jump
+                point = side.solve(c, _extrapolated(before, at, c))
+                if point is not None and abs(self._zeta(point, sign)) < side.largest:
+                    break
+            else:
+                return
+            yield point
+            new = self._zeta(point, sign)
+            if abs(new) - target > NEAR_TARGET and point.slope * sign > 0:  # back to the target, and on from there
+                curve = hermite([abs(zeta), abs(new)], [at.c, point.c], [sign / step, 2 * new / point.slope])
+                between = side.solve(float(curve(target)), point.psi)
+                if between is not None and abs(zeta) < abs(self._zeta(between, sign)) < abs(new):
+                    yield between
+                    point = between
+            old_zeta, old_step = zeta, step
+            before, at, zeta = at, point, self._zeta(point, sign)
+            step = point.slope / (2 * zeta)
+            if not (step > 1e-6 / side.se and abs(zeta) > abs(old_zeta)):
+                return
+            bend = (1 / step - 1 / old_step) / (abs(zeta) - abs(old_zeta))  # second derivative of c in zeta
+
+    def _settled(self, side: _Side, points: list[_Point]) -> list[_Point]:
+        """Return the points in order, those in a worse local optimum replaced by what their neighbours lead to."""
+        chain = [side.zero] * side.in_rows + sorted(points, key=lambda q: side.sign * q.c)
+        for _ in range(MAX_SWEEPS):
+            changed = False
+            for i in range(len(chain) - 1):
+                if self._consistent(chain[i], chain[i + 1], side):
+                    continue
+                for here, other in ((i + 1, i), (i, i + 1)):
+                    known = chain[here] is side.zero
+                    better = None if known else side.solve(chain[here].c, chain[other].psi)
+                    if better is not None and better.deviance < chain[here].deviance - BELOW_TOL:
+                        chain[here] = better
+                        changed = True
+            if not changed:
+                break
+        return chain[1:] if side.in_rows else chain
+
+    def _consistent(self, left: _Point, right: _Point, side: _Side) -> bool:
+        """Return whether zeta rises between two neighbours about as steeply as it does at them."""
+        zetas, slopes = [], []
+        for point in (left, right):
+            zetas.append(0.0 if point is side.zero else self._zeta(point, side.sign))
+            slopes.append(1 / side.se if point is side.zero else point.slope / (2 * zetas[-1]))
+        mean = (zetas[1] - zetas[0]) / (right.c - left.c)
+        return min(slopes) > 0 and min(slopes) / INCONSISTENT <= mean <= max(slopes) * INCONSISTENT
+
+    def _finish(self, name: str, value: float, bounds: tuple[float, float], rows: list[_Row]) -> Path:
+        rows = sorted(rows, key=lambda row: row[0])
+        frame = pd.DataFrame([row[:3] for row in rows], columns=["value", "zeta", "slope"])
+        frame.insert(0, "parameter", name)
+        frame[[p.name for p in self.map.parameters]] = self.map.values(np.array([row[3] for row in rows]))
+        return Path(name, value, bounds, frame)
+
+
+def _extrapolated(before: _Point, at: _Point, c: float) -> Floats:
+    """Return psi at c on the line through two points, or that of the second where the first is the estimate."""
+    if before.c == at.c or before.slope == 0.0:
+        return at.psi
+    return np.asarray(at.psi + (c - at.c) / (at.c - before.c) * (at.psi - before.psi))
+
+
+def _is_reached(largest: float) -> bool:
+    """Return whether the largest zeta of a side keeps targets from being reached."""
+    return NEAR_CEILING * largest <= TARGETS[-1]
+
+
+def hermite(x: Any, y: Any, slope: Any) -> Callable[[float], Any]:
+    """Return the piecewise cubic curve through points with given slopes."""
+    from scipy.interpolate import CubicHermiteSpline  # noqa: PLC0415  # takes longer to import than most fits take
+
+    return CubicHermiteSpline(x, y, slope)
