@@ -18,6 +18,7 @@ import pandas as pd
 from mixedmodels.compare import compare
 from mixedmodels.datasets import list_datasets, load_dataset
 from mixedmodels.errors import DataError, MixedModelsError, MixedModelsWarning, nearest
+from mixedmodels.inference.degrees import DDF_NAMES
 from mixedmodels.lmer import lmer
 
 _BAD_INPUT = 2
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def read_data(source: str) -> pd.DataFrame:
+def read_data(source: str, separator: str | None = None) -> pd.DataFrame:
     """Return the rows of a csv, csv.gz or parquet file, or of a shipped data set.
 
     Parameters
@@ -54,19 +55,24 @@ def read_data(source: str) -> pd.DataFrame:
     source
         Path of a file, told by its ending, or a name that ``list_datasets`` knows. In a csv file, empty fields, ``NA``,
         ``N/A``, ``NaN`` and ``null`` are missing, and columns of digits are numbers.
+    separator
+        Sign between the fields of a csv file; None for a comma, semicolon or tab, whichever its header has.
 
     Raises
     ------
     DataError
-        If there is no such file or data set, or the file cannot be read.
+        If there is no such file or data set, or the file cannot be read or has one column only.
     """
     kind = source.lower().removesuffix(".gz")
+    if separator is not None and not kind.endswith(".csv"):
+        raise DataError(f"--separator is for csv files, and {source!r} is none. Leave it out.")
     if not kind.endswith((".csv", ".parquet")):
         return _read_shipped(source)
     try:
         if kind.endswith(".parquet"):
             return pd.read_parquet(source)
-        return pd.read_csv(source, keep_default_na=False, na_values=_MISSING, low_memory=False)
+        sign = separator or _guess_separator(source)
+        data = pd.read_csv(source, sep=sign, keep_default_na=False, na_values=_MISSING, low_memory=False)
     except FileNotFoundError as error:
         siblings = [path.name for path in Path(source).parent.glob("*")]
         raise DataError(f"There is no file {source!r}.{nearest(Path(source).name, siblings)}") from error
@@ -75,6 +81,18 @@ def read_data(source: str) -> pd.DataFrame:
     except (OSError, ValueError, EOFError, zlib.error) as error:
         reason = str(error).strip().partition("\n")[0]
         raise DataError(f"{source!r} cannot be read: {reason}") from error
+    if data.shape[1] == 1:
+        raise DataError(
+            f"{source!r} has one column only, {data.columns[0]!r}, if {sign!r} is between its fields. "
+            "If another sign is, name it with --separator."
+        )
+    return data
+
+
+def _guess_separator(source: str) -> str:
+    """Return the semicolon or tab in a header without commas, else a comma."""
+    names = pd.read_csv(source, nrows=0).columns
+    return next((sign for sign in (";", "\t") if len(names) == 1 and sign in str(names[0])), ",")
 
 
 def _read_shipped(name: str) -> pd.DataFrame:
@@ -90,7 +108,7 @@ def _read_shipped(name: str) -> pd.DataFrame:
 
 
 def _fit(options: argparse.Namespace) -> str:
-    data = read_data(options.data)
+    data = read_data(options.data, options.separator)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MixedModelsWarning)  # the summary and the JSON carry the same findings
         fit = lmer(options.formula, data, reml=not options.ml, weights=options.weights)
@@ -110,7 +128,7 @@ def _fit(options: argparse.Namespace) -> str:
 
 
 def _compare(options: argparse.Namespace) -> str:
-    data = read_data(options.data)
+    data = read_data(options.data, options.separator)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MixedModelsWarning)
         fits = [lmer(formula, data, reml=not options.ml, weights=options.weights) for formula in options.formulas]
@@ -137,9 +155,11 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument(
         "--ddf",
         default="satterthwaite",
-        help="degrees of freedom of the tests: satterthwaite (default), kenward-roger, residual or normal",
+        help=f"degrees of freedom of the tests, or a cluster-robust covariance: {', '.join(DDF_NAMES)} "
+        "(default: %(default)s)",
     )
     fit.add_argument("--weights", metavar="COL", help="column of weights: Var(e) = sigma^2 / weight")
+    _add_separator(fit)
     fit.add_argument("--json", metavar="FILE", help="write everything to FILE; - prints it instead of the summary")
     fit.add_argument("--report", metavar="FILE", help="write one HTML page with tables, checks and plots to FILE")
     fit.set_defaults(command=_fit)
@@ -153,6 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     comparison.add_argument("formulas", metavar="FORMULA", nargs="+", help="two formulas or more")
     comparison.add_argument("--ml", action="store_true", help="maximum likelihood instead of REML")
     comparison.add_argument("--weights", metavar="COL", help="column of weights: Var(e) = sigma^2 / weight")
+    _add_separator(comparison)
     comparison.set_defaults(command=_compare)
 
     datasets = commands.add_parser(
@@ -160,3 +181,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     datasets.set_defaults(command=_datasets)
     return parser
+
+
+def _add_separator(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--separator",
+        metavar="SIGN",
+        type=_sign,
+        help="between the fields of a csv file, such as ';' or tab (default: comma, semicolon or tab, by its header)",
+    )
+
+
+def _sign(text: str) -> str:
+    sign = "\t" if text in {"tab", "\\t"} else text
+    if len(sign) != 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one sign, such as ';' or tab")
+    return sign
+
+
+if __name__ == "__main__":
+    sys.exit(main())

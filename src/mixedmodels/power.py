@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -14,8 +14,9 @@ from scipy.special import betaincinv
 from mixedmodels.design.subset import draw_levels
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.fit.problem import Problem, row_arguments
-from mixedmodels.inference.bootstrap import simulated_response
-from mixedmodels.inference.degrees import estimate_rows
+from mixedmodels.inference.bootstrap import check_seed, simulated_response
+from mixedmodels.inference.degrees import estimate_rows, joint_test
+from mixedmodels.inference.marginality import TermContrasts
 from mixedmodels.inference.wald import check_level, two_sided_p
 from mixedmodels.result import LmmResult
 
@@ -28,6 +29,7 @@ BLOCK_VALUES = 2_000_000
 MAX_BLOCK = 100
 
 
+@runtime_checkable
 class Unfitted(Protocol):
     """A model that can be fitted, such as a ``LinearMixedModel``."""
 
@@ -51,22 +53,23 @@ def power(
 ) -> pd.DataFrame:
     """Return the power to find a fixed effect, by the numbers of levels of grouping factors.
 
-    Every simulated response is fitted anew and tested as in ``coef_table``. More levels are copies of the data's
-    levels, taken in turn, with their rows and the levels nested in them; fewer are the first ones.
+    Every simulated response is fitted anew and tested: a coefficient as in ``coef_table``, a term of several columns,
+    such as a factor, by its joint F test, as in ``anova`` of type 3. More levels are copies of the data's levels, taken
+    in turn, with their rows and the levels nested in them; fewer are the first ones.
 
     Parameters
     ----------
     model
         A fit (of a pilot, say) whose parameters are taken as true, or a model, which is fitted first.
     effect
-        Name of a fixed effect.
+        Name of a fixed effect, or of a term.
     n
         Simulations a design.
     vary
         Grouping factors and the numbers of their levels, ``{"Subject": [20, 40, 80]}``; all combinations are tried if
         there are several. None for the design as it is.
     size
-        True value of the effect; None for the estimate. Zero gives the rate of false alarms.
+        True value of the coefficient; None for the estimate, and for terms. Zero gives the rate of false alarms.
     alpha
         Level of the test.
     ddf
@@ -83,7 +86,8 @@ def power(
     pandas.DataFrame
         By numbers of levels: ``n_obs, power, lower, upper``, ``type_s`` (share of significant estimates with the wrong
         sign), ``type_m`` (mean exaggeration of significant estimates; Gelman and Carlin 2014), ``n_failed`` (not among
-        the others), ``n_singular``.
+        the others), ``n_singular``. A joint test has no sign and no single estimate: there ``type_s`` and ``type_m``
+        are NaN.
 
     Raises
     ------
@@ -98,21 +102,19 @@ def power(
     >>> bool(table.loc[6, "power"] < table.loc[40, "power"])
     True
     """
-    state = (model if isinstance(model, LmmResult) else model.fit()).state
-    if effect not in state.fixed_names:
+    if not isinstance(model, LmmResult | Unfitted):
         raise InferenceError(
-            f"There is no fixed effect {effect!r}; there are {', '.join(state.fixed_names)}."
-            f"{nearest(effect, state.fixed_names)}"
+            f"model is {model!r}; it must be a fit, as lmer returns it, or a model to fit, such as a LinearMixedModel."
         )
     if not isinstance(n, int | np.integer) or n < 1:
         raise InferenceError(f"n is {n!r}; the number of simulations must be a positive integer.")
-    if not 0 < alpha < 1:
+    if not (_is_number(alpha) and 0 < alpha < 1):
         raise InferenceError(f"alpha is {alpha!r}; it must lie between 0 and 1, such as 0.05.")
     check_level(level)
-    place = state.fixed_names.index(effect)
-    beta = state.beta.copy()
-    beta[place] = beta[place] if size is None else size
-    truth = replace(state, beta=beta)
+    check_seed(seed)
+    state = (model if isinstance(model, LmmResult) else model.fit()).state
+    L = _hypothesis(state, effect)
+    truth = state if size is None else _with_size(state, effect, size)
     sizes = _sizes(state, vary)
     bar = _progress_bar(n * len(sizes)) if progress else None
     entropy = np.random.SeedSequence(seed).entropy
@@ -123,7 +125,7 @@ def power(
             n_levels = next(f.n_levels for f in design.factors if f.name == name)
             if count != n_levels:
                 design = draw_levels(design, name, np.arange(count) % n_levels)
-        study = _Study(truth, design, place, ddf, (entropy, cell))
+        study = _Study(truth, design, L, ddf, (entropy, cell))
         rows.append({"n_obs": design.n_obs} | _summary(study, n, alpha, level, bar))
     if bar is not None:
         bar.close()
@@ -133,18 +135,60 @@ def power(
     return pd.DataFrame(rows, index=index.get_level_values(0) if len(names) == 1 else index)
 
 
+def _hypothesis(state: FitState, effect: str) -> Floats:
+    """Return the combinations of the fixed effects that the test says are all zero, (n_rows, n_fixed)."""
+    if not isinstance(effect, str):
+        raise InferenceError(f"effect is {effect!r}; it must be the name of a fixed effect, such as 'x'.")
+    if effect in state.fixed_names:
+        return np.eye(state.n_fixed)[[state.fixed_names.index(effect)]]
+    contrasts = TermContrasts.of(state)
+    terms = [term.name for term in contrasts.terms]
+    if effect not in terms:
+        known = dict.fromkeys([*state.fixed_names, *terms])
+        raise InferenceError(
+            f"There is no fixed effect {effect!r}; there are {', '.join(known)}.{nearest(effect, known)}"
+        )
+    L = contrasts.hypothesis(terms.index(effect), 3)
+    if not len(L):
+        raise InferenceError(f"All columns of {effect!r} were dropped as aliased, so there is nothing to test.")
+    return L
+
+
+def _with_size(state: FitState, effect: str, size: float) -> FitState:
+    """Return the fit with another value of a coefficient."""
+    if not (_is_number(size) and np.isfinite(size)):
+        raise InferenceError(f"size is {size!r}; the true value of the effect must be a finite number, or None.")
+    if effect not in state.fixed_names:
+        raise InferenceError(
+            f"size is the true value of one coefficient, and {effect!r} is a term. Leave size out, or name one of: "
+            f"{', '.join(state.fixed_names)}."
+        )
+    beta = state.beta.copy()
+    beta[state.fixed_names.index(effect)] = size
+    return replace(state, beta=beta)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
 def _sizes(state: FitState, vary: Mapping[str, Sequence[int]] | None) -> list[dict[str, int]]:
     """Return the numbers of levels of each design."""
     known = {f.name: f.n_levels for f in state.design.factors}
     if vary is None:
         return [known]
-    if not vary:
-        raise InferenceError(f"vary is empty; it must hold a grouping factor, such as {{{next(iter(known))!r}: [20]}}.")
+    if not isinstance(vary, Mapping) or not vary:
+        found = "empty" if isinstance(vary, Mapping) else repr(vary)
+        raise InferenceError(
+            f"vary is {found}; it must hold a grouping factor, such as {{{next(iter(known))!r}: [20]}}."
+        )
     for name, counts in vary.items():
         if name not in known:
             raise InferenceError(
-                f"There is no grouping factor {name!r}; there are {', '.join(known)}.{nearest(name, known)}"
+                f"There is no grouping factor {name!r}; there are {', '.join(known)}.{nearest(str(name), known)}"
             )
+        if not isinstance(counts, Iterable) or not list(counts):
+            raise InferenceError(f"vary has {counts!r} for {name!r}; it must be a list of numbers of levels: [20, 40].")
         for count in counts:
             if not isinstance(count, int | np.integer) or count < 2:
                 raise InferenceError(f"vary asks for {count!r} levels of {name!r}; it must be an integer, at least 2.")
@@ -153,7 +197,7 @@ def _sizes(state: FitState, vary: Mapping[str, Sequence[int]] | None) -> list[di
 
 @dataclass(frozen=True)
 class _Test:
-    """Estimate and p-value of the effect in one simulated response."""
+    """Estimate, NaN for a joint test, and p-value of the effect in one simulated response."""
 
     estimate: float
     p_value: float
@@ -163,7 +207,7 @@ class _Test:
 class _Study:
     """A design whose responses are drawn from known parameters."""
 
-    def __init__(self, truth: FitState, design: Design, place: int, ddf: str, key: tuple[Any, int]) -> None:
+    def __init__(self, truth: FitState, design: Design, L: Floats, ddf: str, key: tuple[Any, int]) -> None:
         self.problem = Problem(design, n_threads=truth.problem.n_threads)
         if tuple(self.problem.model.kept) != truth.kept:
             sizes = ", ".join(f"{f.n_levels} levels of {f.name}" for f in design.factors)
@@ -172,7 +216,12 @@ class _Study:
                 "simpler model."
             )
         self.truth = replace(truth, design=design, problem=self.problem)
-        self.place, self.ddf, self.key = place, ddf, key
+        self.L, self.ddf, self.key = L, ddf, key
+
+    @property
+    def size(self) -> float:
+        """The true value of what is tested; NaN for a joint test."""
+        return float((self.L @ self.truth.beta)[0]) if len(self.L) == 1 else np.nan
 
     def tests(self, n: int) -> Iterator[list[_Test | None]]:
         """Yield blocks of tests, None where the model could not be fitted."""
@@ -208,7 +257,9 @@ class _Study:
             b=tuple(b),
             is_singular=singular,
         )
-        row = estimate_rows(state, np.eye(len(beta))[[self.place]], self.ddf)
+        if len(self.L) > 1:
+            return _Test(np.nan, joint_test(state, self.L, self.ddf).p_value, singular)
+        row = estimate_rows(state, self.L, self.ddf)
         p_value = two_sided_p(row.df, row.estimate / row.std_error)
         return _Test(float(row.estimate[0]), float(p_value[0]), singular)
 
@@ -221,10 +272,10 @@ def _summary(study: _Study, n: int, alpha: float, level: float, bar: Any) -> dic
             bar.update(len(block))
     if not done:
         raise InferenceError("No simulated response could be fitted; look at the fit first with fit.check().")
-    true = study.truth.beta[study.place]
+    true = study.size
     found = np.array([test.estimate for test in done if test.p_value < alpha])
     lower, upper = _clopper_pearson(len(found), len(done), level)
-    defined = true != 0 and len(found) > 0
+    defined = true != 0 and len(found) > 0 and len(study.L) == 1
     return {
         "power": len(found) / len(done),
         "lower": lower,

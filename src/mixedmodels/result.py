@@ -317,7 +317,7 @@ class LmmResult:
         InferenceError
             If ``type`` or ``ddf`` is not allowed, or ``ddf`` does not apply to this fit.
         """
-        return anova(self.state, type, ddf)
+        return show_notes(anova(self.state, type, ddf))
 
     def contrast(
         self, L: object, ddf: str | Approximation = "satterthwaite", level: float = 0.95, joint: bool = False
@@ -650,12 +650,16 @@ class LmmResult:
     def cooks_distance(self) -> pd.Series[float]:
         """Return Cook's distance of each row used, on the conditional fitted values, at fixed theta and sigma.
 
-        ``influence()`` has that on the fixed effects.
+        As in lme4, random effects included. ``influence().cooks_distance``, which ``check()`` shows, is another
+        quantity, what leaving a row out does to the fixed effects alone, and usually much smaller.
         """
         return self._by_row(cooks_distance(self.state), "cooks_distance")
 
     def influence(self, by: str | None = None, method: str = "exact", *, progress: bool = True) -> Influence:
         """Return estimates without each row, or each level: ``.fe_params``, ``.cooks_distance``, ``.dfbetas``, ...
+
+        ``.cooks_distance`` is that of the fixed effects; the method ``cooks_distance()`` is on the conditional fitted
+        values, and the two are not comparable.
 
         Parameters
         ----------

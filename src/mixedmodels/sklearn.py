@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +10,12 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.model_selection import GroupKFold
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
 
 from mixedmodels.errors import DataError, FormulaError
 from mixedmodels.lmer import LinearMixedModel
+from mixedmodels.predict.predict import used_factors
+from mixedmodels.predict.rows import check_new_levels
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 RESPONSE = "response_"
 GROUPS = "groups_"
 WEIGHTS = "weights_"
+_NAME = re.compile(r"[\w.]+|`[^`]+`")
 CONTAINERS = ("default", "pandas")
 
 
@@ -31,9 +35,9 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
     Parameters
     ----------
     formula
-        Right-hand side in lme4's language, ``"Days + (Days | Subject)"`` (a left-hand side is ignored), on the columns
-        of a frame X; columns of an array are x0, x1, ... None: all columns of X, numeric, with a random intercept of
-        the ``groups`` given to ``fit``, or least squares if there are none.
+        Right-hand side in lme4's language, ``"Days + (Days | Subject)"``, on the columns of a frame X; columns of an
+        array are x0, x1, ... A left-hand side is a name for y, no more. None: all columns of X, numeric, with a random
+        intercept of the ``groups`` given to ``fit``, or least squares if there are none.
     reml
         Restricted maximum likelihood.
     random_effects
@@ -80,32 +84,37 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
 
         Raises
         ------
-        FormulaError, DataError
-            If the formula or the data do not make a model.
+        FormulaError, DataError, InferenceError
+            If the formula or the data do not make a model, or an argument of the estimator is not allowed.
         """
+        formula = None if self.formula is None else _right_hand_side(self.formula)
         frame, y = self._frame(X, y, reset=True)
+        check_consistent_length(frame, y, groups)
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
         if weights is not None:
             frame[WEIGHTS] = weights
         if groups is not None:
-            if self.formula is not None:
+            if formula is not None:
                 raise FormulaError("groups= goes with formula=None; a formula names its grouping columns itself.")
             frame[GROUPS] = np.asarray(groups)
         names = list(self._columns)
         self.result_ = None
-        if self.formula is None and groups is None:
+        if formula is None and groups is None:
+            used_factors((), self.random_effects)
+            check_new_levels(self.new_levels)
             root = np.ones(len(y)) if weights is None else np.sqrt(weights)
             matrix = np.column_stack([np.ones(len(y)), frame[names].to_numpy(dtype=np.float64)])
             solution = np.linalg.lstsq(matrix * root[:, None], y * root, rcond=None)[0]
             self.intercept_, self.coef_ = float(solution[0]), solution[1:]
             return self
-        right = self.formula
-        if right is None:
-            right = " + ".join(f"`{name}`" for name in names) + f" + (1 | {GROUPS})"
+        if formula is None:
+            formula = " + ".join(f"`{name}`" for name in names) + f" + (1 | {GROUPS})"
         frame[RESPONSE] = y
-        text = f"{RESPONSE} ~ {right.rpartition('~')[2]}"
-        model = LinearMixedModel(text, frame, weights=None if weights is None else WEIGHTS)
-        self.result_ = model.fit(reml=self.reml)
+        model = LinearMixedModel(f"{RESPONSE} ~ {formula}", frame, weights=None if weights is None else WEIGHTS)
+        result = model.fit(reml=self.reml)
+        used_factors(list(result.n_groups), self.random_effects)
+        check_new_levels(self.new_levels)
+        self.result_ = result
         fixed = self.result_.fe_params
         self.intercept_ = float(fixed.get("Intercept", 0.0))
         self.coef_ = fixed.drop(labels="Intercept", errors="ignore").to_numpy()
@@ -135,6 +144,7 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
             if self.formula is None and groups is None:
                 random_effects = "population"
             elif groups is not None:
+                check_consistent_length(frame, groups)
                 frame[GROUPS] = np.asarray(groups)
             values = self.result_.predict(frame, random_effects=random_effects, new_levels=self.new_levels).to_numpy()
         if getattr(self, "_container", "default") == "pandas":
@@ -157,6 +167,8 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
 
     def _frame(self, X: Any, y: Any, *, reset: bool) -> tuple[pd.DataFrame, Any]:
         """Return X as a frame with its columns' names, and y."""
+        if y is None and reset:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         if self.formula is not None and hasattr(X, "columns"):
             validate_data(self, X, reset=reset, skip_check_array=True)
             frame = pd.DataFrame(X).copy() if isinstance(X, pd.DataFrame) else X.to_pandas()
@@ -165,8 +177,6 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
             if y is not None:
                 y = np.asarray(y, dtype=np.float64).ravel()
             return frame.reset_index(drop=True), y
-        if y is None and reset:
-            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
         checked = validate_data(
             self, X, *([y] if reset else []), reset=reset, dtype=np.float64, **({"y_numeric": True} if reset else {})
         )
@@ -174,6 +184,24 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         if reset:
             self._columns = [f"x{j}" for j in range(matrix.shape[1])]
         return pd.DataFrame(matrix, columns=self._columns), y
+
+
+def _right_hand_side(formula: str) -> str:
+    """Return what stands right of the tilde, or all if there is none.
+
+    Raises
+    ------
+    FormulaError
+        If more than a name stands left of it, which would be lost.
+    """
+    left, _, right = formula.rpartition("~")
+    if left.strip() and not _NAME.fullmatch(left.strip()):
+        raise FormulaError(
+            f"The left-hand side {left.strip()!r} is not used: fit gets the response as y. Leave it out, and pass y "
+            "transformed, or put the regressor into sklearn.compose.TransformedTargetRegressor(regressor, func=..., "
+            "inverse_func=...)."
+        )
+    return right
 
 
 class LevelFold:

@@ -86,5 +86,8 @@ def test_refusals() -> None:
     offset = mm.lmer("Reaction ~ 1 + offset(Days) + (1 | Subject)", mm.load_dataset("sleepstudy"))
     with pytest.raises(mm.InferenceError, match="marginaleffects knows no offsets"):
         offset.to_marginaleffects()
+    none = mm.lmer("Reaction ~ 0 + (1 | Subject)", mm.load_dataset("sleepstudy"))
+    with pytest.raises(mm.InferenceError, match="this fit has none"):
+        none.to_marginaleffects()
     with pytest.raises(mm.InferenceError, match="ddf='kr' is not available"):
         SLEEP.to_marginaleffects("kr")

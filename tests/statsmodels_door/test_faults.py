@@ -639,6 +639,22 @@ def test_no_rows_and_no_column() -> None:
         MixedLM([], [], [])
     with pytest.raises(mm.DataError, match=r"There is no column 'Pg' for groups. Did you mean 'Pig'\?"):
         pigs_by("Pg")
+    unknown = r"^There is no column 'Tim' in the data. Did you mean 'Time'\? The columns are: Pig, "
+    for text in ("Weight ~ Tim", "Weight ~ np.log(Tim)", "Weight ~ C(Tim):Start"):
+        with pytest.raises(mm.DataError, match=unknown):
+            mixedlm(text, DIETOX, groups="Pig")
+    with pytest.raises(mm.DataError, match=unknown):
+        mixedlm("Weight ~ Time", DIETOX, groups="Pig", re_formula="~ Tim")
+    with pytest.raises(mm.DataError, match=r"'Weight ~ foo\(Time\)' calls 'foo', which is not a known function"):
+        mixedlm("Weight ~ foo(Time)", DIETOX, groups="Pig")
+    with pytest.raises(mm.DataError, match="groups is missing: name the column"):
+        mixedlm("Weight ~ Time", DIETOX)
+
+
+def test_new_data_without_a_column() -> None:
+    fit = mixedlm("Weight ~ Time", DIETOX, groups="Pig").fit()
+    with pytest.raises(mm.DataError, match="There is no column 'Time' in the data"):
+        fit.predict({"Tim": [1.0]})
 
 
 # The same object answers the questions of lme4's users

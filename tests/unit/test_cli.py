@@ -17,6 +17,7 @@ import pytest
 from mixedmodels.cli import main, read_data
 from mixedmodels.datasets import list_datasets, load_dataset
 from mixedmodels.errors import DataError
+from mixedmodels.inference.degrees import DDF_NAMES
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
 CRITERIA = json.loads(
@@ -113,8 +114,9 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"mixedmodels {version('mixedmodels')}\n"
 
 
-def test_runs_as_a_module() -> None:
-    command = [sys.executable, "-m", "mixedmodels", "fit", "nowhere.csv", SLEEP]
+@pytest.mark.parametrize("module", ["mixedmodels", "mixedmodels.cli"])
+def test_runs_as_a_module(module: str) -> None:
+    command = [sys.executable, "-m", module, "fit", "nowhere.csv", SLEEP]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("mixedmodels: There is no file 'nowhere.csv'.")
@@ -137,6 +139,34 @@ def test_csv_missing_values_and_digits(tmp_path: Path) -> None:
     assert data["g"].fillna("missing").tolist() == ["None", "308", "missing", "a"]
     assert pd.api.types.is_numeric_dtype(data["x"])
     assert data["x"].isna().tolist() == [False, True, False, True]
+
+
+@pytest.mark.parametrize("sign", [",", ";", "\t"])
+def test_separator_is_that_of_the_header(sign: str, tmp_path: Path) -> None:
+    path = tmp_path / "excel.csv"
+    load_dataset("sleepstudy").to_csv(path, index=False, sep=sign)
+    assert list(read_data(str(path))) == list(load_dataset("sleepstudy"))
+
+
+def test_separator_can_be_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for sign, name in (("|", "|"), ("\t", "tab"), ("\t", "\\t")):
+        path = tmp_path / "bars.csv"
+        load_dataset("sleepstudy").to_csv(path, index=False, sep=sign)
+        fit = record(capsys, str(path), SLEEP, "--separator", name)
+        assert fit["deviance"] == pytest.approx(CRITERIA["REML"]["reml_criterion"], abs=1e-6)
+    load_dataset("sleepstudy").to_csv(path, index=False, sep="|")
+    line = complaint(capsys, "fit", str(path), SLEEP)
+    assert "has one column only, 'Reaction|Days|Subject'" in line
+    assert line.endswith("name it with --separator.")
+    assert "'||' is not one sign" in complaint(capsys, "fit", str(path), SLEEP, "--separator", "||")
+    assert "is for csv files" in complaint(capsys, "compare", "sleepstudy", SLEEP, SLEEP, "--separator", ";")
+
+
+def test_help_lists_every_ddf(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", "--help"])
+    shown = " ".join(capsys.readouterr().out.split()).replace("- ", "-")
+    assert all(name in shown for name in DDF_NAMES)
 
 
 def test_csv_integers_stay_integers(sleep_files: dict[str, str]) -> None:

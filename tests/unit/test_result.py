@@ -64,8 +64,15 @@ def test_names() -> None:
     assert list(fit.fe_params.index) == list(fit.cov_fe.columns) == ["Intercept", "Days"]
     assert list(fit.varcorr) == list(fit.random_effects) == list(fit.random_effects_cov) == ["Subject"]
     assert list(fit.varcorr["Subject"]) == list(fit.random_effects["Subject"]) == ["Intercept", "Days"]
-    with pytest.raises(KeyError, match="Did you mean 'Subject'"):
+    with pytest.raises(mm.InferenceError, match=r"^There is no .*Did you mean 'Subject'\?$"):
         _ = fit.varcorr["Subjekt"]
+    assert fit.varcorr.get("Subjekt") is None
+
+
+def test_an_intercept_without_random_variance_explains_nothing() -> None:
+    data = load("Dyestuff2")
+    with pytest.warns(mm.SingularFitWarning):
+        assert mm.lmer("Yield ~ 1 + (1 | Batch)", data).r2() == {"marginal": 0.0, "conditional": 0.0}
 
 
 def test_frames_can_be_changed_without_changing_the_fit() -> None:
@@ -157,7 +164,8 @@ def test_saved_and_pickled_results_answer_the_same(tmp_path: Path) -> None:
 
 def test_plain_data_are_json() -> None:
     record = json.loads(json.dumps(fit_with_gaps().to_dict(), allow_nan=False))
-    assert record["n_dropped"] == {"missing Reaction": 2}
+    assert record["n_dropped"] == fit_with_gaps().n_dropped == 2
+    assert record["dropped_rows"] == {"missing Reaction": 2}
     assert record["fixed_effects"][1]["term"] == "Days"
     assert fit_with_gaps().to_dict(ddf="normal")["fixed_effects"][1]["df"] is None
     assert fit_with_gaps().to_dict(ddf="residual")["fixed_effects"][1]["df"] == 176

@@ -68,6 +68,39 @@ def test_folds_keep_levels_together() -> None:
     assert len(scores) == folds.get_n_splits() == 6
 
 
+@pytest.mark.parametrize("formula", ["log(Reaction) ~ Days + (1 | Subject)", "a + b ~ Days + (1 | Subject)"])
+def test_a_transformed_response_is_not_lost(formula: str) -> None:
+    with pytest.raises(mm.FormulaError, match="TransformedTargetRegressor"):
+        MixedModelRegressor(formula).fit(X, Y)
+
+
+@pytest.mark.parametrize("left", ["", "~", "Reaction ~", "`my y` ~"])
+def test_a_name_of_the_response_changes_nothing(left: str) -> None:
+    named = MixedModelRegressor(f"{left} Days + (1 | Subject)").fit(X, Y)
+    np.testing.assert_array_equal(named.coef_, MixedModelRegressor("Days + (1 | Subject)").fit(X, Y).coef_)
+
+
+@pytest.mark.parametrize("arguments", [{"random_effects": "foo"}, {"random_effects": None}, {"new_levels": "drop"}])
+def test_choices_for_predictions_are_checked_by_fit(arguments: dict[str, Any]) -> None:
+    said = f"{next(iter(arguments))}.*it must be"
+    for formula in ("Days + (1 | Subject)", None):
+        with pytest.raises(mm.InferenceError, match=said):
+            MixedModelRegressor(formula, **arguments).fit(X[["Days"]] if formula is None else X, Y)
+
+
+def test_lengths_must_agree() -> None:
+    said = "inconsistent numbers of samples"
+    with pytest.raises(ValueError, match=said):
+        MixedModelRegressor("Days + (1 | Subject)").fit(X, Y.head(3))
+    with pytest.raises(ValueError, match=said):
+        MixedModelRegressor().fit(X[["Days"]], Y, groups=X["Subject"].head(3))
+    with pytest.raises(ValueError, match="y to be passed"):
+        MixedModelRegressor("Days + (1 | Subject)").fit(X, None)
+    fitted = MixedModelRegressor().fit(X[["Days"]], Y, groups=X["Subject"])
+    with pytest.raises(ValueError, match=said):
+        fitted.predict(X[["Days"]], groups=X["Subject"].head(3))
+
+
 def test_bad_input() -> None:
     with pytest.raises(mm.FormulaError, match="groups= goes with formula=None"):
         MixedModelRegressor("Days + (1 | Subject)").fit(X, Y, groups=X["Subject"])

@@ -169,6 +169,6 @@ def _influence(state: FitState) -> Iterator[Row]:
         yield _row(
             "influence of rows" if by is None else f"influence of {by}",
             top < LARGE_COOK,
-            f"largest Cook's distance {top:.2f} ({'row' if by is None else 'level'} {distance.idxmax()})",
+            f"largest Cook's D of fixed effects {top:.2f} ({'row' if by is None else 'level'} {distance.idxmax()})",
             f"See fit.influence({'' if by is None else f'by={by!r}'}) for what changes without it.",
         )

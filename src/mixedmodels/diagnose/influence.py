@@ -40,7 +40,8 @@ class Influence:
     variance_parameters
         Standard deviations, correlations and sigma without it; no columns for one step, which holds them.
     cooks_distance
-        (b - b_i)' V^-1 (b - b_i) / p, V = cov(b) of the full fit.
+        Of the fixed effects b: (b - b_i)' V^-1 (b - b_i) / p, V = cov(b) of the full fit. Not to be compared with
+        ``hat_values.cooks_distance``, which is on the conditional fitted values.
     dfbetas
         (b - b_i) over the standard errors of the fit without it (of the full fit for one step).
     failures

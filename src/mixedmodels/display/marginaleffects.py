@@ -51,7 +51,7 @@ def adapt(state: FitState, ddf: str | Approximation = "satterthwaite") -> Any:
     MixedModelsError
         If marginaleffects or polars is not installed.
     InferenceError
-        If ``ddf`` does not apply, the fit does not hold its predictors, or it has an offset.
+        If ``ddf`` does not apply, the fit does not hold its predictors, has an offset, or has no fixed effects.
     """
     try:
         import polars as pl  # noqa: PLC0415 - an optional package
@@ -66,6 +66,8 @@ def adapt(state: FitState, ddf: str | Approximation = "satterthwaite") -> Any:
         raise InferenceError(
             "marginaleffects knows no offsets, and this fit has one. Use margins() and contrast(), or fit without it."
         )
+    if state.n_fixed == 0:
+        raise InferenceError("marginaleffects works on fixed effects, and this fit has none.")
     method = approximation(state, ddf)
     names = predictors(state.design)
 

@@ -33,6 +33,10 @@ _CLOSING = {"(": ")", "[": "]", "{": "}"}
 _SIGNS = {"−": "-", "–": "-", "∼": "~", "～": "~", "∣": "|"}
 # formulaic sets this before the word that it complains about, in a copy of the text.
 _FORMULAIC_MARK = "⧛"
+# Covariance structures as glmmTMB, lme4 and nlme spell them.
+_STRUCTURE = re.compile(
+    r"(ar1|cs|diag|us|toep|ou|exp|gau|mat|rr|homcs|homdiag|hetar1|homtoep|propto|equalto|cor[A-Z]\w*|pd[A-Z]\w*)\("
+)
 _OPERANDS = {"name", "number", "quoted", "string", "call"}
 
 
@@ -140,6 +144,8 @@ class _Reader:
                 word = _SIGNS.get(word, word)
             if word in ("`", "'", '"'):
                 self._fail(f"The quote {word} is opened here and never closed.", position)
+            if word == "#":
+                self._fail("A formula has no comments: leave out what stands from '#' on.", position)
             if word in ("]", "}"):
                 self._fail(f"'{word}' closes nothing.", position)
             if word == "{" or (kind == "name" and self.text[end : end + 1] in ("(", "[")):
@@ -214,6 +220,7 @@ class _Reader:
 
     def _sort_terms(self, tokens: Sequence[_Token], parts: _Parts) -> None:
         for sign, term in self._summands(tokens):
+            self._check_structure(term)
             inside = _inside(term)
             bars = [i for i, token in enumerate(term) if token.text in ("|", "||")]
             calls_offset = [token for token in term if token.text.startswith("offset(")]
@@ -358,6 +365,15 @@ class _Reader:
                 expects_operand = token.text != ")"
         if expects_operand:
             self._fail(f"Nothing stands right of '{tokens[-1].text}'.", tokens[-1].end)
+
+    def _check_structure(self, term: Sequence[_Token]) -> None:
+        for token in term:
+            if token.kind == "call" and "|" in token.text and (found := _STRUCTURE.match(token.text)):
+                self._fail(
+                    f"The covariance structure {found[1]}(...) is not supported. A random term is (x | g), effects of "
+                    "any covariance, or (x || g), uncorrelated effects; residuals are independent.",
+                    token.start,
+                )
 
     def _check_fixed(self, text: str, summands: Sequence[tuple[str, Sequence[_Token]]]) -> None:
         """formulaic must be able to read the text; if not, find the term that it cannot read."""

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mixedmodels.errors import InferenceError
+from mixedmodels.inference.contrast import dropped_columns
 from mixedmodels.inference.degrees import approximation, joint_test
 from mixedmodels.inference.marginality import TermContrasts
 
@@ -40,6 +41,7 @@ def anova(state: FitState, type: int = 3, ddf: str | Approximation = "satterthwa
     pandas.DataFrame
         ``sum_sq, mean_sq, num_df, den_df, f_value, p_value``, indexed by term; ``mean_sq`` is F, without Kenward and
         Roger's factor, times the residual variance. A term without estimable coefficients has ``num_df`` 0 and no test.
+        ``attrs["notes"]`` warns of type 3 where columns were dropped.
 
     Raises
     ------
@@ -59,7 +61,20 @@ def anova(state: FitState, type: int = 3, ddf: str | Approximation = "satterthwa
         mean_sq = test.f_value / test.scale * state.sigma**2
         rows.append((test.num_df * mean_sq, mean_sq, test.num_df, test.den_df, test.f_value, test.p_value))
     index = pd.Index([term.name for term in contrasts.terms], name="term")
-    return pd.DataFrame(rows, index=index, columns=list(COLUMNS))
+    table = pd.DataFrame(rows, index=index, columns=list(COLUMNS))
+    table.attrs["notes"] = _caution(state) if type == 3 else ()
+    return table
+
+
+def _caution(state: FitState) -> tuple[str, ...]:
+    """Return what to know about tests of type 3 of a fit whose columns could not all be estimated."""
+    dropped = dropped_columns(state)
+    if not dropped:
+        return ()
+    return (
+        f"Read tests of type 3 with care: {dropped}, so what they test depends on which cells have data, or on which "
+        "of the aliased columns was kept.",
+    )
 
 
 def _check_type(type: object) -> None:

@@ -214,8 +214,7 @@ def bootstrap(
         If an argument is not allowed, or the statistic raises or returns no numbers on the fit itself.
     """
     _check_n(n)
-    if seed is not None and (not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0):
-        raise InferenceError(f"seed is {seed!r}; it must be an integer from 0 on, or None for one from the system.")
+    check_seed(seed)
     if statistic is not None and not callable(statistic):
         raise InferenceError(f"statistic is {statistic!r}; it must be a function of a result that returns numbers.")
     if kind not in KINDS:
@@ -233,6 +232,18 @@ def bootstrap(
     entropy = seed if seed is not None else np.random.SeedSequence().generate_state(4).view(np.uint64)[0]
     plan = _Plan(state, wrap, int(entropy), statistic, kind, level_of)
     return _run(plan, int(n), progress, None)
+
+
+def check_seed(seed: object) -> None:
+    """A seed must be an integer from 0 on, or None.
+
+    Raises
+    ------
+    InferenceError
+        It is not.
+    """
+    if seed is not None and (not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0):
+        raise InferenceError(f"seed is {seed!r}; it must be an integer from 0 on, or None for one from the system.")
 
 
 def _check_n(n: int) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from mixedmodels.errors import InferenceError
 from mixedmodels.inference.degrees import approximation, estimate_rows, joint_test
-from mixedmodels.inference.hypotheses import as_numbers, read_hypotheses
+from mixedmodels.inference.hypotheses import Hypotheses, as_numbers, read_hypotheses
 from mixedmodels.inference.wald import row_table
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 ESTIMABLE_TOL = 1e-6
 """Size of what cannot be estimated, in a typical row of the data, relative to the size of the combination there."""
+
+MAX_NAMED = 5
+"""Columns that a note names."""
 
 
 def contrast(
@@ -37,7 +40,8 @@ def contrast(
         The fit.
     L
         As for ``hypotheses.read_hypotheses``, names and columns being those of the fixed effects. Columns dropped as
-        aliased may be named, or be columns of the matrix, where the combination can be estimated without them.
+        aliased may be named, or be columns of the matrix, where the combination can be estimated without them; a row
+        of numbers for all columns says that those with a zero are not part of it.
     ddf
         As for ``degrees.approximation``.
     level
@@ -60,7 +64,7 @@ def contrast(
     numbers = as_numbers(L)
     of_kept = numbers is not None and numbers.shape[-1:] == (state.n_fixed,)
     hypotheses = read_hypotheses(L, state.fixed_names if of_kept else names)
-    rows = hypotheses.L if of_kept else _without_dropped(state, hypotheses.L, hypotheses.labels)
+    rows = hypotheses.L if of_kept else _without_dropped(state, hypotheses)
     method = approximation(state, ddf)
     labels = pd.Index(hypotheses.labels, name="contrast")
     table = row_table(estimate_rows(state, rows, method), labels, level, hypotheses.rhs)
@@ -116,10 +120,22 @@ def estimable_rows(state: FitState, L: Floats, labels: Sequence[str]) -> Floats:
     return L[:, kept]
 
 
-def _without_dropped(state: FitState, L: Floats, labels: Sequence[str]) -> Floats:
-    """Return the rows on the estimated columns; one that has no dropped column is a combination of estimates."""
+def dropped_columns(state: FitState) -> str:
+    """Return a clause about the columns that were dropped as aliased; empty if there are none."""
+    names = [name for j, name in enumerate(state.design.x_names) if j not in set(state.kept)]
+    if not names:
+        return ""
+    rest = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    what = "column" if len(names) == 1 else "columns"
+    was = "was dropped (all zero or a combination" if len(names) == 1 else "were dropped (all zero or combinations"
+    return f"the {what} {', '.join(names[:MAX_NAMED])}{rest} {was} of others)"
+
+
+def _without_dropped(state: FitState, hypotheses: Hypotheses) -> Floats:
+    """Return the rows on the estimated columns; one that names no dropped column is a combination of estimates."""
+    L = hypotheses.L
     dropped = np.setdiff1d(np.arange(L.shape[1]), state.kept)
-    naming = [i for i, row in enumerate(L[:, dropped]) if row.any()]
-    if naming:
-        estimable_rows(state, L[naming], [labels[i] for i in naming])
+    checked = np.flatnonzero(L[:, dropped].any(axis=1) | np.array(hypotheses.in_full))
+    if len(checked):
+        estimable_rows(state, L[checked], [hypotheses.labels[i] for i in checked])
     return L[:, list(state.kept)]

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DDF_METHODS",
+    "DDF_NAMES",
     "Approximation",
     "FTest",
     "FixedDegrees",
@@ -110,6 +111,9 @@ _BY_NAME: Mapping[str, Callable[[FitState], Approximation]] = MappingProxyType(
 DDF_METHODS = tuple(_BY_NAME)
 """Names of the methods, the default first."""
 
+DDF_NAMES = (*DDF_METHODS, "robust", *ROBUST_KINDS)
+"""Everything that ``ddf`` can be called, cluster-robust covariances included."""
+
 
 def approximation(state: FitState, ddf: str | Approximation = "satterthwaite") -> Approximation:
     """Return the covariance and degrees of freedom of a fit's fixed effects by a named method.
@@ -134,9 +138,8 @@ def approximation(state: FitState, ddf: str | Approximation = "satterthwaite") -
         return robust_covariance(state, "CR2" if ddf == "robust" else ddf)
     if not isinstance(ddf, str) and hasattr(ddf, "row_df"):
         return ddf
-    known = (*DDF_METHODS, "robust", *ROBUST_KINDS)
-    allowed = ", ".join(f'"{name}"' for name in known)
-    near = nearest({"kr": "kenward-roger"}.get(str(ddf).casefold(), str(ddf)), known)
+    allowed = ", ".join(f'"{name}"' for name in DDF_NAMES)
+    near = nearest({"kr": "kenward-roger"}.get(str(ddf).casefold(), str(ddf)), DDF_NAMES)
     raise InferenceError(f"ddf={ddf!r} is not available; it must be one of {allowed}.{near}")
 
 

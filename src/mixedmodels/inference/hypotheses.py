@@ -32,11 +32,14 @@ class Hypotheses:
         (n_rows, n_columns), coefficients of the columns they were read for.
     rhs
         (n_rows,).
+    in_full
+        Whether a row was given as numbers, one for every coefficient, rather than by names of some.
     """
 
     labels: tuple[str, ...]
     L: Floats
     rhs: Floats
+    in_full: tuple[bool, ...]
 
 
 @dataclass(frozen=True)
@@ -74,14 +77,20 @@ def read_hypotheses(L: object, names: Sequence[str]) -> Hypotheses:
     InferenceError
         If L cannot be read, names something unknown, or has a row of zeros.
     """
-    read = [(label, _read_row(row, label, names)) for label, row in _labelled_rows(L)]
+    rows = _labelled_rows(L)
+    read = [(label, _read_row(row, label, names)) for label, row in rows]
     if not read:
         raise InferenceError("There is no contrast in an empty list.")
     for label, row in read:
         if row.is_number:
             raise InferenceError(f"The contrast {label!r} has no coefficient that is not zero.")
     labels, values = zip(*read, strict=True)
-    return Hypotheses(labels, np.array([v.coefficients for v in values]), np.array([-v.constant for v in values]))
+    return Hypotheses(
+        labels,
+        np.array([v.coefficients for v in values]),
+        np.array([-v.constant for v in values]),
+        tuple(as_numbers(row) is not None for _, row in rows),
+    )
 
 
 def as_numbers(L: object) -> Floats | None:

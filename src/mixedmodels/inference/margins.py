@@ -15,7 +15,7 @@ import pandas as pd
 
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.inference.approximation import RowEstimates
-from mixedmodels.inference.contrast import estimable_rows
+from mixedmodels.inference.contrast import MAX_NAMED, dropped_columns, estimable_rows
 from mixedmodels.inference.degrees import approximation, estimate_rows
 from mixedmodels.inference.multiplicity import (
     Survival,
@@ -103,8 +103,8 @@ def margins(
     -------
     pandas.DataFrame
         ``estimate, std_error, df, statistic, p_value, ci_lower, ci_upper``, indexed by ``by`` and ``specs``, or by
-        ``by`` and ``contrast``. Means that the data do not determine are NaN. ``attrs["notes"]`` says what was averaged
-        over and held, and how tests were adjusted.
+        ``by`` and ``contrast``. Means that the data do not determine are NaN. ``attrs["notes"]`` says which these are,
+        what was averaged over and held, and how tests were adjusted.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def margins(
         table = pd.concat(tables)
         table.index = _index((*by, "contrast"), [(*f.by, label) for f in families for label in f.labels])
         notes = (*notes, *_adjustment_notes(adjust, families, level))
-    table.attrs["notes"] = notes
+    table.attrs["notes"] = (*_unknown_notes(state, table), *notes)
     return table
 
 
@@ -340,6 +340,15 @@ def _grid_notes(
         yield f"At the mean of {', '.join(means)}."
     if design.offset is not None:
         yield "The mean of the offset is added to means."
+
+
+def _unknown_notes(state: FitState, table: pd.DataFrame) -> Iterator[str]:
+    lost = table.index[table["estimate"].isna()]
+    if not len(lost):
+        return
+    labels = [_text(label if isinstance(label, tuple) else (label,)) for label in lost]
+    rest = f" and {len(labels) - MAX_NAMED} more" if len(labels) > MAX_NAMED else ""
+    yield f"Cannot be estimated: {', '.join(labels[:MAX_NAMED])}{rest}, because {dropped_columns(state)}."
 
 
 def _adjustment_notes(adjust: str, families: Sequence[_Family], level: float) -> Iterator[str]:

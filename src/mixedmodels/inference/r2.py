@@ -27,6 +27,7 @@ def variance_parts(state: FitState) -> tuple[float, dict[str, float], float]:
     """
     design = state.design
     fixed = marginal_fitted(state) - (0.0 if design.offset is None else design.offset)
+    fixed -= fixed[0]  # so that what does not vary has exactly no variance
     parts = {}
     for factor, fitted in zip(design.factors, factor_covariances(state), strict=True):
         if factor.Z is None:

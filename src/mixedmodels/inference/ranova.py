@@ -20,6 +20,7 @@ from mixedmodels.errors import InferenceError
 from mixedmodels.fit.fit import fit_problem
 from mixedmodels.fit.problem import Problem
 from mixedmodels.inference import criteria
+from mixedmodels.inference.bootstrap import check_seed
 from mixedmodels.inference.boundary_law import boundary_law
 from mixedmodels.inference.chi_bar import mixture_p
 from mixedmodels.inference.exact_rlrt import simulate_rlrt
@@ -64,6 +65,8 @@ def ranova(state: FitState, n_exact: int = 0, seed: int | np.random.Generator | 
     table = pd.DataFrame(rows, index=index, columns=list(COLUMNS))
     table["df"] = table["df"].astype("Int64")
     if n_exact:
+        if not isinstance(seed, np.random.Generator):
+            check_seed(seed)
         law = simulate_rlrt(state.design, n_exact, seed)
         at_least = np.count_nonzero(law >= table["chisq"].iloc[1])
         table["p_exact"] = [math.nan, (1 + at_least) / (1 + n_exact)]

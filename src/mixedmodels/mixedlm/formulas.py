@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import pickle
+import re
 import tokenize
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +19,7 @@ from formulaic.errors import DataMismatchWarning, FormulaicError
 from formulaic.model_spec import ModelSpec
 from formulaic.parser.types import Factor
 
+from mixedmodels.design.expression import unknown_column
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError, FormulaError
 
@@ -151,7 +153,18 @@ class Formulas:
             with np.errstate(all="ignore"):
                 return formula.get_model_matrix(frame, context=self.context, na_action="ignore", output="numpy")
         except _TROUBLE as error:
-            raise DataError(f"{text!r} cannot be computed: {error}") from error
+            raise _unknown_name(text, frame, error) or DataError(f"{text!r} cannot be computed: {error}") from error
+
+
+def _unknown_name(text: str, frame: pd.DataFrame, error: BaseException) -> DataError | None:
+    """Return the complaint about a name that a formula could not find; None if the trouble is another."""
+    cause = error.__cause__ or error.__context__
+    if not isinstance(cause, NameError):
+        return None
+    name = cause.name or str(cause).strip("`").partition("`")[0]  # a column's name is in formulaic's sentence only
+    if re.search(rf"(?<![\w.]){re.escape(name)}\s*\(", text):
+        return DataError(f"{text!r} calls {name!r}, which is not a known function.")
+    return unknown_column(name, list(map(str, frame.columns)))
 
 
 def on_new_data(spec: ModelSpec, frame: pd.DataFrame, context: Mapping[str, Any]) -> Floats:
@@ -167,7 +180,9 @@ def on_new_data(spec: ModelSpec, frame: pd.DataFrame, context: Mapping[str, Any]
             warnings.simplefilter("error", DataMismatchWarning)
             matrix = spec.get_model_matrix(frame, context=context, na_action="ignore", output="numpy")
     except (*_TROUBLE, DataMismatchWarning) as error:
-        raise DataError(f"'{spec.formula}' cannot be computed for these data: {error}") from error
+        text = str(spec.formula)
+        unknown = _unknown_name(text, frame, error)
+        raise unknown or DataError(f"{text!r} cannot be computed for these data: {error}") from error
     return np.ascontiguousarray(matrix, dtype=np.float64)
 
 

@@ -240,13 +240,14 @@ class MixedLM:
 
         Raises
         ------
-        AttributeError
-            If ``groups`` is not given.
         MixedModelsError
-            If a formula or the data cannot be used.
+            If ``groups`` is not given, or a formula or the data cannot be used.
         """
         if groups is None:
-            raise AttributeError("'groups' is a required keyword argument in MixedLM.from_formula")
+            raise DataError(
+                "groups is missing: name the column whose levels share random effects, such as groups='subject', or "
+                "give one label for each row."
+            )
         for name in kwargs:
             if name not in _INIT_ONLY:
                 raise DataError(f"argument {name} not permitted for MixedLM initialization")

@@ -6,7 +6,7 @@ freedom for the whole variance of its error, which ``error_variance`` forms.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 INTERVALS = ("confidence", "prediction")
 DDF = ("satterthwaite", "normal")
+WHOLE = ("conditional", "population")
 CORRECTIONS = ("kackar-harville",)
 
 
@@ -81,7 +82,7 @@ def predict(
     _check_choices(interval, level, ddf, correction)
     if weights is not None and interval != "prediction":
         raise InferenceError("weights scale the residual of a new observation; they go with interval='prediction'.")
-    used = used_factors(state, random_effects)
+    used = used_factors([f.name for f in state.design.factors], random_effects)
     observation = interval == "prediction"
     rows = fitted_rows(state) if data is None else new_rows(state, data, used, new_levels, spread=observation)
     mean = predicted_mean(state, rows, used)
@@ -114,25 +115,25 @@ def _check_choices(interval: str | None, level: float, ddf: str, correction: str
         raise InferenceError("correction widens an interval; pass interval='confidence' or 'prediction' too.")
 
 
-def used_factors(state: FitState, random_effects: str | Iterable[str]) -> tuple[bool, ...]:
-    """Return which grouping factors a choice of random effects names.
+def used_factors(names: Sequence[str], random_effects: object) -> tuple[bool, ...]:
+    """Return which of the grouping factors, by name, a choice of random effects takes.
 
     Raises
     ------
     InferenceError
         If it names one that is not there.
     """
-    names = [f.name for f in state.design.factors]
-    if isinstance(random_effects, str):
-        if random_effects in {"conditional", "population"}:
-            return (random_effects == "conditional",) * len(names)
+    if isinstance(random_effects, str) and random_effects in WHOLE:
+        return (random_effects == "conditional",) * len(names)
+    if isinstance(random_effects, str) or not isinstance(random_effects, Iterable):
         random_effects = [random_effects]
     wanted = list(random_effects)
     for name in wanted:
         if name not in names:
+            some = f" or some of {', '.join(names)}" if names else ""
             raise InferenceError(
-                f"random_effects names {name!r}; it must be 'conditional', 'population' or some of "
-                f"{', '.join(names)}.{nearest(str(name), [*names, 'conditional', 'population'])}"
+                f"random_effects names {name!r}; it must be 'conditional', 'population'{some}."
+                f"{nearest(str(name), [*names, *WHOLE])}"
             )
     return tuple(name in wanted for name in names)
 

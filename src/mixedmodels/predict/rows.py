@@ -71,6 +71,18 @@ def fitted_rows(state: FitState) -> Rows:
     return Rows(X, offset, codes, Z, np.zeros(n, dtype=bool), design.row_labels)
 
 
+def check_new_levels(new_levels: object) -> None:
+    """``new_levels`` must be one of its choices.
+
+    Raises
+    ------
+    InferenceError
+        It is not.
+    """
+    if new_levels not in NEW_LEVELS:
+        raise InferenceError(f"new_levels={new_levels!r} is not available; it must be 'raise' or 'population'.")
+
+
 def new_rows(state: FitState, data: object, used: tuple[bool, ...], new_levels: str, *, spread: bool = False) -> Rows:
     """Return new data as rows of the fit's design.
 
@@ -96,8 +108,7 @@ def new_rows(state: FitState, data: object, used: tuple[bool, ...], new_levels: 
         If ``new_levels`` is not one of these, the fit had an offset that was given as an array, or a row needs a fixed
         effect that the fit could not estimate.
     """
-    if new_levels not in NEW_LEVELS:
-        raise InferenceError(f"new_levels={new_levels!r} is not available; it must be 'raise' or 'population'.")
+    check_new_levels(new_levels)
     design = state.design
     recipe = design.recipe
     if design.offset is not None and not recipe.offsets:

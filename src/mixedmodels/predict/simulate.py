@@ -12,6 +12,7 @@ from mixedmodels.covariance.unstructured import relative_factor, split_theta
 from mixedmodels.design.expression import columns_in
 from mixedmodels.design.frame import open_frame
 from mixedmodels.errors import InferenceError
+from mixedmodels.inference.bootstrap import check_seed
 from mixedmodels.predict.predict import predicted_mean, residual_share
 from mixedmodels.predict.rows import Rows, fitted_rows, new_rows
 
@@ -108,6 +109,7 @@ def responses(
     """
     if random_effects not in CHOICES:
         raise InferenceError(f"random_effects={random_effects!r} is not available; it must be 'new' or 'conditional'.")
+    check_seed(seed)
     rows = fitted_rows(state) if data is None else new_rows(state, data, (True,) * len(state.b), "population")
     sd = state.sigma * np.sqrt(residual_share(state, rows, data, weights))
     known = random_effects == "conditional"

@@ -73,6 +73,7 @@ def test_a_clean_fit_is_good_and_a_broken_one_is_not() -> None:
     assert (clean["advice"] == "").all()
     assert broken.loc["outliers", "verdict"] == "look"
     assert "row 7" in broken.loc["influence of rows", "found"]
+    assert "Cook's D of fixed effects" in broken.loc["influence of rows", "found"]
     shown = repr(broken).splitlines()
     assert max(map(len, shown)) <= 80
     assert " ".join(" ".join(shown).split()).count(broken.loc["outliers", "advice"]) == 1

@@ -125,6 +125,10 @@ def test_results_are_cached() -> None:
     [
         # `place` marks the character that the caret points to; '^' under the formula
         ("y ~ x", "     ^", "no random term"),
+        ("y ~ x + ar1(t | g)", "        ^", "structure ar1(...) is not supported. A random term is (x | g)"),
+        ("y ~ cs(1 | g) + (1 | g)", "    ^", "structure cs(...) is not supported"),
+        ("y ~ x + (1 | g) + corAR1(form = ~ 1 | g)", "                  ^", "structure corAR1(...) is not supported"),
+        ("y ~ x + (1 | g) # both", "                ^", "has no comments"),
         ("y x + (1|g)", "  ^", "needs '~'"),
         ("", "^", "needs '~'"),
         ("~ x + (1|g)", "^", "response is missing"),

@@ -92,7 +92,10 @@ def test_type_3_compares_means_with_equal_weights() -> None:
 def test_an_aliased_term_has_no_test() -> None:
     data = load("sleepstudy").assign(hours=lambda d: 24 * d["Days"])
     with pytest.warns(mm.RankDeficiencyWarning):
-        table = mm.lmer("Reaction ~ Days + hours + (1 | Subject)", data).anova()
+        fit = mm.lmer("Reaction ~ Days + hours + (1 | Subject)", data)
+    table = fit.anova()
+    assert "Read tests of type 3 with care: the column hours was dropped" in repr(table)
+    assert "with care" not in repr(fit.anova(type=2))
     assert table.loc["hours", "num_df"] == 0
     assert table.loc["hours"].drop("num_df").isna().all()
     assert table.loc["Days", "num_df"] == 1

@@ -81,6 +81,12 @@ def test_what_cannot_be_estimated(text: str) -> None:
         contrast(aliased(), text)
 
 
+@pytest.mark.parametrize("L", [[0, 1, 0], [[1, 0, 0], [0, 1, 0]], ["Days", [0, 1, 0]]])
+def test_a_full_row_with_a_zero_for_the_dropped_column_cannot_be_estimated(L: object) -> None:
+    with pytest.raises(InferenceError, match=r"'L[12]' cannot be estimated: the column 'hours' was dropped"):
+        contrast(aliased(), L)
+
+
 def test_rows_of_the_design_are_estimable() -> None:
     state = aliased()
     X = state.design.X[:4]

@@ -73,6 +73,12 @@ def test_empty_cells_are_missing() -> None:
     np.testing.assert_allclose(table["estimate"].loc[0.4, "Victory"], cells.loc[0.4, "Victory"], rtol=1e-9)
     pairs = fit.margins("Variety", by="nitro", pairwise=True)
     assert pairs["p_value"].isna().sum() == 2
+    because = "because the column Variety[T.Victory]:C(nitro)[T.0.6] was dropped (all zero or a combination of others)."
+    assert f"Cannot be estimated: 0.6 Victory, {because}" in repr(table)
+    assert f"Cannot be estimated: Golden Rain - Victory, Marvellous - Victory, {because}" in repr(
+        fit.margins("Variety", pairwise=True)
+    )
+    assert "Cannot" not in repr(fit.margins("Variety", at={"nitro": [0.0]}))
 
 
 def test_ways_to_ask_for_comparisons(oats: mm.LmmResult) -> None:

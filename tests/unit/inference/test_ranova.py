@@ -49,6 +49,12 @@ def test_reductions_leave_no_trace() -> None:
     assert (fit.predict(MACHINES.iloc[:5]).to_numpy() == before).all()
 
 
+def test_a_seed_is_an_integer() -> None:
+    fit = mm.lmer("Yield ~ 1 + (1 | Batch)", mm.load_dataset("Dyestuff"))
+    with pytest.raises(mm.InferenceError, match="seed is -1; it must be an integer"):
+        fit.ranova(n_exact=10, seed=-1)
+
+
 def test_same_seed_same_numbers() -> None:
     fit = mm.lmer("Yield ~ 1 + (1 | Batch)", mm.load_dataset("Dyestuff"))
     first, second = (fit.ranova(n_exact=n, seed=5)["p_exact"].iloc[1] for n in (500, np.int64(500)))

@@ -258,6 +258,9 @@ def test_bad_input(fit: mm.LmmResult) -> None:
         fit.predict({"Days": ["two"], "Subject": ["308"]})
     with pytest.raises(mm.InferenceError, match=r"random_effects names 'Subjects'.*Did you mean 'Subject'"):
         fit.predict(random_effects=["Subjects"])
+    for choice in (None, 3):
+        with pytest.raises(mm.InferenceError, match=f"random_effects names {choice}; it must be 'conditional'"):
+            fit.predict(random_effects=choice)  # type: ignore[arg-type]
     with pytest.raises(mm.InferenceError, match="interval='both'"):
         fit.predict(interval="both")
     with pytest.raises(mm.InferenceError, match="new_levels='zero'"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -77,6 +79,34 @@ def test_power_of_a_balanced_design_is_that_of_the_noncentral_t() -> None:
     assert row["type_m"] >= 1
 
 
+def test_power_of_a_term_is_that_of_the_noncentral_f() -> None:
+    """Three treatments once a subject: a complete block design, whose F test and power are known."""
+    rng = np.random.default_rng(1)
+    subject, treatment = np.repeat(np.arange(10), 3), np.tile(["a", "b", "c"], 10)
+    y = rng.normal(size=10)[subject] * 3 + rng.normal(size=30) + 1.2 * (treatment == "c")
+    fit = mm.lmer("y ~ treatment + (1 | subject)", {"y": y, "treatment": treatment, "subject": subject})
+    means = fit.margins("treatment")["estimate"]
+    noncentrality = 10 * np.sum((means - means.mean()) ** 2) / fit.scale
+    exact = stats.ncf.sf(stats.f.ppf(0.95, 2, 18), 2, 18, noncentrality)
+    assert 0.2 < exact < 0.95
+    row = mm.power(fit, "treatment", n=600, seed=1, progress=False).iloc[0]
+    assert row["power"] == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / 600))
+    assert row[["type_s", "type_m"]].isna().all()
+    with pytest.raises(
+        mm.InferenceError, match=r"size is the true value of one coefficient, and 'treatment' is a term"
+    ):
+        mm.power(fit, "treatment", size=1.0)
+    with pytest.raises(mm.InferenceError, match=r"no fixed effect 'treatmen'; .*Did you mean 'treatment'"):
+        mm.power(fit, "treatmen")
+
+
+def test_power_of_a_term_of_one_column_is_that_of_its_coefficient() -> None:
+    data = mm.load_dataset("Orthodont")
+    fit = mm.lmer("distance ~ age + Sex + (1 | Subject)", data)
+    term, coefficient = (mm.power(fit, name, n=20, seed=3, progress=False) for name in ("Sex", fit.fe_params.index[-1]))
+    pd.testing.assert_frame_equal(term.iloc[:, :4], coefficient.iloc[:, :4])
+
+
 def test_power_grows_with_levels(fit: mm.LmmResult) -> None:
     table = mm.power(fit, "Days", n=60, vary={"Subject": [4, 30]}, size=5.0, seed=2, progress=False)
     assert list(table["n_obs"]) == [40, 300]
@@ -136,6 +166,11 @@ def test_bad_input(fit: mm.LmmResult) -> None:
         fit.simulate(random_effects="old")
     with pytest.raises(mm.InferenceError, match="n is 0"):
         fit.simulate(0)
+    for seed in (-1, "a", 1.5):
+        with pytest.raises(mm.InferenceError, match=f"seed is {seed!r}; it must be an integer"):
+            fit.simulate(seed=seed)  # type: ignore[arg-type]
+        with pytest.raises(mm.InferenceError, match=f"seed is {seed!r}; it must be an integer"):
+            fit.simulated_residuals(seed=seed)  # type: ignore[arg-type]
     with pytest.raises(mm.InferenceError, match=r"no fixed effect 'days'"):
         mm.power(fit, "days")
     with pytest.raises(mm.InferenceError, match="weights must be positive"):
@@ -154,6 +189,23 @@ def test_bad_input(fit: mm.LmmResult) -> None:
         mm.power(fit, "Days", n=2, ddf="kr", progress=False)
     with pytest.raises(mm.InferenceError, match="asks for 1 levels"):
         mm.power(fit, "Days", n=2, vary={"Subject": [1]})
+    for model in ("y ~ x", 3):
+        with pytest.raises(mm.InferenceError, match=f"model is {model!r}; it must be a fit"):
+            mm.power(model, "Days")  # type: ignore[arg-type]
+    with pytest.raises(mm.InferenceError, match="effect is 3; it must be the name"):
+        mm.power(fit, 3)  # type: ignore[arg-type]
+    options: list[tuple[dict[str, Any], str]] = [
+        ({"size": "a"}, "size is 'a'; the true value"),
+        ({"alpha": "a"}, "alpha is 'a'"),
+        ({"seed": -1}, "seed is -1"),
+        ({"vary": 10}, "vary is 10; it must hold a grouping factor"),
+        ({"vary": {"Subject": 10}}, r"vary has 10 for 'Subject'; it must be a list"),
+        ({"vary": {"Subject": []}}, r"vary has \[\] for 'Subject'; it must be a list"),
+        ({"vary": {3: [10]}}, "There is no grouping factor 3"),
+    ]
+    for option, message in options:
+        with pytest.raises(mm.InferenceError, match=message):
+            mm.power(fit, "Days", **option)
     x, g = np.repeat([1.0, 1.0, 0.0, 0.0], 6), np.repeat(["a", "b", "c", "d"], 6)
     groups = mm.lmer("y ~ x + (1 | g)", {"y": np.arange(24.0) % 7 + 3 * (g == "a") + 4 * (g == "d"), "x": x, "g": g})
     with pytest.raises(mm.InferenceError, match="With 2 levels of g not all fixed effects of this fit"):
