@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -14,6 +14,7 @@ from scipy.special import betaincinv
 from mixedmodels.design.subset import draw_levels
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.fit.problem import Problem, row_arguments
+from mixedmodels.fit.progress import progress_bar
 from mixedmodels.inference.bootstrap import check_seed, simulated_response
 from mixedmodels.inference.degrees import estimate_rows, joint_test
 from mixedmodels.inference.marginality import TermContrasts
@@ -79,7 +80,7 @@ def power(
     level
         Coverage of the intervals of power (Clopper and Pearson 1934).
     progress
-        Show a progress bar if tqdm is installed.
+        Show a progress bar if it takes long and tqdm is installed.
 
     Returns
     -------
@@ -116,19 +117,17 @@ def power(
     L = _hypothesis(state, effect)
     truth = state if size is None else _with_size(state, effect, size)
     sizes = _sizes(state, vary)
-    bar = _progress_bar(n * len(sizes)) if progress else None
     entropy = np.random.SeedSequence(seed).entropy
     rows = []
-    for cell, counts in enumerate(sizes):
-        design = state.design
-        for name, count in counts.items():
-            n_levels = next(f.n_levels for f in design.factors if f.name == name)
-            if count != n_levels:
-                design = draw_levels(design, name, np.arange(count) % n_levels)
-        study = _Study(truth, design, L, ddf, (entropy, cell))
-        rows.append({"n_obs": design.n_obs} | _summary(study, n, alpha, level, bar))
-    if bar is not None:
-        bar.close()
+    with progress_bar(n * len(sizes), "power", "fit", progress) as advance:
+        for cell, counts in enumerate(sizes):
+            design = state.design
+            for name, count in counts.items():
+                n_levels = next(f.n_levels for f in design.factors if f.name == name)
+                if count != n_levels:
+                    design = draw_levels(design, name, np.arange(count) % n_levels)
+            study = _Study(truth, design, L, ddf, (entropy, cell))
+            rows.append({"n_obs": design.n_obs} | _summary(study, n, alpha, level, advance))
     names = list(sizes[0])
     labels = [tuple(counts.values()) for counts in sizes]
     index: pd.Index = pd.MultiIndex.from_tuples(labels, names=names)
@@ -264,12 +263,11 @@ class _Study:
         return _Test(float(row.estimate[0]), float(p_value[0]), singular)
 
 
-def _summary(study: _Study, n: int, alpha: float, level: float, bar: Any) -> dict[str, float]:
+def _summary(study: _Study, n: int, alpha: float, level: float, advance: Callable[[int], object]) -> dict[str, float]:
     done: list[_Test] = []
     for block in study.tests(n):
         done += [test for test in block if test is not None]
-        if bar is not None:
-            bar.update(len(block))
+        advance(len(block))
     if not done:
         raise InferenceError("No simulated response could be fitted; look at the fit first with fit.check().")
     true = study.size
@@ -292,11 +290,3 @@ def _clopper_pearson(found: int, n: int, level: float) -> tuple[float, float]:
     lower = float(betaincinv(found, n - found + 1, tail)) if found else 0.0
     upper = float(betaincinv(found + 1, n - found, 1 - tail)) if found < n else 1.0
     return lower, upper
-
-
-def _progress_bar(total: int) -> Any:
-    try:
-        from tqdm.auto import tqdm  # noqa: PLC0415  # optional
-    except ImportError:
-        return None
-    return tqdm(total=total, desc="power", unit="fit", leave=False)

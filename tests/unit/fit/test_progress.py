@@ -12,6 +12,7 @@ from mixedmodels.fit import progress
 LONG_WORK: dict[str, Callable[[mm.LmmResult, bool], object]] = {
     "bootstrap": lambda fit, shown: fit.bootstrap(3, seed=1, progress=shown),
     "influence": lambda fit, shown: fit.influence("Subject", progress=shown),
+    "power": lambda fit, shown: mm.power(fit, "Days", n=2, seed=1, progress=shown),
     "profile": lambda fit, shown: fit.profile("sigma", progress=shown),
 }
 
