@@ -79,12 +79,13 @@ class Path:
 
 @dataclass(frozen=True)
 class _Point:
-    """One constrained minimum: the free coordinate c, the criterion, its slope in c, and psi."""
+    """One constrained minimum: the free coordinate c, the criterion, its slope in c, psi; at the estimate dpsi/dc."""
 
     c: float
     deviance: float
     slope: float
     psi: Floats
+    direction: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -168,10 +169,10 @@ class Profiler:
 
         start = self._lifted(self.psi, NUDGE)
         if at_bound:
-            c_hat, se = np.log(NUDGE * self.map.natural_sd(self.psi, parameter)), 0.5
+            c_hat, se, direction = np.log(NUDGE * self.map.natural_sd(self.psi, parameter)), 0.5, None
         else:
             c_hat, slope, _ = self.map.unbounded(self.psi, parameter)
-            se = float(np.linalg.norm(slope @ covariance_root(self.state)))
+            se, direction = self._standard_error(slope)
         edge = EDGE if parameter.kind == "cor" else np.inf
 
         def solve(c: float, psi: Floats) -> _Point | None:
@@ -182,7 +183,7 @@ class Profiler:
             return [*points, *self._near_zero(parameter, constraint, lowest)]
 
         side = _Side(
-            _Point(float(c_hat), self.lowest, 0.0, start),
+            _Point(float(c_hat), self.lowest, 0.0, start, direction),
             1.0,
             se,
             solve,
@@ -273,7 +274,7 @@ class Profiler:
         if not np.isfinite(estimated):
             raise InferenceError(f"The function {name!r} is {estimated} at the estimates; it must be finite there.")
         slope = measure.slope(self.psi)
-        se = float(np.linalg.norm(slope @ covariance_root(self.state)))
+        se, direction = self._standard_error(slope)
         far = measure.value(self._lifted(self.psi, FAR)) - estimated
         at_bound = not se > 0
         if at_bound and far == 0:
@@ -287,7 +288,7 @@ class Profiler:
         def solve(c: float, psi: Floats) -> _Point | None:
             return self._solve(measure, c, psi)
 
-        zero = _Point(c_hat, self.lowest, 0.0, start)
+        zero = _Point(c_hat, self.lowest, 0.0, start, None if at_bound else direction)
         bounds = {1.0: np.inf, -1.0: -np.inf}
         rows: list[_Row] = [] if at_bound else [(estimated, 0.0, 1 / se, self.psi)]
         for sign in signs:
@@ -362,7 +363,7 @@ class Profiler:
             return _Point(c, found.value, float(slope), np.append(found.point, 0.5 * np.log(r2 / self.dof)))
 
         value, se = float(state.beta[j]), float(np.sqrt(state.cov_beta[j, j]))
-        zero = _Point(value, self.lowest, 0.0, self._lifted(self.psi, NUDGE))
+        zero = _Point(value, self.lowest, 0.0, self._lifted(self.psi, NUDGE), np.zeros_like(self.psi))
         rows = [(value, 0.0, 1 / se, self.psi)]
         for sign in (1.0, -1.0):
             rows += [self._row(point, sign) for point in self._side(_Side(zero, sign, se, solve))]
@@ -381,6 +382,13 @@ class Profiler:
                 "Refit with more starts: control=Control(n_starts=10)."
             )
         return sign * float(np.sqrt(max(rise, 1e-16)))
+
+    def _standard_error(self, slope: Floats) -> tuple[float, Floats]:
+        """Return the standard error of a parameter with some slope in psi, and dpsi by the parameter at the minimum."""
+        root = covariance_root(self.state)
+        along = slope @ root
+        se = float(np.linalg.norm(along))
+        return se, root @ along / se**2 if se > 0 else np.zeros_like(self.psi)
 
     def _lifted(self, psi: Floats, by: float) -> Floats:
         """Return psi with standard deviations of zero raised."""
@@ -445,7 +453,7 @@ class Profiler:
     def _walk(self, side: _Side, start: _Point) -> Iterable[_Point]:
         """Points of one side beyond a first one, zeta near each target until what cannot be reached."""
         sign = side.sign
-        before, at = start, start
+        path = [start]
         zeta, step, bend = 0.0, 1 / side.se, 0.0
         if start is not side.zero:
             zeta = self._zeta(start, sign)
@@ -460,8 +468,8 @@ class Profiler:
             share = min(max(curved, 0.5 * straight), 2 * straight)
             jump = sign * min(share, LONGEST_JUMP * side.se, side.longest)
             for length in (1.0, 0.5, 0.25, 0.1):
-                c = at.c + length * jump
-                point = side.solve(c, _extrapolated(before, at, c))
+                c = path[-1].c + length * jump
+                point = side.solve(c, _extrapolated(path, c))
                 if point is not None and abs(self._zeta(point, sign)) < side.largest:
                     break
             else:
@@ -469,13 +477,15 @@ class Profiler:
             yield point
             new = self._zeta(point, sign)
             if abs(new) - target > NEAR_TARGET and point.slope * sign > 0:  # back to the target, and on from there
-                curve = hermite([abs(zeta), abs(new)], [at.c, point.c], [sign / step, 2 * new / point.slope])
+                ends = [path[-1].c, point.c]
+                curve = hermite([abs(zeta), abs(new)], ends, [sign / step, 2 * new / point.slope])
                 between = side.solve(float(curve(target)), point.psi)
                 if between is not None and abs(zeta) < abs(self._zeta(between, sign)) < abs(new):
                     yield between
                     point = between
             old_zeta, old_step = zeta, step
-            before, at, zeta = at, point, self._zeta(point, sign)
+            path = [*path[-2:], point]
+            zeta = self._zeta(point, sign)
             step = point.slope / (2 * zeta)
             if not (step > 1e-6 / side.se and abs(zeta) > abs(old_zeta)):
                 return
@@ -516,11 +526,16 @@ class Profiler:
         return Path(name, value, bounds, frame)
 
 
-def _extrapolated(before: _Point, at: _Point, c: float) -> Floats:
-    """Return psi at c on the line through two points, or that of the second where the first is the estimate."""
-    if before.c == at.c or before.slope == 0.0:
-        return at.psi
-    return np.asarray(at.psi + (c - at.c) / (at.c - before.c) * (at.psi - before.psi))
+def _extrapolated(path: list[_Point], c: float) -> Floats:
+    """Return psi at c on the parabola or line through up to three points, or along the direction of the first."""
+    *_, at = path
+    path = [point for point in path if point.slope != 0 or point.direction is not None]  # not a start at a bound
+    if len(path) <= 1:
+        return at.psi if at.direction is None else np.asarray(at.psi + (c - at.c) * at.direction)
+    if len(path) == 3 and abs(c - at.c) > 2 * abs(at.c - path[0].c):
+        path = path[1:]
+    weights = [np.prod([(c - q.c) / (p.c - q.c) for q in path if q is not p]) for p in path]
+    return np.asarray(sum(w * p.psi for w, p in zip(weights, path, strict=True)))
 
 
 def _is_reached(largest: float) -> bool:
