@@ -25,7 +25,7 @@ def test_prints_what_the_summary_prints() -> None:
     for make, _ in CASES.values():
         varcorr = VarCorr.from_state(make())
         assert str(varcorr) == repr(varcorr) == "\n\n".join(map(str, varcorr.tables()))
-        assert varcorr._repr_html_().count("<table>") == len(varcorr.tables())
+        assert varcorr._repr_html_().count("<table ") == len(varcorr.tables())
 
 
 def test_unknown_factors_get_the_nearest_known_one() -> None:

@@ -64,5 +64,5 @@ def grouping_table(factors: tuple[RandomFactor, ...]) -> Table:
 
 def _levels(levels: pd.Index, column: Column) -> tuple[str, str]:
     counts = np.bincount(column.values, minlength=len(levels))
-    shown = [f"{level} {n}" for level, n in zip(levels[:MAX_LEVELS], counts, strict=False)]
+    shown = [f"{level} ({n})" for level, n in zip(levels[:MAX_LEVELS], counts, strict=False)]
     return str(len(levels)), ", ".join(shown) + (", ..." if len(levels) > MAX_LEVELS else "")

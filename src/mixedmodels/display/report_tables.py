@@ -27,9 +27,10 @@ def anova_table(tests: pd.DataFrame) -> Table:
 
 
 def check_table(checks: pd.DataFrame) -> Table:
-    """Return what was checked, what was found and what to do."""
-    rows = tuple((str(name), row["verdict"], row["found"], row["advice"]) for name, row in checks.iterrows())
-    return Table("", ("", "Verdict", "Found", "Advice"), rows, "llll")
+    """Return what was checked, what was found and, if anything is to be done, what."""
+    columns = ("verdict", "found", "advice") if checks["advice"].any() else ("verdict", "found")
+    rows = tuple((str(name), *(row[c] for c in columns)) for name, row in checks.iterrows())
+    return Table("", ("", *(c.capitalize() for c in columns)), rows, "l" * (len(columns) + 1))
 
 
 def share_table(r2: dict[str, float], icc: dict[str, float]) -> Table:

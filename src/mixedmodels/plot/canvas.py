@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mixedmodels.errors import MixedModelsError
+from mixedmodels.plot.labels import level_names
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -35,6 +36,12 @@ MAX_POINTS = 5_000
 
 MAX_LABELS = 60
 """Levels named one by one on an axis."""
+
+MAX_PLACES = 25
+"""Values of x, at most, that leave room to spread the points of each."""
+
+CROWD = 150
+"""Points drawn at full size and ink."""
 
 
 def load(module: str) -> Any:
@@ -115,22 +122,48 @@ def as_drawn(axes: Sequence[Axes]) -> Any:
 
 
 def scatter(ax: Axes, x: Floats, y: Floats, *, color: str = DATA) -> None:
-    """Draw points, the fainter and smaller the more there are; above ``MAX_POINTS``, shade hexagons by their number."""
+    """Draw points, the fainter and smaller the more there are; above ``MAX_POINTS``, shade hexagons by their number.
+
+    A crowd of points at few values of x is spread a little along x, the same in every drawing.
+    """
     n = len(x)
+    if n > CROWD * MAX_PLACES // 3:
+        x = _spread_out(x)
     if n <= MAX_POINTS:
-        ink = min(1.0, 60 / max(n, 1))
+        ink = min(1.0, CROWD / max(n, 1))
         ax.scatter(x, y, s=4 + 18 * ink, color=color, alpha=0.25 + 0.45 * ink, linewidths=0, rasterized=n > 1_000)
         return
-    shades = ax.hexbin(x, y, gridsize=55, bins="log", mincnt=1, cmap="Greys", linewidths=0.1, rasterized=True)
-    low, high = shades.get_clim()
-    shades.set_clim(low / 6, high * 1.5)  # neither white nor black
+    dark = load("colors").to_rgb("0.1" if color == DATA else color)
+    ramp = load("colors").LinearSegmentedColormap.from_list("ink", [(*dark, 0.12), (*dark, 0.8)])
+    ax.hexbin(x, y, gridsize=55, bins="log", mincnt=1, cmap=ramp, linewidths=0, rasterized=True)
     ax.autoscale(tight=True)
     ax.margins(0.03)
+
+
+def _spread_out(x: Floats) -> Floats:
+    places = np.unique(x)
+    if not 1 < len(places) <= MAX_PLACES:
+        return x
+    reach = 0.15 * np.diff(places).min()
+    return x + np.random.default_rng(0).uniform(-reach, reach, len(x))
 
 
 def count_of(n: int, noun: str) -> str:
     """Return ``18 levels`` or ``1 level``, thousands apart."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def say_instead(ax: Axes, sentence: str) -> None:
+    """Write a sentence in the middle of axes that have nothing to show, and take their ticks away."""
+    ax.text(0.5, 0.5, sentence, transform=ax.transAxes, ha="center", va="center")
+    ax.set_xticks([])
+    ax.set_yticks([])
+
+
+def first_of_row(ax: Axes) -> bool:
+    """Return whether an axes begins a row of its figure, or stands alone."""
+    place = ax.get_subplotspec()
+    return place is None or place.is_first_col()
 
 
 def label_levels(ax: Axes, positions: Floats, levels: pd.Index, *, extremes: int = 0) -> None:
@@ -153,5 +186,5 @@ def label_levels(ax: Axes, positions: Floats, levels: pd.Index, *, extremes: int
         shown = np.r_[np.arange(extremes), np.arange(n - extremes, n)]
     points = 72 * ax.get_window_extent().height / ax.figure.dpi
     size = float(np.clip(0.72 * points / n, 5, 9)) if n <= MAX_LABELS else 8.0
-    ax.set_yticks(positions[shown], [str(levels[i]) for i in shown])
+    ax.set_yticks(positions[shown], level_names(levels[shown]))
     ax.tick_params(axis="y", length=0 if n <= MAX_LABELS else 3, labelsize=size)

@@ -9,6 +9,7 @@ from scipy.special import ndtri
 
 from mixedmodels.inference.wald import check_level
 from mixedmodels.plot.canvas import GUIDE, MAX_LABELS, MODEL, as_drawn, count_of, label_levels, panels
+from mixedmodels.plot.labels import name
 from mixedmodels.plot.selection import Effect, find_effects
 from mixedmodels.predict.random_effects import random_effects_cov
 
@@ -65,13 +66,17 @@ def caterpillar(
     state = fit.state
     effects = find_effects(state.design, group, effect)
     covariances = random_effects_cov(state)
-    tallest = max(e.factor.n_levels for e in effects)
-    height = float(np.clip(1.1 + 0.17 * tallest, 2.6, 6.5 if tallest <= MAX_LABELS else 5.5))
+    height = max(height_for(e.factor.n_levels) for e in effects)
     axes = panels(ax, [e.title for e in effects], size=(4.2, height))
     for each, on in zip(effects, axes, strict=True):
         half_width = -ndtri((1 - level) / 2) * np.sqrt(covariances[each.factor.name][:, each.j, each.j])
         _draw(on, state, each, half_width)
     return as_drawn(axes)
+
+
+def height_for(n_levels: int) -> float:
+    """Return the height of a panel in inches that leaves room for the names of that many levels."""
+    return float(np.clip(1.1 + 0.17 * n_levels, 2.6, 9.0)) if n_levels <= MAX_LABELS else 5.5
 
 
 def _draw(ax: Axes, state: FitState, effect: Effect, half_width: Floats) -> None:
@@ -90,5 +95,8 @@ def _draw(ax: Axes, state: FitState, effect: Effect, half_width: Floats) -> None
         ax.plot(modes, at, color="black", linewidth=1.2)
     ax.set_ylim(-0.7 - 0.01 * n, n - 0.3 + 0.01 * n)
     label_levels(ax, at, effect.factor.levels[order], extremes=1)
-    ax.set_xlabel(effect.name)
-    ax.set_ylabel(effect.factor.name if few else f"{effect.factor.name}: {count_of(n, 'level')} in order")
+    if not (modes.any() or half_width.any()):
+        ax.set_title("variance estimated as zero", fontsize="small")
+        ax.set_xticks([0])
+    ax.set_xlabel(name(effect.name))
+    ax.set_ylabel(name(effect.factor.name if few else f"{effect.factor.name}: {count_of(n, 'level')} in order"))

@@ -11,6 +11,7 @@ from mixedmodels.errors import InferenceError
 from mixedmodels.inference.covariances import factor_covariances
 from mixedmodels.inference.wald import check_level
 from mixedmodels.plot.canvas import CONTRAST, GUIDE, MODEL, as_drawn, panels, scatter
+from mixedmodels.plot.labels import SIDE, name
 from mixedmodels.plot.selection import find_factor
 from mixedmodels.predict.random_effects import random_effects_cov
 
@@ -89,9 +90,10 @@ def covariance(
         scatter(on, modes[:, 0], modes[:, 1], color=MODEL)
         for level in levels:
             on.plot(*ellipse(matrix[pair], level), color=CONTRAST, linewidth=1.6)
-        on.set_xlabel(factor.columns[i])
-        on.set_ylabel(factor.columns[j])
-        on.set_title(f"{factor.name}: {' and '.join(f'{100 * level:g} %' for level in levels)}", fontsize="small")
+        on.set_xlabel(name(factor.columns[i]))
+        on.set_ylabel(name(factor.columns[j], SIDE))
+        shares = " and ".join(f"{100 * level:g} %" for level in levels)
+        on.set_title(name(f"{factor.name}: {shares}"), fontsize="small")
     return as_drawn(axes)
 
 

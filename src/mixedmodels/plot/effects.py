@@ -11,7 +11,10 @@ from mixedmodels.diagnose.residuals import residuals
 from mixedmodels.errors import InferenceError
 from mixedmodels.inference.margins import margins
 from mixedmodels.inference.reference_grid import check_variable, predictors, reference_grid
-from mixedmodels.plot.canvas import MODEL, as_drawn, panels, scatter
+from mixedmodels.plot.canvas import MODEL, as_drawn, load, panels, scatter
+from mixedmodels.plot.labels import SIDE, level_names
+from mixedmodels.plot.labels import name as axis_name
+from mixedmodels.plot.selection import name_categories
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,8 +34,11 @@ QUANTILES = (0.1, 0.5, 0.9)
 FEW_LINES = 4
 """Lines whose legend has room among the data."""
 
-MAX_SIZE = 12
-"""Characters of all categories beyond which they are written at a slant, for each inch."""
+N_CYCLE = 10
+"""Lines that matplotlib's own colours tell apart; more are coloured in order."""
+
+MAX_BAND = 2.0
+"""How far the bands are followed beyond all means and partial residuals, in ranges of these."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,8 @@ def effects(
     """Draw estimated means along a variable of the fixed part, with pointwise confidence bands and partial residuals.
 
     Other numbers are held at their means and other categories averaged with equal weights, as ``fit.margins`` does. A
-    partial residual is the estimated mean at the row's own value plus the row's conditional residual.
+    partial residual is the estimated mean at the row's own value plus the row's conditional residual. Bands many times
+    wider than means and residuals run out of the frame.
 
     Parameters
     ----------
@@ -112,11 +119,12 @@ def effects(
     if not shown:
         raise InferenceError("The fixed part has no variable whose effect could be drawn.")
     variables = _variables(state.design, [*shown, *([by] if by else [])])
-    axes = panels(ax, shown)
+    wide = by is not None and len(_groups(variables[by])[0]) > FEW_LINES
+    axes = panels(ax, shown, size=(6.4, 4.2) if wide else (4.8, 3.8))
     for name, on in zip(shown, axes, strict=True):
         groups = variables[by] if by else None
         _draw(on, state, (variables[name], groups), partial_residuals, {"ddf": ddf, "level": level})
-        on.set_ylabel(state.design.response_name)
+        on.set_ylabel(axis_name(state.design.response_name, SIDE))
     return as_drawn(axes)
 
 
@@ -147,28 +155,31 @@ def _draw(
     mean, lower, upper = (table[c].to_numpy().reshape(shape) for c in ("estimate", "ci_lower", "ci_upper"))
     x = np.asarray(variable.values, dtype=np.float64) if variable.is_number else np.arange(shape[1], dtype=np.float64)
     residual = residuals(state)
+    names, colors = _labels(by, groups), _colors(shape[0])
+    room = 0.5 if shape[0] <= FEW_LINES else 0.8
+    inner = [mean.ravel()]
     for g in range(shape[0]):
-        color = f"C{g}" if by else MODEL
-        shift = 0.0 if variable.is_number else 0.5 * ((g + 0.5) / shape[0] - 0.5)
+        color, label = (colors[g], names[g]) if by else (MODEL, None)
+        shift = 0.0 if variable.is_number else room * ((g + 0.5) / shape[0] - 0.5)
+        rows = np.flatnonzero(group_of_row == g) if by else np.arange(len(residual))
+        at_rows = variable.at[rows]
+        inner.append(np.interp(at_rows, x, mean[g]) + residual[rows])
         if partial_residuals:
-            rows = np.flatnonzero(group_of_row == g) if by else slice(None)
-            at_rows = variable.at[rows]
-            spread = 0.0 if variable.is_number else _spread(len(at_rows), 0.3 / shape[0])
-            y = np.interp(at_rows, x, mean[g]) + residual[rows]
-            scatter(ax, at_rows + shift + spread, y, **({"color": color} if by else {}))
-        label = _label(by, groups[g]) if by else None
+            spread = 0.0 if variable.is_number else _spread(len(at_rows), 0.6 * room / shape[0])
+            scatter(ax, at_rows + shift + spread, inner[-1], **({"color": color} if by else {}))
         if variable.is_number:
             ax.fill_between(x, lower[g], upper[g], color=color, alpha=0.25, linewidth=0)
             ax.plot(x, mean[g], color=color, linewidth=2, label=label)
         else:
             half_widths = [mean[g] - lower[g], upper[g] - mean[g]]
             ax.errorbar(x + shift, mean[g], half_widths, fmt="o", color=color, capsize=4, linewidth=2, label=label)
-    ax.set_xlabel(variable.name)
+    _keep_in_view(ax, np.concatenate(inner))
+    ax.set_xlabel(axis_name(variable.name))
     if not variable.is_number:
-        _name_categories(ax, variable.values)
+        name_categories(ax, variable.values)
     if by:
         outside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if shape[0] > FEW_LINES else {}
-        ax.legend(frameon=False, fontsize="small", title=by.name, title_fontsize="small", **outside)
+        ax.legend(frameon=False, fontsize="small", title=axis_name(by.name), title_fontsize="small", **outside)
 
 
 def _groups(by: _Variable | None) -> tuple[list[Any], npt.NDArray[np.intp]]:
@@ -181,16 +192,26 @@ def _groups(by: _Variable | None) -> tuple[list[Any], npt.NDArray[np.intp]]:
     return held.tolist(), np.abs(by.at[:, None] - held).argmin(axis=1)
 
 
-def _label(by: _Variable, value: Any) -> str:
-    return f"{value:.4g}" if by.is_number else str(value)
+def _labels(by: _Variable | None, groups: Sequence[Any]) -> list[str]:
+    if by is not None and by.is_number:
+        return [f"{value:.4g}" for value in groups]
+    return level_names(groups)
 
 
-def _name_categories(ax: Axes, values: Sequence[Any]) -> None:
-    texts = [str(value) for value in values]
-    room = MAX_SIZE * ax.get_window_extent().width / ax.figure.dpi
-    slanted = sum(map(len, texts)) > room
-    ax.set_xticks(range(len(texts)), texts, rotation=30 if slanted else 0, ha="right" if slanted else "center")
-    ax.set_xlim(-0.5, len(texts) - 0.5)
+def _colors(n: int) -> Sequence[Any]:
+    """Return colours of lines: those of matplotlib's cycle, or as many steps from dark to light."""
+    if n <= N_CYCLE:
+        return [f"C{g}" for g in range(n)]
+    colors: list[Any] = list(load("cm").viridis(np.linspace(0, 0.92, n)))
+    return colors
+
+
+def _keep_in_view(ax: Axes, inner: Floats) -> None:
+    """Keep means and residuals legible beside bands many times wider."""
+    low, high = inner.min(), inner.max()
+    reach = MAX_BAND * (high - low)
+    bottom, top = ax.get_ylim()
+    ax.set_ylim(max(bottom, low - reach), min(top, high + reach))
 
 
 def _spread(n: int, width: float) -> Floats:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.interpolate import CubicHermiteSpline
 from scipy.special import ndtri
 
-from mixedmodels.plot.canvas import CONTRAST, GUIDE, MODEL, as_drawn, panels
+from mixedmodels.errors import InferenceError
+from mixedmodels.inference.wald import check_level
+from mixedmodels.plot.canvas import CONTRAST, GUIDE, MODEL, as_drawn, first_of_row, panels
+from mixedmodels.plot.labels import name as axis_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from matplotlib.axes import Axes
 
+    from mixedmodels.design.records import Floats
     from mixedmodels.inference.profile import Profile
 
 LEVELS = (0.5, 0.8, 0.95, 0.99)
@@ -24,7 +30,8 @@ def profile(profiled: Profile, *, levels: Sequence[float] = LEVELS, ax: Axes | I
     """Draw profile zeta of each parameter against its value, with intervals.
 
     A straight line means that a Wald interval on this scale is as good as the profile's (Bates and Watts 1988,
-    section 6.1). Horizontal lines stand at the normal quantiles of the levels, and end where the intervals do.
+    section 6.1). Horizontal lines stand at the normal quantiles of the levels, and end where the intervals do; levels
+    that a profile does not reach are left out.
 
     Parameters
     ----------
@@ -39,6 +46,11 @@ def profile(profiled: Profile, *, levels: Sequence[float] = LEVELS, ax: Axes | I
     -------
     matplotlib Axes, or an array of them, one a parameter.
 
+    Raises
+    ------
+    InferenceError
+        If a level is not allowed.
+
     Examples
     --------
     >>> import mixedmodels as mm
@@ -46,10 +58,11 @@ def profile(profiled: Profile, *, levels: Sequence[float] = LEVELS, ax: Axes | I
     >>> [axes.get_xlabel() for axes in mm.plot.profile(fit.profile())]
     ['Intercept', 'sd_Intercept|Batch', 'sigma']
     """
+    for level in levels:
+        check_level(level)
     names = list(profiled.estimates)
     axes = panels(ax, names, size=(3.6, 3.2), n_columns=3)
     cuts = [-float(ndtri((1 - level) / 2)) for level in levels]
-    intervals = [profiled.conf_int(level) for level in levels]
     for name, on in zip(names, axes, strict=True):
         points = profiled.zeta[profiled.zeta["parameter"] == name]
         value, zeta, slope = (points[c].to_numpy(np.float64) for c in ("value", "zeta", "slope"))
@@ -60,12 +73,21 @@ def profile(profiled: Profile, *, levels: Sequence[float] = LEVELS, ax: Axes | I
         near = np.abs(zeta) <= limit
         on.axvline(profiled.estimates[name], color=GUIDE, linewidth=0.8, zorder=0)
         on.axhline(0, color=GUIDE, linewidth=0.8, zorder=0)
-        for cut, interval in zip(cuts, intervals, strict=True):
-            for bound, side in zip(interval.loc[name].to_numpy(np.float64), (-cut, cut), strict=True):
-                if zeta[0] <= side <= zeta[-1]:
+        for cut, level in zip(cuts, levels, strict=True):
+            for bound, side in zip(_interval(profiled, name, level), (-cut, cut), strict=True):
+                if np.isfinite(bound) and zeta[0] <= side <= zeta[-1]:
                     on.plot([bound, bound, profiled.estimates[name]], [0.0, side, side], color=CONTRAST, linewidth=0.8)
         on.plot(fine[near], zeta[near], color=MODEL, linewidth=1.6)
         on.set_ylim(-limit, limit)
-        on.set_xlabel(name)
-    axes[0].set_ylabel("Profile zeta")
+        on.set_xlabel(axis_name(name))
+        if first_of_row(on):
+            on.set_ylabel("Profile zeta")
     return as_drawn(axes)
+
+
+def _interval(profiled: Profile, name: str, level: float) -> Floats:
+    """Return the bounds of one parameter, nan where its profile could not be followed so far, shape (2,)."""
+    with suppress(InferenceError):
+        alone = replace(profiled, estimates={name: profiled.estimates[name]})
+        return np.asarray(alone.conf_int(level).loc[name], dtype=np.float64)
+    return np.full(2, np.nan)

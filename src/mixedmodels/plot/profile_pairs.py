@@ -11,6 +11,7 @@ from scipy.interpolate import CubicHermiteSpline, CubicSpline, PchipInterpolator
 from mixedmodels.errors import InferenceError
 from mixedmodels.inference.wald import check_level
 from mixedmodels.plot.canvas import CONTRAST, DATA, MODEL, as_drawn, panels
+from mixedmodels.plot.labels import SIDE, name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from mixedmodels.inference.profile import Profile
 
 LEVELS = (0.5, 0.8, 0.95)
+
+MARGIN = 0.08
+"""Of the width of the outermost contour, left on each side of it."""
 
 
 def profile_pairs(
@@ -52,13 +56,13 @@ def profile_pairs(
     """
     for level in levels:
         check_level(level)
-    names = [name for name in profiled.estimates if name in profiled.zeta.columns]
+    names = [each for each in profiled.estimates if each in profiled.zeta.columns]
     if len(names) < 2:
         raise InferenceError(
             "Pairs need profiles of two variance parameters at least; this profile has "
             f"{names[0] if names else 'none'}. Profile more with fit.profile()."
         )
-    curves = {name: _Curve(profiled.zeta, name) for name in names}
+    curves = {each: _Curve(profiled.zeta, each) for each in names}
     pairs = list(combinations(names, 2))
     axes = panels(ax, [f"{a} and {b}" for a, b in pairs], size=(3.8, 3.4))
     for (a, b), on in zip(pairs, axes, strict=True):
@@ -69,11 +73,11 @@ def profile_pairs(
         on.plot(one.points[a], one.points[b], color=MODEL, linewidth=1)
         on.plot(other.points[a], other.points[b], color=MODEL, linewidth=1, linestyle="--")
         on.plot(profiled.estimates[a], profiled.estimates[b], "+", color=DATA, markersize=9)
-        reach = float(np.sqrt(-2 * np.log(1 - max(levels)))) * 1.25
+        reach = float(np.sqrt(-2 * np.log(1 - max(levels))))
         on.set_xlim(*one.limits(reach))
         on.set_ylim(*other.limits(reach))
-        on.set_xlabel(a)
-        on.set_ylabel(b)
+        on.set_xlabel(name(a))
+        on.set_ylabel(name(b, SIDE))
     return as_drawn(axes)
 
 
@@ -100,9 +104,10 @@ class _Curve:
         return float(other.zeta(np.clip(at, low, high)))
 
     def limits(self, reach: float) -> tuple[float, float]:
-        """Return the values between which zeta stays below the reach."""
+        """Return the values between which zeta stays below the reach, with a margin unless the profile ends there."""
         low, high = self.value(np.array([-reach, reach]))
-        return float(low), float(high)
+        margin = MARGIN * (high - low)
+        return max(low - margin, self.points["value"].min()), min(high + margin, self.points["value"].max())
 
 
 def contour(one: _Curve, other: _Curve, radius: float) -> tuple[Floats, Floats]:

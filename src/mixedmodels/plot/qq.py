@@ -8,7 +8,8 @@ import numpy as np
 
 from mixedmodels.diagnose.residuals import residuals
 from mixedmodels.inference.covariances import factor_covariances
-from mixedmodels.plot.canvas import MODEL, as_drawn, panels
+from mixedmodels.plot.canvas import MODEL, as_drawn, panels, say_instead
+from mixedmodels.plot.labels import name
 from mixedmodels.plot.quantiles import draw_quantiles
 from mixedmodels.plot.selection import choose, find_effects
 from mixedmodels.predict.random_effects import random_effects_cov
@@ -87,13 +88,11 @@ def draw_residual_quantiles(ax: Axes, state: FitState) -> None:
 def draw_mode_quantiles(ax: Axes, state: FitState, effect: Effect) -> None:
     """Draw the normal quantile plot of one random effect, or say that its variance is zero."""
     values = standardized_modes(state, effect)
-    ax.set_title(effect.title, fontsize="medium")
+    ax.set_title(name(effect.title), fontsize="medium")
     ax.set_ylabel("Standardized mode")
     if values is None:
         ax.set_xlabel("Normal quantile")
-        ax.text(0.5, 0.5, "variance estimated as zero", transform=ax.transAxes, ha="center", va="center")
-        ax.set_xticks([])
-        ax.set_yticks([])
+        say_instead(ax, "variance estimated as zero")
         return
     draw_quantiles(ax, values, color=MODEL)
 

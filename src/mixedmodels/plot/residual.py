@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from mixedmodels.diagnose.residuals import residuals
 from mixedmodels.fit.fitted import conditional_fitted
 from mixedmodels.plot.canvas import CONTRAST, GUIDE, panels, scatter
+from mixedmodels.plot.labels import name
 from mixedmodels.plot.smoother import smooth
 
 if TYPE_CHECKING:
@@ -56,6 +57,6 @@ def residual(fit: Fitted, kind: str = "pearson", *, ax: Axes | None = None) -> A
     scatter(on, x, y)
     on.axhline(0, color=GUIDE, linewidth=0.8, zorder=0)
     on.plot(*smooth(x, y), color=CONTRAST, linewidth=1.8)
-    on.set_xlabel(f"Fitted {state.design.response_name}")
+    on.set_xlabel(name(f"Fitted {state.design.response_name}"))
     on.set_ylabel(KIND_LABELS[kind])
     return on

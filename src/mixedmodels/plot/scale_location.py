@@ -9,6 +9,7 @@ import numpy as np
 from mixedmodels.diagnose.residuals import residuals
 from mixedmodels.fit.fitted import conditional_fitted
 from mixedmodels.plot.canvas import CONTRAST, GUIDE, panels, scatter
+from mixedmodels.plot.labels import name
 from mixedmodels.plot.smoother import smooth
 
 if TYPE_CHECKING:
@@ -44,6 +45,6 @@ def scale_location(fit: Fitted, *, ax: Axes | None = None) -> Any:
     on.axhline(EXPECTED, color=GUIDE, linewidth=0.8, zorder=0)
     on.plot(*smooth(x, y), color=CONTRAST, linewidth=1.8)
     on.set_ylim(bottom=0)
-    on.set_xlabel(f"Fitted {state.design.response_name}")
+    on.set_xlabel(name(f"Fitted {state.design.response_name}"))
     on.set_ylabel(r"$\sqrt{|\mathrm{standardized\ residual}|}$")
     return on

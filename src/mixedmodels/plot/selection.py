@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mixedmodels.errors import InferenceError, nearest
+from mixedmodels.plot.labels import level_names
+from mixedmodels.plot.labels import name as axis_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from mixedmodels.design.frame import Column
     from mixedmodels.design.records import Design, Floats, RandomFactor
+
+MAX_SIZE = 12
+"""Characters of all categories beyond which they are written at a slant, for each inch."""
+
+MAX_NAMES = 50
+"""Categories named along an axis; of more, every second, third and so on."""
+
+MIN_PITCH = 18.0
+"""Points from one category to the next that leave room for a slanted name."""
 
 
 @dataclass(frozen=True)
@@ -89,16 +100,29 @@ def find_column(design: Design, name: str) -> Column:
     return design.columns[columns[choose("data column in the model", name, columns)]]
 
 
+def name_categories(ax: Axes, values: Iterable[Any]) -> None:
+    """Name categories at 0, 1, ... along the x axis, at a slant where they have no room side by side."""
+    texts = level_names(values)
+    width = ax.get_window_extent().width / ax.figure.dpi
+    shown = range(0, len(texts), -(-len(texts) // MAX_NAMES))
+    pitch = 72 * width / len(shown)
+    if sum(len(texts[i]) for i in shown) <= MAX_SIZE * width:
+        style: dict[str, Any] = {}
+    elif pitch > MIN_PITCH:
+        style = {"rotation": 30, "ha": "right", "fontsize": 8}
+    else:
+        style = {"rotation": 90, "fontsize": max(5.0, min(8.0, 0.8 * pitch))}
+    ax.set_xticks(list(shown), [texts[i] for i in shown], **style)
+    ax.set_xlim(-0.5, len(texts) - 0.5)
+
+
 def place(ax: Axes, column: Column, name: str) -> Floats:
     """Return where the rows of a column stand on the x axis, which is labelled for it, shape (n_obs,)."""
-    ax.set_xlabel(name)
+    ax.set_xlabel(axis_name(name))
     if column.is_date:
         days: Floats = column.values.astype("datetime64[us]").astype(np.float64) / 86_400e6
         ax.xaxis_date()
         return days
     if column.levels is not None:
-        n = len(column.levels)
-        texts = [str(level) for level in column.levels]
-        ax.set_xticks(np.arange(n), texts, rotation=45 if max(map(len, texts)) * n > 40 else 0)
-        ax.set_xlim(-0.5, n - 0.5)
+        name_categories(ax, column.levels)
     return column.values.astype(np.float64)

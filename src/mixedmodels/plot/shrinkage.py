@@ -10,7 +10,8 @@ import numpy as np
 from mixedmodels.diagnose.residuals import residuals
 from mixedmodels.errors import InferenceError
 from mixedmodels.fit.fitted import random_part
-from mixedmodels.plot.canvas import DATA, GUIDE, MODEL, as_drawn, count_of, panels
+from mixedmodels.plot.canvas import DATA, GUIDE, MODEL, as_drawn, count_of, load, panels
+from mixedmodels.plot.labels import SIDE, level_names, name
 from mixedmodels.plot.selection import find_factor
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ MAX_NAMES = 20
 """Levels named one by one; of more, the few that the model moves most."""
 
 MOST_MOVED = 6
+
+MAX_NAME = 14
+"""Characters of a name among the points."""
 
 
 def shrinkage(fit: Fitted, group: str | None = None, *, ax: Axes | Iterable[Axes] | None = None) -> Any:
@@ -84,8 +88,8 @@ def shrinkage(fit: Fitted, group: str | None = None, *, ax: Axes | Iterable[Axes
         if i == j:
             _draw_one(on, factor, alone[:, 0], modes[:, 0], centre[0])
         else:
-            on.set_xlabel(factor.columns[i])
-            on.set_ylabel(factor.columns[j])
+            on.set_xlabel(name(factor.columns[i]))
+            on.set_ylabel(name(factor.columns[j], SIDE))
             _draw_pair(on, alone[:, [i, j]], modes[:, [i, j]], centre[[i, j]])
         at = modes[:, [i, j]] if i != j else np.column_stack([alone[:, 0], modes[:, 0]])
         _name_levels(on, factor.levels[determined], at, moved)
@@ -124,14 +128,16 @@ def _draw_pair(ax: Axes, alone: Floats, modes: Floats, centre: Floats) -> None:
     few = len(modes) <= FEW
     links = np.full((len(modes), 3, 2), np.nan)  # a gap after each link
     links[:, 0], links[:, 1] = alone, modes
-    ink = 1.0 if few else float(np.clip(100 / len(modes), 0.05, 0.5))
-    ax.plot(
-        *links.reshape(-1, 2).T, color=GUIDE, linewidth=0.9 if few else 0.5, alpha=ink, zorder=1, rasterized=not few
-    )
-    ax.plot(*alone.T, "o", color=DATA, markersize=4 if few else 2, markerfacecolor="none", label="alone", zorder=2)
-    ax.plot(*modes.T, "o", color=MODEL, markersize=4 if few else 2, label="in the model", zorder=3)
+    ink = 1.0 if few else float(np.clip(500 / len(modes), 0.2, 0.8))
+    thin: dict[str, Any] = {"linewidth": 0.9} if few else {"linewidth": 0.5, "alpha": ink / 3, "rasterized": True}
+    ax.plot(*links.reshape(-1, 2).T, color=GUIDE, zorder=1, **thin)
+    faint: dict[str, Any] = {"markersize": 4} if few else {"markersize": 2, "alpha": ink, "rasterized": True}
+    ax.plot(*alone.T, "o", color=DATA, markerfacecolor="none", label="alone", zorder=2, **faint)
+    ax.plot(*modes.T, "o", color=MODEL, label="in the model", zorder=3, **faint)
     ax.plot(*centre, "+", color="black", markersize=10, markeredgewidth=1.5, label="population", zorder=4)
-    ax.legend(frameon=False, fontsize="small")
+    legend = ax.legend(frameon=False, fontsize="small")
+    for handle in legend.get_lines():
+        handle.set(alpha=1, markersize=max(4, handle.get_markersize()))
 
 
 def _draw_one(ax: Axes, factor: RandomFactor, alone: Floats, modes: Floats, centre: float) -> None:
@@ -139,13 +145,18 @@ def _draw_one(ax: Axes, factor: RandomFactor, alone: Floats, modes: Floats, cent
     ax.axhline(centre, color=GUIDE, linewidth=0.8, linestyle="--", zorder=0, label="population")
     few = len(modes) <= FEW
     ax.plot(alone, modes, "o", color=MODEL, markersize=5 if few else 2.5, alpha=1 if few else 0.4, rasterized=not few)
-    ax.set_xlabel(f"{factor.columns[0]} of each {factor.name} alone")
-    ax.set_ylabel(f"{factor.columns[0]} in the model")
+    ax.set_xlabel(name(f"{factor.columns[0]} of each {factor.name} alone"))
+    ax.set_ylabel(name(f"{factor.columns[0]} in the model", SIDE))
     ax.legend(frameon=False, fontsize="small")
 
 
 def _name_levels(ax: Axes, levels: pd.Index, at: Floats, moved: Floats) -> None:
     n = len(levels)
     named = range(n) if n <= MAX_NAMES else np.argsort(-moved)[:MOST_MOVED].tolist()
-    for i in named:
-        ax.annotate(str(levels[i]), (at[i, 0], at[i, 1]), (3, 3), textcoords="offset points", fontsize=7, color="0.3")
+    halo = [load("patheffects").withStroke(linewidth=2, foreground="white")]
+    middle = sum(ax.get_xlim()) / 2
+    for i, text in zip(named, level_names(levels[list(named)], MAX_NAME), strict=True):
+        is_right = bool(at[i, 0] > middle)  # names grow towards the middle, where they have room
+        label = ax.annotate(text, (at[i, 0], at[i, 1]), (-3 if is_right else 3, 3), textcoords="offset points")
+        label.set(ha="right" if is_right else "left", fontsize=7, color="0.2", path_effects=halo, zorder=5)
+        label.set_in_layout(False)

@@ -8,21 +8,28 @@ import numpy as np
 
 from mixedmodels.errors import InferenceError
 from mixedmodels.fit.fitted import conditional_fitted, marginal_fitted
-from mixedmodels.plot.canvas import CONTRAST, DATA, MODEL, panels, scatter
+from mixedmodels.plot.canvas import CONTRAST, DATA, MODEL, count_of, panels, scatter
+from mixedmodels.plot.labels import SIDE
+from mixedmodels.plot.labels import name as axis_name
 from mixedmodels.plot.selection import find_column, find_factor, place
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from matplotlib.axes import Axes
 
     from mixedmodels.design.frame import Column
     from mixedmodels.design.records import Codes, Design, Floats, RandomFactor
     from mixedmodels.fit.records import Fitted
 
+MAX_LINES = 150
+"""Levels that have lines; of more, that many are drawn by lot, the same in every drawing."""
+
 
 def spaghetti(fit: Fitted, x: str | None = None, group: str | None = None, *, ax: Axes | None = None) -> Any:
     """Draw the response and the conditional fitted line of each level against a variable, and the population's line.
 
-    Where a level has several rows at one value of the variable, lines pass through their averages.
+    Where a level has several rows at one value of the variable, lines pass through their averages. Of more than 150
+    levels, 150 have lines, drawn by lot; points and the population's line are those of all rows.
 
     Parameters
     ----------
@@ -59,18 +66,30 @@ def spaghetti(fit: Fitted, x: str | None = None, group: str | None = None, *, ax
     [on] = panels(ax, [name], size=(5.4, 4.2))
     at = place(on, column, name)
     scatter(on, _apart(at, column), design.y)
-    ink = float(np.clip(15 / factor.n_levels, 0.06, 0.9))
-    style: dict[str, Any] = {"linewidth": 1.1 if ink > 0.3 else 0.6, "rasterized": factor.n_levels > 200}
-    on.plot(*mean_lines(factor.codes, at, design.y), color=DATA, alpha=ink / 2.5, zorder=1, **style)
-    lines = mean_lines(factor.codes, at, conditional_fitted(state))
-    on.plot(*lines, color=MODEL, alpha=ink, label=f"each {factor.name}", **style)
+    rows, label = np.arange(len(at)), f"each {factor.name}"
+    is_crowd = factor.n_levels > MAX_LINES
+    if is_crowd:
+        rows, label = drawn_by_lot(factor), f"{factor.name}: {MAX_LINES} of {count_of(factor.n_levels, 'level')}"
+    ink = float(np.clip(20 / factor.n_levels, 0.4, 0.9))
+    style: dict[str, Any] = {"linewidth": 1.1 if ink > 0.5 else 0.7}
+    if not is_crowd:
+        on.plot(*mean_lines(factor.codes, at, design.y), color=DATA, alpha=ink / 2.5, zorder=1, **style)
+    lines = mean_lines(factor.codes[rows], at[rows], conditional_fitted(state)[rows])
+    on.plot(*lines, color=MODEL, alpha=ink, label=axis_name(label), **style)
     everyone = mean_lines(np.zeros_like(factor.codes), at, marginal_fitted(state))
     on.plot(*everyone, color=CONTRAST, linewidth=2.4, label="population")
-    on.set_ylabel(design.response_name)
+    on.set_ylabel(axis_name(design.response_name, SIDE))
     legend = on.legend(frameon=False, fontsize="small")
     for handle in legend.get_lines():
         handle.set_alpha(1)
     return on
+
+
+def drawn_by_lot(factor: RandomFactor) -> npt.NDArray[np.intp]:
+    """Return the rows of ``MAX_LINES`` levels, the same at every call."""
+    is_drawn = np.zeros(factor.n_levels, dtype=bool)
+    is_drawn[np.random.default_rng(0).choice(factor.n_levels, MAX_LINES, replace=False)] = True
+    return np.flatnonzero(is_drawn[factor.codes])
 
 
 def default_column(design: Design, factor: RandomFactor) -> str:

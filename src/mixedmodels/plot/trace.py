@@ -38,5 +38,5 @@ def trace(fit: Fitted, *, ax: Axes | None = None) -> Any:
     on.semilogy(gradient_norm, "s-", color=CONTRAST, markersize=4, label="Largest scaled gradient")
     on.locator_params(axis="x", integer=True)
     on.set_xlabel("Iteration")
-    on.legend(frameon=False)
+    on.legend(frameon=False, fontsize="small")
     return on

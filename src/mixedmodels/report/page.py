@@ -16,6 +16,7 @@ from mixedmodels.errors import DataError
 from mixedmodels.inference.anova import anova
 from mixedmodels.inference.icc import icc
 from mixedmodels.inference.r2 import r2
+from mixedmodels.plot.canvas import count_of
 from mixedmodels.report.mathematics import equations
 from mixedmodels.report.pictures import Picture, diagnostic_pictures, fit_pictures
 
@@ -35,7 +36,7 @@ code { background: #f4f4f4; padding: 0.1em 0.3em; }
 pre { white-space: pre-wrap; }
 math { font-size: 1.1em; }
 mtable { border: solid; border-width: 0 1.5px; border-radius: 0.5em; padding: 0 0.2em; }
-.equation { margin: 0.6rem 0; line-height: 2; }
+.equation { margin: 0.6rem 0; line-height: 2; overflow-x: auto; overflow-y: hidden; }
 .scroll { overflow-x: auto; margin: 0 0 1rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 caption { text-align: left; font-weight: 600; padding: 0.4rem 0; }
@@ -52,8 +53,9 @@ footer { margin-top: 3rem; border-top: 1px solid #ccc; }
 @media print {
   body { max-width: none; padding: 0; font-size: 10pt; }
   h2 { break-after: avoid; }
-  table, figure, .equation { break-inside: avoid; }
-  .scroll { overflow: visible; }
+  figure, .equation, tr, table:not(:has(tr:nth-child(9))) { break-inside: avoid; }
+  caption, tr:nth-child(-n + 3) { break-after: avoid; }
+  .scroll, .equation { overflow: visible; }
   img { max-height: 20cm; }
   .panels img { max-width: 47%; }
   .panels img:only-child { max-width: 80%; }
@@ -131,10 +133,10 @@ def _joined(parts: Iterable[str]) -> str:
 
 def _model(state: FitState) -> Iterator[str]:
     design = state.design
-    groups = ", ".join(f"{factor.n_levels} levels of {factor.name}" for factor in design.factors)
+    groups = ", ".join(f"{count_of(factor.n_levels, 'level')} of {factor.name}" for factor in design.factors)
     method = "restricted maximum likelihood (REML)" if state.reml else "maximum likelihood (ML)"
     yield f"<p><code>{escape(design.formula.text)}</code></p>"
-    yield f"<p>Fitted by {method} to {design.n_obs} observations ({escape(groups)}).</p>"
+    yield f"<p>Fitted by {method} to {count_of(design.n_obs, 'observation')} ({escape(groups)}).</p>"
     yield from (f'<div class="equation">{equation}</div>' for equation in equations(state))
 
 

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mixedmodels.errors import InferenceError
 from mixedmodels.inference.reference_grid import predictors
 from mixedmodels.plot import caterpillar, effects, qq, residual, scale_location, spaghetti
 from mixedmodels.plot.canvas import new_figure
+from mixedmodels.plot.caterpillar import height_for
 from mixedmodels.plot.qq import RESIDUALS
 from mixedmodels.plot.selection import find_effects
 
@@ -48,17 +47,17 @@ class Picture:
 def fit_pictures(fit: Fitted, ddf: str, level: float) -> Iterator[Picture]:
     """Yield what the model says: effects, lines through the data, random effects."""
     design = fit.state.design
-    share = f"{100 * level:g} %"
+    share = f"{100 * level:g}\N{NO-BREAK SPACE}%"
     with suppress(InferenceError):  # the data do not determine the means, or there are too many
         means = [_image(partial(effects, fit, name, ddf=ddf, level=level)) for name in predictors(design)[:MAX_PANELS]]
         if means:
             yield Picture(f"Estimated means with {share} confidence bands and partial residuals.", tuple(means))
     if design.columns:
-        yield Picture("Data and fitted lines.", (_image(partial(spaghetti, fit), size=(7.0, 4.2)),))
+        yield Picture("Data and fitted lines.", (_image(partial(spaghetti, fit), size=(5.4, 4.0)),))
     modes = [
         _image(
             partial(caterpillar, fit, each.factor.name, each.name, level=level),
-            size=(PANEL[0], float(np.clip(1.1 + 0.17 * each.factor.n_levels, 2.4, 7.0))),
+            size=(PANEL[0], height_for(each.factor.n_levels)),
         )
         for each in find_effects(design, None, None)[:MAX_PANELS]
     ]

@@ -202,3 +202,65 @@ def test_profile_plots_are_straight_where_the_likelihood_is_quadratic() -> None:
     pairs[0].figure.canvas.draw()
     with pytest.raises(mm.InferenceError, match="two variance parameters"):
         mm.plot.profile_pairs(FITS["crossed"].profile("sigma"))
+
+
+def test_zero_variance_is_told_beside_its_modes() -> None:
+    ax = mm.plot.caterpillar(FITS["zero"])
+    assert ax.get_title() == "variance estimated as zero"
+    assert ax.get_xticks().tolist() == [0]
+    assert mm.plot.caterpillar(SLEEP, effect="Days").get_title() == ""
+
+
+def test_lines_of_many_levels_are_a_sample_that_says_so() -> None:
+    ax = mm.plot.spaghetti(FITS["many"])
+    lines, population = lines_of(ax)
+    gaps = np.isnan(lines[:, 1]).sum()
+    assert gaps == 149
+    assert len(population) == 6_000
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["patient id: 150 of 3,000 levels", "population"]
+    fitted = FITS["many"].fittedvalues
+    assert np.isin(lines[~np.isnan(lines[:, 1]), 1], fitted).all()
+
+
+def test_wide_bands_run_out_of_the_frame() -> None:
+    data = load("sleepstudy").query("Subject.astype('str') in ['308', '309', '310']")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", mm.MixedModelsWarning)
+        fit = mm.lmer("Reaction ~ Days + (Days | Subject)", data)
+    ax = mm.plot.effects(fit, "Days", level=0.999)
+    bottom, top = ax.get_ylim()
+    points = np.asarray(ax.collections[0].get_offsets())[:, 1]
+    band = ax.collections[1].get_paths()[0].vertices[:, 1]
+    assert bottom < points.min() <= points.max() < top
+    assert top - bottom <= 5.001 * np.ptp(points)
+    assert band.min() < bottom < top < band.max()
+
+
+def test_more_lines_than_colours_are_told_apart() -> None:
+    rng = np.random.default_rng(6)
+    data = pd.DataFrame({"site": np.repeat(list("ABCDEFGHIJKLM"), 20), "x": rng.normal(size=260)})
+    data["g"] = rng.integers(0, 10, 260)
+    data["y"] = data["x"] + rng.normal(size=10)[data["g"]] + rng.normal(size=260)
+    ax = mm.plot.effects(mm.lmer("y ~ x + site + (1 | g)", data), "x", by="site")
+    assert len({mpl.colors.to_hex(line.get_color()) for line in ax.get_lines()}) == 13
+
+
+def test_levels_that_a_profile_does_not_reach_are_left_out() -> None:
+    profiled = FITS["crossed"].profile("sigma")
+    short = profiled.zeta[profiled.zeta["zeta"] < 1.9]
+    ax = mm.plot.profile(type(profiled)(short, {"sigma": (0.0, np.inf)}, profiled.estimates))
+    bounds = sorted(line[0, 0] for line in lines_of(ax)[2:-1])
+    expected = profiled.conf_int(0.5).loc["sigma"].tolist() + profiled.conf_int(0.8).loc["sigma"].tolist()
+    np.testing.assert_allclose(bounds, sorted(expected))
+    with pytest.raises(mm.InferenceError, match="between 0 and 1"):
+        mm.plot.profile(profiled, levels=[95])
+
+
+def test_contours_fill_the_axes_of_pairs() -> None:
+    for ax in mm.plot.profile_pairs(FITS["slopes"].profile()):
+        outermost = lines_of(ax)[2]
+        limits = np.array([ax.get_xlim(), ax.get_ylim()])
+        assert (np.ptp(outermost, axis=0) >= 0.8 * np.ptp(limits, axis=1)).all()
+        assert (outermost.min(axis=0) >= limits[:, 0]).all()
+        assert (outermost.max(axis=0) <= limits[:, 1]).all()

@@ -9,12 +9,15 @@ import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import mixedmodels as mm
 from data_loader import load
 from display.test_summary import Balance
 from mixedmodels import cli
+from mixedmodels.diagnose.check import check
+from mixedmodels.display.report_tables import check_table
 from mixedmodels.report.mathematics import equations
 from mixedmodels.report.page import report_page
 
@@ -141,18 +144,53 @@ def test_command_line_names_the_extra(
     assert not path.exists()
 
 
+def seen_by_browser(page: str, width: int, folder: Path) -> tuple[dict[str, str], str]:
+    """Return how many images a page has and shows and how far it is wider than its window, and its contents."""
+    path = folder / "report.html"
+    path.write_text(page.replace("</body>", COUNT_IMAGES + "</body>"), encoding="utf-8")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", f"--window-size={width},900"]
+    options += [f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=5000"]
+    command = [str(CHROMIUM), *options, "--dump-dom", path.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    return dict(re.findall(r'data-(images|drawn|overflow)="(\d+)"', done.stdout)), done.stdout
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")
 @pytest.mark.parametrize("width", [500, 1200])
 def test_browser_shows_everything_without_complaint(page: str, width: int, tmp_path: Path) -> None:
-    path = tmp_path / "report.html"
-    path.write_text(page.replace("</body>", COUNT_IMAGES + "</body>"), encoding="utf-8")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", f"--window-size={width},900"]
-    options += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000"]
-    command = [str(CHROMIUM), *options, "--dump-dom", path.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    seen = dict(re.findall(r'data-(images|drawn|overflow)="(\d+)"', done.stdout))
+    seen, contents = seen_by_browser(page, width, tmp_path)
     assert seen == {"images": "9", "drawn": "9", "overflow": "0"}
-    assert "<math" in done.stdout
-    assert "251.405" in done.stdout
+    assert "<math" in contents
+    assert "251.405" in contents
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="Debian's chromium is not installed")
+def test_long_names_stay_on_the_page(tmp_path: Path) -> None:
+    dose = "dose of the drug that was given in the first week, or placebo"
+    data = load("sleepstudy").rename(columns={"Days": dose, "Subject": "participant of the sleep laboratory"})
+    fit = mm.lmer(f"Reaction ~ `{dose}` + (`{dose}` | `participant of the sleep laboratory`)", data)
+    seen, _ = seen_by_browser(report_page(fit), 500, tmp_path)
+    assert seen["overflow"] == "0"
+
+
+def test_counts_of_levels_stand_apart_from_their_names() -> None:
+    data = load("sleepstudy").assign(arm=lambda d: np.where(d["Days"] < 3, "drug, 5 mg", "none"))
+    page = report_page(mm.lmer("Reaction ~ arm + (1 | Subject)", data))
+    assert "drug, 5 mg (54), none (126)" in page
+
+
+def test_advice_is_a_column_only_where_there_is_any(page: str) -> None:
+    assert "Advice" in page
+    quiet = check_table(check(SLEEP.state).assign(advice=""))
+    assert quiet.header == ("", "Verdict", "Found")
+    assert all(len(row) == 3 for row in quiet.rows)
+
+
+def test_numbers_of_rows_and_levels_have_thousands_apart() -> None:
+    codes = np.repeat(np.arange(1_500), 2)
+    y = np.random.default_rng(0).normal(size=1_500)[codes] + np.random.default_rng(1).normal(size=3_000)
+    page = report_page(mm.lmer("y ~ 1 + (1 | g)", {"y": y, "g": codes}))
+    assert "to 3,000 observations (1,500 levels of g)" in page
