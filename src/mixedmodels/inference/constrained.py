@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 MAX_STEPS = 60
 MAX_RETURNS = 20
-DECREASE_TOL = 1e-8
-"""Predicted decrease at which the minimum is reached."""
+DECREASE_TOL = 1e-6
+"""Predicted decrease from which on the last step is taken without looking: what it leaves is far smaller."""
 NEARLY_TOL = 1e-5
 """Predicted decrease that is good enough where no better point is found, or only slowly along a valley."""
 CONSTRAINT_TOL = 1e-9
@@ -98,7 +98,8 @@ def minimize(function: Function, start: Floats, constraint: Function | None = No
     for _ in range(MAX_STEPS):
         step = _newton((at[0], at[1], at[2] + correction), surface)
         if step.predicted <= DECREASE_TOL:
-            return Minimum(point, at[0], step.multiplier, True)
+            last = reached(point + step.direction)
+            return Minimum(point if last is None else last[0], at[0] - step.predicted, step.multiplier, True)
         noise = 1e-13 * (abs(at[0]) + 1)
         length = min(1.0, LONGEST_STEP / max(float(np.linalg.norm(step.direction)), 1e-300))
         while True:

@@ -357,8 +357,8 @@ class Profiler:
                 return None
             if not found.converged:
                 return None
-            r2 = moved.evaluate(found.point, False)[1] * n
-            beta, cov, _, _ = state.problem.model.solve(state.problem.model.to_user(found.point), state.reml)
+            beta, cov, sigma, _ = state.problem.model.solve(state.problem.model.to_user(found.point), state.reml)
+            r2 = self.dof * sigma**2 + (c - beta[j]) ** 2 / cov[j, j]
             slope = 2 * self.dof * (c - beta[j]) / (cov[j, j] * r2)
             return _Point(c, found.value, float(slope), np.append(found.point, 0.5 * np.log(r2 / self.dof)))
 
