@@ -62,18 +62,18 @@ def anova(state: FitState, type: int = 3, ddf: str | Approximation = "satterthwa
         rows.append((test.num_df * mean_sq, mean_sq, test.num_df, test.den_df, test.f_value, test.p_value))
     index = pd.Index([term.name for term in contrasts.terms], name="term")
     table = pd.DataFrame(rows, index=index, columns=list(COLUMNS))
-    table.attrs["notes"] = _caution(state) if type == 3 else ()
+    table.attrs["notes"] = _caution(state, type) if type > 1 else ()
     return table
 
 
-def _caution(state: FitState) -> tuple[str, ...]:
-    """Return what to know about tests of type 3 of a fit whose columns could not all be estimated."""
+def _caution(state: FitState, type: int) -> tuple[str, ...]:
+    """Return what to know about tests of type 2 or 3 of a fit whose columns could not all be estimated."""
     dropped = dropped_columns(state)
     if not dropped:
         return ()
     return (
-        f"Read tests of type 3 with care: {dropped}, so what they test depends on which cells have data, or on which "
-        "of the aliased columns was kept.",
+        f"Read tests of type {type} with care: {dropped}, so what they test depends on which cells have data, or on "
+        "which of the aliased columns was kept.",
     )
 
 

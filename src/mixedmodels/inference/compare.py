@@ -90,7 +90,7 @@ def _comparable(states: Sequence[FitState], refit: bool) -> tuple[list[FitState]
     same = all(same_fixed_part(states[0], state) for state in states[1:])
     if same and all(state.reml for state in states):
         return list(states), ["Fits by REML; their fixed parts are the same."]
-    reason = "some were fitted by ML" if same else "their fixed parts differ"
+    reason = "some were fitted by ML" if same else "their fixed parts or weights differ"
     if not refit:
         raise InferenceError(
             f"REML criteria of these fits do not compare, because {reason}. "

@@ -10,7 +10,7 @@ import pandas as pd
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.inference.bootstrap import bootstrap
 from mixedmodels.inference.profile import profile
-from mixedmodels.inference.variance_parameters import variance_parameters
+from mixedmodels.inference.variance_parameters import list_parameters, variance_parameters
 from mixedmodels.inference.wald import check_level, coef_table
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def conf_int(
         Makes a result of a state, for the bootstrap.
     method
         ``"wald"``: fixed effects with Satterthwaite's degrees of freedom, variance parameters on the log scale and
-        Fisher's z, nan where one is at the end of its range; ``"profile"``: likelihood; ``"bootstrap"``: studentized
+        Fisher's z, nan where one is at the end of its range; ``"profile"``: likelihood, nan for a
+        correlation at the end of its range; ``"bootstrap"``: studentized
         intervals of a parametric bootstrap.
     level
         Coverage.
@@ -64,7 +65,9 @@ def conf_int(
         raise InferenceError(f"{option}= does not go with method={method!r}.")
     names = None if which is None else [which] if isinstance(which, str) else list(which)
     if method == "profile":
-        return profile(state, names).conf_int(level)
+        table = profile(state, names).conf_int(level)
+        known = [*state.fixed_names, *(p.name for p in list_parameters(state.design.factors))]
+        return table.reindex(pd.Index(known, name="parameter")) if names is None else table
     if method == "wald":
         table = _wald(state, level, options.get("ddf", "satterthwaite"))
     else:

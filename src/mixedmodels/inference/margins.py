@@ -125,15 +125,17 @@ def margins(
     method = approximation(state, ddf)
     cells, averaged = _average(grid, (*by, *specs), weights)
     labels = [_text(cell) for cell in cells]
-    L = _estimable(state, averaged, labels)
     if pairwise == "trt.vs.ctrl" and control is None:
         control = cells[0][len(by) :]
     notes = (*_grid_notes(state.design, grid, (*by, *specs), weights, at), *method.notes)
     if adjust is None:
+        L = _estimable(state, averaged, labels)
+        _check_some(L, "means")
         offset = 0.0 if state.design.offset is None else float(state.design.offset.mean())
         table = row_table(_estimates(state, L, method, offset), _index((*by, *specs), cells), level)
     else:
-        families = list(_families(cells, L, len(by), control))
+        families = list(_families(state, cells, averaged, len(by), control))
+        _check_some(np.vstack([family.L for family in families]), "differences")
         tables = [_difference_table(state, family, method, adjust, level) for family in families]
         table = pd.concat(tables)
         table.index = _index((*by, "contrast"), [(*f.by, label) for f in families for label in f.labels])
@@ -236,7 +238,7 @@ def _weights(grid: ReferenceGrid, others: Sequence[str], weights: str) -> Floats
 
 
 def _estimable(state: FitState, L: Floats, labels: Sequence[str]) -> Floats:
-    """Return the means as combinations of the estimated columns; NaN for those that the data do not determine."""
+    """Return rows of combinations in the estimated columns; NaN for those that the data do not determine."""
     if state.n_fixed == L.shape[1]:
         return L
     rows = np.full((len(L), state.n_fixed), np.nan)
@@ -245,12 +247,15 @@ def _estimable(state: FitState, L: Floats, labels: Sequence[str]) -> Floats:
             rows[i] = estimable_rows(state, L[i : i + 1], [label])
         except InferenceError:
             continue
-    if np.isnan(rows).all():
+    return rows
+
+
+def _check_some(L: Floats, what: str) -> None:
+    if np.isnan(L).all():
         raise InferenceError(
-            "None of these means can be estimated, because columns of the fixed part were dropped as aliased. "
+            f"None of these {what} can be estimated, because columns of the fixed part were dropped as aliased. "
             "Take them out of the formula, or average over fewer variables with at."
         )
-    return rows
 
 
 def _estimates(state: FitState, L: Floats, method: Approximation, offset: float = 0.0) -> RowEstimates:
@@ -262,8 +267,13 @@ def _estimates(state: FitState, L: Floats, method: Approximation, offset: float 
     return RowEstimates(*full)
 
 
-def _families(cells: list[tuple[Any, ...]], L: Floats, n_by: int, control: object) -> Iterator[_Family]:
-    """Yield the comparisons within each combination of the ``by`` variables, which come first in the cells."""
+def _families(
+    state: FitState, cells: list[tuple[Any, ...]], means: Floats, n_by: int, control: object
+) -> Iterator[_Family]:
+    """Yield the comparisons within each combination of the ``by`` variables, which come first in the cells.
+
+    A difference may be known where its means are not.
+    """
     for by, members in groupby(range(len(cells)), key=lambda i: cells[i][:n_by]):
         rows = list(members)
         own = [cells[i][n_by:] for i in rows]
@@ -275,8 +285,8 @@ def _families(cells: list[tuple[Any, ...]], L: Floats, n_by: int, control: objec
         if not pairs:
             raise InferenceError("There is only one mean, and so no difference. Leave pairwise and control out.")
         labels = [f"{_text(own[i])} - {_text(own[j])}" for i, j in pairs]
-        difference = np.array([L[rows[i]] - L[rows[j]] for i, j in pairs])
-        yield _Family(by, labels, difference, len(rows))
+        difference = np.array([means[rows[i]] - means[rows[j]] for i, j in pairs])
+        yield _Family(by, labels, _estimable(state, difference, labels), len(rows))
 
 
 def _find_control(cells: list[tuple[Any, ...]], control: object) -> int:

@@ -7,7 +7,7 @@ freedom for the whole variance of its error, which ``error_variance`` forms.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -151,7 +151,7 @@ def predicted_mean(state: FitState, rows: Rows, used: tuple[bool, ...]) -> Float
 
 
 def residual_share(state: FitState, rows: Rows, data: object, weights: object) -> Floats | float:
-    """Return 1 / w of each row, (n_rows,) or one number.
+    """Return 1 / w of each row, (n_rows,) or one number; nan where the column of weights has no value.
 
     Raises
     ------
@@ -167,6 +167,7 @@ def residual_share(state: FitState, rows: Rows, data: object, weights: object) -
         if data is None:
             return np.asarray(1.0 / own)
         weights = _column_of_weights(state, data)
+    missing: Any = False
     if isinstance(weights, str):
         if data is None:
             raise InferenceError("weights name a column of new data; pass data too, or leave weights out.")
@@ -174,14 +175,15 @@ def residual_share(state: FitState, rows: Rows, data: object, weights: object) -
         if weights not in frame.names:
             raise unknown_column(weights, frame.names)
         column = frame.read(weights)
-        weights = column.values if column.is_number and column.missing is None else np.nan
+        weights = column.values if column.is_number else np.nan
+        missing = np.zeros(rows.n_rows, dtype=bool) if column.missing is None else column.missing
     try:
         values = np.asarray(weights, dtype=np.float64)
     except (TypeError, ValueError):
         values = np.array(np.nan)
-    if values.shape not in {(), (rows.n_rows,)} or not (values > 0).all():
+    if values.shape not in {(), (rows.n_rows,)} or not ((values > 0) | missing).all():
         raise InferenceError(f"weights must be positive: one number, or one for each of the {rows.n_rows} rows.")
-    return np.asarray(1.0 / values)
+    return np.where(missing, np.nan, 1.0 / np.where(missing, 1.0, values))
 
 
 def _column_of_weights(state: FitState, data: object) -> str:

@@ -95,7 +95,8 @@ def test_an_aliased_term_has_no_test() -> None:
         fit = mm.lmer("Reaction ~ Days + hours + (1 | Subject)", data)
     table = fit.anova()
     assert "Read tests of type 3 with care: the column hours was dropped" in repr(table)
-    assert "with care" not in repr(fit.anova(type=2))
+    assert "Read tests of type 2 with care" in repr(fit.anova(type=2))
+    assert "with care" not in repr(fit.anova(type=1))
     assert table.loc["hours", "num_df"] == 0
     assert table.loc["hours"].drop("num_df").isna().all()
     assert table.loc["Days", "num_df"] == 1

@@ -29,9 +29,9 @@ def test_other_fixed_parts_are_fitted_by_ml_and_it_says_so() -> None:
     table = mm.compare(*fits)
     by_ml = mm.compare(*(f.update(reml=False) for f in fits))
     np.testing.assert_allclose(table["deviance"], by_ml["deviance"], atol=1e-8)
-    assert "Fitted anew by ML, because their fixed parts differ" in repr(table)
+    assert "Fitted anew by ML, because their fixed parts or weights differ" in repr(table)
     assert fits[0].reml
-    with pytest.raises(mm.InferenceError, match="do not compare, because their fixed parts differ"):
+    with pytest.raises(mm.InferenceError, match="do not compare, because their fixed parts or weights differ"):
         mm.compare(*fits, refit=False)
 
 

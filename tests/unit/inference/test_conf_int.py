@@ -33,6 +33,19 @@ def test_all_methods_have_the_same_rows(fit: mm.LmmResult, method: str) -> None:
     assert list(fit.conf_int(method, which=["sigma", "Days"], **options).index) == ["sigma", "Days"]
 
 
+@pytest.mark.filterwarnings("ignore::mixedmodels.errors.SingularFitWarning")
+def test_a_correlation_at_the_end_of_its_range_has_a_row() -> None:
+    rng = np.random.default_rng(3)
+    g, x = np.repeat(np.arange(12), 6), np.tile(np.arange(6.0), 12)
+    u = rng.normal(size=12)
+    fit = mm.lmer("y ~ x + (x | g)", {"y": x + u[g] * (1 + x) + rng.normal(size=72), "x": x, "g": g})
+    assert fit.varcorr["g"].iloc[0, 1] > 0
+    assert fit.is_singular
+    for method in ("wald", "profile"):
+        row = fit.conf_int(method).loc["cor_x.Intercept|g"]
+        assert row.isna().all()
+
+
 def test_bad_input(fit: mm.LmmResult) -> None:
     with pytest.raises(mm.InferenceError, match="Did you mean 'profile'"):
         fit.conf_int("profil")

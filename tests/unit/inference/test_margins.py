@@ -62,6 +62,21 @@ def test_offset_and_covariate_mean() -> None:
     assert "At the mean of Days." in repr(plain)
 
 
+@pytest.mark.filterwarnings("ignore::mixedmodels.errors.RankDeficiencyWarning")
+def test_a_difference_is_known_where_its_means_are_not() -> None:
+    """An empty cell of A and B leaves no mean of C, but A:B cancels in differences of C."""
+    rng = np.random.default_rng(5)
+    a, b, c = (np.array(list("pqr"))[rng.integers(0, k, 200)] for k in (3, 2, 3))
+    keep = ~((a == "r") & (b == "q"))
+    data = pd.DataFrame({"A": a, "B": b, "C": c, "s": rng.integers(0, 20, 200), "y": rng.normal(size=200)})[keep]
+    fit = mm.lmer("y ~ A*B + C + (1 | s)", data)
+    with pytest.raises(mm.InferenceError, match="None of these means can be estimated"):
+        fit.margins("C")
+    table = fit.margins("C", pairwise=True, adjust="none")
+    contrasts = fit.contrast(["-C[T.q]", "-C[T.r]", "C[T.q] - C[T.r]"])
+    np.testing.assert_allclose(table, contrasts, rtol=1e-9)
+
+
 def test_empty_cells_are_missing() -> None:
     data = OATS[(OATS["Variety"] != "Victory") | (OATS["nitro"] != 0.6)]
     with pytest.warns(mm.RankDeficiencyWarning):

@@ -209,6 +209,9 @@ def test_weights_of_new_data_are_those_of_the_column_that_the_fit_used() -> None
         fit.predict(data, interval="prediction"), fit.predict(interval="prediction"), rtol=1e-12, atol=0
     )
     np.testing.assert_array_equal(fit.simulate(data=data, seed=1), fit.simulate(seed=1))
+    gap = data.head(3).assign(w=[1.0, np.nan, 2.0])
+    assert fit.predict(gap, interval="prediction")["se"].isna().tolist() == [False, True, False]
+    assert np.isnan(fit.simulate(data=gap, seed=1)[:, 0]).tolist() == [False, True, False]
     without = data.drop(columns="w")
     with pytest.raises(mm.InferenceError, match="'w', which the new data do not have"):
         fit.predict(without, interval="prediction")
