@@ -86,12 +86,21 @@ class DesignRecipe:
         DataError
             A column is missing.
         """
-        grouping = self.factors[k].grouping
+        return self.factors[k].grouping.codes(dict(self.grouping_values(data, k)).__getitem__)
+
+    def grouping_values(self, data: object, k: int) -> list[tuple[str, Column]]:
+        """Return the variables of the k-th factor, columns or expressions, with their values in other data.
+
+        Raises
+        ------
+        DataError
+            A column is missing.
+        """
+        variables = self.factors[k].grouping.variables
         frame = open_frame(data)
-        names = [name for variable in grouping.variables for name in columns_in(variable, frame.names)]
-        columns = {name: frame.read(name) for name in names}
+        columns = {name: frame.read(name) for variable in variables for name in columns_in(variable, frame.names)}
         evaluation = Evaluation(columns, frame.n_rows, self.memory, {})
-        return grouping.codes(evaluation.values)
+        return [(variable, evaluation.values(variable)) for variable in variables]
 
     def offset(self, data: object) -> Floats:
         """Return the sum of the offsets for other data, shape (n_rows,); zeros if there are none.

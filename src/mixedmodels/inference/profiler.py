@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
     from mixedmodels.inference.constrained import Function
 
-TARGETS = (0.5, 1.0, 1.645, 1.96, 2.576, 3.3)
+TARGETS = (0.5, 1.0, 1.645, 1.96, 2.576, 3.32)
 """Absolute values of zeta at which the profile is computed, as nearly as its slope tells."""
 USUAL = 1.96
 NUDGE = 0.05

@@ -9,8 +9,6 @@ import numpy as np
 import pandas as pd
 
 from mixedmodels.covariance.unstructured import relative_factor, split_theta
-from mixedmodels.design.expression import columns_in
-from mixedmodels.design.frame import open_frame
 from mixedmodels.errors import InferenceError
 from mixedmodels.inference.bootstrap import check_seed
 from mixedmodels.predict.predict import predicted_mean, residual_share
@@ -135,8 +133,6 @@ def _levels(state: FitState, rows: Rows, data: object, k: int) -> Codes:
     """Return codes of the levels of the rows, known to the fit or not, (n_rows,)."""
     if data is None:
         return rows.codes[k]
-    frame = open_frame(data)
-    variables = state.design.recipe.factors[k].grouping.variables
-    names = [name for variable in variables for name in columns_in(variable, frame.names)]
-    labels = pd.DataFrame({name: frame.read(name).to_series().astype(object).to_numpy() for name in names})
-    return np.asarray(labels.groupby(names, sort=False, dropna=False).ngroup(), dtype=np.int32)
+    values = state.design.recipe.grouping_values(data, k)
+    labels = pd.DataFrame({name: column.to_series().astype(object).to_numpy() for name, column in values})
+    return np.asarray(labels.groupby(list(labels), sort=False, dropna=False).ngroup(), dtype=np.int32)

@@ -51,6 +51,17 @@ def test_new_data_draw_levels_of_their_own(fit: mm.LmmResult) -> None:
     assert known.mean() == pytest.approx(fit.predict({"Days": [0.0], "Subject": ["308"]}).iloc[0], abs=2)
 
 
+def test_new_data_draw_one_effect_for_each_value_of_an_expression() -> None:
+    rng = np.random.default_rng(6)
+    g = np.repeat(np.arange(12), 5)
+    data = pd.DataFrame({"g": g, "y": 5 * rng.normal(size=4)[g // 3] + rng.normal(size=60)})
+    fit = mm.lmer("y ~ 1 + (1 | I(g // 3))", data)
+    draws = fit.simulate(2000, seed=1, data=data)
+    icc = fit.icc()["adjusted"]
+    assert np.corrcoef(draws[0], draws[10])[0, 1] == pytest.approx(icc, abs=0.05)  # g is 0 and 2
+    assert abs(np.corrcoef(draws[0], draws[20])[0, 1]) < 0.1  # g is 0 and 4
+
+
 def test_weights_of_new_data_scale_the_residual(fit: mm.LmmResult) -> None:
     data = {"Days": [0.0, 0.0], "Subject": ["308", "308"], "w": [1.0, 100.0]}
     for weights in ("w", [1.0, 100.0]):
