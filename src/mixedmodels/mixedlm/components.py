@@ -15,9 +15,10 @@ from scipy import sparse
 from mixedmodels.design.grouping import integer_codes
 from mixedmodels.design.records import Codes, Floats
 from mixedmodels.errors import DataError
+from mixedmodels.mixedlm.component_recipes import ByColumns, ByLevel, ComponentRecipe
 from mixedmodels.mixedlm.formulas import Formulas, Indicator, as_indicator, is_rowwise
 from mixedmodels.mixedlm.groups import Groups
-from mixedmodels.mixedlm.specification import VCSpec
+from mixedmodels.mixedlm.specification import VCSpec, check_sizes
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class FormulaVCSpec(VCSpec):
         Names of the components, and the labels of their columns, group by group.
     components
         What they are.
+    recipes
+        How new rows get their columns.
     groups
         Rows of the groups.
     use_sparse
@@ -73,11 +76,13 @@ class FormulaVCSpec(VCSpec):
         names: Sequence[str],
         labels: Sequence[Sequence[Any]],
         components: Sequence[Component],
+        recipes: Sequence[ComponentRecipe],
         groups: Groups,
         use_sparse: bool,
     ) -> None:
         self.names = list(names)
         self.components = tuple(components)
+        self.recipes = tuple(recipes)
         self._labels, self._groups, self._use_sparse = labels, groups, use_sparse
 
     @cached_property
@@ -126,22 +131,11 @@ def from_specification(spec: VCSpec, groups: Groups) -> tuple[Component, ...]:
     """
     if isinstance(spec, FormulaVCSpec) and spec._groups is groups:
         return spec.components
+    check_sizes(spec, groups.labels, groups.sizes)
     return tuple(_from_matrices(name, mats, groups) for name, mats in zip(spec.names, spec.mats, strict=True))
 
 
 def _from_matrices(name: str, mats: Sequence[Any], groups: Groups) -> Component:
-    if len(mats) != len(groups):
-        raise DataError(
-            f"The variance component {name!r} has designs for {len(mats)} groups, but there are {len(groups)}. "
-            "Give one for each group, in sorted order of their labels."
-        )
-    for label, size, mat in zip(groups, groups.sizes, mats, strict=True):
-        if np.ndim(mat) != 2 and not hasattr(mat, "tocoo"):
-            raise DataError(f"The design of {name!r} in group {label!r} must have two dimensions.")
-        if mat.shape[0] != size:
-            raise DataError(
-                f"The design of {name!r} in group {label!r} has {mat.shape[0]} rows, but the group has {size}."
-            )
     counts = np.array([mat.shape[1] for mat in mats], dtype=np.intp)
     stacked = [_triplets(mat) for mat in mats]
     lengths = np.array([len(values) for _, _, values in stacked], dtype=np.intp)
@@ -205,11 +199,14 @@ def from_formulas(vc_formula: dict[str, str], formulas: Formulas, groups: Groups
         Whether the specification shows sparse matrices.
     """
     names = sorted(vc_formula)
-    pairs = [_from_formula(name, vc_formula[name], formulas, groups) for name in names]
-    return FormulaVCSpec(names, [labels for labels, _ in pairs], [part for _, part in pairs], groups, use_sparse)
+    found = [_from_formula(name, vc_formula[name], formulas, groups) for name in names]
+    labels, components, recipes = zip(*found, strict=True)
+    return FormulaVCSpec(names, labels, components, recipes, groups, use_sparse)
 
 
-def _from_formula(name: str, text: str, formulas: Formulas, groups: Groups) -> tuple[Sequence[Any], Component]:
+def _from_formula(
+    name: str, text: str, formulas: Formulas, groups: Groups
+) -> tuple[Sequence[Any], Component, ComponentRecipe]:
     indicator = as_indicator(text, formulas.frame)
     if indicator is not None:
         return _from_indicator(name, indicator, formulas, groups)
@@ -218,15 +215,17 @@ def _from_formula(name: str, text: str, formulas: Formulas, groups: Groups) -> t
         counts = np.full(len(groups), len(part.names), dtype=np.intp)
         row, column = np.nonzero(part.values)
         labels = part.names * len(groups)
-        return labels, _assemble(name, counts, groups, row, column, part.values[row, column])
+        component = _assemble(name, counts, groups, row, column, part.values[row, column])
+        return labels, component, ByColumns(name, text, (part.spec,), formulas.context)
     parts = [formulas.one_sided(text, rows.tolist()) for rows in groups.split()]
     labels = [label for part in parts for label in part.names]
-    return labels, _from_matrices(name, [part.values for part in parts], groups)
+    component = _from_matrices(name, [part.values for part in parts], groups)
+    return labels, component, ByColumns(name, text, tuple(part.spec for part in parts), formulas.context)
 
 
 def _from_indicator(
     name: str, indicator: Indicator, formulas: Formulas, groups: Groups
-) -> tuple[Sequence[Any], Component]:
+) -> tuple[Sequence[Any], Component, ComponentRecipe]:
     level, present = pd.factorize(formulas.frame[indicator.category], sort=True)
     if isinstance(present, pd.CategoricalIndex):
         present = pd.Index(present.categories[present.codes])
@@ -234,4 +233,5 @@ def _from_indicator(
     counts = np.bincount(pairs // len(present), minlength=len(groups)).astype(np.intp)
     shown = np.array([indicator.label(label) for label in present.tolist()], dtype=object)
     values = None if indicator.value is None else formulas.frame[indicator.value].to_numpy(dtype=np.float64)
-    return shown[pairs % len(present)], Component(name, counts, codes, values, None)
+    component = Component(name, counts, codes, values, None)
+    return shown[pairs % len(present)], component, ByLevel(name, indicator, pd.Index(present), pairs)

@@ -15,15 +15,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from formulaic import Formula
-from formulaic.errors import DataMismatchWarning, FormulaicError
+from formulaic.errors import DataMismatchWarning, FormulaicError, FormulaSyntaxError
+from formulaic.formula import SimpleFormula
 from formulaic.model_spec import ModelSpec
 from formulaic.parser.types import Factor
 
 from mixedmodels.design.expression import unknown_column
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError, FormulaError
+from mixedmodels.mixedlm.patsy_conventions import FUNCTIONS, PARSER, column_names, ordered, with_booleans
 
 _TROUBLE = (FormulaicError, ArithmeticError, AttributeError, LookupError, NameError, TypeError, ValueError)
+_COMPARISON = re.compile(r"[\w.]+\s*(?:[=!<>]=|[<>])\s*(?:'[^']*'|\"[^\"]*\"|[\w.]+)")
 _NUMPY_FUNCTIONS = ("np.log", "np.exp", "np.sqrt", "np.abs", "np.log10", "np.log2", "np.log1p")
 
 
@@ -88,7 +91,7 @@ class Part:
     values
         (n_rows, n_columns), NaN where something is missing.
     names
-        Of the columns.
+        Of the columns, as patsy has them.
     spec
         formulaic's recipe, to repeat it on new data.
     """
@@ -109,7 +112,7 @@ class Formulas:
         Functions and values that formulas may name.
     """
 
-    def __init__(self, frame: pd.DataFrame, context: Mapping[str, Any]) -> None:
+    def __init__(self, frame: pd.DataFrame, context: Context) -> None:
         self.frame, self.context = frame, context
 
     def two_sided(self, text: str) -> tuple[Part, Part]:
@@ -122,10 +125,10 @@ class Formulas:
         DataError
             If it cannot be computed.
         """
-        matrices = self._materialize(text, self.frame)
-        if not hasattr(matrices, "lhs"):
+        left, right = self._matrices(text, self.frame)
+        if left is None:
             raise FormulaError(f"{text!r} has no response. Write it left of a tilde: 'y ~ x'.")
-        response, fixed = _part(matrices.lhs), _part(matrices.rhs)
+        response, fixed = _part(left, text), _part(right, text)
         if response.values.shape[1] != 1:
             raise DataError(
                 f"The response of {text!r} must be one numeric column, but it gives {', '.join(response.names)}. "
@@ -141,19 +144,37 @@ class Formulas:
         DataError
             If it cannot be computed.
         """
-        return _part(self._materialize(text, self.frame if rows is None else self.frame.iloc[list(rows)]))
+        frame = self.frame if rows is None else self.frame.iloc[list(rows)]
+        return _part(self._matrices(text, frame)[1], text)
 
     def column(self, expression: str) -> Any:
         """Return the values of a column."""
         return self.frame[expression]
 
-    def _materialize(self, text: str, frame: pd.DataFrame) -> Any:
+    def _matrices(self, text: str, frame: pd.DataFrame) -> tuple[Any, Any]:
+        """Return the matrices of both sides; None for a left side that is not there."""
         try:
-            formula = Formula(text)
-            with np.errstate(all="ignore"):
-                return formula.get_model_matrix(frame, context=self.context, na_action="ignore", output="numpy")
+            formula = Formula(text, _parser=PARSER, _ordering="none")
+            left, terms = getattr(formula, "lhs", None), list(getattr(formula, "rhs", formula))
+            frame = with_booleans(frame, (factor for term in terms for factor in term.factors))
+            right = self._matrix(ordered(terms, lambda expr: _looks_numeric(expr, frame)), frame)
+            kinds = right.model_spec.encoder_state
+            again = ordered(terms, lambda expr: kinds[expr][0] is Factor.Kind.NUMERICAL)
+            if list(map(str, again)) != list(map(str, right.model_spec.formula)):
+                right = self._matrix(again, frame)
+            return None if left is None else self._matrix(left, frame), right
         except _TROUBLE as error:
+            compared = _COMPARISON.search(text) if isinstance(error, FormulaSyntaxError) else None
+            if compared is not None:
+                raise DataError(
+                    f"{text!r} compares outside of a function. Write the comparison in I(): I({compared[0]})."
+                ) from error
             raise _unknown_name(text, frame, error) or DataError(f"{text!r} cannot be computed: {error}") from error
+
+    def _matrix(self, terms: SimpleFormula, frame: pd.DataFrame) -> Any:
+        context = {**FUNCTIONS, **self.context}
+        with np.errstate(all="ignore"):
+            return terms.get_model_matrix(frame, context=context, na_action="ignore", output="numpy")
 
 
 def _unknown_name(text: str, frame: pd.DataFrame, error: BaseException) -> DataError | None:
@@ -178,7 +199,8 @@ def on_new_data(spec: ModelSpec, frame: pd.DataFrame, context: Mapping[str, Any]
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("error", DataMismatchWarning)
-            matrix = spec.get_model_matrix(frame, context=context, na_action="ignore", output="numpy")
+            frame = with_booleans(frame, spec.factors)
+            matrix = spec.get_model_matrix(frame, context={**FUNCTIONS, **context}, na_action="ignore", output="numpy")
     except (*_TROUBLE, DataMismatchWarning) as error:
         text = str(spec.formula)
         unknown = _unknown_name(text, frame, error)
@@ -186,9 +208,14 @@ def on_new_data(spec: ModelSpec, frame: pd.DataFrame, context: Mapping[str, Any]
     return np.ascontiguousarray(matrix, dtype=np.float64)
 
 
-def _part(matrix: Any) -> Part:
+def _part(matrix: Any, text: str) -> Part:
     spec = matrix.model_spec
-    return Part(np.ascontiguousarray(matrix, dtype=np.float64), list(spec.column_names), spec)
+    return Part(np.ascontiguousarray(matrix, dtype=np.float64), column_names(spec, text), spec)
+
+
+def _looks_numeric(expression: str, frame: pd.DataFrame) -> bool:
+    """Return whether a factor is numeric, as far as that can be told before it is computed."""
+    return _is_number(expression, frame) if expression in frame.columns else not expression.startswith("C(")
 
 
 @dataclass(frozen=True)

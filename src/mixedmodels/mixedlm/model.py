@@ -19,7 +19,7 @@ from mixedmodels.design.frame import Column, open_frame
 from mixedmodels.design.records import Design, Floats
 from mixedmodels.errors import DataError, nearest
 from mixedmodels.fit.problem import Problem
-from mixedmodels.mixedlm.components import Component, from_formulas, from_specification
+from mixedmodels.mixedlm.components import Component, FormulaVCSpec, from_formulas, from_specification
 from mixedmodels.mixedlm.data import ModelData, covariance_names
 from mixedmodels.mixedlm.design import RandomPart, Structure, build_design, build_random
 from mixedmodels.mixedlm.distribution import Distribution
@@ -29,10 +29,11 @@ from mixedmodels.mixedlm.groups import Groups, label_array, read_groups
 from mixedmodels.mixedlm.layout import Layout
 from mixedmodels.mixedlm.likelihood import Likelihood, em_steps, steepest_ascent
 from mixedmodels.mixedlm.params import MixedLMParams
+from mixedmodels.mixedlm.patsy_conventions import with_booleans
 from mixedmodels.mixedlm.reading import Table, check_rows, fixed_names, missing_rows, read_table
 from mixedmodels.mixedlm.recipe import FormulaRecipe, ModelRecipe
 from mixedmodels.mixedlm.regularized import fit_regularized
-from mixedmodels.mixedlm.specification import VCSpec, from_mapping
+from mixedmodels.mixedlm.specification import VCSpec, check_sizes, from_mapping
 
 if TYPE_CHECKING:
     from mixedmodels.mixedlm.regularized import RegularizationPath
@@ -148,6 +149,8 @@ class MixedLM:
         has_default = Z is None and not components
         self.exog_re: Floats | None = np.ones((len(self.endog), 1)) if has_default else None if Z is None else Z.values
         self._has_default_re = has_default
+        Z_values = self.exog_re
+        self._is_random_intercept = Z_values is not None and Z_values.shape[1] == 1 and bool((Z_values == 1).all())
         self._groups, self._components, self._group_name = groups, components, group_name
         self._context = context
         self.is_pandas = y.is_pandas or X.is_pandas
@@ -234,7 +237,7 @@ class MixedLM:
         drop_cols
             Names of columns of the fixed part to leave out.
         exog_re, exog_vc
-            Arrays, in place of ``re_formula`` and ``vc_formula``.
+            Arrays, in place of ``re_formula`` and ``vc_formula``, with the rows of the data.
         use_sqrt
             As for the class.
 
@@ -257,6 +260,7 @@ class MixedLM:
         frame, labels = _read_frame(data)
         group_name, values = _group_values(groups, frame)
         exog_re, exog_vc = None if re_formula else exog_re, None if vc_formula else exog_vc
+        all_values = values
         rows = _chosen_rows(frame, labels, values, subset, missing, texts, exog_re)
         n_rows = len(frame)
         if rows is not None:
@@ -264,7 +268,7 @@ class MixedLM:
             labels = labels[rows]
         while True:
             parts = _evaluate(formula, re_formula, frame, context)
-            gaps, where = missing_rows([(part.names[0] or "", part.values) for part in parts if part is not None])
+            gaps, where = missing_rows([(", ".join(part.names), part.values) for part in parts if part is not None])
             if not gaps.any():
                 break
             if missing != "drop":
@@ -276,7 +280,7 @@ class MixedLM:
         parsed = read_groups(values, len(frame))
         model = cls.__new__(cls)
         model._n_rows, model._rows = n_rows, rows
-        fixed_part = _without(fixed, drop_cols)
+        fixed_part, columns = _without(fixed, drop_cols)
         y = Table(response.values, [response.names[0]], labels)
         X = Table(fixed_part.values, list(fixed_part.names), labels)
         Z, names = _random_part(random, re_formula, exog_re, rows, group_name, len(frame), vc_formula or exog_vc)
@@ -286,7 +290,7 @@ class MixedLM:
             formula_spec = from_formulas(dict(vc_formula), Formulas(frame, context), parsed, use_sparse)
             spec, components = formula_spec, formula_spec.components
         elif exog_vc is not None:
-            spec = from_mapping(exog_vc, parsed.labels) if isinstance(exog_vc, Mapping) else exog_vc
+            spec = _given_components(exog_vc, read_groups(all_values, n_rows), rows)
             components = from_specification(spec, parsed)
         model._set_up(
             y, X, parsed, Z, spec, components, names, group_name, use_sqrt,
@@ -297,10 +301,10 @@ class MixedLM:
         model.data = model._data(y, X, names, frame, fixed_part.spec, formula)
         model._formula_recipe = FormulaRecipe(
             fixed=fixed_part.spec,
-            columns=tuple(fixed_part.names),
+            columns=columns,
             random=None if random is None else random.spec,
             group=groups if isinstance(groups, str) else None,
-            vc=dict(vc_formula or {}),
+            components=dict(zip(spec.names, spec.recipes, strict=True)) if isinstance(spec, FormulaVCSpec) else {},
             context=context,
         )
         return model
@@ -396,9 +400,9 @@ class MixedLM:
         formula, frame = self._formula_recipe, self.data.frame
         if formula is None or frame is None or len(formula.columns) < len(formula.fixed.column_names):
             return {}
-        if names_used([self.formula]) & ({"Q", *self._context} - {"np"}):
+        if names_used([self.formula]) & ({"Q", *self._context} - {"np", *frame.columns}):
             return {}
-        read = open_frame(frame).read
+        read = open_frame(with_booleans(frame, formula.fixed.factors)).read
         return {name: read(name) for name in map(str, formula.fixed.required_variables) if name in frame}
 
     @property
@@ -781,17 +785,31 @@ def _complete_rows(y: Table, X: Table, Z: Table | None, groups: Groups, missing:
 
 
 def _take_rows(spec: VCSpec, groups: Groups, rows: npt.NDArray[np.intp]) -> VCSpec:
-    """Return the specification for some rows; groups without rows are left out."""
+    """Return the specification for some rows, none of them without a group; groups without rows are left out.
+
+    Raises
+    ------
+    DataError
+        If a design does not have the rows of its group.
+    """
     if not spec.names:
         return spec
-    kept = np.zeros(len(groups.codes), dtype=bool)
-    kept[rows] = True
-    in_groups = np.flatnonzero(groups.codes >= 0)
-    order = in_groups[np.argsort(groups.codes[in_groups], kind="stable")]
-    by_group = np.split(kept[order], np.cumsum(groups.sizes_of_known())[:-1])
-    chosen = [k for k, mask in enumerate(by_group) if mask.any()]
-    mats = [[its[k][by_group[k]] for k in chosen] for its in spec.mats]
-    return VCSpec(spec.names, [[its[k] for k in chosen] for its in spec.colnames], mats)
+    check_sizes(spec, groups.labels, groups.sizes_of_known())
+    known = np.flatnonzero(groups.codes >= 0)
+    place = np.zeros(len(groups.codes), dtype=np.intp)  # of a row in its group
+    for its_rows in np.split(known[np.argsort(groups.codes[known], kind="stable")], _ends(groups.sizes_of_known())):
+        place[its_rows] = np.arange(len(its_rows))
+    chosen = [(int(groups.codes[its[0]]), place[its]) for its in (rows[k] for k in groups.take(rows).split())]
+    mats = [[_as_rows_of(its[group])[places] for group, places in chosen] for its in spec.mats]
+    return VCSpec(spec.names, [[its[group] for group, _ in chosen] for its in spec.colnames], mats)
+
+
+def _ends(sizes: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    return np.cumsum(sizes)[:-1]
+
+
+def _as_rows_of(mat: Any) -> Any:
+    return mat.tocsr() if hasattr(mat, "tocsr") else np.asarray(mat)
 
 
 def _effect_names(Z: Table | None, given: Any, spec: VCSpec) -> list[str]:
@@ -906,11 +924,18 @@ def _evaluate(
     return response, fixed, None if re_formula is None else formulas.one_sided(re_formula)
 
 
-def _without(fixed: Part, drop_cols: Any) -> Part:
-    if not drop_cols:
-        return fixed
-    kept = [j for j, name in enumerate(fixed.names) if name not in set(drop_cols)]
-    return Part(np.ascontiguousarray(fixed.values[:, kept]), [fixed.names[j] for j in kept], fixed.spec)
+def _without(part: Part, drop_cols: Any) -> tuple[Part, tuple[int, ...]]:
+    """Return the part without some columns, and the positions of the others."""
+    kept = tuple(j for j, name in enumerate(part.names) if name not in set(drop_cols or ()))
+    if len(kept) == len(part.names):
+        return part, kept
+    return Part(np.ascontiguousarray(part.values[:, kept]), [part.names[j] for j in kept], part.spec), kept
+
+
+def _given_components(exog_vc: Any, groups: Groups, rows: npt.NDArray[np.intp] | None) -> VCSpec:
+    """Return the specification given for all rows of the data at the rows that are used."""
+    spec = from_mapping(exog_vc, groups.labels) if isinstance(exog_vc, Mapping) else exog_vc
+    return spec if rows is None else _take_rows(spec, groups, rows)
 
 
 def _random_part(

@@ -12,11 +12,14 @@ import pandas as pd
 from mixedmodels.design.evaluation import MatrixRecipe, Memory
 from mixedmodels.design.records import Codes, Floats, RandomFactor
 from mixedmodels.errors import DataError
-from mixedmodels.mixedlm.formulas import Context, Formulas, on_new_data
+from mixedmodels.mixedlm.component_recipes import ComponentRecipe, Membership, NewColumns, given
+from mixedmodels.mixedlm.formulas import Context, on_new_data
+from mixedmodels.mixedlm.groups import label_array
 from mixedmodels.mixedlm.layout import Layout
 from mixedmodels.mixedlm.reading import read_table
 
 if TYPE_CHECKING:
+    from mixedmodels.mixedlm.components import Component
     from mixedmodels.mixedlm.model import MixedLM
 
 
@@ -27,42 +30,53 @@ class FormulaRecipe:
     Attributes
     ----------
     fixed, columns
-        formulaic's recipe of the fixed part, and which of its columns are used.
+        formulaic's recipe of the fixed part, and the positions of those of its columns that are used.
     random
         That of the random coefficients; None for an intercept or nothing.
     group
         Name of the column with the groups; None if they were given as an array.
-    vc
-        Formulas of the variance components.
+    components
+        How new rows get their columns of each variance component.
     context
         What formulas see beside the columns.
     """
 
     fixed: Any
-    columns: tuple[str, ...]
+    columns: tuple[int, ...]
     random: Any
     group: str | None
-    vc: Mapping[str, str]
+    components: Mapping[str, ComponentRecipe]
     context: Context
 
 
 @dataclass(frozen=True)
 class NewRows:
-    """New rows of a model given as arrays.
+    """New rows of a model, and what their frame does not hold.
 
     Attributes
     ----------
     exog
-        Columns of the fixed effects, (n_rows, k_fe).
+        Columns of the fixed effects, (n_rows, k_fe), or data for the formulas.
     groups
-        Label of each row's group, or None where only fixed effects are wanted.
+        Label of each row's group; None where the data hold it, or only fixed effects are wanted.
     exog_re
-        Columns of the random coefficients; None for an intercept.
+        Columns of the random coefficients; None for an intercept, or those of the formula.
+    exog_vc
+        Designs of the variance components, name -> group -> (its rows here, columns); None for those of the formulas.
     """
 
     exog: Any
     groups: Any = None
     exog_re: Any = None
+    exog_vc: Mapping[str, Mapping[Any, Any]] | None = None
+
+    @property
+    def frame(self) -> pd.DataFrame | None:
+        """Data for formulas, rows numbered from 0; None if there are arrays only."""
+        return self.exog.reset_index(drop=True) if isinstance(self.exog, pd.DataFrame) else None
+
+    def __len__(self) -> int:
+        return len(self.exog)
 
 
 @dataclass(frozen=True)
@@ -102,98 +116,112 @@ class ModelRecipe:
         DataError
             If the data do not have what the model needs.
         """
-        formula = self.model._formula_recipe
-        if formula is None or not isinstance(data, pd.DataFrame):
-            exog = data.exog if isinstance(data, NewRows) else data
-            values = read_table("exog", exog).values
+        formula, rows = self.model._formula_recipe, _as_rows(data)
+        frame = rows.frame
+        if formula is None or frame is None:
+            values = read_table("exog", rows.exog).values
             if values.shape[1] != self.model.k_fe and values.shape[0] == self.model.k_fe:
                 values = values.T
             if values.shape[1] != self.model.k_fe:
                 raise DataError(f"exog has {values.shape[1]} columns; the model has {self.model.k_fe}.")
             return values
-        frame = data.reset_index(drop=True)
         values = on_new_data(formula.fixed, frame, formula.context)
-        names = list(formula.fixed.column_names)
-        return np.ascontiguousarray(values[:, [names.index(name) for name in formula.columns]])
+        return np.ascontiguousarray(values[:, list(formula.columns)])
 
     def random_matrix(self, data: Any, k: int) -> Floats:
         """Return the columns of the k-th factor for other data, (n_rows, n_effects)."""
-        Z = np.zeros((self._n_rows(data), self.factors[k].n_effects))
+        rows = _as_rows(data)
+        Z = np.zeros((len(rows), self.factors[k].n_effects))
         for block in self.layout.blocks:
             if block.factor == k and block.component < 0:
-                Z[:, list(block.columns)] = self._coefficients(data)[:, list(block.effects)]
+                Z[:, list(block.columns)] = self._coefficients(rows)[:, list(block.effects)]
             elif block.factor == k:
-                Z[:, list(block.columns)] = self._component(data, block.component)[1]
+                Z[:, list(block.columns)] = self._component(rows, block.component).values
         return Z
 
     def level_codes(self, data: Any, k: int) -> Codes:
-        """Return the level of each row in the k-th factor, (n_rows,); -1 where it is new."""
-        for block in self.layout.blocks:
-            if block.factor == k and block.component >= 0 and self.factors[k].name != self.model._group_name:
-                return self._component(data, block.component)[0]
-        return self._group_codes(data)
+        """Return the level of each row in the k-th factor, (n_rows,); -1 where it is missing or new."""
+        rows = _as_rows(data)
+        own = self._own_component(k)
+        groups = self._groups(rows)
+        return groups.codes if own is None else self._component(rows, own).codes
+
+    def level_table(self, data: Any, k: int) -> pd.DataFrame:
+        """Return what says which level of the k-th factor each row has: the group, and what is below it."""
+        rows = _as_rows(data)
+        own = self._own_component(k)
+        table = {self.model._group_name: pd.Series(self._groups(rows).labels)}
+        if own is not None:
+            table[f"{self.factors[k].name} of a group"] = pd.Series(self._component(rows, own).keys)
+        return pd.DataFrame(table)
 
     def offset(self, data: Any) -> Floats:
         """Return zeros, (n_rows,): these models have no offset."""
-        return np.zeros(self._n_rows(data))
+        return np.zeros(len(data))
 
-    def _n_rows(self, data: Any) -> int:
-        return len(data.exog) if isinstance(data, NewRows) else len(data)
+    def _own_component(self, k: int) -> int | None:
+        """Return the component whose columns are the levels of the k-th factor; None where these are the groups."""
+        for block in self.layout.blocks:
+            if block.factor == k:
+                is_top = block.component < 0 or self._shape(block.component).codes is None
+                if is_top or (self._shape(block.component).counts == 1).all():
+                    return None
+                return block.component
+        return None
 
-    def _group_codes(self, data: Any) -> Codes:
-        formula = self.model._formula_recipe
-        if isinstance(data, NewRows):
-            labels = data.groups
-        elif formula is not None and formula.group is not None and formula.group in data:
-            labels = data[formula.group]
-        else:
-            labels = None
-        if labels is None:
+    def _shape(self, component: int) -> Component:
+        return self.model._components[component]
+
+    def _groups(self, rows: NewRows) -> Membership:
+        groups = self._known_groups(rows)
+        if groups is None:
             raise DataError(
                 "Random effects of new rows need their groups: a column of the data where groups was a name, "
                 "else groups=..., one label for each row."
             )
-        table = pd.Index(self.model.group_labels)
-        return np.asarray(table.get_indexer(pd.Index(np.asarray(labels))), dtype=np.int32)
+        return groups
 
-    def _coefficients(self, data: Any) -> Floats:
-        formula, model = self.model._formula_recipe, self.model
-        if isinstance(data, NewRows):
-            if data.exog_re is not None:
-                return read_table("exog_re", data.exog_re).values
-        elif formula is not None and formula.random is not None:
-            return on_new_data(formula.random, data.reset_index(drop=True), formula.context)
-        if model.exog_re is not None and (model.exog_re == 1).all():
-            return np.ones((self._n_rows(data), 1))
+    def _known_groups(self, rows: NewRows) -> Membership | None:
+        formula, frame = self.model._formula_recipe, rows.frame
+        labels = rows.groups
+        if labels is None and formula is not None and frame is not None and formula.group in frame:
+            labels = frame[formula.group]
+        if labels is None:
+            return None
+        index = pd.Index(label_array(labels))
+        if len(index) != len(rows):
+            raise DataError(f"groups has {len(index)} labels, but there are {len(rows)} new rows. Pass one for each.")
+        codes = pd.Index(self.model.group_labels).get_indexer(index)
+        return Membership(index, np.where(index.isna(), -1, codes).astype(np.int32))
+
+    def _coefficients(self, rows: NewRows) -> Floats:
+        formula, model, frame = self.model._formula_recipe, self.model, rows.frame
+        if rows.exog_re is not None:
+            values = read_table("exog_re", rows.exog_re).values
+            if values.shape != (len(rows), model.k_re):
+                raise DataError(
+                    f"exog_re has the shape {values.shape}; there are {len(rows)} new rows and {model.k_re} random "
+                    "coefficients."
+                )
+            return values
+        if formula is not None and formula.random is not None and frame is not None:
+            return on_new_data(formula.random, frame, formula.context)
+        if model._is_random_intercept:
+            return np.ones((len(rows), 1))
         raise DataError("Random effects of new rows need the columns of their coefficients: exog_re=....")
 
-    def _component(self, data: Any, component: int) -> tuple[Codes, Floats]:
-        """Return the column of each new row in a component, -1 for a new one, and its values, (n_rows, columns)."""
-        formula, model = self.model._formula_recipe, self.model
-        name = model.exog_vc.names[component]
-        if formula is None or name not in formula.vc or not isinstance(data, pd.DataFrame):
+    def _component(self, rows: NewRows, component: int) -> NewColumns:
+        formula, frame, shape = self.model._formula_recipe, rows.frame, self._shape(component)
+        recipes = {} if formula is None else formula.components
+        if shape.name in recipes and frame is not None:
+            return recipes[shape.name].columns(frame, self._known_groups(rows), shape)
+        if rows.exog_vc is None or shape.name not in rows.exog_vc:
             raise DataError(
-                f"The variance component {name!r} was given as matrices, which new rows do not have. "
-                "Predict without random effects, or use vc_formula."
+                f"The variance component {shape.name!r} was given as matrices. New rows need theirs: "
+                f"exog_vc={{{shape.name!r}: {{group: matrix, ...}}}}, with the rows of each group among the new ones."
             )
-        frame = data.reset_index(drop=True)
-        groups = self._group_codes(data)
-        known = model._components[component]
-        starts = np.cumsum(known.counts) - known.counts
-        codes = np.full(len(frame), -1, dtype=np.int32)
-        width = 1 if known.codes is not None else int(known.counts.max())
-        values = np.zeros((len(frame), width))
-        for group in np.unique(groups[groups >= 0]):
-            rows = np.flatnonzero(groups == group)
-            part = Formulas(frame, formula.context).one_sided(formula.vc[name], rows.tolist())
-            places = {label: j for j, label in enumerate(model.exog_vc.colnames[component][group])}
-            for j, label in enumerate(part.names):
-                used = np.flatnonzero(part.values[:, j])
-                if label not in places:
-                    continue
-                if known.codes is None:
-                    values[rows, places[label]] = part.values[:, j]
-                else:
-                    codes[rows[used]] = starts[group] + places[label]
-                    values[rows[used], 0] = part.values[used, j]
-        return codes, values
+        return given(shape.name, rows.exog_vc[shape.name], self._groups(rows), shape)
+
+
+def _as_rows(data: Any) -> NewRows:
+    return data if isinstance(data, NewRows) else NewRows(data)

@@ -26,7 +26,6 @@ from mixedmodels.mixedlm.contrasts import (
     adjusted_pvalues,
     pair_labels,
 )
-from mixedmodels.mixedlm.formulas import on_new_data
 from mixedmodels.mixedlm.hypothesis import Hypothesis, read_hypothesis
 from mixedmodels.mixedlm.likelihood import Likelihood
 from mixedmodels.mixedlm.params import MixedLMParams
@@ -548,9 +547,11 @@ class MixedLMResults(LmmResult):
         names = self.model.exog_names
         if spec is None:
             return [(name, [k]) for k, name in enumerate(names)]
+        formula = self.model._formula_recipe
+        used = range(len(spec.column_names)) if formula is None else formula.columns
         pairs = [
-            ("Intercept" if str(term) == "1" else str(term), [names.index(c) for c in columns if c in names])
-            for term, columns in ((s.term, s.columns) for s in spec.structure)
+            ("Intercept" if str(term) == "1" else str(term), [k for k, j in enumerate(used) if j in places])
+            for term, places in spec.term_indices.items()
         ]
         return [(name, columns) for name, columns in pairs if columns]
 
@@ -657,6 +658,7 @@ class MixedLMResults(LmmResult):
         random_effects: str = "population",
         groups: Any = None,
         exog_re: Any = None,
+        exog_vc: Mapping[str, Mapping[Any, Any]] | None = None,
         **kwargs: Any,
     ) -> Any:
         """Return predicted values, by default of the fixed effects alone.
@@ -673,13 +675,22 @@ class MixedLMResults(LmmResult):
             Group of each new row, where the data do not hold it.
         exog_re
             Columns of the random coefficients of new rows, where there is no formula.
+        exog_vc
+            Designs of the variance components that were given as matrices, ``exog_vc[name][group]``: the new rows of
+            the group, in their order, and the columns that the fit had for it.
         **kwargs
-            ``interval``, ``level``, ... as for ``LmmResult.predict``, whose table is returned where one is given.
+            ``interval``, ``level``, ... as for ``LmmResult.predict``, whose table is returned where one is given; with
+            ``new_levels="raise"`` groups that the fit did not have are refused.
 
         Returns
         -------
         array or Series
             A Series where ``exog`` is a pandas object.
+
+        Raises
+        ------
+        DataError, InferenceError
+            If something that the new rows need is missing or does not fit; if an argument is not allowed.
         """
         if random_effects not in ("population", "conditional"):
             known = ("population", "conditional")
@@ -687,45 +698,62 @@ class MixedLMResults(LmmResult):
                 f"random_effects={random_effects!r} must be 'population' or 'conditional'."
                 f"{nearest(str(random_effects), known)}"
             )
-        if kwargs:
-            data = exog if groups is None or exog is None else NewRows(exog, groups, exog_re)
-            return self.as_lmm_result().predict(data, random_effects=random_effects, **kwargs)
         if exog is None:
-            if random_effects == "conditional":
-                return np.asarray(conditional_fitted(self.state))
-            return self.model.predict(self.record.params)
-        values = self._fixed_matrix(exog, transform) @ self.record.params.fe_params
+            return self._predict_own(random_effects, (groups, exog_re, exog_vc), kwargs)
+        new = self._new_data(exog, transform)
+        rows = NewRows(new if transform else np.asarray(new), groups, exog_re, exog_vc)
+        labels = new.index if isinstance(new, pd.DataFrame) else None
+        if kwargs:
+            kwargs = {"new_levels": "population", **kwargs}
+            self._refuse_if_bare("An interval of predict")
+            found = self.as_lmm_result().predict(rows, random_effects=random_effects, **kwargs)
+            return found if labels is None else found.set_axis(labels)
+        recipe: Any = self.state.design.recipe
+        values = recipe.fixed_matrix(rows) @ self.record.params.fe_params
         if random_effects == "conditional":
-            values = values + self._random_part(exog, groups, exog_re)
-        return pd.Series(values, index=exog.index) if isinstance(exog, pd.DataFrame | pd.Series) else values
+            values = values + self._random_part(rows)
+        return pd.Series(values, index=labels) if isinstance(exog, pd.DataFrame | pd.Series) else values
 
-    def _fixed_matrix(self, exog: Any, transform: bool) -> Floats:
-        formula = self.model._formula_recipe
-        if formula is not None and transform:
-            frame = pd.DataFrame(dict(exog)) if isinstance(exog, Mapping) else exog
-            frame = frame.to_frame().T if isinstance(frame, pd.Series) else frame
-            if not isinstance(frame, pd.DataFrame):
-                raise DataError(
-                    "This model has a formula, so predict needs a DataFrame with its columns; "
-                    "pass transform=False to give columns of the fixed effects."
-                )
-            values = on_new_data(formula.fixed, frame.reset_index(drop=True), formula.context)
-            names = list(formula.fixed.column_names)
-            return values[:, [names.index(name) for name in formula.columns]]
-        recipe: Any = self.state.design.recipe
-        return np.asarray(recipe.fixed_matrix(NewRows(exog)))
+    def _predict_own(self, random_effects: str, of_new_rows: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return predictions for the rows of the fit."""
+        if any(part is not None for part in of_new_rows):
+            raise DataError("groups, exog_re and exog_vc describe new rows. Pass exog too.")
+        self._refuse_if_bare("predict without exog")
+        if kwargs:
+            return self.as_lmm_result().predict(random_effects=random_effects, **kwargs)
+        if random_effects == "conditional":
+            return np.asarray(conditional_fitted(self.state))
+        return self.model.predict(self.record.params)
 
-    def _random_part(self, exog: Any, groups: Any, exog_re: Any) -> Floats:
+    def _new_data(self, exog: Any, transform: bool) -> Any:
+        """Return new data as a frame, or as they are where no formula is applied to them."""
+        if self.model._formula_recipe is None or not transform:
+            is_row = np.ndim(exog) == 1 and len(exog) == self.k_fe != 1
+            if isinstance(exog, pd.Series):
+                return exog.to_frame().T if is_row else exog.to_frame()
+            return np.asarray(exog)[None, :] if is_row else exog
+        if isinstance(exog, pd.Series):
+            return exog.to_frame().T.infer_objects()
+        if isinstance(exog, Mapping):
+            return pd.DataFrame(dict(exog))
+        frame = exog.to_pandas() if hasattr(exog, "to_pandas") else exog
+        if not isinstance(frame, pd.DataFrame):
+            raise DataError(
+                "This model has a formula, so predict needs a DataFrame with its columns; "
+                "pass transform=False to give columns of the fixed effects."
+            )
+        return frame
+
+    def _random_part(self, rows: NewRows) -> Floats:
+        """Return Z b of new rows, zero for levels that the fit did not have and missing where the level is."""
         recipe: Any = self.state.design.recipe
-        is_frame = self.model._formula_recipe is not None and isinstance(exog, pd.DataFrame) and exog_re is None
-        data = exog if is_frame and groups is None else NewRows(exog, groups, exog_re)
-        total = np.zeros(len(exog))
-        for k, (factor, b) in enumerate(zip(self.state.design.factors, self.state.b, strict=True)):
-            codes = recipe.level_codes(data, k)
+        total = np.zeros(len(rows))
+        for k, b in enumerate(self.state.b):
+            codes = recipe.level_codes(rows, k)
             known = codes >= 0
-            Z = recipe.random_matrix(data, k)[known]
+            Z = recipe.random_matrix(rows, k)[known]
             total[known] += np.einsum("ij,ij->i", Z, b[codes[known]])
-            assert factor.n_effects == Z.shape[1]
+            total[recipe.level_table(rows, k).isna().any(axis=1).to_numpy()] = np.nan
         return total
 
     # Profiles
@@ -761,6 +789,7 @@ class MixedLMResults(LmmResult):
         ndarray
             (num_low + num_high + 1, 2): value and log-likelihood, the estimate in row ``num_low``.
         """
+        self._refuse_if_bare("profile_re")
         profile = Profile(self, parameter_index(self, re_ix, vtype), fit_kwargs)
         return profile_table(profile, num_low, dist_low, num_high, dist_high)
 
@@ -774,6 +803,7 @@ class MixedLMResults(LmmResult):
         level
             Coverage.
         """
+        self._refuse_if_bare("profile_re_interval")
         return profile_interval(self, parameter_index(self, re_ix, vtype), level)
 
     # Display
@@ -821,6 +851,7 @@ class MixedLMResults(LmmResult):
         y
             Response of the rows used.
         """
+        self._refuse_if_bare("refit")
         model = self.model._with_response(np.asarray(y, dtype=np.float64))
         record = self.record
         start = record.params if record.free is not None else None

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mixedmodels.errors import DataError
 
@@ -62,6 +63,36 @@ def from_mapping(exog_vc: Mapping[str, Mapping[Any, Any]], labels: Sequence[Any]
         colnames.append([_column_labels(designs[label], matrix) for label, matrix in zip(labels, chosen, strict=True)])
         mats.append(chosen)
     return VCSpec(names, colnames, mats)
+
+
+def check_sizes(spec: VCSpec, labels: Sequence[Any], sizes: Sequence[int] | npt.NDArray[np.intp]) -> None:
+    """Each component must have a design for each group, with its rows.
+
+    Parameters
+    ----------
+    spec
+        The components.
+    labels, sizes
+        The groups, sorted, and how many rows they have.
+
+    Raises
+    ------
+    DataError
+        It has not.
+    """
+    for name, mats in zip(spec.names, spec.mats, strict=True):
+        if len(mats) != len(labels):
+            raise DataError(
+                f"The variance component {name!r} has designs for {len(mats)} groups, but there are {len(labels)}. "
+                "Give one for each group, in sorted order of their labels."
+            )
+        for label, size, mat in zip(labels, sizes, mats, strict=True):
+            if np.ndim(mat) != 2 and not hasattr(mat, "tocoo"):
+                raise DataError(f"The design of {name!r} in group {label!r} must have two dimensions.")
+            if mat.shape[0] != size:
+                raise DataError(
+                    f"The design of {name!r} in group {label!r} has {mat.shape[0]} rows, but the group has {size}."
+                )
 
 
 def _as_matrix(design: Any) -> Any:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mixedmodels.design.expression import columns_in
-from mixedmodels.design.frame import open_frame
+from mixedmodels.design.recipe import DesignRecipe
 from mixedmodels.errors import DataError, InferenceError
 from mixedmodels.inference.contrast import estimable_rows
 
@@ -110,7 +109,7 @@ def new_rows(state: FitState, data: object, used: tuple[bool, ...], new_levels: 
     """
     check_new_levels(new_levels)
     design = state.design
-    recipe = design.recipe
+    recipe: Any = design.recipe
     if design.offset is not None and not recipe.offsets:
         raise InferenceError(
             "The fit had an offset given as an array, which new data do not have. Put it in a column and write "
@@ -124,14 +123,15 @@ def new_rows(state: FitState, data: object, used: tuple[bool, ...], new_levels: 
     for k, factor in enumerate(design.factors):
         if used[k]:
             codes.append(recipe.level_codes(data, k))
-            gap = _missing_levels(state, data, k)
+            table = level_table(state, data, k)
+            gap = table.isna().any(axis=1).to_numpy()
             unknown = (codes[k] < 0) & ~gap
             if new_levels == "raise" and unknown.any():
-                raise _new_level(state, data, k, int(np.argmax(unknown)))
+                raise _new_level(state, table, k, int(np.argmax(unknown)))
             missing |= gap
         else:
             codes.append(np.full(len(X), -1, dtype=np.int32))
-        if factor.Z is None:
+        if isinstance(recipe, DesignRecipe) and factor.Z is None:
             Z.append(None)
         elif used[k] or spread:
             columns = recipe.random_matrix(data, k)
@@ -153,26 +153,21 @@ def _estimated(state: FitState, X: Floats) -> Floats:
     return np.ascontiguousarray(estimable_rows(state, X, [f"row {i} of the new data" for i in range(len(X))]))
 
 
-def _missing_levels(state: FitState, data: object, k: int) -> Mask:
-    frame = open_frame(data)
-    out = np.zeros(frame.n_rows, dtype=bool)
-    for variable in state.design.recipe.factors[k].grouping.variables:
-        for name in columns_in(variable, frame.names):
-            gap = frame.read(name).missing
-            if gap is not None:
-                out |= gap
-    return out
+def level_table(state: FitState, data: object, k: int) -> pd.DataFrame:
+    """Return the variables that say which level of the k-th factor each row of new data has, (n_rows, n_variables)."""
+    recipe: Any = state.design.recipe
+    if not isinstance(recipe, DesignRecipe):
+        return pd.DataFrame(recipe.level_table(data, k))
+    series = {
+        name: column.to_series() if column.missing is None else column.to_series().mask(column.missing)
+        for name, column in recipe.grouping_values(data, k)
+    }
+    return pd.DataFrame(series)
 
 
-def _new_level(state: FitState, data: object, k: int, row: int) -> DataError:
-    factor = state.design.factors[k]
-    frame = open_frame(data)
-    parts = []
-    for variable in state.design.recipe.factors[k].grouping.variables:
-        names = columns_in(variable, frame.names)
-        values = [frame.read(name).to_series().iloc[row] for name in names]
-        parts.append(":".join(map(str, values)))
+def _new_level(state: FitState, table: pd.DataFrame, k: int, row: int) -> DataError:
+    label = ":".join(str(column.iloc[row]) for _, column in table.items())
     return DataError(
-        f"Row {row} (counted from 0) has the level {':'.join(parts)!r} of {factor.name!r}, which the fit did not have. "
-        "Pass new_levels='population' to predict such rows without that effect."
+        f"Row {row} (counted from 0) has the level {label!r} of {state.design.factors[k].name!r}, which the fit did "
+        "not have. Pass new_levels='population' to predict such rows without that effect."
     )

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from mixedmodels.covariance.unstructured import relative_factor, split_theta
 from mixedmodels.errors import InferenceError
 from mixedmodels.inference.bootstrap import check_seed
 from mixedmodels.predict.predict import predicted_mean, residual_share
-from mixedmodels.predict.rows import Rows, fitted_rows, new_rows
+from mixedmodels.predict.rows import Rows, fitted_rows, level_table, new_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,6 +132,5 @@ def _levels(state: FitState, rows: Rows, data: object, k: int) -> Codes:
     """Return codes of the levels of the rows, known to the fit or not, (n_rows,)."""
     if data is None:
         return rows.codes[k]
-    values = state.design.recipe.grouping_values(data, k)
-    labels = pd.DataFrame({name: column.to_series().astype(object).to_numpy() for name, column in values})
+    labels = level_table(state, data, k).astype(object)
     return np.asarray(labels.groupby(list(labels), sort=False, dropna=False).ngroup(), dtype=np.int32)
