@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import permutations, product
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -191,6 +191,13 @@ def _sizes(state: FitState, vary: Mapping[str, Sequence[int]] | None) -> list[di
         for count in counts:
             if not isinstance(count, int | np.integer) or count < 2:
                 raise InferenceError(f"vary asks for {count!r} levels of {name!r}; it must be an integer, at least 2.")
+    for outer, inner in permutations((f for f in state.design.factors if f.name in vary), 2):
+        pairs = np.unique(inner.codes.astype(np.int64) * outer.n_levels + outer.codes)
+        if len(pairs) == inner.n_levels:
+            raise InferenceError(
+                f"vary names {inner.name!r}, which is nested in {outer.name!r}: the levels of {inner.name} come with "
+                f"those of {outer.name}. Vary one of them."
+            )
     return [dict(zip(vary, map(int, counts), strict=True)) for counts in product(*vary.values())]
 
 

@@ -93,7 +93,9 @@ class Profile:
         ends = curve(value[at - 1]) - cut, curve(value[at]) - cut
         if ends[0] * ends[1] >= 0:
             return float(value[at] if abs(ends[1]) < abs(ends[0]) else value[at - 1])
-        return float(brentq(lambda v: float(curve(v)) - cut, value[at - 1], value[at], xtol=1e-14, rtol=1e-14))
+        width = float(value[at] - value[at - 1])
+        share = brentq(lambda s: float(curve(value[at - 1] + s * width)) - cut, 0.0, 1.0, xtol=1e-14)
+        return float(value[at - 1] + share * width)
 
     def _beyond(self, name: str, bound: float, reached: float, level: float) -> float:
         if np.isfinite(bound) and abs(reached - bound) <= 1e-5 * max(1.0, abs(bound)):

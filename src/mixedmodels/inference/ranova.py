@@ -29,6 +29,8 @@ from mixedmodels.inference.random_reductions import Reduction, reductions
 if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
 
+ROUNDING = 1e-11
+"""Difference of deviances, relative to them, that counts as none."""
 MAX_LEVELS = 5_000
 COLUMNS = ("n_params", "llf", "aic", "chisq", "df", "p_value", "p_boundary")
 
@@ -104,6 +106,8 @@ def _test(state: FitState, reduction: Reduction) -> tuple[int, float, float, flo
         theta, deviance = smaller.theta, smaller.optimum.deviance
     n_params = state.n_params - len(state.theta) + len(theta)
     chisq, df = deviance - state.optimum.deviance, len(state.theta) - len(theta)
+    if abs(chisq) < ROUNDING * (1 + abs(deviance)):
+        chisq = 0.0  # the law of a variance at zero has a mass there
     naive = float(special.chdtrc(df, max(chisq, 0.0)))
     boundary = mixture_p(chisq, *boundary_law(state, reduction, theta))
     return n_params, -0.5 * deviance, deviance + 2.0 * n_params, chisq, df, naive, boundary

@@ -41,6 +41,21 @@ def test_units_and_origin_only_map_the_intervals(reml: bool) -> None:
     np.testing.assert_allclose(mapped.to_numpy(), plain.to_numpy() * np.array([0.1, 0.1, 10])[:, None], rtol=1e-5)
 
 
+def test_small_units_keep_the_digits() -> None:
+    data = mm.load_dataset("sleepstudy")
+    small = data.assign(Reaction=data["Reaction"] * 1e-12)
+    usual, tiny = (
+        mm.lmer("Reaction ~ Days + (Days | Subject)", d).conf_int("profile", which=["Days", "sd_Days|Subject"])
+        for d in (data, small)
+    )
+    np.testing.assert_allclose(tiny * 1e12, usual, rtol=1e-6)
+
+
+def test_the_highest_level_is_reached(fit: mm.LmmResult) -> None:
+    wide = fit.conf_int("profile", level=0.999, which=["Days", "sigma"])
+    assert (wide["lower"] < fit.conf_int("profile", level=0.99, which=["Days", "sigma"])["lower"]).all()
+
+
 def test_reml_interval_of_a_mean_with_one_variance_is_students_up_to_the_pivot() -> None:
     """One observation a level twice: zeta^2 = (n - 1) log(1 + t^2 / (n - 1)) where the level variance is zero."""
     rng = np.random.default_rng(0)

@@ -62,6 +62,12 @@ def test_new_data_draw_one_effect_for_each_value_of_an_expression() -> None:
     assert abs(np.corrcoef(draws[0], draws[20])[0, 1]) < 0.1  # g is 0 and 4
 
 
+def test_nested_factors_are_not_varied_apart() -> None:
+    fit = mm.lmer("strength ~ 1 + (1 | batch/cask)", mm.load_dataset("Pastes"))
+    with pytest.raises(mm.InferenceError, match="'cask:batch', which is nested in 'batch'"):
+        mm.power(fit, "Intercept", n=2, vary={"batch": [4, 12], "cask:batch": [10]})
+
+
 def test_weights_of_new_data_scale_the_residual(fit: mm.LmmResult) -> None:
     data = {"Days": [0.0, 0.0], "Subject": ["308", "308"], "w": [1.0, 100.0]}
     for weights in ("w", [1.0, 100.0]):
