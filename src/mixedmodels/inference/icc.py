@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING
 from mixedmodels.inference.r2 import variance_parts
 
 if TYPE_CHECKING:
+    from mixedmodels.design.records import Floats
     from mixedmodels.fit.records import FitState
 
 
-def icc(state: FitState) -> dict[str, float]:
-    """Return ``adjusted`` and ``unadjusted`` intraclass correlation, of all grouping factors together."""
-    fixed, parts, residual = variance_parts(state)
+def icc(state: FitState, fixed: Floats | None = None) -> dict[str, float]:
+    """Return ``adjusted`` and ``unadjusted`` intraclass correlation, of all grouping factors together.
+
+    Arguments as for ``variance_parts``.
+    """
+    of_fixed, parts, residual = variance_parts(state, fixed)
     random = sum(parts.values())
-    return {"adjusted": random / (random + residual), "unadjusted": random / (fixed + random + residual)}
+    return {"adjusted": random / (random + residual), "unadjusted": random / (of_fixed + random + residual)}

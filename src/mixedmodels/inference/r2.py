@@ -16,18 +16,27 @@ from mixedmodels.fit.fitted import marginal_fitted
 from mixedmodels.inference.covariances import factor_covariances
 
 if TYPE_CHECKING:
+    from mixedmodels.design.records import Floats
     from mixedmodels.fit.records import FitState
 
 
-def variance_parts(state: FitState) -> tuple[float, dict[str, float], float]:
+def variance_parts(state: FitState, fixed: Floats | None = None) -> tuple[float, dict[str, float], float]:
     """Return the variance of the fixed part, of each grouping factor's effects and of the residual.
 
     The variance of the fixed part has divisor n - 1 and leaves offsets out; with weights the residual variance is that
     of an observation with weight one.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    fixed
+        The fixed part X beta, (n_obs,), where it is not that of the state.
     """
     design = state.design
-    fixed = marginal_fitted(state) - (0.0 if design.offset is None else design.offset)
-    fixed -= fixed[0]  # so that what does not vary has exactly no variance
+    if fixed is None:
+        fixed = marginal_fitted(state) - (0.0 if design.offset is None else design.offset)
+    fixed = fixed - fixed[0]  # so that what does not vary has exactly no variance
     parts = {}
     for factor, fitted in zip(design.factors, factor_covariances(state), strict=True):
         if factor.Z is None:
@@ -38,9 +47,9 @@ def variance_parts(state: FitState) -> tuple[float, dict[str, float], float]:
     return float(np.var(fixed, ddof=1)), parts, state.sigma**2
 
 
-def r2(state: FitState) -> dict[str, float]:
-    """Return ``marginal`` and ``conditional`` R-squared."""
-    fixed, parts, residual = variance_parts(state)
+def r2(state: FitState, fixed: Floats | None = None) -> dict[str, float]:
+    """Return ``marginal`` and ``conditional`` R-squared; arguments as for ``variance_parts``."""
+    of_fixed, parts, residual = variance_parts(state, fixed)
     random = sum(parts.values())
-    total = fixed + random + residual
-    return {"marginal": fixed / total, "conditional": (fixed + random) / total}
+    total = of_fixed + random + residual
+    return {"marginal": of_fixed / total, "conditional": (of_fixed + random) / total}

@@ -58,6 +58,8 @@ class FitRecord:
         What they reported, if that was asked for.
     selected
         Positions of the fixed effects that a penalty did not make zero; None without one.
+    regularized
+        Arguments of ``fit_regularized``, which then made this fit.
     """
 
     params: MixedLMParams
@@ -70,6 +72,12 @@ class FitRecord:
     method: tuple[str, ...] = (OURS,)
     hist: list[dict[str, Any]] | None = None
     selected: tuple[int, ...] | None = None
+    regularized: Mapping[str, Any] | None = None
+
+    @property
+    def is_penalized(self) -> bool:
+        """Whether a penalty moved the fixed effects or the covariances."""
+        return self.fe_pen is not None or self.cov_pen is not None or self.regularized is not None
 
 
 @dataclass(frozen=True)

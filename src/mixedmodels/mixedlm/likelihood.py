@@ -241,32 +241,49 @@ class Likelihood:
     def hessian(self, cov_re: Floats, vcomp: Floats, fixed: Floats) -> tuple[Floats, bool]:
         """Return the second derivative in fixed effects and packed covariances, and whether these are singular.
 
-        With r = y - X b, s = q / m the residual variance and G_i = dV0 / dS_i the blocks are
-
-            -A / s + 2 p p' / (m s^2),    -c_i / s + p l_i / (m s^2),    T_ij / 2 - m (N_ij / q - l_i l_j / (2 q^2)),
-
-        p = X'V0^-1 r, c_i = X'V0^-1 G_i V0^-1 r, l_i = r'V0^-1 G_i V0^-1 r, N_ij = r'V0^-1 G_i V0^-1 G_j V0^-1 r,
-        T_ij = tr(P0 G_i P0 G_j) with P0 = V0^-1 for ML. V0 is linear in S, so a singular S is a point like any other.
-
         Parameters
         ----------
         cov_re, vcomp, fixed
             As for ``score``.
         """
-        p, m = self.k_fe, self.dof
+        _, joint = self.joint(cov_re, vcomp, fixed, self.scale(cov_re, vcomp, fixed))
+        across = joint[-1, :-1]
+        singular = self.is_singular(self.layout.pack(cov_re, vcomp))
+        return joint[:-1, :-1] - np.outer(across, across) / joint[-1, -1], singular
+
+    def joint(self, cov_re: Floats, vcomp: Floats, fixed: Floats, scale: float) -> tuple[Floats, Floats]:
+        """Return the gradient and Hessian in fixed effects b, packed ratios S and t = log residual variance s.
+
+        With r = y - X b, q = r'V0^-1 r and G_i = dV0 / dS_i the blocks of the Hessian are
+
+            bb -A / s,   bS -c_i / s,   bt -X'V0^-1 r / s,   SS T_ij / 2 - N_ij / s,   St -l_i / (2 s),   tt -q / (2 s),
+
+        c_i = X'V0^-1 G_i V0^-1 r, l_i = r'V0^-1 G_i V0^-1 r, N_ij = r'V0^-1 G_i V0^-1 G_j V0^-1 r and
+        T_ij = tr(P0 G_i P0 G_j) with P0 = V0^-1 for ML. V0 is linear in S, so a singular S is a point like any other.
+
+        Parameters
+        ----------
+        cov_re, vcomp
+            Ratios to the residual variance.
+        fixed, scale
+            Fixed effects, (k_fe,), and the residual variance, at its maximum or not.
+        """
+        p, k = self.k_fe, self.size
         solution = self.solve(cov_re, vcomp)
-        scale = self._scale_at(solution, fixed)
+        q = self.dof * self._scale_at(solution, fixed)
         A = np.linalg.inv(solution.unscaled_cov) if p else np.zeros((0, 0))
         pull = A @ (solution.beta - fixed)
-        first, second, traces = self._products(cov_re, vcomp, fixed)
-        c, along = first[:, :p, p], first[:, p, p]
-        hessian = np.zeros((p + self.size, p + self.size))
-        hessian[:p, :p] = -A / scale + 2 * np.outer(pull, pull) / (m * scale**2)
-        hessian[p:, :p] = -c / scale + np.outer(along, pull) / (m * scale**2)
-        hessian[:p, p:] = hessian[p:, :p].T
-        bend = second[:, :, p, p]
-        hessian[p:, p:] = 0.5 * traces - (bend + bend.T) / (2 * scale) + np.outer(along, along) / (2 * m * scale**2)
-        return hessian, self.is_singular(self.layout.pack(cov_re, vcomp))
+        first, second, trace, traces = self._products(cov_re, vcomp, fixed)
+        c, along, bend = first[:, :p, p], first[:, p, p], second[:, :, p, p]
+        gradient = np.concatenate([pull / scale, 0.5 * (along / scale - trace), [0.5 * (q / scale - self.dof)]])
+        hessian = np.empty((p + k + 1, p + k + 1))
+        hessian[:p, :p] = -A / scale
+        hessian[p:-1, :p] = -c / scale
+        hessian[p:-1, p:-1] = 0.5 * traces - (bend + bend.T) / (2 * scale)
+        hessian[-1] = np.concatenate([-pull / scale, -0.5 * along / scale, [-0.5 * q / scale]])
+        hessian[:p, p:-1] = hessian[p:-1, :p].T
+        hessian[:, -1] = hessian[-1]
+        return gradient, hessian
 
     def profile_hessian(self, cov_re: Floats, vcomp: Floats) -> Floats:
         """Return the second derivative in the packed covariances, the fixed effects profiled out."""
@@ -278,10 +295,11 @@ class Likelihood:
         """Return True if a covariance block has less than full rank, in the engine's units."""
         return bool((self._lifted(packed) != packed).any())
 
-    def _products(self, cov_re: Floats, vcomp: Floats, fixed: Floats) -> tuple[Floats, Floats, Floats]:
-        """Return R'V0^-1 G_i V0^-1 R, R'V0^-1 G_i V0^-1 G_j V0^-1 R and tr(P0 G_i P0 G_j) in packed S, R = [X, r].
+    def _products(self, cov_re: Floats, vcomp: Floats, fixed: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """Return R'V0^-1 G_i V0^-1 R, R'V0^-1 G_i V0^-1 G_j V0^-1 R, tr(P0 G_i) and tr(P0 G_i P0 G_j), R = [X, r].
 
-        These are what Kenward and Roger's method needs of a model with the columns R, whose response plays no part.
+        i and j are packed covariances. These are what Kenward and Roger's method needs of a model with the columns R,
+        whose response plays no part.
         """
         theta = self.layout.theta(cov_re, vcomp)
         assert theta is not None  # solve has seen to it
@@ -298,11 +316,12 @@ class Likelihood:
         if len(beside.model.kept) < len(names):
             raise FitError("The fixed effects fit the response perfectly, so the likelihood has no second derivative.")
         _, first, second, _, _, root = beside.model.kenward_roger(theta)
-        traces = (self.problem if self.reml else self._known(fixed)).model.kenward_roger(theta)[4]
+        _, _, _, trace, traces, _ = (self.problem if self.reml else self._known(fixed)).model.kenward_roger(theta)
         back, J = np.linalg.inv(root), self._engine_covariances
         return (
             np.einsum("it,iuv,ua,vb->tab", J, first, back, back, optimize=True),
             np.einsum("is,jt,ijuv,ua,vb->stab", J, J, second, back, back, optimize=True),
+            trace @ J,
             J.T @ traces @ J,
         )
 

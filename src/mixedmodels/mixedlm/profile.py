@@ -76,6 +76,11 @@ class Profile:
     """
 
     def __init__(self, result: MixedLMResults, index: int, fit_kwargs: dict[str, Any]) -> None:
+        if result.record.regularized is not None:
+            raise InferenceError(
+                "fit_regularized keeps the covariances of the unpenalised fit, so they have no profile. Profile that "
+                "fit, or penalise with fe_pen, which fits both."
+            )
         self.result, self.index, self.fit_kwargs = result, index, fit_kwargs
         model = result.model
         self.name = model.data.param_names[model.k_fe + index]
@@ -85,23 +90,10 @@ class Profile:
 
     def llf(self, value: float) -> float:
         """Return the profile log-likelihood at a value of the parameter."""
-        result, record = self.result, self.result.record
+        result = self.result
         if value == self.estimate:
             return result.llf
-        held = {self.name: value}
-        for hold in record.holds.covariances:
-            if not hold.is_ratio:
-                held.setdefault(result.model.data.param_names[result.model.k_fe + hold.index], hold.value)
-        return float(
-            result.model._quiet_fit(
-                reml=result.reml,
-                free=record.free,
-                cov_pen=record.cov_pen,
-                fixed=held,
-                start_params=record.params if record.free is not None else None,
-                **self.fit_kwargs,
-            ).llf
-        )
+        return result._again(result.model, {self.name: value}, **self.fit_kwargs).llf
 
     def interval(self, level: float) -> tuple[float, float]:
         """Return where twice the log-likelihood falls by the quantile of chi-squared with one degree of freedom.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -70,11 +70,13 @@ def fit_regularized(
     weights = read_alpha(alpha, model.k_fe)
     solver = read_method(method, L1_wt)
     plain = model.fit(**options)
-    start = None if start_params is None else np.asarray(start_params, dtype=np.float64)[: model.k_fe]
-    b, converged = solver(least_squares(plain), weights, start, ptol, maxit)
+    free = plain._estimated
+    start = None if start_params is None else np.asarray(start_params, dtype=np.float64)[free]
+    b, converged = solver(least_squares(plain), weights[free], start, ptol, maxit)
     if method.lower() == "scad":
         b = np.where(np.abs(b) < ceps, 0.0, b)
-    return at_fixed(plain, b, converged)
+    asked = {"start_params": start_params, "method": method, "alpha": alpha, "ceps": ceps, "ptol": ptol, "maxit": maxit}
+    return at_fixed(plain, b, converged, {**asked, "L1_wt": L1_wt, **options})
 
 
 def read_alpha(alpha: Any, k_fe: int) -> Floats:
@@ -195,24 +197,38 @@ def scad(squares: LeastSquares, weights: Floats, start: Floats | None, tol: floa
     return b, False
 
 
-def at_fixed(plain: MixedLMResults, b: Floats, converged: bool) -> MixedLMResults:
-    """Return the result with other fixed effects, covariances in their ratio as they were."""
+def at_fixed(plain: MixedLMResults, b: Floats, converged: bool, asked: Mapping[str, Any]) -> MixedLMResults:
+    """Return the result with other fixed effects, covariances in their ratio as they were.
+
+    Parameters
+    ----------
+    plain
+        The unpenalised fit.
+    b
+        Fixed effects that are not held.
+    converged
+        Whether they are at the minimum.
+    asked
+        Arguments of ``fit_regularized`` that make this fit.
+    """
     from mixedmodels.mixedlm.results import MixedLMResults
 
     record, model = plain.record, plain.model
     params = record.params.copy()
-    params.fe_params = b
-    if np.array_equal(b, record.params.fe_params):
+    params.fe_params = params.fe_params.copy()
+    params.fe_params[plain._estimated] = b
+    if np.array_equal(params.fe_params, record.params.fe_params):
         return plain
     task: Task = make_task(model, record.holds, plain.reml)
     status = "converged" if converged else "iteration limit"
-    state = penalized_state(task, plain.state.theta, b[list(task.free)], _Report(status))
+    state = penalized_state(task, plain.state.theta, b, _Report(status))
     changed = replace(
         record,
         params=params,
         scale=state.sigma**2,
         llf=-0.5 * state.optimum.deviance,
-        selected=tuple(np.flatnonzero(b)),
+        selected=tuple(j for j in range(model.k_fe) if j in record.holds.fixed or params.fe_params[j] != 0),
+        regularized=asked,
     )
     return MixedLMResults(state, model, changed)
 
@@ -229,11 +245,14 @@ class RegularizationPath:
         The unpenalised fit whose covariances serve all.
     converged
         For each weight.
+    asked
+        Arguments of ``fit_regularized`` beside the weight.
     """
 
     coefficients: pd.DataFrame
     plain: MixedLMResults
     converged: tuple[bool, ...]
+    asked: Mapping[str, Any]
 
     @property
     def n_nonzero(self) -> pd.Series[int]:
@@ -243,7 +262,8 @@ class RegularizationPath:
     def result(self, alpha: float) -> MixedLMResults:
         """Return the result at one of the weights."""
         place = int(self.coefficients.index.get_indexer(pd.Index([alpha]))[0])
-        return at_fixed(self.plain, self.coefficients.iloc[place].to_numpy(copy=True), self.converged[place])
+        b = self.coefficients.iloc[place].to_numpy()[self.plain._estimated]
+        return at_fixed(self.plain, b, self.converged[place], {**self.asked, "alpha": alpha})
 
 
 def regularization_path(model: MixedLM, alphas: Floats, method: str, options: dict[str, Any]) -> RegularizationPath:
@@ -252,11 +272,14 @@ def regularization_path(model: MixedLM, alphas: Floats, method: str, options: di
     solver = read_method(method, L1_wt)
     plain = model.fit(**options)
     squares = least_squares(plain)
+    free = plain._estimated
     rows, flags = [], []
     b: Floats | None = None
     for alpha in alphas:
-        b, converged = solver(squares, read_alpha(alpha, model.k_fe), b, ptol, maxit)
-        rows.append(b)
+        b, converged = solver(squares, read_alpha(alpha, model.k_fe)[free], b, ptol, maxit)
+        rows.append(plain.record.params.fe_params.copy())
+        rows[-1][free] = b
         flags.append(converged)
     frame = pd.DataFrame(rows, index=pd.Index(alphas, name="alpha"), columns=model.exog_names)
-    return RegularizationPath(frame, plain, tuple(flags))
+    asked = {"method": method, "ptol": ptol, "maxit": maxit, "L1_wt": L1_wt, **options}
+    return RegularizationPath(frame, plain, tuple(flags), asked)

@@ -16,7 +16,10 @@ from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError, InferenceError, nearest
 from mixedmodels.fit import storage
 from mixedmodels.fit.fitted import conditional_fitted
-from mixedmodels.inference import criteria
+from mixedmodels.fit.problem import Problem
+from mixedmodels.inference.bootstrap import Bootstrap
+from mixedmodels.inference.icc import icc
+from mixedmodels.inference.r2 import r2
 from mixedmodels.mixedlm import group_effects
 from mixedmodels.mixedlm.bare import without_rows
 from mixedmodels.mixedlm.contrasts import (
@@ -26,6 +29,7 @@ from mixedmodels.mixedlm.contrasts import (
     adjusted_pvalues,
     pair_labels,
 )
+from mixedmodels.mixedlm.design import at_fixed_effects
 from mixedmodels.mixedlm.hypothesis import Hypothesis, read_hypothesis
 from mixedmodels.mixedlm.likelihood import Likelihood
 from mixedmodels.mixedlm.params import MixedLMParams
@@ -225,12 +229,22 @@ class MixedLMResults(LmmResult):
     @property
     def aic_reml(self) -> float:
         """-2 llf + 2 k with the restricted log-likelihood, as lme4 has it; comparable for the same fixed part only."""
-        return criteria.aic(self.state)
+        return -2 * (self.llf - self.n_estimated)
 
     @property
     def bic_reml(self) -> float:
         """-2 llf + k log n with the restricted log-likelihood, as lme4 has it."""
-        return criteria.bic(self.state)
+        return -2 * self.llf + float(np.log(self.nobs)) * self.n_estimated
+
+    def r2(self) -> dict[str, float]:
+        """Return R-squared as ``LmmResult.r2`` does, of the whole fixed part, held and penalised effects too."""
+        self._refuse_if_bare("r2")
+        return r2(self.state, self.model.exog @ self.record.params.fe_params)
+
+    def icc(self) -> dict[str, float]:
+        """Return intraclass correlations as ``LmmResult.icc`` does, of the whole fixed part."""
+        self._refuse_if_bare("icc")
+        return icc(self.state, self.model.exog @ self.record.params.fe_params)
 
     @property
     def nobs(self) -> int:
@@ -239,14 +253,24 @@ class MixedLMResults(LmmResult):
 
     @property
     def df_resid(self) -> int:
-        """Rows less fixed effects."""
-        return self.model.nobs - self.k_fe
+        """Rows less fixed effects that were estimated."""
+        return self.model.nobs - len(self._estimated)
 
     # Uncertainty
 
+    @property
+    def _estimated(self) -> list[int]:
+        """Positions of the fixed effects that were not held."""
+        return [j for j in range(self.k_fe) if j not in self.record.holds.fixed]
+
     @cached_property
     def _likelihood(self) -> Likelihood:
-        return self.model._likelihood(self.reml)
+        """In the fixed effects that were not held; what those held add is taken off the response."""
+        whole, held = self.model._likelihood(self.reml), self.record.holds.fixed
+        if not held:
+            return whole
+        design = at_fixed_effects(whole.problem.design, self.record.params.fe_params, sorted(held))
+        return Likelihood(Problem(design), whole.layout, self.reml)
 
     @cached_property
     def _covariance(self) -> Floats:
@@ -255,20 +279,25 @@ class MixedLMResults(LmmResult):
         Where that Hessian is not negative definite, as it may be at a boundary, fixed effects have their covariance at
         known variances, and the variances have none.
         """
-        params = self.record.params
-        hessian = self._likelihood.hessian(params.cov_re, params.vcomp, params.fe_params)[0]
-        free = self.record.holds.is_free
+        params, holds, k = self.record.params, self.record.holds, len(self._packed)
+        covariance = np.zeros((k, k))
+        places = np.array([*self._estimated, *range(self.k_fe, k)])
+        if any(not hold.is_ratio for hold in holds.covariances):
+            covariance[np.ix_(places, places)] = self._ratios_from_natural
+            held = self.k_fe + np.array([hold.index for hold in holds.covariances])
+            covariance[held, :] = covariance[:, held] = 0.0
+            return covariance
+        hessian = self._likelihood.hessian(params.cov_re, params.vcomp, params.fe_params[self._estimated])[0]
+        free = holds.is_free
         if self.record.selected is not None:
-            free = (
-                free & np.r_[np.isin(np.arange(self.k_fe), self.record.selected), np.ones(len(free) - self.k_fe, bool)]
-            )
-        which = np.flatnonzero(free)
-        covariance = np.zeros_like(hessian)
-        inverse = _inverse_of_negative(hessian[np.ix_(which, which)])
+            free[[j for j in range(self.k_fe) if j not in self.record.selected]] = False
+        rows = np.flatnonzero(free[places])
+        which = places[rows]
+        inverse = _inverse_of_negative(hessian[np.ix_(rows, rows)])
         if inverse is None:
-            fixed = which[which < self.k_fe]
+            fixed = rows[places[rows] < self.k_fe]
             covariance[np.ix_(which, which)] = np.nan
-            covariance[np.ix_(fixed, fixed)] = np.linalg.inv(-hessian[np.ix_(fixed, fixed)])
+            covariance[np.ix_(places[fixed], places[fixed])] = np.linalg.inv(-hessian[np.ix_(fixed, fixed)])
         else:
             covariance[np.ix_(which, which)] = inverse
         if self.record.selected is not None:
@@ -344,26 +373,48 @@ class MixedLMResults(LmmResult):
         return self._labelled(self._natural_se, self._names[self.k_fe :])
 
     @cached_property
-    def _natural_se(self) -> Floats:
-        """Roots of the diagonal of the inverse observed information in covariances and residual variance.
+    def _natural_covariance(self) -> Floats:
+        """Covariance of estimated fixed effects, covariances C in natural units and the residual variance s.
 
-        With ratios S = cov / scale, t = log(scale), m the degrees of freedom of the residual variance, u its slope
-        d t^ / dS and C = Var(S): Var(t) = 2 / m + u'Cu and Cov(S, t) = C u; a covariance is S exp(t).
+        The inverse observed information in (b, C, s), free parameters only: S = C / s, t = log s. A covariance held as
+        a ratio moves with s; nan where the information is not positive definite.
         """
-        params, holds = self.record.params, self.record.holds
-        S = self._packed[self.k_fe :]
-        free = np.flatnonzero(holds.is_free[self.k_fe :])
-        hessian = self._likelihood.profile_hessian(params.cov_re, params.vcomp)
-        inverse = _inverse_of_negative(hessian[np.ix_(free, free)])
-        if inverse is None:
-            return np.full(len(S), np.nan)
-        C = np.zeros_like(hessian)
-        C[np.ix_(free, free)] = inverse
-        u = self._likelihood.profile_slopes(params.cov_re, params.vcomp)[1]
-        Cu = C @ u
-        variance = np.diag(C) + 2 * S * Cu + S**2 * (2 / self._likelihood.dof + u @ Cu)
+        params, holds, scale = self.record.params, self.record.holds, self.scale
+        p, S = len(self._estimated), self._packed[self.k_fe :]
+        gradient, hessian = self._likelihood.joint(
+            params.cov_re, params.vcomp, params.fe_params[self._estimated], scale
+        )
+        k, slope = len(S), gradient[p:-1]
+        J = np.eye(p + k + 1)
+        J[p:-1, p:-1] /= scale
+        J[p:-1, -1], J[-1, -1] = -S / scale, 1 / scale
+        natural = J.T @ hessian @ J
+        natural[p:-1, -1] -= slope / scale**2
+        natural[-1, p:-1] -= slope / scale**2
+        natural[-1, -1] += (2 * slope @ S - gradient[-1]) / scale**2
+        M = np.eye(p + k + 1)
+        for hold in holds.covariances:
+            M[p + hold.index, -1] = hold.value if hold.is_ratio else 0.0
+        M = np.delete(M, [p + hold.index for hold in holds.covariances], axis=1)
+        inverse = _inverse_of_negative(M.T @ natural @ M)
+        return np.full_like(natural, np.nan) if inverse is None else M @ inverse @ M.T
+
+    @property
+    def _ratios_from_natural(self) -> Floats:
+        """Covariance of estimated fixed effects and ratios S = C / s."""
+        p, S = len(self._estimated), self._packed[self.k_fe :]
+        J = np.eye(p + len(S), p + len(S) + 1)
+        J[p:, p:-1] /= self.scale
+        J[p:, -1] = -S / self.scale
+        return np.asarray(J @ self._natural_covariance @ J.T)
+
+    @cached_property
+    def _natural_se(self) -> Floats:
+        """Standard errors of the covariances in natural units, zero for those held there."""
+        p, holds = len(self._estimated), self.record.holds
+        variance = np.diag(self._natural_covariance)[p:-1].copy()
         variance[[hold.index for hold in holds.covariances if not hold.is_ratio or hold.value == 0]] = 0.0
-        return self.scale * np.sqrt(variance)
+        return np.sqrt(variance)
 
     @property
     def tvalues(self) -> Any:
@@ -412,6 +463,40 @@ class MixedLMResults(LmmResult):
         return pd.DataFrame(interval[rows], index=[self._names[k] for k in rows], columns=[0, 1])
 
     # Tests
+
+    def coef_table(self, *args: Any, **kwargs: Any) -> pd.DataFrame:
+        """Return ``LmmResult.coef_table``, of the fixed effects that were not held; refused for penalised fits."""
+        self._refuse_if_penalized("coef_table")
+        return super().coef_table(*args, **kwargs)
+
+    def anova(self, *args: Any, **kwargs: Any) -> pd.DataFrame:
+        """Return ``LmmResult.anova``; refused for penalised fits."""
+        self._refuse_if_penalized("anova")
+        return super().anova(*args, **kwargs)
+
+    def contrast(self, *args: Any, **kwargs: Any) -> pd.DataFrame:
+        """Return ``LmmResult.contrast``; refused for penalised fits."""
+        self._refuse_if_penalized("contrast")
+        return super().contrast(*args, **kwargs)
+
+    def margins(self, *args: Any, **kwargs: Any) -> pd.DataFrame:
+        """Return ``LmmResult.margins``; refused for penalised fits."""
+        self._refuse_if_penalized("margins")
+        return super().margins(*args, **kwargs)
+
+    def bootstrap(self, *args: Any, **kwargs: Any) -> Bootstrap:
+        """Return ``LmmResult.bootstrap``; refused for penalised fits and those with covariances held but at zero."""
+        self._refuse_if_penalized("bootstrap")
+        if any(hold.value != 0 for hold in self.record.holds.covariances):
+            raise InferenceError("bootstrap fits all covariances anew, and some of this fit are held at a value.")
+        return super().bootstrap(*args, **kwargs)
+
+    def _refuse_if_penalized(self, what: str) -> None:
+        if self.record.is_penalized:
+            raise InferenceError(
+                f"{what} is for estimates by maximum likelihood, and a penalty moved those of this fit; bse and "
+                "conf_int say what the likelihood does."
+            )
 
     def t_test(self, r_matrix: Any, cov_p: npt.ArrayLike | None = None, use_t: bool | None = None) -> ContrastResults:
         """Return a test of each row of a linear hypothesis about the fixed effects.
@@ -852,11 +937,23 @@ class MixedLMResults(LmmResult):
             Response of the rows used.
         """
         self._refuse_if_bare("refit")
-        model = self.model._with_response(np.asarray(y, dtype=np.float64))
-        record = self.record
-        start = record.params if record.free is not None else None
+        return self._again(self.model._with_response(np.asarray(y, dtype=np.float64)))
+
+    def _again(self, model: MixedLM, held: Mapping[str, float] | None = None, **fit_kwargs: Any) -> MixedLMResults:
+        """Return the fit of a model as this one was asked for, with more parameters held in natural units."""
+        record, names = self.record, self.model.data.param_names
+        if record.regularized is not None:
+            return model.fit_regularized(**record.regularized)
+        fixed = {names[j]: value for j, value in record.holds.fixed.items()}
+        fixed |= {names[self.k_fe + hold.index]: hold.value for hold in record.holds.covariances if not hold.is_ratio}
         return model._quiet_fit(
-            reml=self.reml, free=record.free, start_params=start, fe_pen=record.fe_pen, cov_pen=record.cov_pen
+            reml=self.reml,
+            free=record.free,
+            start_params=record.params if record.free is not None else None,
+            fixed=fixed | dict(held or {}) or None,
+            fe_pen=record.fe_pen,
+            cov_pen=record.cov_pen,
+            **fit_kwargs,
         )
 
     def update(self, *args: Any, **kwargs: Any) -> LmmResult:

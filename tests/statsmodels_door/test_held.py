@@ -1,0 +1,90 @@
+"""Fits with parameters held or penalised: the same model written without them, and dense algebra."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import mixedmodels as mm
+from data_loader import load
+from mixedmodels import mixedlm
+
+DIETOX = load("dietox").assign(Weight=lambda d: d["Weight"].astype(float), Time=lambda d: d["Time"].astype(float))
+MODEL = mixedlm("Weight ~ Time", DIETOX, groups="Pig")
+
+
+@pytest.mark.parametrize("reml", [True, False])
+def test_a_held_fixed_effect_is_taken_off_the_response(reml: bool) -> None:
+    held = MODEL.fit(reml=reml, fixed={"Time": 7.2})
+    plain = mixedlm("rest ~ 1", DIETOX.assign(rest=lambda d: d["Weight"] - 7.2 * d["Time"]), groups="Pig").fit(
+        reml=reml
+    )
+    assert held.llf == pytest.approx(plain.llf, abs=1e-8)
+    assert held.df_resid == plain.df_resid
+    np.testing.assert_allclose(held.bse_re, plain.bse_re, rtol=1e-6)
+    np.testing.assert_allclose(np.delete(held.bse.to_numpy(), 1), plain.bse, rtol=1e-6)
+    np.testing.assert_allclose(held.profile_re_interval(0, "re"), plain.profile_re_interval(0, "re"), rtol=1e-5)
+    profile = held.profile_re(0, "re", num_low=1, num_high=1)
+    assert profile[1, 1] > profile[[0, 2], 1].max()
+    predictor = DIETOX["Time"] * 7.2
+    share = np.var(predictor, ddof=1) / (np.var(predictor, ddof=1) + held.cov_re.iloc[0, 0] + held.scale)
+    assert held.r2()["marginal"] == pytest.approx(share)
+
+
+@pytest.mark.parametrize("fixed", [{"Time": 7.2}, {"Pig Var": 20.0}])
+def test_a_refit_holds_what_the_fit_held(fixed: dict[str, float]) -> None:
+    fit = MODEL.fit(fixed=fixed)
+    again = fit.refit(MODEL.endog)
+    assert again.llf == pytest.approx(fit.llf, abs=1e-8)
+    np.testing.assert_allclose(again.params, fit.params, rtol=1e-6)
+
+
+@pytest.mark.parametrize("reml", [True, False])
+def test_standard_errors_at_a_variance_held_in_natural_units(reml: bool) -> None:
+    fit = MODEL.fit(reml=reml, fixed={"Pig Var": 20.0})
+    X = np.column_stack([np.ones(len(DIETOX)), DIETOX["Time"]])
+    pig = DIETOX["Pig"].to_numpy()
+    V = 20.0 * (pig[:, None] == pig) + fit.scale * np.eye(len(pig))
+    expected = np.sqrt(np.diag(np.linalg.inv(X.T @ np.linalg.solve(V, X))))
+    np.testing.assert_allclose(fit.bse_fe, expected, rtol=1e-4)
+    np.testing.assert_allclose(fit.coef_table("normal")["std_error"], expected, rtol=1e-6)
+    assert fit.bse_re.iloc[0] == 0
+    with pytest.raises(mm.InferenceError, match="some of this fit are held"):
+        fit.bootstrap(3)
+
+
+def test_penalties_keep_held_effects() -> None:
+    fit = MODEL.fit_regularized(alpha=4.0, fixed={"Time": 7.0})
+    assert fit.fe_params["Time"] == 7.0
+    plain = mixedlm("rest ~ 1", DIETOX.assign(rest=lambda d: d["Weight"] - 7.0 * d["Time"]), groups="Pig")
+    assert fit.fe_params["Intercept"] == pytest.approx(plain.fit_regularized(alpha=4.0).fe_params.iloc[0], rel=1e-6)
+    path = MODEL.regularization_path([10.0, 4.0], fixed={"Time": 7.0})
+    np.testing.assert_allclose(path.result(4.0).fe_params, fit.fe_params, rtol=1e-6)
+
+
+def test_a_penalised_fit_is_penalised_again() -> None:
+    fit = MODEL.fit_regularized(alpha=100.0)
+    np.testing.assert_allclose(fit.refit(MODEL.endog).fe_params, fit.fe_params, rtol=1e-6)
+    assert fit.r2()["marginal"] > 0.8
+    for question in (lambda: fit.profile_re(0, "re"), fit.coef_table, fit.anova, lambda: fit.bootstrap(2)):
+        with pytest.raises(mm.InferenceError):
+            question()
+
+
+@pytest.mark.filterwarnings("ignore::mixedmodels.errors.SingularFitWarning")
+def test_a_variance_estimated_as_zero_has_the_standard_error_of_its_curvature() -> None:
+    """Observed information of (mean, variance, residual variance) in one balanced layout, by differences."""
+    data = load("Dyestuff2")
+    fit = mixedlm("Yield ~ 1", data, groups="Batch").fit(reml=False)
+    y, same = data["Yield"].to_numpy(), (data["Batch"].to_numpy()[:, None] == data["Batch"].to_numpy()).astype(float)
+
+    def value(at: np.ndarray) -> float:
+        V = at[1] * same + at[2] * np.eye(len(y))
+        r = y - at[0]
+        return float(-0.5 * (np.linalg.slogdet(V)[1] + r @ np.linalg.solve(V, r)))
+
+    at, steps = np.array([fit.fe_params.iloc[0], 0.0, fit.scale]), np.eye(3) * 0.02
+    H = np.array(
+        [[value(at + a + b) - value(at + a - b) - value(at - a + b) + value(at - a - b) for b in steps] for a in steps]
+    ) / (4 * 0.02**2)
+    assert fit.bse_re.iloc[0] == pytest.approx(np.sqrt(np.linalg.inv(-H)[1, 1]), rel=1e-3)
