@@ -420,6 +420,40 @@ def test_e13_a_single_group() -> None:
         mixedlm("y ~ 1", data, groups="g").fit()
 
 
+def test_e13_random_coefficients_that_cannot_be_told_apart() -> None:
+    y, X, groups = arrays()
+    time = X[:, 1]
+    cases = {
+        "'x_re2' of 'Group' is zero in every row": np.column_stack([np.ones(len(y)), 0 * time]),
+        "'x_re1' of 'Group' is zero in every row": 0 * time,
+        "'x_re3' of 'Group' can be computed from 'Intercept', 'x_re2'": np.column_stack([X, time]),
+        "'x_re3' of 'Group' can be computed": np.column_stack([X, 3 - 0.1 * time]),
+    }
+    for message, exog_re in cases.items():
+        with pytest.raises(mm.DesignError, match=message):
+            MixedLM(y, X, groups, exog_re=exog_re).fit()
+    # A calendar year is far from zero, but its own column.
+    years = np.column_stack([np.ones(len(y)), 2000 + time / 12])
+    shifted = MixedLM(y, X, groups, exog_re=years).fit()
+    assert shifted.llf == pytest.approx(MixedLM(y, X, groups, exog_re=X).fit().llf, abs=1e-4)
+    with pytest.raises(mm.DesignError, match="'Doubled' of 'Pig' can be computed from 'Intercept', 'Time'"):
+        pigs(DIETOX.assign(Doubled=2 * DIETOX["Time"]), re_formula="Time + Doubled").fit()
+
+
+def test_e13_components_that_cannot_be_told_apart() -> None:
+    model, designs = with_designs()
+    for zeros in (
+        {label: 0.0 * design for label, design in designs["cask"].items()},
+        {label: np.zeros((len(design), 1)) for label, design in designs["cask"].items()},
+    ):
+        with pytest.warns(FutureWarning, match="deprecated"):
+            nothing = MixedLM(model.endog, model.exog, model.groups, model.exog_re, exog_vc={"cask": zeros})
+        with pytest.raises(mm.DesignError, match=r"'cask' .*is zero in every row, so its variance cannot be told"):
+            nothing.fit()
+    with pytest.raises(mm.DesignError, match="'a' and 'b' of 'Pig' are the same column or multiples"):
+        pigs(vc_formula={"a": "0 + Time", "b": "0 + I(2 * Time)"}).fit()
+
+
 def test_e13_collinear_columns() -> None:
     data = DIETOX.assign(Twice=2 * DIETOX["Time"])
     with pytest.raises(mm.FitError, match="Twice"):

@@ -31,6 +31,15 @@ def test_a_held_fixed_effect_is_taken_off_the_response(reml: bool) -> None:
     assert held.r2()["marginal"] == pytest.approx(share)
 
 
+def test_new_data_have_values_but_no_intervals() -> None:
+    fit = MODEL.fit(fixed={"Time": 7.2})
+    new = DIETOX.iloc[[7]]
+    expected = fit.fe_params["Intercept"] + 7.2 * new["Time"].iloc[0]
+    assert fit.predict(new).iloc[0] == pytest.approx(expected)
+    with pytest.raises(mm.InferenceError, match="held or penalised"):
+        fit.predict(new, interval="confidence")
+
+
 @pytest.mark.parametrize("fixed", [{"Time": 7.2}, {"Pig Var": 20.0}])
 def test_a_refit_holds_what_the_fit_held(fixed: dict[str, float]) -> None:
     fit = MODEL.fit(fixed=fixed)
@@ -83,8 +92,8 @@ def test_a_variance_estimated_as_zero_has_the_standard_error_of_its_curvature() 
         r = y - at[0]
         return float(-0.5 * (np.linalg.slogdet(V)[1] + r @ np.linalg.solve(V, r)))
 
-    at, steps = np.array([fit.fe_params.iloc[0], 0.0, fit.scale]), np.eye(3) * 0.02
+    at, steps = np.array([fit.fe_params.iloc[0], 0.0, fit.scale]), np.eye(3) * 0.002
     H = np.array(
         [[value(at + a + b) - value(at + a - b) - value(at - a + b) + value(at - a - b) for b in steps] for a in steps]
-    ) / (4 * 0.02**2)
+    ) / (4 * 0.002**2)
     assert fit.bse_re.iloc[0] == pytest.approx(np.sqrt(np.linalg.inv(-H)[1, 1]), rel=1e-3)

@@ -60,6 +60,9 @@ def test_intervals_with_nested_components_are_lmers(interval: str, where: str) -
     by_formula = mixedlm("strength ~ 1", PASTES, **CASKS).fit()
     expected = same.predict(NEW_PASTES, new_levels="population", **asked)
     np.testing.assert_allclose(by_formula.predict(NEW_PASTES, **asked), expected, rtol=1e-7)
+    if where == "population":
+        without = NEW_PASTES[["batch"]]
+        np.testing.assert_allclose(by_formula.predict(without, **asked), expected, rtol=1e-7)
     ones, known = np.ones((len(PASTES), 1)), PASTES.iloc[[7, 20, 33, 59, 58]]
     vc = cask_designs(PASTES)
     with pytest.warns(FutureWarning, match="deprecated"):
@@ -141,7 +144,7 @@ def test_what_new_rows_need() -> None:
     conditional: dict[str, Any] = {"random_effects": "conditional"}
     with pytest.raises(mm.DataError, match="need their groups"):
         by_labels.predict(NEW_SLEEP, **conditional)
-    with pytest.raises(mm.DataError, match="groups has 2 labels, but there are 4 new rows"):
+    with pytest.raises(mm.DataError, match=r"groups has the shape \(2,\), but there are 4 new rows"):
         by_labels.predict(NEW_SLEEP, groups=["308", "330"], **conditional)
     with pytest.raises(mm.DataError, match=r"groups, exog_re and exog_vc describe new rows"):
         by_labels.predict(groups=["308"], **conditional)

@@ -80,6 +80,9 @@ class ComponentRecipe(Protocol):
     def columns(self, frame: pd.DataFrame, groups: Membership | None, shape: Shape) -> NewColumns:
         """Return the columns of a component at the rows of new data; without groups, as in new ones."""
 
+    def values(self, frame: pd.DataFrame, groups: Membership | None, shape: Shape) -> Floats:
+        """Return their values alone."""
+
 
 @dataclass(frozen=True)
 class ByLevel:
@@ -106,16 +109,19 @@ class ByLevel:
         """Return the columns of a component at the rows of new data; without groups, as in new ones."""
         labels = _column(frame, self.indicator.category, self.name)
         level = self.levels.get_indexer(pd.Index(labels))
-        values = np.ones((len(frame), 1))
-        if self.indicator.value is not None:
-            values[:, 0] = _column(frame, self.indicator.value, self.name).to_numpy(dtype=np.float64)
         codes = np.full(len(frame), -1, dtype=np.int32)
         if groups is not None:
             known = np.flatnonzero((level >= 0) & (groups.codes >= 0))
             wanted = groups.codes[known].astype(np.int64) * len(self.levels) + level[known]
             place = np.minimum(np.searchsorted(self.pairs, wanted), len(self.pairs) - 1)
             codes[known] = np.where(self.pairs[place] == wanted, place, -1)
-        return NewColumns(codes, values, labels.to_numpy(dtype=object))
+        return NewColumns(codes, self.values(frame, groups, shape), labels.to_numpy(dtype=object))
+
+    def values(self, frame: pd.DataFrame, groups: Membership | None, shape: Shape) -> Floats:
+        """Return their values alone, which need no levels."""
+        if self.indicator.value is None:
+            return np.ones((len(frame), 1))
+        return _column(frame, self.indicator.value, self.name).to_numpy(dtype=np.float64)[:, None]
 
 
 @dataclass(frozen=True)
@@ -158,6 +164,10 @@ class ByColumns:
         else:
             designs = [(rows, group, self._design(frame, rows, group)) for rows, group in groups.split()]
         return placed(self.name, designs, len(frame), shape)
+
+    def values(self, frame: pd.DataFrame, groups: Membership | None, shape: Shape) -> Floats:
+        """Return their values alone."""
+        return self.columns(frame, groups, shape).values
 
     def _design(self, frame: pd.DataFrame, rows: Rows, group: int) -> Floats:
         if group < 0:

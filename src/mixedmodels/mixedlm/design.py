@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 INTERCEPT = "Intercept"
 
+_NEARLY_DEPENDENT = 1e-6
+"""Smallest eigenvalue of the products of columns of length one."""
+_DEPENDENT = 1e-10
+"""What is left of a column of length one without the columns before it."""
+
 
 @dataclass
 class _Bundle:
@@ -158,11 +163,13 @@ def check_identified(factors: Sequence[RandomFactor], n_rows: int) -> None:
     Raises
     ------
     DesignError
-        If a grouping factor has one level, or a level for each row, or two variances belong to the same columns.
+        If a grouping factor has one level, or a level for each row; columns of random effects are zero or can be
+        computed from others; or two variances belong to the same columns.
     """
     for factor in factors:
         _check_levels(factor, n_rows)
         Z = np.ones((n_rows, 1)) if factor.Z is None else factor.Z
+        _check_blocks(factor, Z)
         if 1 < Z.shape[1] <= 20 and len(factor.block_sizes) > 1:
             _check_columns(factor, Z)
     for k, one in enumerate(factors):
@@ -192,19 +199,58 @@ def _is_constant(Z: Floats | None) -> bool:
     return Z is None or bool((np.abs(Z) == abs(Z[0, 0])).all())
 
 
+def _check_blocks(factor: RandomFactor, Z: Floats) -> None:
+    first = 0
+    zeros = set(np.flatnonzero(~Z.any(axis=0)).tolist())
+    for size in factor.block_sizes:
+        columns = list(range(first, first + abs(size)))
+        first += abs(size)
+        zero = [j for j in columns if j in zeros]
+        if zero and (size > 0 or len(zero) == len(columns)):
+            name = factor.columns[zero[0]] if size > 0 else factor.columns[zero[0]].rpartition("[")[0]
+            raise DesignError(
+                f"The random effect {name!r} of {factor.name!r} is zero in every row, so its variance cannot be told. "
+                "Leave it out."
+            )
+        j = _dependent(Z[:, columns]) if size > 1 else None
+        if j is not None:
+            others = ", ".join(map(repr, factor.columns[columns[0] : columns[j]]))
+            raise DesignError(
+                f"The random effect {factor.columns[columns[j]]!r} of {factor.name!r} can be computed from {others}, "
+                "so their variances and covariances cannot be told apart. Leave it out."
+            )
+
+
+def _dependent(Z: Floats) -> int | None:
+    """Return the first column that is a combination of those before it, or None."""
+    lengths = np.sqrt(np.einsum("ij,ij->j", Z, Z))
+    products = (Z / lengths).T @ (Z / lengths)
+    if np.linalg.eigvalsh(products)[0] > _NEARLY_DEPENDENT:
+        return None
+    # Products lose half of the digits; the columns themselves decide.
+    rest = np.abs(np.diag(np.linalg.qr(Z / lengths, mode="r")))
+    return int(rest.argmin()) if rest.min() < _DEPENDENT else None
+
+
 def _check_columns(factor: RandomFactor, Z: Floats) -> None:
     first = 0
     seen: dict[bytes, str] = {}
     for size in factor.block_sizes:
         for j in range(first, first + abs(size)):
-            key = Z[:, j].tobytes()
+            key = _direction(Z[:, j])
             if key in seen and abs(size) == 1:
                 raise DesignError(
                     f"The random effects {seen[key]!r} and {factor.columns[j]!r} of {factor.name!r} are the same "
-                    "column, so their variances cannot be told apart. Keep one of them."
+                    "column or multiples, so their variances cannot be told apart. Keep one of them."
                 )
             seen[key] = factor.columns[j]
         first += abs(size)
+
+
+def _direction(column: Floats) -> bytes:
+    """Return the same for columns that are multiples of each other."""
+    largest = column[np.abs(column).argmax()]
+    return np.asarray(np.round(column / (largest or 1.0), 12) + 0.0).tobytes()
 
 
 def _same_groups(one: RandomFactor, other: RandomFactor) -> bool:

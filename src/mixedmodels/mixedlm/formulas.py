@@ -16,7 +16,6 @@ import numpy as np
 import pandas as pd
 from formulaic import Formula
 from formulaic.errors import DataMismatchWarning, FormulaicError, FormulaSyntaxError
-from formulaic.formula import SimpleFormula
 from formulaic.model_spec import ModelSpec
 from formulaic.parser.types import Factor
 
@@ -100,6 +99,11 @@ class Part:
     names: list[str]
     spec: ModelSpec
 
+    @property
+    def first_gap(self) -> str:
+        """Name of the first column with values that are not finite; that of the first column if there is none."""
+        return self.names[int(np.isfinite(self.values).all(axis=0).argmin())] if self.names else ""
+
 
 class Formulas:
     """Evaluates formulas on one frame.
@@ -157,12 +161,14 @@ class Formulas:
             formula = Formula(text, _parser=PARSER, _ordering="none")
             left, terms = getattr(formula, "lhs", None), list(getattr(formula, "rhs", formula))
             frame = with_booleans(frame, (factor for term in terms for factor in term.factors))
-            right = self._matrix(ordered(terms, lambda expr: _looks_numeric(expr, frame)), frame)
-            kinds = right.model_spec.encoder_state
-            again = ordered(terms, lambda expr: kinds[expr][0] is Factor.Kind.NUMERICAL)
-            if list(map(str, again)) != list(map(str, right.model_spec.formula)):
-                right = self._matrix(again, frame)
-            return None if left is None else self._matrix(left, frame), right
+            right = ordered(terms, lambda expr: _looks_numeric(expr, frame))
+            both = self._matrices_of(right if left is None else Formula(lhs=left, rhs=right), frame)
+            response, matrix = getattr(both, "lhs", None), getattr(both, "rhs", both)
+            kinds = matrix.model_spec.encoder_state
+            again = ordered(terms, lambda expr: expr not in kinds or kinds[expr][0] is Factor.Kind.NUMERICAL)
+            if list(map(str, again)) != list(map(str, right)):
+                matrix = self._matrices_of(again, frame)
+            return response, matrix
         except _TROUBLE as error:
             compared = _COMPARISON.search(text) if isinstance(error, FormulaSyntaxError) else None
             if compared is not None:
@@ -171,10 +177,10 @@ class Formulas:
                 ) from error
             raise _unknown_name(text, frame, error) or DataError(f"{text!r} cannot be computed: {error}") from error
 
-    def _matrix(self, terms: SimpleFormula, frame: pd.DataFrame) -> Any:
+    def _matrices_of(self, formula: Any, frame: pd.DataFrame) -> Any:
         context = {**FUNCTIONS, **self.context}
         with np.errstate(all="ignore"):
-            return terms.get_model_matrix(frame, context=context, na_action="ignore", output="numpy")
+            return formula.get_model_matrix(frame, context=context, na_action="ignore", output="numpy")
 
 
 def _unknown_name(text: str, frame: pd.DataFrame, error: BaseException) -> DataError | None:

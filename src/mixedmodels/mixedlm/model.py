@@ -268,7 +268,7 @@ class MixedLM:
             labels = labels[rows]
         while True:
             parts = _evaluate(formula, re_formula, frame, context)
-            gaps, where = missing_rows([(", ".join(part.names), part.values) for part in parts if part is not None])
+            gaps, where = missing_rows([(part.first_gap, part.values) for part in parts if part is not None])
             if not gaps.any():
                 break
             if missing != "drop":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,7 +71,7 @@ class NewRows:
     exog_re: Any = None
     exog_vc: Mapping[str, Mapping[Any, Any]] | None = None
 
-    @property
+    @cached_property
     def frame(self) -> pd.DataFrame | None:
         """Data for formulas, rows numbered from 0; None if there are arrays only."""
         return self.exog.reset_index(drop=True) if isinstance(self.exog, pd.DataFrame) else None
@@ -136,7 +137,7 @@ class ModelRecipe:
             if block.factor == k and block.component < 0:
                 Z[:, list(block.columns)] = self._coefficients(rows)[:, list(block.effects)]
             elif block.factor == k:
-                Z[:, list(block.columns)] = self._component(rows, block.component).values
+                Z[:, list(block.columns)] = self._component_values(rows, block.component)
         return Z
 
     def level_codes(self, data: Any, k: int) -> Codes:
@@ -188,9 +189,12 @@ class ModelRecipe:
             labels = frame[formula.group]
         if labels is None:
             return None
-        index = pd.Index(label_array(labels))
-        if len(index) != len(rows):
-            raise DataError(f"groups has {len(index)} labels, but there are {len(rows)} new rows. Pass one for each.")
+        array = label_array(labels)
+        if array.shape != (len(rows),):
+            raise DataError(
+                f"groups has the shape {array.shape}, but there are {len(rows)} new rows. Pass one label for each."
+            )
+        index = pd.Index(array)
         codes = pd.Index(self.model.group_labels).get_indexer(index)
         return Membership(index, np.where(index.isna(), -1, codes).astype(np.int32))
 
@@ -210,11 +214,20 @@ class ModelRecipe:
             return np.ones((len(rows), 1))
         raise DataError("Random effects of new rows need the columns of their coefficients: exog_re=....")
 
+    def _component_recipe(self, component: int) -> ComponentRecipe | None:
+        formula = self.model._formula_recipe
+        return None if formula is None else formula.components.get(self._shape(component).name)
+
+    def _component_values(self, rows: NewRows, component: int) -> Floats:
+        recipe, frame = self._component_recipe(component), rows.frame
+        if recipe is None or frame is None:
+            return self._component(rows, component).values
+        return recipe.values(frame, self._known_groups(rows), self._shape(component))
+
     def _component(self, rows: NewRows, component: int) -> NewColumns:
-        formula, frame, shape = self.model._formula_recipe, rows.frame, self._shape(component)
-        recipes = {} if formula is None else formula.components
-        if shape.name in recipes and frame is not None:
-            return recipes[shape.name].columns(frame, self._known_groups(rows), shape)
+        recipe, frame, shape = self._component_recipe(component), rows.frame, self._shape(component)
+        if recipe is not None and frame is not None:
+            return recipe.columns(frame, self._known_groups(rows), shape)
         if rows.exog_vc is None or shape.name not in rows.exog_vc:
             raise DataError(
                 f"The variance component {shape.name!r} was given as matrices. New rows need theirs: "

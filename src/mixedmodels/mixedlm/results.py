@@ -791,6 +791,11 @@ class MixedLMResults(LmmResult):
         if kwargs:
             kwargs = {"new_levels": "population", **kwargs}
             self._refuse_if_bare("An interval of predict")
+            if self.record.holds.fixed or self.record.is_penalized:
+                raise InferenceError(
+                    "Intervals for new data are not there where fixed effects were held or penalised; predict without "
+                    "interval gives their values."
+                )
             found = self.as_lmm_result().predict(rows, random_effects=random_effects, **kwargs)
             return found if labels is None else found.set_axis(labels)
         recipe: Any = self.state.design.recipe
