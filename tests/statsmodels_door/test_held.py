@@ -97,3 +97,25 @@ def test_a_variance_estimated_as_zero_has_the_standard_error_of_its_curvature() 
         [[value(at + a + b) - value(at + a - b) - value(at - a + b) + value(at - a - b) for b in steps] for a in steps]
     ) / (4 * 0.002**2)
     assert fit.bse_re.iloc[0] == pytest.approx(np.sqrt(np.linalg.inv(-H)[1, 1]), rel=1e-3)
+
+
+def test_a_component_with_the_name_of_the_groups_is_profiled_by_itself() -> None:
+    named, renamed = (
+        mixedlm("Weight ~ Time", DIETOX, groups="Pig", re_formula="1", vc_formula={name: "0 + Time"}).fit()
+        for name in ("Pig", "slope")
+    )
+    np.testing.assert_allclose(
+        named.profile_re("Pig", "vc", num_low=1, num_high=1), renamed.profile_re("slope", "vc", num_low=1, num_high=1)
+    )
+
+
+def test_parameters_are_held_by_position_too() -> None:
+    by_name, by_position = (MODEL.fit(fixed=fixed) for fixed in ({"Time": 7.0}, {1: 7.0}))
+    np.testing.assert_array_equal(by_name.params, by_position.params)
+
+
+def test_text_of_any_type_is_a_category() -> None:
+    plain, nullable = (
+        mixedlm("Weight ~ Cu + Time", DIETOX.astype({"Cu": kind}), groups="Pig").fit() for kind in (str, "string")
+    )
+    np.testing.assert_allclose(nullable.fe_params, plain.fe_params)

@@ -145,7 +145,7 @@ def fit_model(
     free: MixedLMParams | None,
     full_output: bool,
     method: str | Sequence[str] | None,
-    fixed: Mapping[str, float] | None,
+    fixed: Mapping[str | int, float] | None,
     options: dict[str, Any],
 ) -> MixedLMResults:
     """Return the fit of a model; the arguments are those of ``MixedLM.fit``."""

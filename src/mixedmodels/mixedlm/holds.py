@@ -69,9 +69,9 @@ class Holds:
 
 
 def read_holds(
-    model: MixedLM, free: MixedLMParams | None, start: MixedLMParams, fixed: Mapping[str, float] | None
+    model: MixedLM, free: MixedLMParams | None, start: MixedLMParams, fixed: Mapping[str | int, float] | None
 ) -> Holds:
-    """Return what is held: by a mask at the starting values, and by name in natural units.
+    """Return what is held: by a mask at the starting values, and by name, or position, in natural units.
 
     Raises
     ------
@@ -94,12 +94,14 @@ def read_holds(
                 covariances[j - model.k_fe] = Hold(j - model.k_fe, float(values[j]), is_ratio=True)
     names = model.data.param_names
     for name, value in (fixed or {}).items():
-        if name not in names:
+        is_position = isinstance(name, int) and 0 <= name < len(names)
+        if not is_position and name not in names:
             listed = ", ".join(names)
-            raise DataError(f"fixed names {name!r}, which is no parameter.{nearest(name, names)} There are: {listed}.")
+            near = nearest(str(name), names)
+            raise DataError(f"fixed names {name!r}, which is no parameter.{near} There are: {listed}.")
         if not np.isfinite(value):
             raise DataError(f"{name!r} cannot be held at {value}.")
-        j = names.index(name)
+        j = int(name) if is_position else names.index(str(name))
         if j < model.k_fe:
             held_fixed[j] = float(value)
         else:

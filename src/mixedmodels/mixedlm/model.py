@@ -621,7 +621,7 @@ class MixedLM:
         method: str | list[str] | None = None,
         *,
         niter_em: int = 0,
-        fixed: Mapping[str, float] | None = None,
+        fixed: Mapping[str | int, float] | None = None,
         **fit_kwargs: Any,
     ) -> MixedLMResults:
         """Return the fitted model; the model itself stays as it is.
@@ -649,7 +649,7 @@ class MixedLM:
             None: our Newton. Else one of scipy's, ``"bfgs", "lbfgs", "cg", "powell", "nm", "basinhopping",
             "minimize"``, or several to try one after the other until one converges.
         fixed
-            Parameters held in natural units, by name: ``{"Pig Var": 40.0, "Time": 7.0}``.
+            Parameters held in natural units, by name or position: ``{"Pig Var": 40.0, "Time": 7.0}``.
         **fit_kwargs
             ``maxiter, gtol, ftol, tol, eps, maxcor, maxls, disp`` of the optimiser.
 
@@ -853,6 +853,8 @@ def _group_values(groups: Any, frame: pd.DataFrame) -> tuple[str, npt.NDArray[An
                 f"groups names {len(groups)} columns. Name one; combine several into one column, or pass the finer "
                 "ones as variance components (vc_formula)."
             )
+        if not values.ndim:
+            raise DataError(f"groups is {groups!r}; name a column, or pass one label for each row.")
         if len(values) != len(frame):
             raise DataError(f"groups has {len(values)} labels, but the data have {len(frame)} rows.")
         return "Group", values

@@ -70,7 +70,12 @@ def _is_boolean(values: Any) -> bool:
 
 
 def with_booleans(frame: pd.DataFrame, factors: Iterable[Factor]) -> pd.DataFrame:
-    """Return the data with columns of true and false as categories, where they are terms and nothing is computed."""
+    """Return the data with columns of true and false as categories, where they are terms and nothing is computed.
+
+    Text of pandas' nullable type becomes plain text, which formulaic knows.
+    """
+    texts = [name for name, dtype in frame.dtypes.items() if isinstance(dtype, pd.StringDtype)]
+    frame = frame.astype(dict.fromkeys(texts, object)) if texts else frame
     exprs = {str(factor.expr) for factor in factors}
     names = [name for name in exprs if name in frame.columns and _is_boolean(frame[name])]
     computed = " ".join(expr for expr in exprs if expr not in frame.columns)

@@ -93,7 +93,7 @@ class Profile:
         result = self.result
         if value == self.estimate:
             return result.llf
-        return result._again(result.model, {self.name: value}, **self.fit_kwargs).llf
+        return result._again(result.model, {result.model.k_fe + self.index: value}, **self.fit_kwargs).llf
 
     def interval(self, level: float) -> tuple[float, float]:
         """Return where twice the log-likelihood falls by the quantile of chi-squared with one degree of freedom.

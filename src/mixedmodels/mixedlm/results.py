@@ -944,13 +944,13 @@ class MixedLMResults(LmmResult):
         self._refuse_if_bare("refit")
         return self._again(self.model._with_response(np.asarray(y, dtype=np.float64)))
 
-    def _again(self, model: MixedLM, held: Mapping[str, float] | None = None, **fit_kwargs: Any) -> MixedLMResults:
-        """Return the fit of a model as this one was asked for, with more parameters held in natural units."""
-        record, names = self.record, self.model.data.param_names
+    def _again(self, model: MixedLM, held: Mapping[int, float] | None = None, **fit_kwargs: Any) -> MixedLMResults:
+        """Return the fit of a model as this one was asked for, more parameters held: position -> natural units."""
+        record = self.record
         if record.regularized is not None:
             return model.fit_regularized(**record.regularized)
-        fixed = {names[j]: value for j, value in record.holds.fixed.items()}
-        fixed |= {names[self.k_fe + hold.index]: hold.value for hold in record.holds.covariances if not hold.is_ratio}
+        fixed = dict(record.holds.fixed)
+        fixed |= {self.k_fe + hold.index: hold.value for hold in record.holds.covariances if not hold.is_ratio}
         return model._quiet_fit(
             reml=self.reml,
             free=record.free,
