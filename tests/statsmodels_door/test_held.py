@@ -119,3 +119,19 @@ def test_text_of_any_type_is_a_category() -> None:
         mixedlm("Weight ~ Cu + Time", DIETOX.astype({"Cu": kind}), groups="Pig").fit() for kind in (str, "string")
     )
     np.testing.assert_allclose(nullable.fe_params, plain.fe_params)
+
+
+@pytest.mark.parametrize("reml", [True, False])
+def test_a_zero_covariance_that_divides_nothing_is_held_at_an_optimum(reml: bool) -> None:
+    """Effects 1 and 2 correlate with the first, not with each other: no blocks come of it."""
+    rng = np.random.default_rng(7)
+    g = np.repeat(np.arange(30), 8)
+    X = np.column_stack([np.ones(240), rng.normal(size=(240, 2))])
+    b = rng.multivariate_normal(np.zeros(3), [[1, 0.4, 0.4], [0.4, 1, 0], [0.4, 0, 1]], size=30)
+    model = mm.MixedLM((X * (1 + b[g])).sum(axis=1) + rng.normal(size=240), X, g, exog_re=X)
+    mask = mm.MixedLMParams.from_components(np.ones(3), np.array([[1, 1, 1], [1, 1, 0], [1, 0, 1.0]]))
+    fit = model.fit(reml=reml, free=mask)
+    assert fit.converged
+    assert abs(fit.cov_re[2, 1]) < 1e-12
+    score = model.score_full(fit.params_object, calc_fe=True)[1]
+    assert np.abs(np.delete(score, 4)).max() < 1e-3

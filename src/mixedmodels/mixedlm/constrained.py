@@ -86,7 +86,7 @@ def minimize_held(likelihood: Likelihood, holds: tuple[Hold, ...], start: MixedL
         total = deviance + dof * (np.exp(-d) - 1 + d)
         return total / n, np.append(gradient - slope * s2_gradient / s2, slope) / n
 
-    units = np.array([max(abs(hold.value), 1e-300) for hold in holds])
+    units = np.array([abs(hold.value) or _unit(likelihood, hold.index) for hold in holds])
 
     def residual(x: Floats) -> Floats:
         inner, t = split(x)
@@ -157,6 +157,13 @@ def _start(likelihood: Likelihood, holds: tuple[Hold, ...], start: MixedLMParams
     if layout.theta(*layout.unpack(candidate)) is None:
         raise FitError("No positive semidefinite covariance has the values that are held. Change them.")
     return candidate, scale
+
+
+def _unit(likelihood: Likelihood, index: int) -> float:
+    """Return the size that a covariance held at zero is measured by: that of effects as large as the residual."""
+    row, column = (int(places[index]) for places in np.tril_indices(likelihood.layout.k_re))
+    sizes = np.diag(_unit_covariances(likelihood)[0])
+    return float(np.sqrt(sizes[row] * sizes[column]))
 
 
 def _unit_covariances(likelihood: Likelihood) -> tuple[Floats, Floats]:
