@@ -19,7 +19,7 @@ const PARALLEL_FLOPS: f64 = 2e6;
 
 /// Steps of differences in theta.
 const CENTRAL_STEP: f64 = 1e-5;
-const FORWARD_STEP: f64 = 1e-7;
+const FORWARD_STEP: f64 = 1e-8;
 
 /// One free element of Lambda; a tied block has one for all elements of its diagonal.
 #[derive(Clone, Copy, Debug)]
@@ -232,7 +232,7 @@ impl Problem {
         })
     }
 
-    /// Hessian in theta from differences with the gradient at theta, in half the time and right to five or six digits.
+    /// Hessian in theta from differences with the gradient at theta, in half the time and right to six digits.
     pub fn quick_hessian(&self, theta: &[f64], gradient: &[f64], reml: bool) -> Option<Vec<f64>> {
         self.differences(theta, |at, j| {
             let h = FORWARD_STEP * (1.0 + theta[j].abs());

@@ -19,8 +19,10 @@ const TO_ZERO: [f64; 4] = [4.0, -6.0, 4.0, -1.0];
 /// First derivative by five points on one side (Fornberg 1988), so that S~ stays positive semidefinite.
 const ONE_SIDED: [f64; 5] = [-25.0 / 12.0, 4.0, -3.0, 4.0 / 3.0, -0.25];
 
-/// Multiplications of one evaluation from which on the Hessian has fewer of them and fewer digits.
-const MANY_FLOPS: f64 = 3e8;
+/// Multiplications, and strips between levels, of one evaluation from which on the Hessian takes half as many
+/// evaluations.
+const MANY_FLOPS: f64 = 5e7;
+const MANY_STRIPS: usize = 200_000;
 
 /// See `_engine.pyi`: information.
 pub struct Information {
@@ -61,7 +63,7 @@ impl Problem {
         let at = lifted.as_ref().unwrap_or(&at);
         let derivatives = self.derivatives(&theta, at, true)?;
         let profiled = match lifted {
-            None if self.flops() > MANY_FLOPS => self.quick_hessian(&theta, &derivatives.gradient, reml)?,
+            None if self.is_long() => self.quick_hessian(&theta, &derivatives.gradient, reml)?,
             _ => self.hessian(&theta, reml)?,
         };
         // d(theta, t) = log|M| + r2(theta) exp(-2t) + 2 dof t with t = log sigma, minimal in t where r2 = dof sigma^2
@@ -99,6 +101,10 @@ impl Problem {
             }
         }
         Some(Information { theta, hessian, root: self.user_root(at), sensitivity })
+    }
+
+    fn is_long(&self) -> bool {
+        self.flops() > MANY_FLOPS || self.products.cross.column.len() > MANY_STRIPS
     }
 
     pub fn kenward_roger(&self, theta: &[f64]) -> Option<KenwardRoger> {
