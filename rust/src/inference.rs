@@ -19,10 +19,10 @@ const TO_ZERO: [f64; 4] = [4.0, -6.0, 4.0, -1.0];
 /// First derivative by five points on one side (Fornberg 1988), so that S~ stays positive semidefinite.
 const ONE_SIDED: [f64; 5] = [-25.0 / 12.0, 4.0, -3.0, 4.0 / 3.0, -0.25];
 
-/// Multiplications, and strips between levels, of one evaluation from which on the Hessian takes half as many
-/// evaluations.
+/// Multiplications, strips between levels, and levels of one evaluation from which on the Hessian takes half as many.
 const MANY_FLOPS: f64 = 5e7;
 const MANY_STRIPS: usize = 200_000;
+const MANY_LEVELS: usize = 20_000;
 
 /// See `_engine.pyi`: information.
 pub struct Information {
@@ -104,7 +104,10 @@ impl Problem {
     }
 
     fn is_long(&self) -> bool {
-        self.flops() > MANY_FLOPS || self.products.cross.column.len() > MANY_STRIPS
+        let products = &self.products;
+        self.flops() > MANY_FLOPS
+            || products.cross.column.len() > MANY_STRIPS
+            || products.factors[0].n_levels > MANY_LEVELS
     }
 
     pub fn kenward_roger(&self, theta: &[f64]) -> Option<KenwardRoger> {
