@@ -485,7 +485,7 @@ class LmmResult:
         InferenceError
             If an argument is not allowed or a name is not known.
         """
-        return conf_int(self.state, type(self), method, level, which, **options)
+        return conf_int(self.state, self._of, method, level, which, **options)
 
     def profile(
         self,
@@ -509,6 +509,11 @@ class LmmResult:
             If a name is unknown, or a correlation is on its boundary.
         """
         return profile(self.state, which, progress=progress)
+
+    @staticmethod
+    def _of(state: FitState) -> LmmResult:
+        """Return what a statistic of the bootstrap gets."""
+        return LmmResult(state)
 
     def bootstrap(
         self,
@@ -543,7 +548,7 @@ class LmmResult:
             If an argument is not allowed.
         """
         return bootstrap(
-            self.state, type(self), n, seed=seed, statistic=statistic, kind=kind, level_of=level_of, progress=progress
+            self.state, self._of, n, seed=seed, statistic=statistic, kind=kind, level_of=level_of, progress=progress
         )
 
     def icc(self) -> dict[str, float]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from scipy import optimize
 
 import mixedmodels as mm
 from data_loader import load
@@ -58,7 +61,7 @@ def test_standard_errors_at_a_variance_held_in_natural_units(reml: bool) -> None
     np.testing.assert_allclose(fit.bse_fe, expected, rtol=1e-4)
     np.testing.assert_allclose(fit.coef_table("normal")["std_error"], expected, rtol=1e-6)
     assert fit.bse_re.iloc[0] == 0
-    with pytest.raises(mm.InferenceError, match="some of this fit are held"):
+    with pytest.raises(mm.InferenceError, match="holds Pig Var"):
         fit.bootstrap(3)
 
 
@@ -135,3 +138,140 @@ def test_a_zero_covariance_that_divides_nothing_is_held_at_an_optimum(reml: bool
     assert abs(fit.cov_re[2, 1]) < 1e-12
     score = model.score_full(fit.params_object, calc_fe=True)[1]
     assert np.abs(np.delete(score, 4)).max() < 1e-3
+
+
+def dense_llf(V: np.ndarray, b: np.ndarray, reml: bool) -> float:
+    """Return the log-likelihood of the first pigs at a covariance and fixed effects, constants included."""
+    y, X = SOME.endog, SOME.exog
+    n, r = len(y), y - X @ b
+    value = n * np.log(2 * np.pi) + np.linalg.slogdet(V)[1] + r @ np.linalg.solve(V, r)
+    if reml:
+        value += np.linalg.slogdet(X.T @ np.linalg.solve(V, X))[1] - X.shape[1] * np.log(2 * np.pi)
+    return float(-0.5 * value)
+
+
+SOME = mixedlm("Weight ~ Time", DIETOX.iloc[:150], groups="Pig", re_formula="~Time")
+SAME_PIG = (SOME.groups[:, None] == SOME.groups).astype(float)
+
+
+class Ridge:
+    """0.01 sum b^2."""
+
+    def func(self, params: np.ndarray) -> float:
+        return float(0.01 * np.sum(params**2))
+
+    def deriv(self, params: np.ndarray) -> np.ndarray:
+        return 0.02 * params
+
+
+@pytest.mark.parametrize("reml", [True, False])
+def test_a_profile_of_a_penalised_fit_is_penalised(reml: bool) -> None:
+    fit = SOME.fit(reml=reml, fe_pen=Ridge())
+    table = fit.profile_re(0, "re", num_low=1, num_high=1)
+    assert table[1, 1] > table[[0, 2], 1].max()
+    low, high = fit.profile_re_interval(0, "re")
+    assert low < fit.cov_re.iloc[0, 0] < high
+    held = float(table[0, 0])
+
+    def penalised(at: np.ndarray) -> float:
+        L = np.array([[np.sqrt(held), 0.0], [at[0], at[1]]])
+        V = SAME_PIG * (SOME.exog_re @ L @ L.T @ SOME.exog_re.T) + np.exp(at[2]) * np.eye(len(SAME_PIG))
+        return -dense_llf(V, at[3:], reml) + Ridge().func(at[3:])
+
+    found = optimize.minimize(penalised, np.r_[0.0, 0.6, np.log(fit.scale), fit.fe_params], method="BFGS")
+    assert table[0, 1] == pytest.approx(-found.fun, abs=1e-4)
+
+
+def test_what_is_held_has_no_profile() -> None:
+    with pytest.raises(mm.InferenceError, match="'Pig Var' is held"):
+        MODEL.fit(fixed={"Pig Var": 20.0}).profile_re_interval(0, "re")
+
+
+@pytest.mark.parametrize("method", ["l1", "l2", "scad"])
+def test_other_effects_are_penalised_beside_a_held_one(method: str) -> None:
+    rng = np.random.default_rng(3)
+    groups, X = np.repeat(np.arange(20), 6), np.c_[np.ones(120), rng.normal(size=(120, 4))]
+    X[:, 4] = 0.8 * X[:, 3] + 0.2 * X[:, 4]
+    y = X @ [1, 2, 0, 0.15, -0.1] + rng.normal(size=20)[groups] + rng.normal(size=120)
+    model, alpha = mm.MixedLM(y, X, groups), np.array([1.0, 9.0, 2.0, 3.0, 4.0])
+    fit = model.fit_regularized(method=method, alpha=alpha, fixed={"x1": 2.0})
+    rest = mm.MixedLM(y - 2 * X[:, 1], np.delete(X, 1, axis=1), groups)
+    expected = rest.fit_regularized(method=method, alpha=np.delete(alpha, 1))
+    np.testing.assert_allclose(fit.fe_params, np.insert(expected.fe_params, 1, 2.0), rtol=1e-6, atol=1e-9)
+    assert fit.llf == pytest.approx(expected.llf, abs=1e-7)
+    np.testing.assert_allclose(fit.refit(y).fe_params, fit.fe_params, rtol=1e-6, atol=1e-9)
+    assert fit.coef_by_level().iloc[0]["x1"] == 2.0
+
+
+def test_a_variance_in_natural_units_stays_where_fixed_effects_are_penalised() -> None:
+    fit = SOME.fit_regularized(alpha=30.0, fixed={"Pig Var": 20.0})
+    assert fit.cov_re.iloc[0, 0] == pytest.approx(20.0, rel=1e-8)
+    V = SAME_PIG * (SOME.exog_re @ fit.cov_re.to_numpy() @ SOME.exog_re.T) + fit.scale * np.eye(len(SAME_PIG))
+    assert fit.llf == pytest.approx(dense_llf(V, fit.fe_params.to_numpy(), True), abs=1e-7)
+    # The minimum of the lasso: the slope of the squares is within alpha, and is alpha where a coefficient is not zero.
+    slope = 2 * SOME.exog.T @ np.linalg.solve(V, SOME.endog - SOME.exog @ fit.fe_params.to_numpy())
+    np.testing.assert_allclose(np.where(fit.fe_params != 0, np.sign(fit.fe_params) * slope, 30.0), 30.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("reml", [True, False])
+def test_every_variance_held_at_zero_leaves_least_squares(reml: bool) -> None:
+    fit = MODEL.fit(reml=reml, fixed={"Pig Var": 0.0})
+    y, X = MODEL.endog, MODEL.exog
+    b, (rss,), *_ = np.linalg.lstsq(X, y, rcond=None)
+    scale = rss / (len(y) - 2 * reml)
+    np.testing.assert_allclose(fit.fe_params, b, rtol=1e-9)
+    np.testing.assert_allclose(fit.bse_fe, np.sqrt(scale * np.diag(np.linalg.inv(X.T @ X))), rtol=1e-7)
+    assert fit.scale == pytest.approx(scale)
+    assert fit.converged
+    assert not fit.is_singular
+
+
+def test_what_takes_all_covariances_for_estimated_is_refused() -> None:
+    fit = MODEL.fit(fixed={"Pig Var": 20.0})
+    for question in (
+        fit.coef_table, fit.anova, fit.variance_parameters, fit.profile, fit.ranova, fit.influence, fit.criteria,
+        fit.as_lmm_result, lambda: fit.conf_int(method="wald"), lambda: fit.predict(interval="confidence"),
+    ):  # fmt: skip
+        with pytest.raises(mm.InferenceError, match="holds Pig Var"):
+            question()
+    table = fit.predict(interval="confidence", ddf="normal")
+    np.testing.assert_allclose(
+        table["se"].iloc[:3], np.sqrt(np.sum((MODEL.exog[:3] @ fit.cov_fe.to_numpy()) * MODEL.exog[:3], axis=1))
+    )
+    # What is held at zero is not in the model: nothing is refused, and nothing differs.
+    slopes = SOME.fit(fixed={"Time Var": 0.0})
+    plain = mixedlm("Weight ~ Time", DIETOX.iloc[:150], groups="Pig").fit()
+    np.testing.assert_allclose(slopes.coef_table(), plain.coef_table(), rtol=1e-5)
+
+
+def test_what_is_for_maximum_likelihood_is_refused_after_a_penalty() -> None:
+    for fit in (SOME.fit(fe_pen=Ridge()), SOME.fit_regularized(alpha=3.0)):
+        for question in (
+            fit.coef_table, fit.variance_parameters, fit.ranova, fit.influence, fit.hat_values, fit.as_lmm_result,
+            lambda fit=fit: fit.cov_fe, lambda fit=fit: fit.predict(interval="confidence"),
+            lambda fit=fit: fit.conf_int(method="profile"),
+        ):  # fmt: skip
+            with pytest.raises(mm.InferenceError, match="a penalty moved"):
+                question()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"fixed": {"Time": 7.2}}, {"fixed": {"Pig Var": 20.0}}, {"fe_pen": Ridge()}],
+    ids=["free", "effect held", "variance held", "ridge"],
+)
+def test_all_criteria_count_the_same_parameters(options: dict[str, Any]) -> None:
+    fit, n = SOME.fit(reml=False, **options), SOME.nobs
+    k = 6 - len(options.get("fixed", {}))
+    assert fit.aic == fit.aic_reml == pytest.approx(-2 * fit.llf + 2 * k)
+    assert fit.bic == fit.bic_reml == pytest.approx(-2 * fit.llf + k * np.log(n))
+    assert fit.aicc == pytest.approx(-2 * fit.llf + 2 * k * n / (n - k - 1))
+    assert fit.df_model_total == k
+
+
+def test_a_statistic_of_the_bootstrap_gets_an_lmer_result() -> None:
+    fit = MODEL.fit()
+    statistic = fit.bootstrap(3, seed=1, statistic=lambda result: result.fe_params, progress=False)
+    np.testing.assert_allclose(
+        statistic.replicates, fit.bootstrap(3, seed=1, progress=False).replicates[["Intercept", "Time"]], rtol=1e-5
+    )

@@ -14,6 +14,7 @@ from mixedmodels.mixedlm.holds import Hold, packed_values
 from mixedmodels.mixedlm.layout import lower_triangle
 from mixedmodels.mixedlm.likelihood import Likelihood
 from mixedmodels.mixedlm.params import MixedLMParams
+from mixedmodels.mixedlm.penalized import FixedPenalty
 
 DECREASE_TOL = 1e-13
 """Decrease of the deviance per row at which the optimiser stops."""
@@ -30,7 +31,7 @@ class HeldMinimum:
     scale
         Residual variance.
     deviance
-        -2 log-likelihood.
+        -2 log-likelihood, twice the penalty added.
     """
 
     theta: Floats
@@ -42,12 +43,17 @@ class HeldMinimum:
     n_evaluations: int
 
 
-def minimize_held(likelihood: Likelihood, holds: tuple[Hold, ...], start: MixedLMParams | None) -> HeldMinimum:
+def minimize_held(
+    likelihood: Likelihood,
+    holds: tuple[Hold, ...],
+    start: MixedLMParams | None,
+    penalty: FixedPenalty | None = None,
+) -> HeldMinimum:
     """Return the minimum of the deviance with some covariances held, as ratios or in natural units.
 
     Over (theta~, t) with residual variance s = s^ exp(t): deviance(theta~) + m (exp(-d) - 1 + d),
     d = log(s / s2(theta~)), by sequential least squares programming (Kraft 1988), the covariances being quadratic in
-    theta~.
+    theta~. With a penalty, the fixed effects are those under it at each (theta~, s), and twice the penalty is added.
 
     Parameters
     ----------
@@ -57,6 +63,8 @@ def minimize_held(likelihood: Likelihood, holds: tuple[Hold, ...], start: MixedL
         What is held; a variance held at zero is not among them.
     start
         First parameters; None starts from the diagonal.
+    penalty
+        On the fixed effects.
 
     Raises
     ------
@@ -76,9 +84,16 @@ def minimize_held(likelihood: Likelihood, holds: tuple[Hold, ...], start: MixedL
     def split(x: Floats) -> tuple[Floats, float]:
         return (x[:-1], float(x[-1])) if natural else (x, 0.0)
 
+    def evaluate(inner: Floats, t: float) -> tuple[float, float, Floats, Floats]:
+        """Return the deviance, penalty added, and s2, and the derivatives of both in theta~."""
+        if penalty is None:
+            deviance, s2, gradient, _, s2_gradient, _ = model.evaluate(inner, reml)
+            return deviance, s2, gradient, s2_gradient
+        return _penalized(likelihood, penalty, inner, scale0 * float(np.exp(t)) if natural else None)
+
     def value(x: Floats) -> tuple[float, Floats]:
         inner, t = split(x)
-        deviance, s2, gradient, _, s2_gradient, _ = model.evaluate(inner, reml)
+        deviance, s2, gradient, s2_gradient = evaluate(inner, t)
         if not natural:
             return deviance / n, gradient / n
         d = np.log(scale0 / s2) + t
@@ -116,7 +131,7 @@ def minimize_held(likelihood: Likelihood, holds: tuple[Hold, ...], start: MixedL
         options={"maxiter": 500, "ftol": DECREASE_TOL},
     )
     inner, t = split(np.asarray(found.x))
-    deviance, s2, *_ = model.evaluate(inner, reml)
+    deviance, s2, *_ = evaluate(inner, t)
     scale = scale0 * float(np.exp(t)) if natural else s2
     if natural:
         d = np.log(scale / s2)
@@ -128,6 +143,23 @@ def minimize_held(likelihood: Likelihood, holds: tuple[Hold, ...], start: MixedL
     return HeldMinimum(
         model.to_user(inner), scale, float(deviance), met and norm < 1e-5, norm, int(found.nit), int(found.nfev)
     )
+
+
+def _penalized(
+    likelihood: Likelihood, penalty: FixedPenalty, inner: Floats, scale: float | None
+) -> tuple[float, float, Floats, Floats]:
+    """Return the deviance and s2 at the fixed effects under a penalty, which is added, and derivatives in theta~.
+
+    At their best the fixed effects add nothing to the derivative of the whole.
+    """
+    layout = likelihood.layout
+    cov_re, vcomp = layout.covariances(likelihood.problem.model.to_user(inner))
+    fixed = penalty.fixed(cov_re, vcomp, scale)
+    s2 = likelihood.scale(cov_re, vcomp, fixed)
+    deviance = -2 * likelihood.value(cov_re, vcomp, fixed) + 2 * penalty.value(fixed)
+    score, log_scale = likelihood.slopes_at(cov_re, vcomp, fixed)
+    J = np.array([_covariance_slope(likelihood, inner, k) for k in range(likelihood.size)])
+    return deviance, s2, -2 * score @ J, s2 * log_scale @ J
 
 
 def _start(likelihood: Likelihood, holds: tuple[Hold, ...], start: MixedLMParams | None) -> tuple[Floats, float]:

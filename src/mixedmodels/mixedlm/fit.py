@@ -26,6 +26,7 @@ from mixedmodels.mixedlm.likelihood import Likelihood, collinear, em_steps, stee
 from mixedmodels.mixedlm.objective import Objective
 from mixedmodels.mixedlm.optimizers import METHODS, minimize
 from mixedmodels.mixedlm.params import MixedLMParams
+from mixedmodels.mixedlm.penalized import FixedPenalty
 
 if TYPE_CHECKING:
     from mixedmodels.mixedlm.holds import Hold
@@ -110,6 +111,12 @@ class Task:
         """Of the free parameters."""
         return Likelihood(self.problem, self.layout, self.reml)
 
+    @property
+    def has_no_variance(self) -> bool:
+        """Whether every variance is held at zero; the structure keeps them then."""
+        held = {hold.index for hold in self.rest if hold.value == 0}
+        return held >= set(np.flatnonzero(self.layout.pack(np.eye(self.layout.k_re), np.ones(self.layout.k_vc))))
+
     def all_fixed(self, estimated: Floats) -> Floats:
         """Return all fixed effects, (k_fe,), from those estimated."""
         fixed = self.fixed.copy()
@@ -162,10 +169,12 @@ def fit_model(
     if not do_cg:
         theta = held_theta(task, start)
         state, report = state_at(task, theta, _Report(status="iteration limit")), _Report(status="iteration limit")
+    elif task.has_no_variance:
+        state, report = without_variance(task, fe_pen)
     elif fe_pen is None and cov_pen is None and not task.rest and methods == (OURS,):
         state, report = by_newton(task, start if has_start else None, options)
-    elif fe_pen is None and cov_pen is None and methods == (OURS,):
-        state, report = by_constraints(task, start if has_start else None)
+    elif task.rest and cov_pen is None and methods == (OURS,):
+        state, report = by_constraints(task, start if has_start else None, fe_pen)
     else:
         state, report = by_optimizer(task, start, methods, options, fe_pen, cov_pen)
     record = make_record(model, task, state, holds, report if full_output else replace_hist(report))
@@ -281,6 +290,18 @@ def held_theta(task: Task, start: MixedLMParams) -> Floats:
     return theta
 
 
+def without_variance(task: Task, fe_pen: Any) -> tuple[FitState, _Report]:
+    """Return least squares, perhaps penalised: every variance is held at zero."""
+    theta, report = np.zeros(task.layout.n_theta), _Report()
+    if fe_pen is None:
+        state = state_at(task, theta, report)
+    else:
+        report.estimated = FixedPenalty(task, fe_pen).fixed(*task.layout.covariances(theta))
+        state = penalized_state(task, theta, report.estimated, report)
+    # Nothing was found to be singular: it was asked for.
+    return replace(state, is_singular=False, findings=task.problem.design.findings), report
+
+
 def by_newton(task: Task, start: MixedLMParams | None, options: dict[str, Any]) -> tuple[FitState, _Report]:
     """Return the fit by the engine."""
     control = Control(max_iterations=options["maxiter"]) if "maxiter" in options else Control()
@@ -299,10 +320,11 @@ def by_newton(task: Task, start: MixedLMParams | None, options: dict[str, Any]) 
     return state, _Report(optimum.status, hist=[hist])
 
 
-def by_constraints(task: Task, start: MixedLMParams | None) -> tuple[FitState, _Report]:
+def by_constraints(task: Task, start: MixedLMParams | None, fe_pen: Any) -> tuple[FitState, _Report]:
     """Return the fit with covariances held at values other than zero."""
     began = perf_counter()
-    found = minimize_held(task.likelihood, task.rest, start)
+    penalty = None if fe_pen is None else FixedPenalty(task, fe_pen)
+    found = minimize_held(task.likelihood, task.rest, start, penalty)
     report = _Report(
         "converged" if found.converged else "no further decrease",
         found.n_iterations,
@@ -311,11 +333,14 @@ def by_constraints(task: Task, start: MixedLMParams | None) -> tuple[FitState, _
         [{"fopt": found.deviance, "iterations": found.n_iterations, "converged": found.converged}],
         seconds=perf_counter() - began,
     )
+    # With variances held in natural units the residual variance is not at its maximum for these ratios.
+    is_natural = any(not hold.is_ratio for hold in task.rest)
+    if penalty is not None:
+        scale = found.scale if is_natural else None
+        report.estimated = penalty.fixed(*task.layout.covariances(found.theta), scale)
+        return penalized_state(task, found.theta, report.estimated, report, scale), report
     state = state_at(task, found.theta, report)
-    if any(not hold.is_ratio for hold in task.rest):
-        # With variances held in natural units the residual variance is not at its maximum for these ratios.
-        state = _with_scale(state, found.scale, found.deviance)
-    return state, report
+    return _with_scale(state, found.scale, found.deviance) if is_natural else state, report
 
 
 def _with_scale(state: FitState, scale: float, deviance: float) -> FitState:
@@ -356,7 +381,7 @@ def by_optimizer(
     )
     if fe_pen is None:
         return state_at(task, theta, report), report
-    estimated = objective.penalized_fixed(cov_re, vcomp)
+    estimated = FixedPenalty(task, fe_pen).fixed(cov_re, vcomp)
     report.estimated = estimated
     return penalized_state(task, theta, estimated, report), report
 
@@ -398,12 +423,25 @@ def state_at(task: Task, theta: Floats, report: _Report) -> FitState:
     )
 
 
-def penalized_state(task: Task, theta: Floats, estimated: Floats, report: _Report) -> FitState:
-    """Return the state at fixed effects that are not those of least squares: they are its offset."""
+def penalized_state(
+    task: Task, theta: Floats, estimated: Floats, report: _Report, scale: float | None = None
+) -> FitState:
+    """Return the state at fixed effects that are not those of least squares: they are its offset.
+
+    Parameters
+    ----------
+    task, theta, estimated, report
+        The model, its covariances as theta, the fixed effects that are not held, and how they were found.
+    scale
+        Residual variance; None for that of the largest likelihood.
+    """
     cov_re, vcomp = task.layout.covariances(theta)
     likelihood = task.likelihood
-    scale = likelihood.scale(cov_re, vcomp, estimated)
+    largest = likelihood.scale(cov_re, vcomp, estimated)
     llf = likelihood.value(cov_re, vcomp, estimated)
+    scale = largest if scale is None else scale
+    away = np.log(scale / largest)
+    llf -= 0.5 * likelihood.dof * float(np.exp(-away) - 1 + away)
     known = replace(task, problem=_known(task.problem, estimated), reml=False)
     state = state_at(known, theta, report)
     optimum = replace(state.optimum, deviance=-2 * llf)

@@ -121,7 +121,7 @@ def structure_of(model: MixedLM, holds: Holds) -> tuple[Structure, tuple[Hold, .
     """Return the covariance structure that zeros make, and the holds that it leaves.
 
     A variance held at zero takes its effect out. Zero covariances divide the random coefficients into blocks where
-    every covariance within a block is free or held elsewhere than at zero.
+    every covariance within a block is free or held elsewhere than at zero. Where nothing would be left, all stays.
     """
     zero = {hold.index for hold in holds.covariances if hold.value == 0}
     row, column = np.tril_indices(model.k_re)
@@ -132,6 +132,8 @@ def structure_of(model: MixedLM, holds: Holds) -> tuple[Structure, tuple[Hold, .
         joined = [b for b in blocks if any(place[i, j] not in zero for j in b)]
         blocks = [b for b in blocks if b not in joined] + [sorted([i, *(j for b in joined for j in b)])]
     components = tuple(k for k in range(model.k_vc) if model.k_re2 + k not in zero)
+    if not blocks and not components:
+        return model._full_structure, holds.covariances
     inside = {place[i, j] for block in blocks for i in block for j in block if i >= j}
     inside |= {model.k_re2 + k for k in components}
     rest = tuple(hold for hold in holds.covariances if hold.index in inside)

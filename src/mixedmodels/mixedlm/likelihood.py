@@ -155,6 +155,11 @@ class Likelihood:
         """
         return self._score(self.layout.pack(cov_re, vcomp), fixed, self._known(fixed))
 
+    def slopes_at(self, cov_re: Floats, vcomp: Floats, fixed: Floats) -> tuple[Floats, Floats]:
+        """Return the derivatives of the log-likelihood and of log(scale) at fixed effects, both (k_re2 + k_vc,)."""
+        packed, known = self.layout.pack(cov_re, vcomp), self._known(fixed)
+        return self._score(packed, fixed, known)[1], self._slope(known, packed, False).log_scale
+
     def profile_score(self, cov_re: Floats, vcomp: Floats) -> Floats:
         """Return the derivative in the packed covariances, the fixed effects profiled out, (k_re2 + k_vc,)."""
         return -0.5 * self._slope(self.problem, self.layout.pack(cov_re, vcomp), self.reml).gradient

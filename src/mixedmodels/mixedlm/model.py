@@ -701,9 +701,10 @@ class MixedLM:
         L1_wt: float | None = None,
         **fit_kwargs: Any,
     ) -> MixedLMResults:
-        """Return the fit with penalised fixed effects, covariances and residual variance as in the fit without.
+        """Return the fit with penalised fixed effects, ratios of covariances to ``scale`` as in the fit without.
 
-        It minimises (y - X b)' V^-1 (y - X b) + the penalty, V being that of the unpenalised fit.
+        It minimises (y - X b)' V^-1 (y - X b) + the penalty, V being that of the unpenalised fit. ``scale`` is what the
+        likelihood has at these fixed effects, unless a covariance is held in natural units: then it stays.
 
         Parameters
         ----------

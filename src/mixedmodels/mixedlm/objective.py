@@ -9,7 +9,7 @@ import numpy as np
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError
 from mixedmodels.mixedlm.layout import Block
-from mixedmodels.mixedlm.penalized import penalized_least_squares
+from mixedmodels.mixedlm.penalized import FixedPenalty
 
 if TYPE_CHECKING:
     from mixedmodels.mixedlm.fit import Task
@@ -33,7 +33,8 @@ class Objective:
     """
 
     def __init__(self, task: Task, fe_pen: Any, cov_pen: Any) -> None:
-        self.task, self.fe_pen, self.cov_pen = task, fe_pen, cov_pen
+        self.cov_pen = cov_pen
+        self.penalty = None if fe_pen is None else FixedPenalty(task, fe_pen)
         self.likelihood, self.layout = task.likelihood, task.layout
         held = {hold.index: hold for hold in task.rest}
         self.pinned: dict[int, float] = {}
@@ -91,10 +92,10 @@ class Objective:
     def value(self, x: Floats) -> float:
         """Return -(log-likelihood - penalties) / n."""
         cov_re, vcomp = self.layout.unpack(self.packed(x))
-        fixed = None if self.fe_pen is None else self.penalized_fixed(cov_re, vcomp)
+        fixed = None if self.penalty is None else self.penalty.fixed(cov_re, vcomp)
         value = self.likelihood.value(cov_re, vcomp, fixed)
-        if fixed is not None:
-            value -= float(self.fe_pen.func(self.task.all_fixed(fixed)))
+        if self.penalty is not None and fixed is not None:
+            value -= self.penalty.value(fixed)
         if self.cov_pen is not None and len(cov_re):
             value -= float(self.cov_pen.func(cov_re, np.linalg.pinv(cov_re)))
         return -value / self.likelihood.n_obs
@@ -103,10 +104,10 @@ class Objective:
         """Return the derivative of ``value``; the fixed effects, at their best, do not enter it."""
         packed = self.packed(x)
         cov_re, vcomp = self.layout.unpack(packed)
-        if self.fe_pen is None:
+        if self.penalty is None:
             score = self.likelihood.profile_score(cov_re, vcomp)
         else:
-            score = self.likelihood.score(cov_re, vcomp, self.penalized_fixed(cov_re, vcomp))[1]
+            score = self.likelihood.score(cov_re, vcomp, self.penalty.fixed(cov_re, vcomp))[1]
         if self.cov_pen is not None and len(cov_re):
             score = score.copy()
             score[: self.layout.k_re2] -= self.cov_pen.deriv(cov_re, np.linalg.pinv(cov_re))
@@ -116,10 +117,3 @@ class Objective:
             G[np.tril_indices(len(L))] = score[indices]
             parts.append(((G + G.T) @ L)[np.tril_indices(len(L))])
         return -(np.concatenate(parts) if parts else np.zeros(0)) / self.likelihood.n_obs
-
-    def penalized_fixed(self, cov_re: Floats, vcomp: Floats) -> Floats:
-        """Return the fixed effects that maximise the penalised log-likelihood at some covariances, (k free,)."""
-        solution = self.likelihood.solve(cov_re, vcomp)
-        return penalized_least_squares(
-            solution, self.likelihood.dof, self.fe_pen, self.task.all_fixed, list(self.task.free)
-        )

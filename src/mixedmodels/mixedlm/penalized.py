@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from mixedmodels.design.records import Floats
 
 if TYPE_CHECKING:
+    from mixedmodels.mixedlm.fit import Task
     from mixedmodels.mixedlm.likelihood import Solution
 
 MAX_STEPS = 200
@@ -17,10 +19,52 @@ DECREMENT_TOL = 1e-14
 """Decrease of the penalised deviance, relative to its number of degrees of freedom, at which Newton stops."""
 
 
+@dataclass(frozen=True)
+class FixedPenalty:
+    """A penalty on all fixed effects, seen from those that are not held.
+
+    Attributes
+    ----------
+    task
+        The model with its holds.
+    penalty
+        With ``func``, ``deriv`` and perhaps ``deriv2``.
+    """
+
+    task: Task
+    penalty: Any
+
+    def value(self, estimated: Floats) -> float:
+        """Return the penalty at the fixed effects that are not held, (k free,)."""
+        return float(self.penalty.func(self.task.all_fixed(estimated)))
+
+    def fixed(self, cov_re: Floats, vcomp: Floats, scale: float | None = None) -> Floats:
+        """Return the fixed effects that maximise the penalised log-likelihood at some covariances, (k free,).
+
+        Parameters
+        ----------
+        cov_re, vcomp
+            Ratios to the residual variance.
+        scale
+            The residual variance; None for the most likely one.
+        """
+        likelihood = self.task.likelihood
+        solution = likelihood.solve(cov_re, vcomp)
+        free = list(self.task.free)
+        return penalized_least_squares(solution, likelihood.dof, self.penalty, self.task.all_fixed, free, scale)
+
+
 def penalized_least_squares(
-    solution: Solution, dof: int, penalty: Any, all_fixed: Callable[[Floats], Floats], free: list[int]
+    solution: Solution,
+    dof: int,
+    penalty: Any,
+    all_fixed: Callable[[Floats], Floats],
+    free: list[int],
+    scale: float | None = None,
 ) -> Floats:
     """Return the maximum of -dof/2 log q(b) - penalty(b), the residual variance profiled out, (k_fe,).
+
+    At a known residual variance s it is that of -q(b) / (2 s) - penalty(b).
 
     By Newton with the penalty's curvature where it gives one (``deriv2``), else by BFGS steps on its gradient, each
     halved until it descends.
@@ -37,16 +81,21 @@ def penalized_least_squares(
         Fills in those that are held.
     free
         Positions of the others.
+    scale
+        The residual variance, where it is known.
     """
     A = np.linalg.inv(solution.unscaled_cov)
     least = solution.beta
 
     def value(b: Floats) -> float:
         away = b - least
-        ratio = float(away @ A @ away) / (dof * solution.scale)
-        return 0.5 * dof * float(np.log1p(ratio)) + float(penalty.func(all_fixed(b)))
+        rise = float(away @ A @ away)
+        loss = dof * float(np.log1p(rise / (dof * solution.scale))) if scale is None else rise / scale
+        return 0.5 * loss + float(penalty.func(all_fixed(b)))
 
     def scaled(b: Floats) -> float:
+        if scale is not None:
+            return scale
         away = b - least
         return solution.scale + float(away @ A @ away) / dof
 

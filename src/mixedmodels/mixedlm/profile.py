@@ -76,24 +76,28 @@ class Profile:
     """
 
     def __init__(self, result: MixedLMResults, index: int, fit_kwargs: dict[str, Any]) -> None:
+        model = result.model
+        self.name = model.data.param_names[model.k_fe + index]
+        if any(hold.index == index for hold in result.record.holds.covariances):
+            raise InferenceError(f"{self.name!r} is held, so it has no profile. Fit without holding it.")
+        if result.cov_pen is not None:
+            raise InferenceError("A fit with cov_pen holds no covariances, so they have no profile.")
         if result.record.regularized is not None:
             raise InferenceError(
                 "fit_regularized keeps the covariances of the unpenalised fit, so they have no profile. Profile that "
                 "fit, or penalise with fe_pen, which fits both."
             )
         self.result, self.index, self.fit_kwargs = result, index, fit_kwargs
-        model = result.model
-        self.name = model.data.param_names[model.k_fe + index]
         self.estimate = float(result._natural[index])
         row, column = np.tril_indices(model.k_re)
         self.is_variance = index >= model.k_re2 or bool(row[index] == column[index])
 
     def llf(self, value: float) -> float:
-        """Return the profile log-likelihood at a value of the parameter."""
+        """Return the profile log-likelihood at a value of the parameter, less a penalty on the fixed effects."""
         result = self.result
         if value == self.estimate:
-            return result.llf
-        return result._again(result.model, {result.model.k_fe + self.index: value}, **self.fit_kwargs).llf
+            return _less_penalty(result)
+        return _less_penalty(result._again(result.model, {result.model.k_fe + self.index: value}, **self.fit_kwargs))
 
     def interval(self, level: float) -> tuple[float, float]:
         """Return where twice the log-likelihood falls by the quantile of chi-squared with one degree of freedom.
@@ -106,7 +110,7 @@ class Profile:
 
     def _limit(self, sign: int, drop: float) -> float:
         def above(value: float) -> float:
-            return self.llf(value) - self.result.llf + drop
+            return self.llf(value) - _less_penalty(self.result) + drop
 
         step = sign * max(float(np.nan_to_num(self.result._natural_se[self.index])), 1e-3 * abs(self.estimate))
         if step == 0:
@@ -125,6 +129,12 @@ class Profile:
         else:
             return sign * np.inf
         return float(optimize.brentq(above, inner, outer, xtol=1e-8 * abs(outer - inner), rtol=1e-10))
+
+
+def _less_penalty(result: MixedLMResults) -> float:
+    """Return the log-likelihood of a fit less the penalty on its fixed effects."""
+    penalty = 0.0 if result.fe_pen is None else float(result.fe_pen.func(result.record.params.fe_params))
+    return result.llf - penalty
 
 
 def profile_table(

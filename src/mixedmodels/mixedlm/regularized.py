@@ -132,7 +132,7 @@ def read_method(method: str, L1_wt: float | None) -> Solver:
 def least_squares(result: MixedLMResults) -> LeastSquares:
     """Return the criterion at a fit's covariances and residual variance."""
     solution = result._likelihood.solve(result.record.params.cov_re, result.record.params.vcomp)
-    return LeastSquares(solution.beta, np.asarray(np.linalg.inv(solution.unscaled_cov) / solution.scale))
+    return LeastSquares(solution.beta, np.asarray(np.linalg.inv(solution.unscaled_cov) / result.scale))
 
 
 def coordinate_descent(
@@ -200,6 +200,8 @@ def scad(squares: LeastSquares, weights: Floats, start: Floats | None, tol: floa
 def at_fixed(plain: MixedLMResults, b: Floats, converged: bool, asked: Mapping[str, Any]) -> MixedLMResults:
     """Return the result with other fixed effects, covariances in their ratio as they were.
 
+    Where some are held in natural units, the residual variance stays too.
+
     Parameters
     ----------
     plain
@@ -217,11 +219,12 @@ def at_fixed(plain: MixedLMResults, b: Floats, converged: bool, asked: Mapping[s
     params = record.params.copy()
     params.fe_params = params.fe_params.copy()
     params.fe_params[plain._estimated] = b
-    if np.array_equal(params.fe_params, record.params.fe_params):
+    if not np.any(asked["alpha"]):
         return plain
     task: Task = make_task(model, record.holds, plain.reml)
     status = "converged" if converged else "iteration limit"
-    state = penalized_state(task, plain.state.theta, b, _Report(status))
+    keeps_scale = any(not hold.is_ratio for hold in task.rest)
+    state = penalized_state(task, plain.state.theta, b, _Report(status), record.scale if keeps_scale else None)
     changed = replace(
         record,
         params=params,

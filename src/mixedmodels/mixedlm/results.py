@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,6 @@ from mixedmodels.errors import DataError, InferenceError, nearest
 from mixedmodels.fit import storage
 from mixedmodels.fit.fitted import conditional_fitted
 from mixedmodels.fit.problem import Problem
-from mixedmodels.inference.bootstrap import Bootstrap
 from mixedmodels.inference.icc import icc
 from mixedmodels.inference.r2 import r2
 from mixedmodels.mixedlm import group_effects
@@ -35,7 +35,14 @@ from mixedmodels.mixedlm.likelihood import Likelihood
 from mixedmodels.mixedlm.params import MixedLMParams
 from mixedmodels.mixedlm.profile import Profile, parameter_index, profile_interval, profile_table
 from mixedmodels.mixedlm.recipe import NewRows
+from mixedmodels.mixedlm.refusals import (
+    refuse_degrees_of_freedom,
+    refuse_if_covariances_held,
+    refuse_if_penalized,
+    refusing,
+)
 from mixedmodels.mixedlm.summary import MixedLMSummary, summarize
+from mixedmodels.predict.random_effects import coef_by_level
 from mixedmodels.result import LmmResult
 
 if TYPE_CHECKING:
@@ -44,6 +51,7 @@ if TYPE_CHECKING:
     from mixedmodels.mixedlm.model import MixedLM
 
 
+@refusing
 class MixedLMResults(LmmResult):
     """A fitted ``MixedLM``: what statsmodels documents, and all that an ``LmmResult`` offers.
 
@@ -236,6 +244,17 @@ class MixedLMResults(LmmResult):
         """-2 llf + k log n with the restricted log-likelihood, as lme4 has it."""
         return -2 * self.llf + float(np.log(self.nobs)) * self.n_estimated
 
+    @property
+    def aicc(self) -> float:
+        """``aic_reml`` corrected for few rows, infinite where there are no more rows than parameters and one."""
+        k, rest = self.n_estimated, self.nobs - self.n_estimated - 1
+        return self.aic_reml + 2 * k * (k + 1) / rest if rest > 0 else float("inf")
+
+    @property
+    def df_model_total(self) -> int:
+        """``n_estimated``."""
+        return self.n_estimated
+
     def r2(self) -> dict[str, float]:
         """Return R-squared as ``LmmResult.r2`` does, of the whole fixed part, held and penalised effects too."""
         self._refuse_if_bare("r2")
@@ -368,6 +387,18 @@ class MixedLMResults(LmmResult):
         return self._labelled(self._bse[: self.k_fe], self.model.exog_names)
 
     @property
+    def cov_fe(self) -> pd.DataFrame:
+        """Covariance of the fixed effects that were not held, at known covariances; refused for penalised fits."""
+        refuse_if_penalized(self, "cov_fe")
+        return super().cov_fe
+
+    @property
+    def __maketables_coef_table__(self) -> pd.DataFrame:
+        refuse_if_penalized(self, "A table of coefficients")
+        refuse_if_covariances_held(self, "A table of coefficients")
+        return super().__maketables_coef_table__
+
+    @property
     def bse_re(self) -> Any:
         """Standard errors of the covariances and components in natural units, (k_re2 + k_vc,)."""
         return self._labelled(self._natural_se, self._names[self.k_fe :])
@@ -454,7 +485,9 @@ class MixedLMResults(LmmResult):
         """
         if method is not None or level is not None or kwargs:
             level = 1 - alpha if level is None else level
-            return self.as_lmm_result().conf_int("wald" if method is None else method, level, **kwargs)
+            refuse_if_penalized(self, "conf_int with method or level")
+            refuse_if_covariances_held(self, "conf_int with method or level")
+            return super().conf_int("wald" if method is None else method, level, **kwargs)
         half = -special.ndtri(alpha / 2) * self._bse
         interval = np.column_stack([self._packed - half, self._packed + half])
         rows = np.arange(len(interval)) if cols is None else np.atleast_1d(np.asarray(cols))
@@ -463,40 +496,6 @@ class MixedLMResults(LmmResult):
         return pd.DataFrame(interval[rows], index=[self._names[k] for k in rows], columns=[0, 1])
 
     # Tests
-
-    def coef_table(self, *args: Any, **kwargs: Any) -> pd.DataFrame:
-        """Return ``LmmResult.coef_table``, of the fixed effects that were not held; refused for penalised fits."""
-        self._refuse_if_penalized("coef_table")
-        return super().coef_table(*args, **kwargs)
-
-    def anova(self, *args: Any, **kwargs: Any) -> pd.DataFrame:
-        """Return ``LmmResult.anova``; refused for penalised fits."""
-        self._refuse_if_penalized("anova")
-        return super().anova(*args, **kwargs)
-
-    def contrast(self, *args: Any, **kwargs: Any) -> pd.DataFrame:
-        """Return ``LmmResult.contrast``; refused for penalised fits."""
-        self._refuse_if_penalized("contrast")
-        return super().contrast(*args, **kwargs)
-
-    def margins(self, *args: Any, **kwargs: Any) -> pd.DataFrame:
-        """Return ``LmmResult.margins``; refused for penalised fits."""
-        self._refuse_if_penalized("margins")
-        return super().margins(*args, **kwargs)
-
-    def bootstrap(self, *args: Any, **kwargs: Any) -> Bootstrap:
-        """Return ``LmmResult.bootstrap``; refused for penalised fits and those with covariances held but at zero."""
-        self._refuse_if_penalized("bootstrap")
-        if any(hold.value != 0 for hold in self.record.holds.covariances):
-            raise InferenceError("bootstrap fits all covariances anew, and some of this fit are held at a value.")
-        return super().bootstrap(*args, **kwargs)
-
-    def _refuse_if_penalized(self, what: str) -> None:
-        if self.record.is_penalized:
-            raise InferenceError(
-                f"{what} is for estimates by maximum likelihood, and a penalty moved those of this fit; bse and "
-                "conf_int say what the likelihood does."
-            )
 
     def t_test(self, r_matrix: Any, cov_p: npt.ArrayLike | None = None, use_t: bool | None = None) -> ContrastResults:
         """Return a test of each row of a linear hypothesis about the fixed effects.
@@ -713,6 +712,11 @@ class MixedLMResults(LmmResult):
         recipe: Any = self.state.design.recipe
         return recipe.layout.blocks
 
+    def coef_by_level(self, group: str | None = None) -> pd.DataFrame:
+        """Return ``LmmResult.coef_by_level`` with all fixed effects, held and penalised ones too."""
+        whole = replace(self.state, fixed_names=tuple(self.model.exog_names), beta=self.record.params.fe_params)
+        return coef_by_level(whole, group)
+
     def ranef(self) -> dict[str, pd.DataFrame]:
         """Return the conditional means as lme4 has them: grouping factor -> level x effect."""
         return super().random_effects
@@ -796,7 +800,8 @@ class MixedLMResults(LmmResult):
                     "Intervals for new data are not there where fixed effects were held or penalised; predict without "
                     "interval gives their values."
                 )
-            found = self.as_lmm_result().predict(rows, random_effects=random_effects, **kwargs)
+            self._refuse_interval(kwargs)
+            found = super().predict(rows, random_effects=random_effects, **kwargs)
             return found if labels is None else found.set_axis(labels)
         recipe: Any = self.state.design.recipe
         values = recipe.fixed_matrix(rows) @ self.record.params.fe_params
@@ -810,10 +815,18 @@ class MixedLMResults(LmmResult):
             raise DataError("groups, exog_re and exog_vc describe new rows. Pass exog too.")
         self._refuse_if_bare("predict without exog")
         if kwargs:
-            return self.as_lmm_result().predict(random_effects=random_effects, **kwargs)
+            self._refuse_interval(kwargs)
+            return super().predict(random_effects=random_effects, **kwargs)
         if random_effects == "conditional":
             return np.asarray(conditional_fitted(self.state))
         return self.model.predict(self.record.params)
+
+    def _refuse_interval(self, asked: Mapping[str, Any]) -> None:
+        if asked.get("interval") is not None:
+            refuse_if_penalized(self, "An interval of predict")
+            refuse_degrees_of_freedom(self, "An interval of predict", asked.get("ddf", "satterthwaite"))
+            if asked.get("correction") is not None:
+                refuse_if_covariances_held(self, "The correction of an interval")
 
     def _new_data(self, exog: Any, transform: bool) -> Any:
         """Return new data as a frame, or as they are where no formula is applied to them."""
@@ -877,7 +890,8 @@ class MixedLMResults(LmmResult):
         Returns
         -------
         ndarray
-            (num_low + num_high + 1, 2): value and log-likelihood, the estimate in row ``num_low``.
+            (num_low + num_high + 1, 2): value and log-likelihood, less ``fe_pen`` where there is one; the estimate in
+            row ``num_low``.
         """
         self._refuse_if_bare("profile_re")
         profile = Profile(self, parameter_index(self, re_ix, vtype), fit_kwargs)
@@ -922,7 +936,15 @@ class MixedLMResults(LmmResult):
         return summarize(self, yname, xname_fe, xname_re, title=title, alpha=alpha)
 
     def as_lmm_result(self) -> LmmResult:
-        """Return the same fit as ``lmer`` would return it: its summary, tables and conventions."""
+        """Return the same fit as ``lmer`` would return it: its summary, tables and conventions.
+
+        Raises
+        ------
+        InferenceError
+            If there was a penalty, or a covariance is held at a value: ``lmer`` has no such fits.
+        """
+        refuse_if_penalized(self, "as_lmm_result")
+        refuse_if_covariances_held(self, "as_lmm_result")
         return LmmResult(self.state)
 
     def __repr__(self) -> str:
