@@ -74,23 +74,24 @@ class VarCorr(Mapping[str, pd.DataFrame]):
 
     def tables(self) -> tuple[Table, ...]:
         """Return the table of variances and, where there are many effects, tables of their correlations."""
+        widths = [_n_correlations(factor) for factor in self.factors]
         correlations = [
             table
-            for factor in self.factors
-            if _is_wide(factor)
+            for factor, width in zip(self.factors, widths, strict=True)
+            if width > MAX_CORRELATIONS
             for table in correlation_tables(f"Correlations in {factor.group}", factor.effects, factor.correlation)
         ]
-        return (self._variances(), *correlations)
+        return (self._variances([width if width <= MAX_CORRELATIONS else 0 for width in widths]), *correlations)
 
-    def _variances(self) -> Table:
-        n_corr = max((_n_correlation_columns(factor) for factor in self.factors), default=0)
+    def _variances(self, widths: Sequence[int]) -> Table:
+        n_corr = max(widths, default=0)
         variances = column([v for f in self.factors for v in np.diag(f.covariance)] + [self.sigma**2])
         sds = column([s for f in self.factors for s in f.sd] + [self.sigma])
         rows: list[tuple[str, ...]] = []
-        for factor in self.factors:
+        for factor, width in zip(self.factors, widths, strict=True):
             for i, effect in enumerate(factor.effects):
                 name = (factor.group, str(factor.n_levels)) if i == 0 else ("", "")
-                correlations = _correlations_beside(factor, i)
+                correlations = _correlations_beside(factor, i, width)
                 blank = [""] * (n_corr - len(correlations))
                 rows.append((*name, effect, variances[len(rows)], sds[len(rows)], *correlations, *blank))
         rows.append(("Residual", "", "", variances[-1], sds[-1], *[""] * n_corr))
@@ -131,22 +132,14 @@ def correlation_tables(title: str, names: Sequence[str], correlation: np.ndarray
     return tables
 
 
-def _is_wide(factor: FactorCovariance) -> bool:
-    return _n_correlations(factor) > MAX_CORRELATIONS
-
-
 def _n_correlations(factor: FactorCovariance) -> int:
     """Return how many columns the lower triangle of the estimated correlations has."""
     with_pairs = np.flatnonzero(np.tril(factor.estimated, -1).any(axis=0))
     return int(with_pairs.max(initial=-1)) + 1
 
 
-def _n_correlation_columns(factor: FactorCovariance) -> int:
-    return 0 if _is_wide(factor) else _n_correlations(factor)
-
-
-def _correlations_beside(factor: FactorCovariance, i: int) -> list[str]:
-    """Return the correlations of an effect with those above it, blank where none is estimated."""
-    n = min(i, _n_correlation_columns(factor))
+def _correlations_beside(factor: FactorCovariance, i: int, width: int) -> list[str]:
+    """Return the first correlations of an effect with those above it, blank where none is estimated."""
+    n = min(i, width)
     estimated = factor.estimated[i, :n]
     return [fixed(float(r), 2) if e else "" for r, e in zip(factor.correlation[i, :n], estimated, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,12 +42,12 @@ class FactorCovariance:
     covariance: Floats
     estimated: npt.NDArray[np.bool_]
 
-    @property
+    @cached_property
     def sd(self) -> Floats:
         """Standard deviations, (n_effects,)."""
         return np.sqrt(np.diag(self.covariance))
 
-    @property
+    @cached_property
     def correlation(self) -> Floats:
         """Correlations, (n_effects, n_effects); nan where they are not estimated or a variance is zero."""
         scale = np.where(self.sd > 0, self.sd, np.nan)

@@ -169,17 +169,20 @@ class RobustCovariance:
         Cov(t_is, t_jt) = [i = j] spread_i,st - v_is'v_jt with v_is = cross_i rows_s; of these m x m matrices only sums
         of products are needed, and those come from V_s'V_t, (n_fixed, n_fixed).
         """
-        spread = np.einsum("sa,jab,tb->stj", rows, self._terms.spread, rows, optimize=True)
-        v = np.einsum("jab,sb->sja", self._terms.cross, rows)
-        own = np.einsum("sja,tja->stj", v, v)
-        gram = np.einsum("sja,tjb->stab", v, v, optimize=True)
+        q, (m, p, _) = len(rows), self._terms.cross.shape
+        spread = rows @ self._terms.spread @ rows.T
+        v = rows @ self._terms.cross.swapaxes(1, 2)
+        own = v @ v.swapaxes(1, 2)
+        flat = v.reshape(m, q * p)
+        gram = (flat.T @ flat).reshape(q, p, q, p)
         free = spread - own
-        variance = np.empty((len(rows), len(rows)))
-        for s, t in np.ndindex(variance.shape):
-            direct = spread[s, s] @ free[t, t] - own[s, s] @ spread[t, t] + np.sum(gram[s, t] ** 2)
-            swapped = spread[s, t] @ (free[s, t] - own[s, t]) + np.sum(gram[s, t] * gram[s, t].T)
+        variance = np.empty((q, q))
+        for s, t in np.ndindex(q, q):
+            G = gram[s, :, t]
+            direct = spread[:, s, s] @ free[:, t, t] - own[:, s, s] @ spread[:, t, t] + np.sum(G**2)
+            swapped = spread[:, s, t] @ (free[:, s, t] - own[:, s, t]) + np.sum(G * G.T)
             variance[s, t] = direct + swapped
-        return free.sum(axis=2), variance
+        return free.sum(axis=0), variance
 
 
 def robust_covariance(
@@ -395,9 +398,10 @@ def _batches(state: FitState, clusters: Clusters, root: Floats, kind: str) -> It
     first_row = np.cumsum(n_rows) - n_rows
     first_effects, n_effects = _effect_places(design.factors, codes, m)
     X, e = design.X[:, state.kept] @ root, design.y - marginal_fitted(state)
-    shapes, shape_of = np.unique(np.stack([n_rows, n_effects]), axis=1, return_inverse=True)
-    for i, (n, k) in enumerate(shapes.T):
-        members = np.flatnonzero(shape_of.ravel() == i)
+    shapes, shape_of = np.unique(n_rows * (1 + n_effects.max()) + n_effects, return_inverse=True)
+    for i, shape in enumerate(shapes.tolist()):
+        n, k = divmod(shape, 1 + int(n_effects.max()))
+        members = np.flatnonzero(shape_of == i)
         size = max(1, BATCH_VALUES // max(1, n * (n if n < k else k + state.n_fixed)))
         for start in range(0, len(members), size):
             batch = members[start : start + size]

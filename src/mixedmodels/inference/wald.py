@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
     from mixedmodels.inference.approximation import Approximation, RowEstimates
 
+COLUMNS = pd.Index(["estimate", "std_error", "df", "statistic", "p_value", "ci_lower", "ci_upper"])
+"""Of a table of tests, made once: labels cost pandas more than a few numbers do."""
+
 
 def coef_table(state: FitState, ddf: str | Approximation = "satterthwaite", level: float = 0.95) -> pd.DataFrame:
     """Return estimates, standard errors, tests against zero and confidence intervals of the fixed effects.
@@ -66,16 +69,10 @@ def row_table(rows: RowEstimates, labels: pd.Index, level: float = 0.95, rhs: Fl
     check_level(level)
     statistic = (rows.estimate - rhs) / rows.std_error
     half_width = t_quantile(rows.df, 0.5 * (1 + level)) * rows.std_error
-    columns = {
-        "estimate": rows.estimate,
-        "std_error": rows.std_error,
-        "df": rows.df,
-        "statistic": statistic,
-        "p_value": two_sided_p(rows.df, statistic),
-        "ci_lower": rows.estimate - half_width,
-        "ci_upper": rows.estimate + half_width,
-    }
-    return pd.DataFrame(columns, index=labels)
+    p_value = two_sided_p(rows.df, statistic)
+    bounds = rows.estimate - half_width, rows.estimate + half_width
+    values = np.column_stack([rows.estimate, rows.std_error, rows.df, statistic, p_value, *bounds])
+    return pd.DataFrame(values, index=labels, columns=COLUMNS)
 
 
 def check_level(level: object) -> None:
