@@ -474,7 +474,8 @@ class LmmResult:
         Parameters
         ----------
         method
-            ``"wald"`` (option ``ddf``), ``"profile"`` or ``"bootstrap"`` (options ``n, seed, kind, progress``).
+            ``"wald"`` (option ``ddf``), ``"profile"`` or ``"bootstrap"`` (options ``n, seed, kind, progress`` and
+            ``interval``: ``"studentized"`` unless another is asked for).
         level
             Coverage.
         which

@@ -21,7 +21,7 @@ from mixedmodels.design.checks import (
 )
 from mixedmodels.design.coding import read_contrasts
 from mixedmodels.design.evaluation import Evaluation, MatrixRecipe, Memory
-from mixedmodels.design.expression import INTERCEPT, columns_in, columns_of, unknown_column
+from mixedmodels.design.expression import INTERCEPT, columns_in, columns_of, plain_names, unknown_column
 from mixedmodels.design.frame import Column, Frame, Mask, open_frame, read_array
 from mixedmodels.design.grouping import group_rows, level_codes
 from mixedmodels.design.missing import UsedRows, refuse
@@ -113,7 +113,7 @@ def build_design(
     if not frame.n_rows:
         raise DataError("The data have no rows.")
     plan = _make_plan(formula, frame, weights, offset)
-    source = {name: frame.read(name) for name in plan.columns}
+    source = _with_booleans_as_levels(plan, {name: frame.read(name) for name in plan.columns})
     for name, value in ((_WEIGHTS, weights), (_OFFSET, offset)):
         if value is not None and not isinstance(value, str):
             source[name] = _read_argument(name, value, frame.n_rows)
@@ -160,6 +160,15 @@ def _make_plan(formula: Formula, frame: Frame, weights: object, offset: object) 
                 f"{name!r} is the index of the data, which is not used, and no column. Make it one: data.reset_index()."
             )
     return _Plan(formula, fixed, random, offsets, weight, tuple(terms), columns)
+
+
+def _with_booleans_as_levels(plan: _Plan, source: dict[str, Column]) -> dict[str, Column]:
+    """Return the columns, those of true and false that are terms and that nothing is computed from with levels."""
+    booleans = [name for name in plan.term_columns if source[name].is_boolean]
+    if not booleans:
+        return source
+    expressions = {factor.expr for part in (plan.fixed, *plan.random) for term in part for factor in term.factors}
+    return source | {name: source[name].as_levels() for name in plain_names(expressions, booleans)}
 
 
 def _argument_name(value: object, name_of_array: str) -> str | None:
@@ -249,6 +258,7 @@ def _assemble(plan: _Plan, rows: UsedRows, evaluation: Evaluation, parts: _Parts
         {name: column.levels for name, column in term_columns.items() if column.levels is not None},
         evaluation.contrasts,
         evaluation.memory,
+        frozenset(name for name, column in term_columns.items() if column.is_boolean),
         None if plan.weights == _WEIGHTS else plan.weights,
     )
     return Design(

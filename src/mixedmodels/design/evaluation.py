@@ -20,7 +20,7 @@ from formulaic.transforms import C
 from formulaic.transforms.contrasts import Contrasts
 from formulaic.utils.stateful_transforms import stateful_eval
 
-from mixedmodels.design.expression import FUNCTIONS, INTERCEPT, columns_of
+from mixedmodels.design.expression import FUNCTIONS, INTERCEPT, columns_of, protect
 from mixedmodels.design.frame import Column, read_array
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError
@@ -54,11 +54,14 @@ class MatrixRecipe:
         Names of the data columns that they are made from.
     spec
         formulaic's specification; None if every column is the intercept or a number column as it is.
+    used
+        Positions of its columns that are used; None for all.
     """
 
     names: tuple[str, ...]
     columns: tuple[str, ...]
     spec: ModelSpec | None
+    used: tuple[int, ...] | None = None
 
     @property
     def has_categories(self) -> bool:
@@ -186,7 +189,8 @@ class Evaluation:
     @cached_property
     def _materializer(self) -> PandasMaterializer:
         # The columns are handed over as context: formulaic need not copy them into a frame.
-        return PandasMaterializer(pd.DataFrame(index=pd.RangeIndex(self.n_rows)), context=self._context)
+        context = self._context if "I" in self.columns else {**self._context, "I": protect}
+        return PandasMaterializer(pd.DataFrame(index=pd.RangeIndex(self.n_rows)), context=context)
 
 
 def _plain_names(terms: SimpleFormula) -> tuple[str, ...] | None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import builtins
+import re
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from formulaic.formula import SimpleFormula
+from formulaic.materializers.types import FactorValues
 from formulaic.transforms import TRANSFORMS, C
 
 from mixedmodels.errors import DataError, nearest
@@ -35,6 +38,23 @@ _ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "ordered": "For polynomial contrasts write C(x, contr.poly).",
     }
 )
+
+
+def protect(x: Any) -> Any:
+    """Return x; what is true or false is a category."""
+    values = FactorValues(x).__wrapped__
+    return as_category(values) if is_boolean(values) else x
+
+
+def as_category(values: Any) -> pd.Series[Any]:
+    """Return true and false as a category that has both levels."""
+    index = values.index if isinstance(values, pd.Series) else None
+    return pd.Series(pd.Categorical(np.asarray(values), categories=[False, True]), index=index)
+
+
+def is_boolean(values: Any) -> bool:
+    """Return whether an array holds true and false."""
+    return getattr(values, "dtype", None) is not None and pd.api.types.is_bool_dtype(values.dtype)
 
 
 def columns_in(expression: str, known: Collection[str]) -> tuple[str, ...]:
@@ -90,6 +110,17 @@ def columns_of(terms: SimpleFormula, known: Collection[str]) -> tuple[str, ...]:
 def lookups(terms: SimpleFormula) -> list[str]:
     """Return the columns that stand in terms as they are, outside of expressions."""
     return [factor.expr for term in terms for factor in term.factors if is_lookup(factor)]
+
+
+def plain_names(expressions: Collection[str], names: Collection[str]) -> list[str]:
+    """Return the names that are expressions themselves or stand in ``C(...)``, and that nothing is computed from."""
+    computed = " ".join(expression for expression in expressions if expression not in names)
+    return [
+        name
+        for name in names
+        if (name in expressions or re.search(rf"\bC\(\s*{re.escape(name)}\b", computed))
+        and not re.search(rf"(?<!\bC\()\b{re.escape(name)}\b", computed)
+    ]
 
 
 def unknown_column(name: str, known: Collection[str]) -> DataError:

@@ -56,6 +56,19 @@ class TermMatrix:
     term: npt.NDArray[np.intp]
 
 
+def columns_by_term(design: Design) -> dict[str, list[int]]:
+    """Return the positions of the columns of each term of the fixed part, the intercept not among them."""
+    fixed = design.recipe.fixed
+    if fixed.spec is None:
+        return {name: [j] for j, name in enumerate(design.x_names) if name != INTERCEPT}
+    names = [str(part.term) for part in fixed.spec.structure for _ in part.columns]
+    places: dict[str, list[int]] = {name: [] for name in names if name != "1"}
+    for j, position in enumerate(range(len(names)) if fixed.used is None else fixed.used):
+        if names[position] != "1":
+            places[names[position]].append(j)
+    return places
+
+
 def term_matrix(design: Design) -> TermMatrix:
     """Return the fixed part of a design by terms, with a column for every level of a categorical variable.
 

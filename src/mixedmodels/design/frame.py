@@ -54,6 +54,10 @@ class Column:
         """True for dates, times and durations."""
         return self.levels is None and self.values.dtype.kind in "mM"
 
+    def as_levels(self) -> Column:
+        """Return booleans as the levels False and True."""
+        return Column(self.values.astype(np.int32), pd.Index([False, True]), self.missing)
+
     def take(self, rows: npt.NDArray[np.intp]) -> Column:
         """Return the column at some rows, all of which have a value."""
         return Column(self.values[rows], self.levels)

@@ -134,14 +134,14 @@ def integer_codes(values: Values) -> tuple[Codes, Values]:
 def look_up(column: Column, table: pd.Index) -> Codes:
     """Return the position of each row's value in a table of levels, -1 if it is missing or not there.
 
-    Text and numbers are compared as text: a level read as 308 is the level ``"308"``.
+    Text and numbers are compared as text: a level read as 308 is the level ``"308"``. True and False are 1 and 0.
     """
     if (column.levels is not None and _is_text(column.levels)) != _is_text(table):
         return _look_up_text(column, table)
     if column.levels is not None:
-        found = np.append(table.get_indexer(column.levels), -1)[column.values]
+        found = np.append(_as_numbers(table).get_indexer(_as_numbers(column.levels)), -1)[column.values]
     else:
-        found = table.get_indexer(pd.Index(column.values))
+        found = _as_numbers(table).get_indexer(_as_numbers(pd.Index(column.values)))
         if column.missing is not None:
             found[column.missing] = -1
     return found.astype(np.int32)
@@ -160,6 +160,10 @@ def _look_up_text(column: Column, table: pd.Index) -> Codes:
 
 def _is_text(levels: pd.Index) -> bool:
     return levels.inferred_type == "string"
+
+
+def _as_numbers(levels: pd.Index) -> pd.Index:
+    return levels.astype(np.int64) if levels.dtype.kind == "b" else levels
 
 
 def _as_text(levels: pd.Index) -> pd.Index:

@@ -46,6 +46,8 @@ class DesignRecipe:
         Their coding, where the user chose it.
     memory
         What transformations remember.
+    booleans
+        Columns of true and false that something is computed from.
     weights
         The column of weights, if they were given by name.
     """
@@ -56,6 +58,7 @@ class DesignRecipe:
     levels: Mapping[str, pd.Index]
     contrasts: Mapping[str, Contrasts]
     memory: Memory
+    booleans: frozenset[str] = frozenset()
     weights: str | None = None
 
     def fixed_matrix(self, data: object) -> Floats:
@@ -149,7 +152,7 @@ class DesignRecipe:
         if levels is None:
             if column.levels is not None:
                 raise DataError(f"Column {name!r} was numeric in the fit, but holds {column.levels[0]!r} now.")
-            return column
+            return self._number_as_in_fit(name, column)
         codes = look_up(column, levels)
         unseen = codes < 0 if column.missing is None else (codes < 0) & ~column.missing
         if unseen.any():
@@ -158,6 +161,18 @@ class DesignRecipe:
             listed = ", ".join(map(repr, levels[:20].tolist())) + (", ..." if len(levels) > 20 else "")
             raise DataError(f"Column {name!r} has the level {value!r}, which the fit did not have. It had {listed}.")
         return Column(codes, levels, column.missing)
+
+    def _number_as_in_fit(self, name: str, column: Column) -> Column:
+        """Return true and false as 1 and 0, or the other way about, where the fit had them so."""
+        if column.is_boolean == (name in self.booleans) or column.is_date:
+            return column
+        if column.is_boolean:
+            return Column(column.values.astype(np.int64), None, column.missing)
+        other = ~np.isin(column.values, (0, 1))
+        other &= True if column.missing is None else ~column.missing
+        if other.any():
+            raise DataError(f"Column {name!r} was true or false in the fit, but holds {column.values[other][0]} now.")
+        return Column(column.values.astype(np.bool_), None, column.missing)
 
 
 def _spread(values: Floats, rows: npt.NDArray[np.bool_] | None, n_rows: int) -> Floats:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from mixedmodels.design.expression import INTERCEPT
+from mixedmodels.design.fixed_terms import columns_by_term
 from mixedmodels.errors import InferenceError
 
 if TYPE_CHECKING:
@@ -30,32 +30,19 @@ def vif(state: FitState) -> pd.DataFrame:
     InferenceError
         If there are fewer than two terms beside the intercept.
     """
-    names = [name for name in state.fixed_names if name != INTERCEPT]
-    keep = [state.fixed_names.index(name) for name in names]
-    terms: dict[str, list[int]] = {}
-    for place, name in enumerate(names):
-        terms.setdefault(_term(name), []).append(place)
+    place = {column: i for i, column in enumerate(state.kept)}
+    by_term = columns_by_term(state.design).items()
+    terms = {term: own for term, columns in by_term if (own := [place[j] for j in columns if j in place])}
     if len(terms) < 2:
         raise InferenceError("Variance inflation compares at least two terms beside the intercept; this fit has fewer.")
-    covariance = state.cov_beta[np.ix_(keep, keep)]
-    sd = np.sqrt(np.diag(covariance))
-    correlation = covariance / np.outer(sd, sd)
-    whole = np.linalg.slogdet(correlation)[1]
+    sd = np.sqrt(np.diag(state.cov_beta))
+    correlation = state.cov_beta / np.outer(sd, sd)
+    every = sorted(place for own in terms.values() for place in own)
+    whole = np.linalg.slogdet(correlation[np.ix_(every, every)])[1]
     rows = {}
     for term, own in terms.items():
-        others = [j for j in range(len(names)) if j not in own]
+        others = [j for j in every if j not in own]
         parts = sum(np.linalg.slogdet(correlation[np.ix_(p, p)])[1] for p in (own, others))
         gvif = float(np.exp(parts - whole))
         rows[term] = (len(own), gvif, gvif ** (1 / (2 * len(own))))
     return pd.DataFrame.from_dict(rows, orient="index", columns=["df", "gvif", "gvif_scaled"]).rename_axis("term")
-
-
-def _term(column: str) -> str:
-    """Return the term of a column: its name without the levels in brackets."""
-    parts, depth = [], 0
-    for character in column:
-        depth += character == "["
-        if depth == 0:
-            parts.append(character)
-        depth -= character == "]"
-    return "".join(parts)

@@ -27,6 +27,7 @@ from mixedmodels.fit.fitted import conditional_fitted, marginal_fitted, random_p
 from mixedmodels.fit.problem import Problem, row_arguments
 from mixedmodels.fit.progress import progress_bar
 from mixedmodels.inference.covariances import factor_covariances
+from mixedmodels.inference.pivots import Pivots
 from mixedmodels.inference.variance_parameters import CovarianceMap, estimate, natural_values
 from mixedmodels.inference.wald import check_level
 
@@ -47,11 +48,8 @@ LOST_COLUMN = "a fixed effect cannot be estimated from the replicate"
 
 REAL_LINE = (-np.inf, np.inf)
 RANGES = {"sd": (0.0, np.inf), "sigma": (0.0, np.inf), "cor": (-1.0, 1.0)}
-FREE_SCALES = {"sd": (np.log, np.exp), "sigma": (np.log, np.exp), "cor": (np.arctanh, np.tanh)}
-"""From a parameter to a scale without bounds, and back."""
 
 Statistic = Callable[[Any], Any]
-OneToOne = Callable[[Any], Any]
 Draw = Callable[[np.random.Generator], "Floats"]
 """One response of the rows used, offset included, (n_obs,)."""
 
@@ -128,8 +126,8 @@ class Bootstrap:
             ``"percentile"``; ``"basic"``: reflected at the estimate, within the parameter's range; ``"bca"``:
             bias-corrected and accelerated, the acceleration from leaving out one level after the other of the grouping
             factor with fewest (Efron 1987); ``"studentized"``: fixed effects by their t ratios in the replicates,
-            standard deviations reflected at the estimate on the log scale and correlations in Fisher's z (Davison and
-            Hinkley 1997, section 5.2), the best with few groups. All but percentiles are nan where the estimate is
+            standard deviations and correlations by pivots (Davison and Hinkley 1997, section 5.2; ``pivots``), the best
+            with few groups. All but percentiles are nan where the estimate is
             undefined or at the end of its range: they compare replicates on both sides of it.
         level
             Coverage.
@@ -157,6 +155,8 @@ class Bootstrap:
             )
         tails = np.array([0.5 - level / 2, 0.5 + level / 2])
         acceleration = self._plan.acceleration() if kind == "bca" else dict.fromkeys(done.columns, 0.0)
+        parameters = {p.name: p for p in self._plan.parameters}
+        pivots = Pivots(self._plan.state, self._plan.parameters, self.estimates, done)
         rows = {}
         for name, estimated in zip(done.columns, self.estimates, strict=True):
             values = done[name].dropna().to_numpy()
@@ -168,7 +168,7 @@ class Bootstrap:
                 ratios = (done[name] - estimated) / self.std_errors.loc[done.index, name]
                 low, high = estimated - self._plan.std_errors[name] * np.quantile(ratios, tails[::-1])
             elif defined and kind == "studentized":
-                low, high = _reflected(values, estimated, tails, FREE_SCALES[self._plan.kinds[name]])
+                low, high = pivots.limits(parameters[name], tails)
             elif defined:
                 low, high = _percentiles(values, estimated, kind, tails, acceleration[name])
             rows[name] = tuple(np.clip([low, high], *RANGES.get(self._plan.kinds.get(name, ""), REAL_LINE)))
@@ -219,7 +219,10 @@ def bootstrap(
         raise InferenceError(f"statistic is {statistic!r}; it must be a function of a result that returns numbers.")
     if kind not in KINDS:
         known = ", ".join(f'"{k}"' for k in KINDS)
-        raise InferenceError(f"kind={kind!r} is not available; it must be one of {known}.{nearest(str(kind), KINDS)}")
+        near = nearest(str(kind), KINDS)
+        if kind in CONF_INT_KINDS:
+            near = f" {kind} is a kind of interval: conf_int({kind!r}) of a bootstrap, or interval={kind!r} of a fit's conf_int."
+        raise InferenceError(f"kind={kind!r} is not available; it must be one of {known}.{near}")
     names = [f.name for f in state.design.factors]
     if kind == "cases":
         level_of = names[-1] if level_of is None else level_of
@@ -522,12 +525,7 @@ def _percentiles(values: Floats, estimate: float, kind: str, tails: Floats, acce
     return float(low), float(high)
 
 
-def _reflected(
-    values: Floats, estimate: float, tails: Floats, scale: tuple[OneToOne, OneToOne] = (np.positive, np.positive)
-) -> tuple[float, float]:
-    """Return the quantiles reflected at the estimate on some scale; infinite where they are at the end of the range."""
-    to, back = scale
-    with np.errstate(divide="ignore"):
-        low, high = to(np.quantile(values, tails))
-    centre = 2 * to(estimate)
-    return float(back(centre - high)), float(back(centre - low))
+def _reflected(values: Floats, estimate: float, tails: Floats) -> tuple[float, float]:
+    """Return the quantiles reflected at the estimate."""
+    low, high = np.quantile(values, tails)
+    return float(2 * estimate - high), float(2 * estimate - low)

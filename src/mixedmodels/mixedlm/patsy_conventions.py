@@ -9,10 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from formulaic.formula import SimpleFormula
-from formulaic.materializers.types import FactorValues
 from formulaic.model_spec import ModelSpec
 from formulaic.parser import DefaultFormulaParser, DefaultOperatorResolver
 from formulaic.parser.types import Factor, Operator, OrderedSet, Term
@@ -20,7 +18,8 @@ from formulaic.transforms import TRANSFORMS
 from formulaic.transforms.contrasts import UNSET, DiffContrasts, PolyContrasts, TreatmentContrasts
 from formulaic.utils.stateful_transforms import stateful_transform
 
-BOOLEANS = [False, True]
+from mixedmodels.design.expression import as_category, is_boolean, plain_names, protect
+
 _POLYNOMIALS = ("Constant", "Linear", "Quadratic", "Cubic")
 
 
@@ -50,23 +49,7 @@ def scale(x: Any, center: bool = True, rescale: bool = True, ddof: int = 0, _sta
     return TRANSFORMS["scale"](x, center=center, scale=rescale, ddof=ddof, _state=_state)
 
 
-def protect(x: Any) -> Any:
-    """Return x; what is true or false is a category."""
-    values = FactorValues(x).__wrapped__
-    return as_category(values) if _is_boolean(values) else x
-
-
 FUNCTIONS = MappingProxyType({"scale": scale, "Treatment": Treatment, "I": protect})
-
-
-def as_category(values: Any) -> pd.Series[Any]:
-    """Return true and false as a category that has both levels."""
-    index = values.index if isinstance(values, pd.Series) else None
-    return pd.Series(pd.Categorical(np.asarray(values), categories=BOOLEANS), index=index)
-
-
-def _is_boolean(values: Any) -> bool:
-    return getattr(values, "dtype", None) is not None and pd.api.types.is_bool_dtype(values.dtype)
 
 
 def with_booleans(frame: pd.DataFrame, factors: Iterable[Factor]) -> pd.DataFrame:
@@ -76,10 +59,8 @@ def with_booleans(frame: pd.DataFrame, factors: Iterable[Factor]) -> pd.DataFram
     """
     texts = [name for name, dtype in frame.dtypes.items() if isinstance(dtype, pd.StringDtype)]
     frame = frame.astype(dict.fromkeys(texts, object)) if texts else frame
-    exprs = {str(factor.expr) for factor in factors}
-    names = [name for name in exprs if name in frame.columns and _is_boolean(frame[name])]
-    computed = " ".join(expr for expr in exprs if expr not in frame.columns)
-    names = [name for name in names if not re.search(rf"(?<!C\()\b{re.escape(name)}\b", computed)]
+    booleans = [str(name) for name in frame.columns if is_boolean(frame[name])]
+    names = plain_names({str(factor.expr) for factor in factors}, booleans) if booleans else []
     return frame.assign(**{name: as_category(frame[name]) for name in names}) if names else frame
 
 

@@ -107,7 +107,7 @@ class ModelRecipe:
         formula = self.model._formula_recipe
         spec = None if formula is None else formula.fixed
         used = tuple(sorted(map(str, spec.required_variables))) if spec is not None else names
-        return MatrixRecipe(names, used, spec)
+        return MatrixRecipe(names, used, spec, None if formula is None else formula.columns)
 
     def fixed_matrix(self, data: Any) -> Floats:
         """Return X for other data, (n_rows, k_fe).

@@ -40,8 +40,8 @@ def design(formula: str, data: Any = DATA, **arguments: Any) -> Design:
 
 
 def by_formulaic(right: str, data: pd.DataFrame = DATA) -> pd.DataFrame:
-    """Return formulaic's own matrix; it keeps unused categories, so these go first."""
-    trimmed = data.assign(f=data["f"].cat.remove_unused_categories())
+    """Return formulaic's own matrix; it keeps unused categories, so these go first, and takes booleans as numbers."""
+    trimmed = data.assign(f=data["f"].cat.remove_unused_categories(), b=data["b"].astype("category"))
     return formulaic.Formula(right).get_model_matrix(
         trimmed, context={"factor": formulaic.transforms.C, "sqrt": np.sqrt}
     )
@@ -60,7 +60,10 @@ def only_factor(formula: str, **arguments: Any) -> RandomFactor:
         "0",
         "x",
         "0 + x",
-        "x + z + k + b",  # no formulaic needed
+        "x + z + k",  # no formulaic needed
+        "x + b",
+        "0 + b",
+        "C(b)*z",
         "k + x:z",
         "x*z",
         "f",
@@ -87,7 +90,6 @@ def only_factor(formula: str, **arguments: Any) -> RandomFactor:
         "C(f, Treatment('mid'))",
         "`two words` + log(`two words`**2)",
         "b:x",
-        "I(f == 'lo')",
         "{x + z}",
         "x.clip(0)",
     ],
