@@ -221,7 +221,7 @@ def bootstrap(
         known = ", ".join(f'"{k}"' for k in KINDS)
         near = nearest(str(kind), KINDS)
         if kind in CONF_INT_KINDS:
-            near = f" {kind} is a kind of interval: conf_int({kind!r}) of a bootstrap, or interval={kind!r} of a fit's conf_int."
+            near = f" {kind} intervals are had by conf_int({kind!r}) of a bootstrap, or interval={kind!r} of a fit's."
         raise InferenceError(f"kind={kind!r} is not available; it must be one of {known}.{near}")
     names = [f.name for f in state.design.factors]
     if kind == "cases":
