@@ -164,10 +164,13 @@ def _make_plan(formula: Formula, frame: Frame, weights: object, offset: object) 
 
 def _with_booleans_as_levels(plan: _Plan, source: dict[str, Column]) -> dict[str, Column]:
     """Return the columns, those of true and false that are terms and that nothing is computed from with levels."""
-    booleans = [name for name in plan.term_columns if source[name].is_boolean]
+    texts = [plan.formula.response, *plan.offsets]
+    computed = {name for text in texts if text != _OFFSET for name in columns_in(text, source)}
+    booleans = [name for name in plan.term_columns if source[name].is_boolean and name not in computed]
     if not booleans:
         return source
     expressions = {factor.expr for part in (plan.fixed, *plan.random) for term in part for factor in term.factors}
+    expressions |= {variable for term in plan.formula.random for variable in term.group}
     return source | {name: source[name].as_levels() for name in plain_names(expressions, booleans)}
 
 

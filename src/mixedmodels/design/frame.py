@@ -74,9 +74,10 @@ class Column:
         return Column(position[self.values], self.levels[used])
 
     def to_series(self) -> pd.Series:
-        """Return the column as pandas and formulaic know it; levels make a Categorical."""
+        """Return the column as formulaic knows it: levels make a Categorical, whole numbers do not overflow."""
         if self.levels is None:
-            return pd.Series(self.values, copy=False)
+            whole = self.values.dtype.kind in "iu"
+            return pd.Series(self.values.astype(np.int64, copy=False) if whole else self.values, copy=False)
         return pd.Series(pd.Categorical.from_codes(self.values, self.levels, validate=False), copy=False)
 
 
@@ -174,6 +175,8 @@ def _length(name: str, values: Any) -> int:
 
 def read_array(name: str, values: Any) -> Column:
     """Return a column from any one-dimensional array, list or series; an index on it is not used."""
+    if isinstance(values, np.ma.MaskedArray):
+        values = values.tolist()  # None where the mask is
     if isinstance(values, np.ndarray) and values.dtype.kind in "biufmM":
         return _from_numpy(name, values)
     series = nw.from_native(values, series_only=True, pass_through=True)
@@ -213,6 +216,8 @@ def _from_pandas(name: str, series: pd.Series) -> Column:
         return _from_numpy(name, series.to_numpy(dtype="datetime64[ns]" if dtype.kind == "M" else "timedelta64[ns]"))
     if dtype.kind in "biuf":
         return _from_nullable(name, series)
+    if isinstance(dtype, pd.ArrowDtype) and str(dtype).startswith("dictionary"):
+        return _from_narwhals(name, nw.from_native(series.array.__arrow_array__(), series_only=True))
     return _from_labels(name, series) if pd.api.types.is_string_dtype(dtype) else _from_objects(name, series)
 
 

@@ -97,3 +97,11 @@ def test_a_boolean_response_is_zero_and_one() -> None:
     np.testing.assert_array_equal(design.y, DATA["x"] > 0)
     design = mm.LinearMixedModel("b ~ x + (1 | g)", DATA).design
     np.testing.assert_array_equal(design.y, DATA["b"])
+
+
+@pytest.mark.parametrize("formula", ["y ~ b + offset(x*b) + (1 | g)", "y ~ b + (1 | g:b)", "b ~ I(b + x) + (1 | g)"])
+def test_a_boolean_may_be_a_term_and_part_of_a_computation(formula: str) -> None:
+    """There it is a number; the span is the same."""
+    boolean, number = (mm.LinearMixedModel(formula, data).design for data in (DATA, DATA.assign(b=DATA["b"] * 1.0)))
+    np.testing.assert_array_equal(boolean.X, number.X)
+    np.testing.assert_array_equal(boolean.y, number.y)
