@@ -54,6 +54,8 @@ INCONSISTENT = 1.3
 MAX_SWEEPS = 5
 MAX_BRANCHES = 3
 MAX_POINTS = 20
+MAX_TURNS = 4
+"""Points where zeta falls that a walk goes on from."""
 LONGEST_JUMP = 4.0
 """Between two points, in standard errors."""
 LONGEST_FREE_JUMP = 1.5
@@ -406,7 +408,7 @@ class Profiler:
                 break
             points = self._settled(side, points)
             points += self._walk(side, points[-1])  # the better branch is lower, and must be followed further
-            points += self._missed(side, points)
+        points += self._missed(side, points)
         return self._settled(side, points if extend is None else extend(points))
 
     def _missed(self, side: _Side, points: list[_Point]) -> list[_Point]:
@@ -454,7 +456,7 @@ class Profiler:
         """Points of one side beyond a first one, zeta near each target until what cannot be reached."""
         sign = side.sign
         path = [start]
-        zeta, step, bend = 0.0, 1 / side.se, 0.0
+        zeta, step, bend, turns = 0.0, 1 / side.se, 0.0, 0
         if start is not side.zero:
             zeta = self._zeta(start, sign)
             step = start.slope / (2 * zeta)
@@ -487,8 +489,12 @@ class Profiler:
             path = [*path[-2:], point]
             zeta = self._zeta(point, sign)
             step = point.slope / (2 * zeta)
-            if not (step > 1e-6 / side.se and abs(zeta) > abs(old_zeta)):
-                return
+            if not (step > 1e-6 / side.se and abs(zeta) > abs(old_zeta)):  # across a second optimum, and up again
+                turns += 1
+                if turns > MAX_TURNS:
+                    return
+                step, bend = 1 / side.se, 0.0
+                continue
             bend = (1 / step - 1 / old_step) / (abs(zeta) - abs(old_zeta))  # second derivative of c in zeta
 
     def _settled(self, side: _Side, points: list[_Point]) -> list[_Point]:
