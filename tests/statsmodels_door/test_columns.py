@@ -93,3 +93,19 @@ def test_terms_with_true_and_false() -> None:
     same = mm.lmer("y ~ x + f + (1 | six)", DATA.assign(six=np.arange(60) // 6))
     found = fit.anova()
     np.testing.assert_allclose(found, same.anova().loc[found.index], rtol=1e-5)
+
+
+def test_levels_of_components_keep_their_names() -> None:
+    """Crossed components have the level's name, nested ones the group's too, as those of lmer."""
+    data = mm.load_dataset("Penicillin").assign(one=1)
+    components = {"plate": "0 + plate", "sample": "0 + sample"}
+    crossed = mm.mixedlm("diameter ~ 1", data, groups="one", vc_formula=components).fit()
+    by_bars = mm.lmer("diameter ~ 1 + (1 | plate) + (1 | sample)", data).random_effects
+    for name in components:
+        pd.testing.assert_frame_equal(crossed.ranef()[name], by_bars[name], rtol=1e-4, check_names=False)
+    pastes = mm.load_dataset("Pastes")
+    nested = mm.mixedlm("strength ~ 1", pastes, groups="batch", re_formula="1", vc_formula={"cask": "0 + cask"}).fit()
+    expected = mm.lmer("strength ~ 1 + (1 | batch) + (1 | batch:cask)", pastes).random_effects["batch:cask"][
+        "Intercept"
+    ]
+    np.testing.assert_allclose(nested.ranef()["cask"]["Intercept"].loc[list(expected.index)], expected, rtol=1e-3)

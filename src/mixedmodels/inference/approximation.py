@@ -11,6 +11,7 @@ from scipy import special
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
+    from mixedmodels.fit.records import FitState
 
 DEPENDENT_ROW_TOL = 1e-8
 """Length of a row outside the span of the rows before it, relative to its own, that counts as zero."""
@@ -63,6 +64,10 @@ class Approximation(Protocol):
 
     A row of L is a linear combination of the fixed effects that were estimated, (n_rows, n_fixed), user's units.
     """
+
+    @property
+    def state(self) -> FitState:
+        """The fit."""
 
     @property
     def covariance(self) -> Floats:

@@ -69,6 +69,8 @@ class FixedDegrees:
 
     Parameters
     ----------
+    state
+        The fit.
     covariance
         Covariance of beta, (n_fixed, n_fixed).
     df
@@ -77,6 +79,7 @@ class FixedDegrees:
         Sentences for the reader.
     """
 
+    state: FitState
     covariance: Floats
     df: float
     notes: tuple[str, ...]
@@ -92,11 +95,11 @@ class FixedDegrees:
 
 def _residual(state: FitState) -> FixedDegrees:
     note = "Tests and intervals use Student's t with the residual degrees of freedom."
-    return FixedDegrees(state.cov_beta, float(residual_df(state)), (note,))
+    return FixedDegrees(state, state.cov_beta, float(residual_df(state)), (note,))
 
 
 def _normal(state: FitState) -> FixedDegrees:
-    return FixedDegrees(state.cov_beta, math.inf, ("Tests and intervals use the normal distribution.",))
+    return FixedDegrees(state, state.cov_beta, math.inf, ("Tests and intervals use the normal distribution.",))
 
 
 _BY_NAME: Mapping[str, Callable[[FitState], Approximation]] = MappingProxyType(
@@ -137,6 +140,8 @@ def approximation(state: FitState, ddf: str | Approximation = "satterthwaite") -
     if isinstance(ddf, str) and ddf in ("robust", *ROBUST_KINDS):
         return robust_covariance(state, "CR2" if ddf == "robust" else ddf)
     if not isinstance(ddf, str) and hasattr(ddf, "row_df"):
+        if ddf.state is not state:
+            raise InferenceError("ddf is a covariance of another fit; ask this one, such as fit.cov_fe_robust().")
         return ddf
     allowed = ", ".join(f'"{name}"' for name in DDF_NAMES)
     near = nearest({"kr": "kenward-roger"}.get(str(ddf).casefold(), str(ddf)), DDF_NAMES)

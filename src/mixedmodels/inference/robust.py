@@ -89,6 +89,8 @@ class RobustCovariance:
 
     Attributes
     ----------
+    state
+        The fit.
     kind
         ``"CR0"``, ``"CR1"``, ``"CR2"`` or ``"CR3"``.
     cluster
@@ -101,6 +103,7 @@ class RobustCovariance:
         Of the fixed effects.
     """
 
+    state: FitState = field(repr=False)
     kind: str
     cluster: str
     n_clusters: int
@@ -215,7 +218,7 @@ def robust_covariance(
     root = sd[:, None] * np.linalg.cholesky(state.cov_beta / np.outer(sd, sd)) / state.sigma
     terms = _cluster_terms(state, clusters, root, kind)
     half = root @ terms.score.T
-    return RobustCovariance(kind, clusters.name, clusters.n, half @ half.T, state.fixed_names, root, terms)
+    return RobustCovariance(state, kind, clusters.name, clusters.n, half @ half.T, state.fixed_names, root, terms)
 
 
 def find_clusters(state: FitState, cluster: str | npt.ArrayLike | None) -> Clusters:

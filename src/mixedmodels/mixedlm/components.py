@@ -40,6 +40,8 @@ class Component:
         (n_rows,), or None for ones.
     Z
         (n_rows, most columns of a group), or None.
+    levels
+        What the columns are called among all, (n_columns,); None for numbers.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Component:
     codes: Codes | None
     values: Floats | None
     Z: Floats | None
+    levels: pd.Index | None = None
 
     @property
     def n_columns(self) -> int:
@@ -233,5 +236,14 @@ def _from_indicator(
     counts = np.bincount(pairs // len(present), minlength=len(groups)).astype(np.intp)
     shown = np.array([indicator.label(label) for label in present.tolist()], dtype=object)
     values = None if indicator.value is None else formulas.frame[indicator.value].to_numpy(dtype=np.float64)
-    component = Component(name, counts, codes, values, None)
+    component = Component(name, counts, codes, values, None, _level_names(groups, present, pairs))
     return shown[pairs % len(present)], component, ByLevel(name, indicator, pd.Index(present), pairs)
+
+
+def _level_names(groups: Groups, present: pd.Index, pairs: npt.NDArray[np.int64]) -> pd.Index:
+    """Return the names of pairs of a group and a level: the level's alone if there is one group."""
+    group, level = np.divmod(pairs, len(present))
+    if len(groups) == 1:
+        return pd.Index(present.take(level))
+    labels, names = (pd.Index(index).astype(str).to_numpy(dtype=object) for index in (groups.labels, present))
+    return pd.Index(labels[group] + ":" + names[level])

@@ -120,12 +120,12 @@ def _bundles(part: RandomPart, structure: Structure) -> list[_Bundle]:
     bundles: list[_Bundle] = []
     groups = part.groups
 
-    def bundle_of(codes: Codes, name: str, n_levels: int) -> _Bundle:
+    def bundle_of(codes: Codes, name: str, n_levels: int, names: pd.Index | None = None) -> _Bundle:
         for bundle in bundles:
             if len(bundle.levels) == n_levels and np.array_equal(bundle.codes, codes):
                 return bundle
         is_top = codes is groups.codes
-        levels = pd.Index(groups.labels) if is_top else pd.RangeIndex(n_levels)
+        levels = pd.Index(groups.labels) if is_top else pd.RangeIndex(n_levels) if names is None else names
         bundles.append(_Bundle(part.group_name if is_top else name, codes, levels))
         return bundles[-1]
 
@@ -148,7 +148,7 @@ def _bundles(part: RandomPart, structure: Structure) -> list[_Bundle]:
         codes = groups.codes if is_top else component.codes
         column = None if component.values is None else component.values[:, None]
         name = INTERCEPT if column is None and not is_top else component.name
-        bundle_of(codes, component.name, component.n_columns).add(1, [name], column, (), k)
+        bundle_of(codes, component.name, component.n_columns, component.levels).add(1, [name], column, (), k)
     return bundles
 
 

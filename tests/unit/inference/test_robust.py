@@ -84,3 +84,12 @@ def test_no_memory_of_rows_squared() -> None:
     data["y"] += rng.normal(size=200)[g] + rng.normal(size=200)[g] * data["x"]
     table = mm.lmer("y ~ x + (x | g)", data).coef_table("CR2")
     assert 100 < table.loc["x", "df"] < 200
+
+
+def test_a_covariance_of_another_fit_is_refused() -> None:
+    data = mm.load_dataset("sleepstudy")
+    covariance = mm.lmer("Reaction ~ Days + (1 | Subject)", data).cov_fe_robust()
+    other = mm.lmer("Reaction ~ Days + (Days | Subject)", data)
+    for ask in (other.coef_table, other.anova, other.summary):
+        with pytest.raises(mm.InferenceError, match="covariance of another fit"):
+            ask(ddf=covariance)
