@@ -847,7 +847,7 @@ class LmmResult:
         """
         storage.save(self, path)
 
-    def to_dict(self, ddf: str = "satterthwaite", level: float = 0.95) -> dict[str, Any]:
+    def to_dict(self, ddf: str | Approximation = "satterthwaite", level: float = 0.95) -> dict[str, Any]:
         """Return everything as plain Python data, fit for JSON.
 
         Parameters

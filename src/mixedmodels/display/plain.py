@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mixedmodels.fit.records import FitState
+    from mixedmodels.inference.approximation import Approximation
 
 
-def to_dict(state: FitState, ddf: str = "satterthwaite", level: float = 0.95) -> dict[str, Any]:
+def to_dict(state: FitState, ddf: str | Approximation = "satterthwaite", level: float = 0.95) -> dict[str, Any]:
     """Return a fit as plain Python data, fit for JSON: no arrays, None for what is undefined or infinite.
 
     Parameters
@@ -45,7 +46,7 @@ def to_dict(state: FitState, ddf: str = "satterthwaite", level: float = 0.95) ->
         "df_resid": criteria.residual_df(state),
         "sigma": state.sigma,
         "theta": dict(zip(design.theta_names, state.theta.tolist(), strict=True)),
-        "ddf": ddf,
+        "ddf": ddf if isinstance(ddf, str) else type(ddf).__name__,
         "level": level,
         "fixed_effects": _records(coef_table(state, ddf, level).reset_index()),
         "cov_fixed_effects": state.cov_beta.tolist(),

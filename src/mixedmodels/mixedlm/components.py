@@ -243,7 +243,7 @@ def _from_indicator(
 def _level_names(groups: Groups, present: pd.Index, pairs: npt.NDArray[np.int64]) -> pd.Index:
     """Return the names of pairs of a group and a level: the level's alone if there is one group."""
     group, level = np.divmod(pairs, len(present))
-    if len(groups) == 1:
-        return pd.Index(present.to_numpy()[level])
-    labels, names = (pd.Index(index).astype(str).to_numpy(dtype=object) for index in (groups.labels, present))
-    return pd.Index(labels[group] + ":" + names[level])
+    names: pd.Index = present.take(level)
+    if len(groups) > 1:
+        names = pd.Index(groups.labels).take(group).astype(str) + ":" + names.astype(str)
+    return names
