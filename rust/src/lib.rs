@@ -3,12 +3,15 @@
 mod basis;
 mod block;
 mod border_inference;
+mod border_profile;
 mod cholesky;
+mod constrained;
 mod deviance;
 mod inference;
 mod model;
 mod prediction;
 mod products;
+mod profile;
 mod refit;
 mod rows;
 mod schur;

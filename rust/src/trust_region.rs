@@ -209,8 +209,8 @@ impl Step {
 
 /// Eigenvalues in ascending order and eigenvectors (columns) of a symmetric matrix.
 pub fn eigen(a: &[f64], k: usize) -> (Vec<f64>, Vec<f64>) {
-    if k == 1 {
-        return (vec![a[0]], vec![1.0]);
+    if k <= 1 {
+        return (a.to_vec(), vec![1.0; k]);
     }
     let mut values = faer::Col::<f64>::zeros(k);
     let mut vectors = Mat::<f64>::zeros(k, k);

@@ -1,6 +1,6 @@
 """The border to the Rust engine: arrays and sizes only."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +74,17 @@ class Model:
     """At a user's theta: theta~ (k,), exact Hessian (k + 1, k + 1) of the unprofiled -2 log-likelihood in
     (theta~, log sigma), a root K (p, p) of (X'V0^-1X)^-1 = K K', and s (k, p, p) with
     d (X'V0^-1X)^-1 / d theta~_i = K s_i K'."""
+    def minimize_on(
+        self, psi: Floats, held: tuple[int, int, int], target: float, reml: bool
+    ) -> tuple[Floats, float, float, bool]:
+        """The lowest criterion from psi = (theta~, log sigma) on with log sd or Fisher's z of an element of Sigma_k
+        (factor, row, column; -1: log sigma) held: psi, criterion, its slope in the target, whether it converged."""
+    def minimize_on_function(
+        self, psi: Floats, function: Callable[[Floats], tuple[float, Floats, Floats]], target: float, reml: bool
+    ) -> tuple[Floats, float, float, bool]:
+        """The same with a function held that returns its value, gradient and Hessian in psi."""
+    def minimize_beside(self, moved: Model, theta: Floats, reml: bool) -> tuple[Floats, float, float, bool]:
+        """The lowest criterion from theta~ on with a fixed effect held, which the other model has in its response."""
     def kenward_roger(self, theta: Floats) -> tuple[Floats, Floats, Floats, Floats, Floats, Floats]: ...
     """At a user's theta, REML, in S~_i with G_i = dV0 / dS~_i and P0 the projection: S~ (k,), K'X'V0^-1 G_i V0^-1 X K
     (k, p, p), K'X'V0^-1 G_i V0^-1 G_j V0^-1 X K (k, k, p, p), tr(P0 G_i) (k,), tr(P0 G_i P0 G_j) (k, k), K (p, p)."""

@@ -1,8 +1,8 @@
 """The points of a profile: constrained minima on both sides of an estimate.
 
-Variance parameters are profiled in the engine's psi = (theta~, log sigma) under the constraint that holds the
-parameter; a fixed effect by moving its column to the response. Under REML the determinant of the whole X'V^-1X stays in
-the criterion, so that zeta is zero at the estimate.
+Variance parameters are profiled in the engine's psi = (theta~, log sigma) on the surface that holds the parameter; a
+fixed effect by moving its column to the response. Under REML the determinant of the whole X'V^-1X stays in the
+criterion, so that zeta is zero at the estimate.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import pandas as pd
 
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.fit.problem import Problem
-from mixedmodels.inference.constrained import minimize
 from mixedmodels.inference.measure import Measure, Parameters
 from mixedmodels.inference.variance_parameters import (
     CovarianceMap,
@@ -30,7 +29,6 @@ from mixedmodels.inference.without_effect import Without, fit_without
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
     from mixedmodels.fit.records import FitState
-    from mixedmodels.inference.constrained import Function
 
 TARGETS = (0.5, 1.0, 1.645, 1.96, 2.576, 3.32)
 """Absolute values of zeta at which the profile is computed, as nearly as its slope tells."""
@@ -137,20 +135,6 @@ class Profiler:
 
     # Variance parameters
 
-    def criterion(self, psi: Floats) -> tuple[float, Floats, Floats]:
-        """Return d(theta~, log sigma) = deviance + dof (rho - 1 - log rho), rho = s2 / sigma^2, and derivatives."""
-        deviance, s2, gradient, curvature, s2_gradient, s2_hessian = self._evaluate(psi[:-1])
-        rho = s2 / np.exp(2 * psi[-1])
-        relative = s2_gradient / s2
-        value = deviance + self.dof * (rho - 1 - np.log(rho))
-        slope = np.append(gradient + self.dof * (rho - 1) * relative, 2 * self.dof * (1 - rho))
-        hessian = np.empty((len(psi), len(psi)))
-        outer = np.outer(relative, relative)
-        hessian[:-1, :-1] = curvature + self.dof * (outer + (rho - 1) * s2_hessian / s2)
-        hessian[-1, :-1] = hessian[:-1, -1] = -2 * self.dof * rho * relative
-        hessian[-1, -1] = 4 * self.dof * rho
-        return float(value), slope, hessian
-
     def _variance(self, parameter: VarianceParameter) -> Path:
         value = self.map.value(self.psi, parameter)
         at_bound = self.map.on_boundary(self.psi, parameter)
@@ -159,9 +143,6 @@ class Profiler:
                 f"{parameter.name} has no profile: its estimate is on the boundary (plus or minus one, or of an effect "
                 "without variance). Profile the standard deviations, or simplify the random effects."
             )
-
-        def constraint(psi: Floats) -> tuple[float, Floats, Floats]:
-            return self.map.unbounded(psi, parameter)
 
         def natural(c: float) -> tuple[float, float]:
             """Return the value at c and its derivative."""
@@ -173,16 +154,16 @@ class Profiler:
         if at_bound:
             c_hat, se, direction = np.log(NUDGE * self.map.natural_sd(self.psi, parameter)), 0.5, None
         else:
-            c_hat, slope, _ = self.map.unbounded(self.psi, parameter)
+            c_hat, slope = self.map.unbounded(self.psi, parameter)
             se, direction = self._standard_error(slope)
         edge = EDGE if parameter.kind == "cor" else np.inf
 
         def solve(c: float, psi: Floats) -> _Point | None:
-            return self._solve(constraint, c, psi) if abs(c) < edge else None
+            return self._solve(parameter, c, psi) if abs(c) < edge else None
 
         def near_zero(points: list[_Point]) -> list[_Point]:
             lowest = min(points, key=lambda q: q.c, default=side.zero)
-            return [*points, *self._near_zero(parameter, constraint, lowest)]
+            return [*points, *self._near_zero(parameter, lowest)]
 
         side = _Side(
             _Point(float(c_hat), self.lowest, 0.0, start, direction),
@@ -208,7 +189,7 @@ class Profiler:
             targets = (*below, AT_CEILING * ceiling) if _is_reached(ceiling) else TARGETS
             for sign in (1.0, -1.0):
                 append(self._side(replace(side, sign=sign, targets=targets, largest=ceiling)), sign, ceiling)
-                rows += self._correlation_end(constraint, sign, ceiling, max(rows, key=lambda r: sign * r[0]))
+                rows += self._correlation_end(parameter, sign, ceiling, max(rows, key=lambda r: sign * r[0]))
             return self._finish(parameter.name, value, (-1.0, 1.0), rows)
         append(self._side(side, near_zero if at_bound else None), 1.0, np.inf)
         floor = self._largest_zeta(parameter.factor, parameter.row) if parameter.kind == "sd" else np.inf
@@ -223,14 +204,14 @@ class Profiler:
             rows.append((0.0, end, (zeta - end) / v if v > 0 else 0.0, self.psi))
         return self._finish(parameter.name, value, (0.0, np.inf), rows)
 
-    def _near_zero(self, parameter: VarianceParameter, constraint: Function, lowest: _Point) -> list[_Point]:
+    def _near_zero(self, parameter: VarianceParameter, lowest: _Point) -> list[_Point]:
         """Return the better of two minima near a standard deviation of zero: from the lowest point, and from zero."""
         c = lowest.c + float(np.log(NEAR_ZERO))
         starts = [lowest.psi]
         without = self._without(parameter.factor, parameter.row)
         if without.psi is not None:
             starts.append(self._with_sd(without, parameter, float(np.exp(c))))
-        found = [point for start in starts if (point := self._solve(constraint, c, start)) is not None]
+        found = [point for start in starts if (point := self._solve(parameter, c, start)) is not None]
         return [min(found, key=lambda q: q.deviance)] if found else []
 
     def _with_sd(self, without: Without, parameter: VarianceParameter, sd: float) -> Floats:
@@ -239,7 +220,7 @@ class Profiler:
         theta[self.map.parameters.index(parameter)] = sd / without.sigma
         return np.append(self.state.problem.model.to_engine(theta), np.log(without.sigma))
 
-    def _correlation_end(self, constraint: Function, sign: float, ceiling: float, last: _Row) -> list[_Row]:
+    def _correlation_end(self, parameter: VarianceParameter, sign: float, ceiling: float, last: _Row) -> list[_Row]:
         """Return the end of a correlation's profile, unless it lies beyond what is profiled.
 
         Zeta never exceeds the ceiling: any correlation is had at the price of one effect without variance.
@@ -247,18 +228,24 @@ class Profiler:
         v, zeta, _, psi = last
         if abs(zeta) >= TARGETS[-2] and not _is_reached(ceiling):
             return []
-        point = self._solve(constraint, sign * EDGE, psi)
+        point = self._solve(parameter, sign * EDGE, psi)
         if point is not None and abs(self._zeta(point, sign)) < ceiling:
             end = self._zeta(point, sign)
             return [(sign, end, (end - zeta) / (sign - v), point.psi)]
         return [(sign, sign * ceiling, 0.0, psi)] if _is_reached(ceiling) else []
 
-    def _solve(self, constraint: Function, c: float, start: Floats) -> _Point | None:
+    def _solve(self, held: VarianceParameter | Measure, c: float, start: Floats) -> _Point | None:
+        model, psi = self.state.problem.model, self._lifted(start, NUDGE)
         try:
-            found = minimize(self.criterion, self._lifted(start, NUDGE), constraint, c)
-        except (ValueError, np.linalg.LinAlgError):
+            if isinstance(held, Measure):
+                found = model.minimize_on_function(psi, held, c, self.state.reml)
+            else:
+                place = held.factor, max(held.row, 0), max(held.column, 0)
+                found = model.minimize_on(psi, place, c, self.state.reml)
+        except ValueError:  # the criterion cannot be evaluated there
             return None
-        return _Point(c, found.value, found.slope, found.point) if found.converged else None
+        point, deviance, slope, converged = found
+        return _Point(c, deviance, slope, point) if converged else None
 
     def _largest_zeta(self, factor: int, column: int) -> float:
         """Return what |zeta| tends to when the standard deviation of one effect goes to zero."""
@@ -336,33 +323,20 @@ class Profiler:
         X = np.ascontiguousarray(state.design.X[:, others])
         reduced = Problem(replace(state.design, X=X, x_names=names), n_threads=state.problem.n_threads)
         column = state.design.X[:, state.kept[j]]
-        n = state.design.n_obs
 
         def solve(c: float, psi: Floats) -> _Point | None:
             moved = reduced.with_response(state.design.y - c * column).model
-
-            def restricted(theta: Floats) -> tuple[float, Floats, Floats]:
-                deviance, s2, gradient, curvature, s2_gradient, s2_hessian = self._evaluate(theta)
-                _, own, _, _, own_gradient, own_hessian = moved.evaluate(np.ascontiguousarray(theta), False)
-                value = deviance + self.dof * np.log(own * n / (s2 * self.dof))
-                new, old = own_gradient / own, s2_gradient / s2
-                bend = own_hessian / own - np.outer(new, new) - s2_hessian / s2 + np.outer(old, old)
-                return float(value), gradient + self.dof * (new - old), curvature + self.dof * bend
-
-            def full(theta: Floats) -> tuple[float, Floats, Floats]:
-                deviance, _, gradient, curvature, _, _ = moved.evaluate(np.ascontiguousarray(theta), False)
-                return deviance, gradient, curvature
-
+            model = state.problem.model
             try:
-                found = minimize(restricted if state.reml else full, self._lifted(psi, NUDGE)[:-1])
-            except (ValueError, np.linalg.LinAlgError):
+                theta, deviance, _, converged = model.minimize_beside(moved, self._lifted(psi, NUDGE)[:-1], state.reml)
+            except ValueError:  # the criterion cannot be evaluated there
                 return None
-            if not found.converged:
+            if not converged:
                 return None
-            beta, cov, sigma, _ = state.problem.model.solve(state.problem.model.to_user(found.point), state.reml)
+            beta, cov, sigma, _ = model.solve(model.to_user(theta), state.reml)
             r2 = self.dof * sigma**2 + (c - beta[j]) ** 2 / cov[j, j]
             slope = 2 * self.dof * (c - beta[j]) / (cov[j, j] * r2)
-            return _Point(c, found.value, float(slope), np.append(found.point, 0.5 * np.log(r2 / self.dof)))
+            return _Point(c, deviance, float(slope), np.append(theta, 0.5 * np.log(r2 / self.dof)))
 
         value, se = float(state.beta[j]), float(np.sqrt(state.cov_beta[j, j]))
         zero = _Point(value, self.lowest, 0.0, self._lifted(self.psi, NUDGE), np.zeros_like(self.psi))
@@ -372,9 +346,6 @@ class Profiler:
         return self._finish(state.fixed_names[j], value, (-np.inf, np.inf), rows)
 
     # Common
-
-    def _evaluate(self, theta: Floats) -> tuple[float, float, Floats, Floats, Floats, Floats]:
-        return self.state.problem.model.evaluate(np.ascontiguousarray(theta), self.state.reml)
 
     def _zeta(self, point: _Point, sign: float) -> float:
         rise = point.deviance - self.lowest

@@ -135,17 +135,6 @@ class CovarianceMap:
         return places
 
     @cached_property
-    def _forms(self) -> dict[tuple[int, int, int], Floats]:
-        """M with theta~' M theta~ the element of Sigma_k / sigma^2, (n_theta, n_theta), by factor, row and column."""
-        forms = {}
-        for k, rows in enumerate(self._rows):
-            for row in range(len(rows)):
-                for column in range(row + 1):
-                    form = rows[row] @ rows[column].T
-                    forms[k, row, column] = (form + form.T) / 2
-        return forms
-
-    @cached_property
     def _rows(self) -> list[Floats]:
         """A with (T Lambda~)_row = theta~ A_row: one (n_effects, n_theta, n_effects) array a factor."""
         rows = [np.zeros((len(T), len(self._places), len(T))) for T in self._basis]
@@ -160,19 +149,13 @@ class CovarianceMap:
         roots = [sigma[:, None, None] * np.einsum("rtc,mt->mrc", rows, psi[:, :-1]) for rows in self._rows]
         return natural_values(self.parameters, [root @ root.swapaxes(1, 2) for root in roots], sigma)
 
-    def covariance(self, psi: Floats, factor: int, row: int, column: int) -> tuple[float, Floats, Floats]:
-        """Return an element of Sigma_k with its gradient (k + 1,) and Hessian (k + 1, k + 1) in psi."""
-        form = self._forms[factor, max(row, column), min(row, column)]
-        theta, twice = psi[:-1], 2 * math.exp(2 * psi[-1])
-        slope = np.empty(len(psi))
-        slope[:-1] = twice * (form @ theta)
-        rows = self._rows[factor]
-        value = float((theta @ rows[row]) @ (theta @ rows[column])) * twice / 2  # not theta'M theta, which cancels
-        slope[-1] = 2 * value
-        bend = np.empty((len(psi), len(psi)))
-        bend[:-1, :-1] = twice * form
-        bend[-1] = bend[:, -1] = 2 * slope
-        return value, slope, bend
+    def covariance(self, psi: Floats, factor: int, row: int, column: int) -> tuple[float, Floats]:
+        """Return an element of Sigma_k with its gradient (k + 1,) in psi."""
+        A, B = self._rows[factor][row], self._rows[factor][column]
+        theta, variance = psi[:-1], math.exp(2 * psi[-1])
+        a, b = theta @ A, theta @ B
+        value = variance * float(a @ b)
+        return value, np.append(variance * (A @ b + B @ a), 2 * value)
 
     def value(self, psi: Floats, parameter: VarianceParameter) -> float:
         """Return a parameter on its natural scale."""
@@ -185,31 +168,26 @@ class CovarianceMap:
         variances = self.covariance(psi, k, row, row)[0] * self.covariance(psi, k, column, column)[0]
         return covariance / float(np.sqrt(variances)) if variances > 0 else np.nan
 
-    def unbounded(self, psi: Floats, parameter: VarianceParameter) -> tuple[float, Floats, Floats]:
-        """Return log sd or Fisher's z of a correlation, its gradient and Hessian; not for a parameter on a bound."""
+    def unbounded(self, psi: Floats, parameter: VarianceParameter) -> tuple[float, Floats]:
+        """Return log sd or Fisher's z of a correlation and its gradient; not for a parameter on a bound."""
         k, row, column = parameter.factor, parameter.row, parameter.column
         if parameter.kind == "sigma":
             unit = np.zeros(len(psi))
             unit[-1] = 1.0
-            return float(psi[-1]), unit, np.zeros((len(psi), len(psi)))
-        log_sd = self._log_sd(psi, k, column)
+            return float(psi[-1]), unit
+        log_sd, slope = self._log_sd(psi, k, column)
         if parameter.kind == "sd":
-            return log_sd
-        # rho = N exp(-L) with L the sum of both log sd
-        other = self._log_sd(psi, k, row)
-        L, dL, ddL = log_sd[0] + other[0], log_sd[1] + other[1], log_sd[2] + other[2]
-        N, dN, ddN = self.covariance(psi, k, row, column)
-        scale = np.exp(-L)
-        rho, slope = N * scale, scale * (dN - N * dL)
-        across = np.outer(dN, dL)
-        bend = scale * (ddN - across - across.T + N * (np.outer(dL, dL) - ddL))
-        room = 1 - rho**2
-        return float(np.arctanh(rho)), slope / room, bend / room + 2 * rho * np.outer(slope, slope) / room**2
+            return log_sd, slope
+        other, other_slope = self._log_sd(psi, k, row)
+        covariance, covariance_slope = self.covariance(psi, k, row, column)
+        scale = math.exp(-log_sd - other)
+        rho = covariance * scale
+        rho_slope = scale * covariance_slope - rho * (slope + other_slope)
+        return math.atanh(rho), rho_slope / (1 - rho**2)
 
-    def _log_sd(self, psi: Floats, factor: int, row: int) -> tuple[float, Floats, Floats]:
-        value, slope, bend = self.covariance(psi, factor, row, row)
-        relative = slope / value
-        return 0.5 * math.log(value), 0.5 * relative, 0.5 * (bend / value - relative[:, None] * relative)
+    def _log_sd(self, psi: Floats, factor: int, row: int) -> tuple[float, Floats]:
+        value, slope = self.covariance(psi, factor, row, row)
+        return 0.5 * math.log(value), 0.5 * slope / value
 
     def on_boundary(self, psi: Floats, parameter: VarianceParameter) -> bool:
         """Return whether a standard deviation is zero or a correlation plus or minus one, or not defined."""
@@ -286,7 +264,7 @@ def _row(
         place = parameter.factor, parameter.row, parameter.column
         variance = covariance_map.covariance(psi, *place)[0]
         return {"sd": value, "variance": variance, "log": np.nan}[scale], np.nan, np.nan, np.nan
-    free, slope, _ = covariance_map.unbounded(psi, parameter)
+    free, slope = covariance_map.unbounded(psi, parameter)
     se = float(np.linalg.norm(slope @ root))
     low, high = free - z * se, free + z * se
     if scale == "log":
@@ -295,7 +273,7 @@ def _row(
         if scale == "sd":
             return value, (1 - value**2) * se, float(np.tanh(low)), float(np.tanh(high))
         place = parameter.factor, parameter.row, parameter.column
-        covariance, slope, _ = covariance_map.covariance(psi, *place)
+        covariance, slope = covariance_map.covariance(psi, *place)
         se = float(np.linalg.norm(slope @ root))
         return covariance, se, covariance - z * se, covariance + z * se
     power = 1 if scale == "sd" else 2
