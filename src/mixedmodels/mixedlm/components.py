@@ -243,7 +243,8 @@ def _from_indicator(
 def _level_names(groups: Groups, present: pd.Index, pairs: npt.NDArray[np.int64]) -> pd.Index:
     """Return the names of pairs of a group and a level: the level's alone if there is one group."""
     group, level = np.divmod(pairs, len(present))
-    names: pd.Index = present.take(level)
     if len(groups) > 1:
-        names = pd.Index(groups.labels).take(group).astype(str) + ":" + names.astype(str)
-    return names
+        labels, names = pd.Index(groups.labels).tolist(), present.tolist()
+        return pd.Index([f"{labels[g]}:{names[k]}" for g, k in zip(group.tolist(), level.tolist(), strict=True)])
+    only: pd.Index = present.take(level)
+    return only
