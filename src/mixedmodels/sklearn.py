@@ -90,6 +90,7 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         formula = None if self.formula is None else _right_hand_side(self.formula)
         frame, y = self._frame(X, y, reset=True)
         check_consistent_length(frame, y, groups)
+        self._check_names(frame, {RESPONSE: y, GROUPS: groups, WEIGHTS: sample_weight})
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
         if weights is not None:
             frame[WEIGHTS] = weights
@@ -164,6 +165,13 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         if transform is not None:
             self._container = transform
         return self
+
+    @staticmethod
+    def _check_names(frame: pd.DataFrame, given: dict[str, Any]) -> None:
+        """Raise if X has a column of the name that an argument of its own gets in the model's data."""
+        for name, values in given.items():
+            if values is not None and name in frame:
+                raise DataError(f"X has a column {name!r}, a name that the regressor needs itself. Rename that column.")
 
     def _frame(self, X: Any, y: Any, *, reset: bool) -> tuple[pd.DataFrame, Any]:
         """Return X as a frame with its columns' names, and y."""

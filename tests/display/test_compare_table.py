@@ -53,6 +53,16 @@ def test_criteria_that_cannot_be_compared_are_named() -> None:
     assert "REML and ML fits cannot be compared" in mm.table(INTERCEPTS, INTERCEPTS.update(reml=False))
 
 
+def test_other_rows_and_other_responses_are_named() -> None:
+    one, other = (SLEEP.assign(Reaction=SLEEP["Reaction"].where(SLEEP.index != row)) for row in (3, 7))
+    with pytest.warns(mm.MixedModelsWarning, match="Left out 1 of 180 rows"):
+        fits = [mm.lmer("Reaction ~ Days + (1 | Subject)", data) for data in (one, other)]
+    assert "different rows or responses; their criteria cannot be compared" in mm.table(*fits)
+    logged = mm.lmer("log(Reaction) ~ Days + (1 | Subject)", SLEEP)
+    assert "different responses; their criteria cannot be compared" in mm.table(INTERCEPTS, logged)
+    assert "cannot be compared" not in mm.table(INTERCEPTS, SLOPES)
+
+
 def test_html_latex_and_markdown_hold_the_same_numbers() -> None:
     summary = mm.table(INTERCEPTS, SLOPES)
     parser = Balance()

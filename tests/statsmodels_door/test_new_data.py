@@ -161,3 +161,12 @@ def test_what_new_rows_need() -> None:
         nested.predict(ones[:3], groups=PASTES["batch"][:3], **conditional)
     with pytest.raises(mm.DataError, match=r"in group 'A' has the shape \(3, 2\); there are 3 new rows and 3 columns"):
         nested.predict(ones[:3], groups=PASTES["batch"][:3], exog_vc={"cask": {"A": np.ones((3, 2))}}, **conditional)
+
+
+def test_infinite_values_have_no_interval() -> None:
+    """They took the standard errors of all rows along; without an interval they stay, as in statsmodels."""
+    fit = mixedlm("Reaction ~ np.log(Days + 1)", SLEEP, groups="Subject").fit()
+    rows = SLEEP.head(20).assign(Days=[-1.0, *range(19)])
+    assert np.isneginf(fit.predict(rows)).tolist() == [True] + [False] * 19
+    with pytest.raises(mm.DataError, match=r"'np\.log\(Days \+ 1\)' is infinite in 1 of 20 rows, the first row 0"):
+        fit.predict(rows, interval="confidence")

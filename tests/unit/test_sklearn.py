@@ -101,6 +101,16 @@ def test_lengths_must_agree() -> None:
         fitted.predict(X[["Days"]], groups=X["Subject"].head(3))
 
 
+@pytest.mark.parametrize("name", ["response_", "weights_"])
+def test_columns_with_the_regressors_own_names_are_refused(name: str) -> None:
+    taken = X.assign(**{name: np.arange(len(X))})
+    regressor = MixedModelRegressor(f"Days + {name} + (1 | Subject)")
+    with pytest.raises(mm.DataError, match=f"X has a column '{name}'.*Rename that column"):
+        regressor.fit(taken, Y, sample_weight=np.ones(len(X)))
+    if name == "weights_":
+        assert regressor.fit(taken, Y).coef_.shape == (2,)
+
+
 def test_bad_input() -> None:
     with pytest.raises(mm.FormulaError, match="groups= goes with formula=None"):
         MixedModelRegressor("Days + (1 | Subject)").fit(X, Y, groups=X["Subject"])

@@ -13,6 +13,7 @@ from formulaic.transforms.contrasts import Contrasts
 
 from mixedmodels.design.checks import (
     check_factors,
+    check_finite,
     check_numeric,
     check_response,
     check_terms,
@@ -24,7 +25,8 @@ from mixedmodels.design.evaluation import Evaluation, MatrixRecipe, Memory
 from mixedmodels.design.expression import INTERCEPT, columns_in, columns_of, plain_names, unknown_column
 from mixedmodels.design.frame import Column, Frame, Mask, open_frame, read_array
 from mixedmodels.design.grouping import group_rows, level_codes
-from mixedmodels.design.missing import UsedRows, refuse
+from mixedmodels.design.missing import Gaps, UsedRows, refuse
+from mixedmodels.design.probe import Probe, make_probe
 from mixedmodels.design.recipe import DesignRecipe, FactorRecipe
 from mixedmodels.design.records import Codes, Design, Finding, Floats, RandomFactor
 from mixedmodels.errors import DataError, DesignError
@@ -127,10 +129,28 @@ def build_design(
         rows = rows.without(gaps)
         evaluation = _used_levels_only(plan, rows, source, codings)
         parts = _evaluate(plan, evaluation)
+        _check_gaps_close(gaps, parts.gaps)
         gaps = parts.gaps
         if not gaps:
             labels = frame.index if frame.index is None or rows.positions is None else frame.index[rows.positions]
             return _assemble(plan, rows, evaluation, parts, labels)
+
+
+def _check_gaps_close(before: Gaps, after: Gaps) -> None:
+    """What is computed row by row has no gaps once the rows with gaps are left out; ``lag(x)`` has one again.
+
+    Raises
+    ------
+    DataError
+        An expression has gaps anew.
+    """
+    left_out = {name for name, _ in before}
+    for name, _ in after:
+        if name in left_out:
+            raise DataError(
+                f"{name!r} is missing in further rows after those where it was missing were left out, because it is "
+                "computed from other rows. Make it a column of the data."
+            )
 
 
 def _make_plan(formula: Formula, frame: Frame, weights: object, offset: object) -> _Plan:
@@ -233,13 +253,7 @@ def _matrix_gaps(matrix: Floats, names: Sequence[str]) -> list[tuple[str, Mask]]
     """Return the columns in which transformations gave no number; infinite values are an error."""
     if np.isfinite(matrix).all():
         return []
-    for name, values in zip(names, matrix.T, strict=True):
-        infinite = np.isinf(values)
-        if infinite.any():
-            raise DataError(
-                f"{name!r} is infinite in {np.count_nonzero(infinite)} of {len(matrix)} rows, the first row "
-                f"{infinite.argmax()} of those used (counted from 0). Change the expression or leave these rows out."
-            )
+    check_finite(names, matrix, "those used")
     return [(name, np.isnan(values)) for name, values in zip(names, matrix.T, strict=True) if np.isnan(values).any()]
 
 
@@ -263,6 +277,7 @@ def _assemble(plan: _Plan, rows: UsedRows, evaluation: Evaluation, parts: _Parts
         evaluation.memory,
         frozenset(name for name, column in term_columns.items() if column.is_boolean),
         None if plan.weights == _WEIGHTS else plan.weights,
+        _probe(plan, evaluation, parts),
     )
     return Design(
         formula=plan.formula,
@@ -281,6 +296,12 @@ def _assemble(plan: _Plan, rows: UsedRows, evaluation: Evaluation, parts: _Parts
         columns=term_columns,
         labels=labels,
     )
+
+
+def _probe(plan: _Plan, evaluation: Evaluation, parts: _Parts) -> Probe | None:
+    matrices = [(parts.fixed, parts.X)]
+    matrices += [(p.recipe, p.matrix) for p in parts.random if p.matrix is not None and p.matrix is not parts.X]
+    return make_probe(evaluation, matrices, {**dict(zip(plan.offsets, parts.offsets, strict=True)), **parts.groups})
 
 
 def _factors(parts: _Parts) -> list[tuple[RandomFactor, FactorRecipe]]:

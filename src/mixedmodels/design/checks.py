@@ -100,6 +100,31 @@ def check_weights(name: str, weights: Floats) -> None:
         )
 
 
+def check_finite(names: Sequence[str], matrix: Floats, rows: str) -> None:
+    """Computed columns must not be infinite.
+
+    Parameters
+    ----------
+    names, matrix
+        The columns, (n_rows, n_columns).
+    rows
+        What the rows are.
+
+    Raises
+    ------
+    DataError
+        One is.
+    """
+    infinite = np.isinf(matrix)
+    if not infinite.any():
+        return
+    j = int(infinite.any(axis=0).argmax())
+    raise DataError(
+        f"{names[j]!r} is infinite in {np.count_nonzero(infinite[:, j])} of {len(matrix)} rows, the first row "
+        f"{infinite[:, j].argmax()} of {rows} (counted from 0). Change the expression or leave these rows out."
+    )
+
+
 def check_factors(factors: Sequence[RandomFactor], n_obs: int) -> None:
     """Each random effect must be distinguishable from the residual and from the other effects.
 

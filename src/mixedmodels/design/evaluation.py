@@ -16,6 +16,7 @@ from formulaic.formula import SimpleFormula
 from formulaic.materializers import PandasMaterializer
 from formulaic.materializers.types import FactorValues
 from formulaic.model_spec import ModelSpec
+from formulaic.parser.types import Term
 from formulaic.transforms import C
 from formulaic.transforms.contrasts import Contrasts
 from formulaic.utils.stateful_transforms import stateful_eval
@@ -62,6 +63,11 @@ class MatrixRecipe:
     columns: tuple[str, ...]
     spec: ModelSpec | None
     used: tuple[int, ...] | None = None
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """Terms, if there are others than the intercept and number columns as they are."""
+        return () if self.spec is None else tuple(self.spec.formula)
 
     @property
     def has_categories(self) -> bool:

@@ -34,7 +34,7 @@ class Grouping:
         For each variable after the first: the combinations that occur with those before it, sorted,
         as code of the combination so far times number of levels of this variable plus its code.
     levels
-        Labels of the levels; those of combinations are joined by ``:``.
+        Labels of the levels; those of combinations are joined by ``:``, in quotes where they would else be ambiguous.
     """
 
     variables: tuple[str, ...]
@@ -78,7 +78,8 @@ def group_rows(variables: tuple[str, ...], coded: Callable[[str], tuple[Codes, p
         more, table = coded(variable)
         codes, present = integer_codes(codes.astype(np.int64) * len(table) + more)
         left, right = np.divmod(present, len(table))
-        levels = pd.Index(_text(levels)[left] + ":" + _text(table)[right])
+        joined = pd.Index(_text(levels)[left] + ":" + _text(table)[right])
+        levels = joined if joined.is_unique else pd.Index(_quoted(levels)[left] + ":" + _quoted(table)[right])
         tables.append(table)
         keys.append(present)
     return codes, Grouping(variables, tuple(tables), tuple(keys), levels)
@@ -174,3 +175,8 @@ def _as_text(levels: pd.Index) -> pd.Index:
 
 def _text(levels: pd.Index) -> npt.NDArray[np.object_]:
     return levels.astype(str).to_numpy(dtype=object)
+
+
+def _quoted(levels: pd.Index) -> npt.NDArray[np.object_]:
+    """Return labels as text, those with a colon in quotes."""
+    return np.array([repr(text) if ":" in text else text for text in _text(levels)], dtype=object)

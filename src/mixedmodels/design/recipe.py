@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from formulaic.transforms.contrasts import Contrasts
 
+from mixedmodels.design.checks import check_finite
 from mixedmodels.design.evaluation import Evaluation, MatrixRecipe, Memory
 from mixedmodels.design.expression import columns_in, unknown_column
 from mixedmodels.design.frame import Column, open_frame
 from mixedmodels.design.grouping import Grouping, look_up
+from mixedmodels.design.probe import Probe
 from mixedmodels.design.records import Codes, Floats
 from mixedmodels.errors import DataError
 
@@ -50,6 +53,8 @@ class DesignRecipe:
         Columns of true and false that something is computed from.
     weights
         The column of weights, if they were given by name.
+    probe
+        Rows of the fit that show what cannot be computed for new data; None if nothing is computed.
     """
 
     fixed: MatrixRecipe
@@ -60,6 +65,7 @@ class DesignRecipe:
     memory: Memory
     booleans: frozenset[str] = frozenset()
     weights: str | None = None
+    probe: Probe | None = None
 
     def fixed_matrix(self, data: object) -> Floats:
         """Return X for other data, shape (n_rows, n_columns), the design's columns.
@@ -101,6 +107,7 @@ class DesignRecipe:
         """
         variables = self.factors[k].grouping.variables
         frame = open_frame(data)
+        self._check_computable(variables)
         columns = {name: frame.read(name) for variable in variables for name in columns_in(variable, frame.names)}
         evaluation = Evaluation(columns, frame.n_rows, self.memory, {})
         return [(variable, evaluation.values(variable)) for variable in variables]
@@ -116,6 +123,7 @@ class DesignRecipe:
             A column is missing or cannot be used.
         """
         frame = open_frame(data)
+        self._check_computable(self.offsets)
         total = np.zeros(frame.n_rows)
         for expression in self.offsets:
             names = columns_in(expression, frame.names)
@@ -128,8 +136,27 @@ class DesignRecipe:
 
     def _matrix(self, data: object, recipes: tuple[MatrixRecipe, ...]) -> Floats:
         evaluation, rows = self._complete_rows(data, [name for recipe in recipes for name in recipe.columns])
+        computed = [recipe for recipe in recipes if recipe.spec is not None]
+        self._check_computable(str(term) for recipe in computed for term in recipe.terms)
         matrix = np.hstack([evaluation.matrix(recipe) for recipe in recipes])
-        return matrix if rows is None else _spread(matrix, rows, len(rows))
+        matrix = matrix if rows is None else _spread(matrix, rows, len(rows))
+        if computed:
+            check_finite([name for recipe in recipes for name in recipe.names], matrix, "the new data")
+        return matrix
+
+    @cached_property
+    def _of_all_rows(self) -> frozenset[str]:
+        """Terms and expressions that give a row another value among other rows."""
+        return frozenset() if self.probe is None else self.probe.changed(self.memory, self.contrasts)
+
+    def _check_computable(self, expressions: Iterable[str]) -> None:
+        for expression in expressions:
+            if expression in self._of_all_rows:
+                raise DataError(
+                    f"{expression!r} depends on all rows of the data, so that new rows would not get the values that "
+                    "they had in the fit. Use center(), scale() or poly(), which remember the fit, or make it a column "
+                    "of the data."
+                )
 
     def _complete_rows(self, data: object, names: Iterable[str]) -> tuple[Evaluation, npt.NDArray[np.bool_] | None]:
         """Return the rows without missing values, ready to be evaluated, and which these are (None: all)."""

@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from mixedmodels.design.expression import INTERCEPT
-from mixedmodels.diagnose.influence import influence
+from mixedmodels.diagnose.influence import influence, label_text
 from mixedmodels.diagnose.residuals import residuals
-from mixedmodels.diagnose.vif import vif
+from mixedmodels.diagnose.vif import estimated_terms, vif
 from mixedmodels.fit.fitted import conditional_fitted
 
 if TYPE_CHECKING:
@@ -88,8 +87,7 @@ def _levels(state: FitState) -> Iterator[Row]:
 
 
 def _collinearity(state: FitState) -> Iterator[Row]:
-    terms = [name for name in state.fixed_names if name != INTERCEPT]
-    if len({name.split("[")[0] for name in terms}) < 2:
+    if len(estimated_terms(state)) < 2:
         return
     worst = vif(state)["gvif_scaled"]
     largest = float(worst.max()) ** 2
@@ -165,10 +163,10 @@ def _influence(state: FitState) -> Iterator[Row]:
         distance = influence(state, by, "one-step").cooks_distance
         if distance.isna().all():
             continue
-        top = float(distance.max())
+        top, where = float(distance.max()), label_text(distance.idxmax())
         yield _row(
             "influence of rows" if by is None else f"influence of {by}",
             top < LARGE_COOK,
-            f"largest Cook's D of fixed effects {top:.2f} ({'row' if by is None else 'level'} {distance.idxmax()})",
+            f"largest Cook's D of fixed effects {top:.2f} ({'row' if by is None else 'level'} {where})",
             f"See fit.influence({'' if by is None else f'by={by!r}'}) for what changes without it.",
         )

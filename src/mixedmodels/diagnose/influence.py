@@ -19,11 +19,11 @@ from mixedmodels.fit.progress import progress_bar
 from mixedmodels.inference.variance_parameters import CovarianceMap, estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator
 
     import numpy.typing as npt
 
-    from mixedmodels.design.records import Floats
+    from mixedmodels.design.records import Design, Floats
     from mixedmodels.fit.records import FitState
 
 METHODS = ("exact", "one-step")
@@ -57,7 +57,12 @@ class Influence:
     def __repr__(self) -> str:
         top = self.cooks_distance.sort_values(ascending=False).head(5)
         lines = [f"Influence of {len(self.cooks_distance)} deletions; largest Cook's distances:"]
-        return "\n".join([*lines, *(f"  {label}: {value:.3f}" for label, value in top.items())])
+        return "\n".join([*lines, *(f"  {label_text(label)}: {value:.3f}" for label, value in top.items())])
+
+
+def label_text(label: Hashable) -> str:
+    """Return the label of a row or level as text, those of several indexes joined by commas."""
+    return ", ".join(map(str, label)) if isinstance(label, tuple) else str(label)
 
 
 def influence(state: FitState, by: str | None = None, method: str = "exact", *, progress: bool = False) -> Influence:
@@ -98,8 +103,11 @@ def influence(state: FitState, by: str | None = None, method: str = "exact", *, 
         for i, (label, rows) in enumerate(zip(labels, kept, strict=True)):
             problem = Problem(take_rows(state.design, rows), n_threads=state.problem.n_threads)
             try:
+                alone = _left_alone(state.design, problem.design)
                 if tuple(problem.model.kept) != state.kept:
                     failures[label] = "a fixed effect cannot be estimated without it"
+                elif exact and alone is not None:
+                    failures[label] = f"{alone} has one level only without it, and a variance needs at least two"
                 elif exact:
                     without = _refit(state, problem)
                     own, psi = CovarianceMap(without), estimate(without)
@@ -129,9 +137,16 @@ def _deletions(state: FitState, by: str | None) -> tuple[pd.Index, Iterator[npt.
         return design.row_labels, (np.delete(np.arange(design.n_obs), i) for i in range(design.n_obs))
     names = [f.name for f in design.factors]
     if by not in names:
-        raise InferenceError(f"There is no grouping factor {by!r}; there are {', '.join(names)}.{nearest(by, names)}")
+        near = nearest(str(by), names)
+        raise InferenceError(f"There is no grouping factor {by!r}; there are {', '.join(names)}.{near}")
     factor = design.factors[names.index(by)]
     return factor.levels.rename(by), (np.flatnonzero(factor.codes != level) for level in range(factor.n_levels))
+
+
+def _left_alone(whole: Design, rest: Design) -> str | None:
+    """Return the first grouping factor of which one level is left, if any."""
+    pairs = zip(whole.factors, rest.factors, strict=True)
+    return next((left.name for full, left in pairs if left.n_levels == 1 < full.n_levels), None)
 
 
 def _refit(state: FitState, problem: Problem) -> FitState:

@@ -30,9 +30,7 @@ def vif(state: FitState) -> pd.DataFrame:
     InferenceError
         If there are fewer than two terms beside the intercept.
     """
-    place = {column: i for i, column in enumerate(state.kept)}
-    by_term = columns_by_term(state.design).items()
-    terms = {term: own for term, columns in by_term if (own := [place[j] for j in columns if j in place])}
+    terms = estimated_terms(state)
     if len(terms) < 2:
         raise InferenceError("Variance inflation compares at least two terms beside the intercept; this fit has fewer.")
     sd = np.sqrt(np.diag(state.cov_beta))
@@ -46,3 +44,10 @@ def vif(state: FitState) -> pd.DataFrame:
         gvif = float(np.exp(parts - whole))
         rows[term] = (len(own), gvif, gvif ** (1 / (2 * len(own))))
     return pd.DataFrame.from_dict(rows, orient="index", columns=["df", "gvif", "gvif_scaled"]).rename_axis("term")
+
+
+def estimated_terms(state: FitState) -> dict[str, list[int]]:
+    """Return the positions of each term's coefficients among the fixed effects, the intercept not among them."""
+    place = {column: i for i, column in enumerate(state.kept)}
+    by_term = columns_by_term(state.design).items()
+    return {term: own for term, columns in by_term if (own := [place[j] for j in columns if j in place])}

@@ -12,6 +12,7 @@ from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.inference import criteria
 from mixedmodels.inference.covariances import covariance_frame, factor_covariances
 from mixedmodels.inference.degrees import approximation
+from mixedmodels.inference.nesting import same_rows
 from mixedmodels.inference.wald import coef_table
 
 if TYPE_CHECKING:
@@ -182,8 +183,12 @@ def _notes(states: Sequence[FitState], below: str, ddf: str, level: float) -> It
         yield f"{100 * level:g} % intervals in brackets."
     if below in ("interval", "p_value"):
         yield from dict.fromkeys(note for state in states for note in approximation(state, ddf).notes)
-    if len({state.design.n_obs for state in states}) > 1:
+    designs = [state.design for state in states]
+    if len({design.n_obs for design in designs}) > 1:
         yield "The models use different numbers of rows; their criteria cannot be compared."
+    elif not all(same_rows(designs[0], design) for design in designs):
+        different = "responses" if len({design.response_name for design in designs}) > 1 else "rows or responses"
+        yield f"The models use different {different}; their criteria cannot be compared."
     elif len({state.reml for state in states}) > 1:
         yield "Criteria of REML and ML fits cannot be compared."
     elif states[0].reml and len({state.fixed_names for state in states}) > 1:

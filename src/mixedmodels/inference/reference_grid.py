@@ -130,7 +130,7 @@ def _is_categorical(design: Design, name: str) -> bool:
 def _levels(column: Column) -> list[Any]:
     if column.levels is not None:
         return list(column.levels.tolist())
-    return list(np.unique(column.values).tolist())
+    return list(pd.Index(np.unique(column.values)).tolist())
 
 
 def _chosen(name: str, wanted: Any, levels: Sequence[Any] | None) -> list[Any]:

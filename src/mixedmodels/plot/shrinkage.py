@@ -13,6 +13,7 @@ from mixedmodels.fit.fitted import random_part
 from mixedmodels.plot.canvas import DATA, GUIDE, MODEL, as_drawn, count_of, load, panels
 from mixedmodels.plot.labels import SIDE, level_names, name
 from mixedmodels.plot.selection import find_factor
+from mixedmodels.predict.random_effects import fixed_counterparts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,7 +79,8 @@ def shrinkage(fit: Fitted, group: str | None = None, *, ax: Axes | Iterable[Axes
             "would need as many independent rows."
         )
     fixed = dict(zip(state.fixed_names, state.beta, strict=True))
-    centre = np.array([fixed.get(name, 0.0) for name in factor.columns])
+    around = fixed_counterparts(state, factor.columns)
+    centre = np.array([fixed[around[name]] if name in around else 0.0 for name in factor.columns])
     alone, modes = (centre + values[determined] for values in (alone, state.b[k]))
     distance = alone - modes
     moved = np.linalg.norm(distance / np.maximum(distance.std(axis=0), np.finfo(float).tiny), axis=1)

@@ -9,6 +9,8 @@ import pandas as pd
 from mixedmodels.errors import InferenceError, nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mixedmodels.design.records import Floats
     from mixedmodels.fit.records import FitState
 
@@ -57,6 +59,22 @@ def coef_by_level(state: FitState, group: str | None = None) -> pd.DataFrame:
         raise InferenceError(f"There is no grouping factor {group!r}; there are {known}.{nearest(str(group), modes)}")
     own = modes[next(iter(modes)) if group is None else group]
     fixed = dict(zip(state.fixed_names, state.beta.tolist(), strict=True))
+    own = own.rename(columns=fixed_counterparts(state, own.columns))
     return pd.DataFrame(
         {name: fixed.get(name, 0.0) + own.get(name, 0.0) for name in dict.fromkeys([*fixed, *own])}, index=own.index
     )
+
+
+def fixed_counterparts(state: FitState, columns: Iterable[str]) -> dict[str, str]:
+    """Return the fixed effects that random effects vary around; of an interaction the order does not matter.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    columns
+        Names of random effects, those without a fixed one among them.
+    """
+    fixed = {tuple(sorted(name.split(":"))): name for name in state.fixed_names}
+    parts = {name: tuple(sorted(name.split(":"))) for name in columns}
+    return {name: fixed[key] for name, key in parts.items() if key in fixed}

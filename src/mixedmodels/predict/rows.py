@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mixedmodels.design.checks import check_finite
 from mixedmodels.design.recipe import DesignRecipe
 from mixedmodels.errors import DataError, InferenceError
 from mixedmodels.inference.contrast import estimable_rows
@@ -101,7 +102,7 @@ def new_rows(state: FitState, data: object, used: tuple[bool, ...], new_levels: 
     Raises
     ------
     DataError
-        If a column is missing, of another kind, or has a categorical level that the fit did not have; with
+        If a column is missing, of another kind, infinite, or has a categorical level that the fit did not have; with
         ``new_levels="raise"`` also for new levels of a grouping factor.
     InferenceError
         If ``new_levels`` is not one of these, the fit had an offset that was given as an array, or a row needs a fixed
@@ -116,6 +117,8 @@ def new_rows(state: FitState, data: object, used: tuple[bool, ...], new_levels: 
             "offset(column) in the formula."
         )
     X = recipe.fixed_matrix(data)
+    if not isinstance(recipe, DesignRecipe):  # which refuses infinite values itself
+        check_finite(design.x_names, X, "the new data")
     offset = recipe.offset(data)
     missing = np.isnan(X).any(axis=1) | np.isnan(offset)
     codes: list[Codes] = []

@@ -78,7 +78,7 @@ def simulate(
     DataError
         If new data lack a column or have a level of a fixed factor that the fit did not have.
     """
-    if not isinstance(n, int | np.integer) or n < 1:
+    if not isinstance(n, int | np.integer) or isinstance(n, bool) or n < 1:
         raise InferenceError(f"n is {n!r}; the number of responses must be a positive integer.")
     draws = responses(state, seed=seed, random_effects=random_effects, data=data, weights=weights)
     first = next(draws)

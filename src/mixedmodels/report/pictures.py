@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mixedmodels.errors import InferenceError
+from mixedmodels.errors import DataError, InferenceError
 from mixedmodels.inference.reference_grid import predictors
 from mixedmodels.plot import caterpillar, effects, qq, residual, scale_location, spaghetti
 from mixedmodels.plot.canvas import new_figure
@@ -48,7 +48,7 @@ def fit_pictures(fit: Fitted, ddf: str, level: float) -> Iterator[Picture]:
     """Yield what the model says: effects, lines through the data, random effects."""
     design = fit.state.design
     share = f"{100 * level:g}\N{NO-BREAK SPACE}%"
-    with suppress(InferenceError):  # the data do not determine the means, or there are too many
+    with suppress(DataError, InferenceError):  # the means are not determined or not computable, or there are too many
         means = [_image(partial(effects, fit, name, ddf=ddf, level=level)) for name in predictors(design)[:MAX_PANELS]]
         if means:
             yield Picture(f"Estimated means with {share} confidence bands and partial residuals.", tuple(means))

@@ -100,3 +100,12 @@ def test_expressions_group() -> None:
     assert factors["I(x // 10)"] == ([0, 1, 2], np.repeat([0, 1, 2], 10).tolist())
     assert factors["C(g)"] == ([0, 1, 2, 3, 4], data["g"].tolist())
     assert factors["factor(g):I(x > 14)"][0][:2] == ["0:False", "0:True"]
+
+
+def test_colons_in_labels_leave_levels_distinct() -> None:
+    data = pd.DataFrame({"y": RNG.normal(size=6), "a": ["p:q", "p", "s"] * 2, "b": ["r", "q:r", "t:u"] * 2})
+    levels, codes = factors_of("y ~ 1 + (1|a:b)", data)["a:b"]
+    assert levels == ["p:'q:r'", "'p:q':r", "s:'t:u'"]
+    assert codes == [1, 0, 2, 1, 0, 2]
+    levels, _ = factors_of("y ~ 1 + (1|a:b)", data.iloc[[0, 2, 3, 5]].reset_index(drop=True))["a:b"]
+    assert levels == ["p:q:r", "s:t:u"]

@@ -130,3 +130,10 @@ def test_missing_values_may_be_refused() -> None:
     assert design("y ~ x + (1|g)", frame(), missing="raise").n_obs == N
     with pytest.raises(DataError, match="missing must be 'drop' or 'raise', not 'ignore'"):
         design("y ~ x + (1|g)", frame(), missing="ignore")
+
+
+@pytest.mark.parametrize("term", ["lag(x)", "x.shift(1)", "x.diff()"])
+def test_gaps_that_come_back_are_named(term: str) -> None:
+    """Each time the first row is left out, the next one has nothing before it."""
+    with pytest.raises(DataError, match=r"is missing in further rows .* computed from other rows\. Make it a column"):
+        design(f"y ~ {term} + (1|g)", frame())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from typing import Any
 
 import numpy as np
@@ -175,3 +176,65 @@ def test_reference_data() -> None:
     pixel = load("Pixel")
     made = build_design(parse_formula("pixel ~ day + I(day^2) + (day | Dog) + (1 | Dog:Side)"), pixel)
     same_rows(made, pixel.sample(20, random_state=1), pixel.sample(20, random_state=1).index)
+
+
+@pytest.mark.parametrize(
+    ("formula", "named"),
+    [
+        ("y ~ I(x - np.mean(x)) + (1|g)", "I(x - np.mean(x))"),
+        ("y ~ I(x - x.mean()) * f + (1|g)", "I(x - x.mean())"),
+        ("y ~ z + I(z / z.max()) + (1|g)", "I(z / z.max())"),
+        ("y ~ I(k - k.min()) + (1|g)", "I(k - k.min())"),
+        ("y ~ k.rank() + (1|g)", "k.rank()"),
+        ("y ~ np.cumsum(z) + (1|g)", "np.cumsum(z)"),
+        ("y ~ I((x - x.mean()) / x.std()) + (1|g)", "I((x - x.mean()) / x.std())"),
+        ("y ~ C(np.round(z / z.max())) + (1|g)", "C(np.round(z / z.max()))"),
+        ("y ~ I(x - x.iloc[5]) + (1|g)", "I(x - x.iloc[5])"),
+    ],
+)
+def test_what_is_computed_from_all_rows_is_refused_for_new_data(formula: str, named: str) -> None:
+    """A row alone is its own mean and maximum, so that the term would mean something else."""
+    made = make(formula)
+    for recipe in (made.recipe, pickle.loads(pickle.dumps(made.recipe))):
+        for rows in ([0], SUBSET, range(N)):
+            with pytest.raises(DataError, match=re.escape(named) + r".* depends on all rows .* center\(\), scale\(\)"):
+                recipe.fixed_matrix(DATA.iloc[rows])
+
+
+def test_parts_computed_row_by_row_are_not_refused_with_others() -> None:
+    made = make("y ~ log(z) + offset(z - np.mean(z)) + (0 + I(x - np.mean(x))|g) + (1|I(x > x.mean()):h)")
+    new = DATA.iloc[SUBSET]
+    np.testing.assert_array_equal(made.recipe.fixed_matrix(new), made.X[SUBSET])
+    with pytest.raises(DataError, match=r"'z - np\.mean\(z\)' depends on all rows"):
+        made.recipe.offset(new)
+    for k, factor in enumerate(made.factors):
+        if factor.name == "g":
+            np.testing.assert_array_equal(made.recipe.level_codes(new, k), factor.codes[SUBSET])
+            with pytest.raises(DataError, match=r"'I\(x - np\.mean\(x\)\)' depends on all rows"):
+                made.recipe.random_matrix(new, k)
+        else:
+            with pytest.raises(DataError, match=r"'I\(x > x\.mean\(\)\)' depends on all rows"):
+                made.recipe.level_codes(new, k)
+
+
+@pytest.mark.parametrize("size", [1e-9, 1.0, 1e9])
+def test_what_is_computed_row_by_row_is_known_to_be_in_any_units(size: float) -> None:
+    data = DATA.assign(x=DATA["x"] * size, z=DATA["z"] * size)
+    made = make("y ~ I(x**3) + log(z) + cr(z, df=3, constraints='center') + poly(x, 3) + (scale(z)|g)", data)
+    same_rows(made, data.iloc[SUBSET], SUBSET)
+
+
+def test_plain_columns_are_not_probed() -> None:
+    assert make("y ~ x * f + offset(z) + (x|g) + (1|h:g)").recipe.probe is None
+
+
+def test_infinite_values_of_an_expression_are_refused_as_in_the_fit() -> None:
+    made = make("y ~ log(z) + x + (log(z)|g)")
+    new = DATA.head(6).assign(z=[1.0, np.nan, 2.0, 0.0, -1.0, 0.0])
+    said = r"'log\(z\)' is infinite in 2 of 6 rows, the first row 3 of the new data \(counted from 0\)"
+    with pytest.raises(DataError, match=said):
+        made.recipe.fixed_matrix(new)
+    with pytest.raises(DataError, match=said):
+        made.recipe.random_matrix(new, 0)
+    complete = made.recipe.fixed_matrix(new.drop(index=[3, 5]))
+    np.testing.assert_array_equal(np.isnan(complete).any(axis=1), [False, True, False, True])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import mixedmodels as mm
@@ -137,9 +138,43 @@ def test_units_do_not_matter(fit: mm.LmmResult) -> None:
         np.testing.assert_allclose(ours.dfbetas, theirs.dfbetas, rtol=1e-4, atol=1e-6)
 
 
+def test_a_variance_between_levels_needs_two_of_them() -> None:
+    """As lmer refuses the data without the level."""
+    rng = np.random.default_rng(6)
+    g, x = np.repeat(["a", "b"], 30), rng.normal(size=60)
+    fit = mm.lmer("y ~ x + (1 | g)", {"y": x + 2 * (g == "b") + rng.normal(size=60), "x": x, "g": g})
+    found = fit.influence(by="g")
+    assert found.failures == dict.fromkeys("ab", "g has one level only without it, and a variance needs at least two")
+    for numbers in (found.fe_params, found.variance_parameters, found.dfbetas, found.cooks_distance):
+        assert np.isnan(numbers).all(axis=None)
+    assert np.isfinite(fit.influence(by="g", method="one-step").dfbetas).all(axis=None)
+
+
+@pytest.mark.parametrize("formula", ["y ~ f + f:x + (1 | g)", "y ~ C(k) + C(k):x + (1 | g)"])
+def test_terms_of_one_factor_are_checked_for_collinearity(formula: str) -> None:
+    rng = np.random.default_rng(7)
+    g = np.repeat(np.arange(12), 10)
+    data = {"y": rng.normal(size=12)[g] + rng.normal(size=120), "g": g, "x": rng.normal(size=120), "k": g % 3}
+    fit = mm.lmer(formula, data | {"f": np.array(["a", "b", "c"])[g % 3]})
+    largest = fit.vif()["gvif_scaled"].max() ** 2
+    assert f"largest variance inflation {largest:.1f} " in fit.check().loc["collinearity", "found"]
+
+
+def test_labels_of_several_indexes_are_shown_as_text() -> None:
+    index = pd.MultiIndex.from_arrays([SLEEP["Subject"], SLEEP["Days"].astype(int)])
+    fit = mm.lmer("Reaction ~ Days + (1 | Subject)", SLEEP.set_axis(index.set_names(["who", "day"]), axis=0))
+    found = fit.influence(method="one-step")
+    subject, day = found.cooks_distance.idxmax()
+    assert f"(row {subject}, {int(day)})" in fit.check().loc["influence of rows", "found"]
+    assert f"\n  {subject}, {int(day)}: " in repr(found)
+
+
 def test_bad_input(fit: mm.LmmResult) -> None:
     with pytest.raises(mm.InferenceError, match=r"no grouping factor 'subject'.*Did you mean 'Subject'"):
         fit.influence(by="subject")
+    for by in (3, ["Subject"]):
+        with pytest.raises(mm.InferenceError, match=r"no grouping factor .*; there are Subject"):
+            fit.influence(by=by)  # type: ignore[arg-type]
     with pytest.raises(mm.InferenceError, match="method='quick'"):
         fit.influence(method="quick")
     bare = mm.lmer("Reaction ~ 0 + (1 | Subject)", SLEEP)

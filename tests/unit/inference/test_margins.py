@@ -173,3 +173,20 @@ def test_bad_input(arguments: dict[str, Any], message: str) -> None:
     data = SLEEP.assign(kind=np.where(odd, "odd", "even"), half=np.where(SLEEP["Days"] > 4, 0.5, 0.0))
     with pytest.raises(mm.InferenceError, match=message):
         mm.lmer("Reaction ~ Days + kind + C(half) + (1 | Subject)", data).margins(**arguments)
+
+
+@pytest.mark.parametrize("kind", ["naive", "nanoseconds", "utc", "dates"])
+def test_dates_as_categories_have_their_means(kind: str) -> None:
+    """The means of a factor with the same levels."""
+    data = mm.load_dataset("sleepstudy")
+    day = pd.Timestamp("2024-01-01") + pd.to_timedelta(data["Days"] // 4, unit="D")
+    kinds = {
+        "naive": day,
+        "nanoseconds": day.astype("datetime64[ns]"),
+        "utc": day.dt.tz_localize("UTC"),
+        "dates": day.dt.date,
+    }
+    means = mm.lmer("Reaction ~ C(day) + (1 | Subject)", data.assign(day=kinds[kind])).margins("day")
+    named = mm.lmer("Reaction ~ day + (1 | Subject)", data.assign(day=day.astype(str))).margins("day")
+    np.testing.assert_allclose(means, named, rtol=1e-9)
+    assert [str(label)[:10] for label in means.index] == ["2024-01-01", "2024-01-02", "2024-01-03"]

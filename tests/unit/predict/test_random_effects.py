@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import mixedmodels as mm
 from fixed_theta import reference_state
 from mixedmodels.errors import InferenceError
 from mixedmodels.predict.random_effects import coef_by_level, random_effects, random_effects_cov
@@ -48,3 +49,14 @@ def test_fixed_effects_without_a_random_one_are_the_same_at_every_level() -> Non
     assert table.columns.tolist() == list(dict.fromkeys([*state.fixed_names, *modes]))
     for name, beta in zip(state.fixed_names, state.beta, strict=True):
         np.testing.assert_allclose(table[name], beta + modes[name] if name in modes else np.full(len(table), beta))
+
+
+@pytest.mark.filterwarnings("ignore::mixedmodels.errors.SingularFitWarning")
+def test_an_interaction_in_the_other_order_is_the_same_effect() -> None:
+    rng = np.random.default_rng(3)
+    h, x, f = np.repeat(np.arange(10), 12), rng.normal(size=120), np.tile(["a", "b", "c:d"], 40)
+    data = {"h": h, "x": x, "f": f, "y": rng.normal(size=(10, 2))[h] @ [1, 1] + rng.normal(size=10)[h] * x + x}
+    data["y"] = data["y"] + np.where(f == "b", rng.normal(9, 1, size=10)[h] * x, 0.0) + rng.normal(size=120)
+    one, other = (mm.lmer(formula, data) for formula in ("y ~ x * f + (f * x || h)", "y ~ f * x + (f * x || h)"))
+    swapped = other.coef_by_level().rename(columns={"f[T.b]:x": "x:f[T.b]", "f[T.c:d]:x": "x:f[T.c:d]"})
+    pd.testing.assert_frame_equal(one.coef_by_level(), swapped, check_like=True, rtol=1e-4)

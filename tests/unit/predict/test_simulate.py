@@ -181,8 +181,9 @@ def test_weak_effects_are_exaggerated_and_of_the_wrong_sign(fit: mm.LmmResult) -
 def test_bad_input(fit: mm.LmmResult) -> None:
     with pytest.raises(mm.InferenceError, match="random_effects='old'"):
         fit.simulate(random_effects="old")
-    with pytest.raises(mm.InferenceError, match="n is 0"):
-        fit.simulate(0)
+    for n in (0, True):
+        with pytest.raises(mm.InferenceError, match=f"n is {n}"):
+            fit.simulate(n)
     for seed in (-1, "a", 1.5):
         with pytest.raises(mm.InferenceError, match=f"seed is {seed!r}; it must be an integer"):
             fit.simulate(seed=seed)  # type: ignore[arg-type]

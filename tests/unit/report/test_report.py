@@ -110,6 +110,12 @@ def test_mathematics_of_the_model() -> None:
     assert words[2].endswith("σ=25.59")
 
 
+def test_effects_that_cannot_be_computed_for_new_rows_are_left_out() -> None:
+    page = report_page(mm.lmer("Reaction ~ I(Days - np.mean(Days)) + (1 | Subject)", load("sleepstudy")))
+    assert "Estimated means" not in page
+    assert "Conditional modes" in page
+
+
 def test_singular_fits_and_dropped_rows_are_told() -> None:
     data = load("Dyestuff2")
     data.loc[3, "Yield"] = None
