@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         MixedModelsWarning,
         RankDeficiencyWarning,
         SingularFitWarning,
+        UnknownGroupError,
     )
     from mixedmodels.fit.control import Control
     from mixedmodels.fit.storage import load
@@ -58,6 +59,7 @@ __all__ = [
     "MixedModelsWarning",
     "RankDeficiencyWarning",
     "SingularFitWarning",
+    "UnknownGroupError",
     "VCSpec",
     "__version__",
     "compare",

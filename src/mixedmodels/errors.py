@@ -44,6 +44,12 @@ class InferenceError(MixedModelsError):
     """A question that this fit cannot answer."""
 
 
+class UnknownGroupError(InferenceError, KeyError):
+    """There is no such grouping factor; a KeyError too, as mappings by grouping factor need one."""
+
+    __str__ = InferenceError.__str__  # a KeyError shows the repr of its message
+
+
 class MixedModelsWarning(UserWarning):
     """Root of the package's warnings."""
 
@@ -69,3 +75,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     by_folded = {str(k).casefold(): str(k) for k in known}
     match = difflib.get_close_matches(name.casefold(), by_folded, n=1)
     return f" Did you mean {by_folded[match[0]]!r}?" if match else ""
+
+
+def unknown_group(name: object, known: Iterable[str]) -> UnknownGroupError:
+    """Return the complaint that a name is no grouping factor of the fit."""
+    names = tuple(known)
+    return UnknownGroupError(
+        f"There is no grouping factor {name!r}; there are {', '.join(names)}.{nearest(str(name), names)}"
+    )

@@ -56,11 +56,14 @@ def lmer(
     reml
         Restricted maximum likelihood; False for maximum likelihood.
     weights
-        Column name or array, > 0: Var(e_i) = sigma^2 / w_i.
+        Column name or array, > 0: Var(e_i) = sigma^2 / w_i. Values belong to rows by position; a pandas Series with the
+        labels of the data in another order is refused, since an index aligns nothing here.
     offset
-        Column name or array: a known part of the linear predictor, added to those in the formula.
+        Column name or array, as for weights: a known part of the linear predictor, added to those in the formula.
     contrasts
-        Coding of categorical columns: column name -> contrast.
+        Coding of categorical columns: column name -> ``"sum"``, ``"helmert"``, ``"poly"``, ``"diff"``, ``"treatment"``,
+        ``"treatment('B')"`` with another reference level, or a matrix, DataFrame or mapping of columns with one row for
+        each level and one column less.
     missing
         ``"drop"`` leaves out rows with missing values and says how many; ``"raise"`` refuses them.
     start

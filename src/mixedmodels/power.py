@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.special import betaincinv
 
 from mixedmodels.design.subset import draw_levels
-from mixedmodels.errors import InferenceError, nearest
+from mixedmodels.errors import InferenceError, nearest, unknown_group
 from mixedmodels.fit.problem import Problem, row_arguments
 from mixedmodels.fit.progress import progress_bar
 from mixedmodels.inference.bootstrap import check_seed, simulated_response
@@ -183,9 +183,7 @@ def _sizes(state: FitState, vary: Mapping[str, Sequence[int]] | None) -> list[di
         )
     for name, counts in vary.items():
         if name not in known:
-            raise InferenceError(
-                f"There is no grouping factor {name!r}; there are {', '.join(known)}.{nearest(str(name), known)}"
-            )
+            raise unknown_group(name, known)
         if not isinstance(counts, Iterable) or not list(counts):
             raise InferenceError(f"vary has {counts!r} for {name!r}; it must be a list of numbers of levels: [20, 40].")
         for count in counts:

@@ -23,7 +23,7 @@ from mixedmodels.display.summary import Summary, one_line, summarize
 from mixedmodels.display.varcorr import VarCorr
 from mixedmodels.errors import InferenceError
 from mixedmodels.fit import storage
-from mixedmodels.fit.call import Call, build_problem, snapshot
+from mixedmodels.fit.call import Call, build_problem, snapshot, without_stale_contrasts
 from mixedmodels.fit.fit import fit_identified, fit_problem
 from mixedmodels.fit.fitted import conditional_fitted
 from mixedmodels.formula.update import update_formula
@@ -340,7 +340,7 @@ class LmmResult:
         InferenceError
             If a contrast cannot be read or estimated, or an argument is not allowed.
         """
-        return contrast(self.state, L, ddf, level, joint)
+        return show_notes(contrast(self.state, L, ddf, level, joint))
 
     def margins(  # noqa: PLR0917 - the order of the public signature is promised
         self,
@@ -721,12 +721,13 @@ class LmmResult:
         Parameters
         ----------
         y
-            Response of the rows used, or of all rows of the data.
+            Response of the rows used, or of all rows of the data, in their order; a table of one column, such as
+            ``simulate`` returns, will do. A pandas Series with the labels of the rows in another order is refused.
 
         Raises
         ------
         DataError
-            If y has another length, or values that are not finite numbers.
+            If y has another length, another order, or values that are not finite numbers.
         """
         problem = self.state.problem.with_response(y)
         return type(self)(fit_problem(problem, reml=self.reml, control=self.state.control))
@@ -754,7 +755,7 @@ class LmmResult:
         data
             New data.
         reml, weights, offset, contrasts, missing, control
-            As for ``lmer``; those not given stay as they were.
+            As for ``lmer``; those not given stay as they were, but for contrasts of columns that leave the formula.
         start
             First theta of the new fit.
 
@@ -771,6 +772,8 @@ class LmmResult:
         if data is not None:
             changes["data"] = snapshot(data)
         call = replace(call, **changes)
+        if formula is not None and contrasts is ...:
+            call = without_stale_contrasts(call)
         reml = self.reml if reml is None else reml
         state = fit_identified(build_problem(call), reml=reml, start=start, control=control or self.state.control)
         return type(self)(state, call)

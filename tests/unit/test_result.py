@@ -274,3 +274,28 @@ def test_bias_and_standard_errors_of_the_bootstrap() -> None:
 def test_update_refuses_to_take_away_what_is_not_there() -> None:
     with pytest.raises(mm.FormulaError, match=r"no term Dys to take away; there are Days\. Did you mean 'Days'"):
         sleep_fit().update(". ~ . - Dys")
+
+
+def test_one_simulated_response_can_be_fitted() -> None:
+    y = sleep_fit().simulate(1, seed=1)
+    assert sleep_fit().refit(y).deviance == sleep_fit().refit(y[:, 0]).deviance
+    with pytest.raises(mm.DataError, match=r"shape \(180, 2\).*of one response"):
+        sleep_fit().refit(sleep_fit().simulate(2))
+
+
+def test_an_unknown_group_is_named() -> None:
+    fit = sleep_fit()
+    for by_group in (fit.random_effects, fit.random_effects_cov, fit.varcorr):
+        with pytest.raises(mm.UnknownGroupError, match=r"^There is no grouping factor 'subject'.*mean 'Subject'\?$"):
+            by_group["subject"]
+        assert by_group.get("subject") is None
+        assert "subject" not in by_group
+    with pytest.raises(mm.UnknownGroupError, match="grouping factor 3; there are Subject"):
+        fit.influence(by=3)
+
+
+def test_contrasts_print_all_their_columns() -> None:
+    tests = sleep_fit().contrast({"the mean reaction time after nine days": {"Intercept": 1, "Days": 9}}, joint=True)
+    header = repr(tests).splitlines()[0].split()
+    assert header == [*tests.columns]
+    assert not any("..." in line for line in repr(tests).splitlines())

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from formulaic.formula import SimpleFormula
-from formulaic.transforms.contrasts import Contrasts
 
 from mixedmodels.design.checks import (
     check_factors,
@@ -23,7 +22,7 @@ from mixedmodels.design.checks import (
 from mixedmodels.design.coding import read_contrasts
 from mixedmodels.design.evaluation import Evaluation, MatrixRecipe, Memory
 from mixedmodels.design.expression import INTERCEPT, columns_in, columns_of, plain_names, unknown_column
-from mixedmodels.design.frame import Column, Frame, Mask, open_frame, read_array
+from mixedmodels.design.frame import Column, Frame, Mask, check_order, open_frame, read_array
 from mixedmodels.design.grouping import group_rows, level_codes
 from mixedmodels.design.missing import Gaps, UsedRows, refuse
 from mixedmodels.design.probe import Probe, make_probe
@@ -94,9 +93,9 @@ def build_design(
         pandas or polars DataFrame, pyarrow Table, or a mapping of equal-length arrays. Never modified; a pandas index
         labels what is returned by row, and is not used otherwise.
     weights
-        Column name or array, > 0.
+        Column name or array, > 0. Values are taken by position; a Series in another order than the data is refused.
     offset
-        Column name or array; offsets in the formula are added to it.
+        Column name or array, as for weights; offsets in the formula are added to it.
     contrasts
         Column name -> coding of a categorical column, for the fixed part and left of the bars.
     missing
@@ -118,8 +117,7 @@ def build_design(
     source = _with_booleans_as_levels(plan, {name: frame.read(name) for name in plan.columns})
     for name, value in ((_WEIGHTS, weights), (_OFFSET, offset)):
         if value is not None and not isinstance(value, str):
-            source[name] = _read_argument(name, value, frame.n_rows)
-    codings = read_contrasts(contrasts, (plan.fixed, *plan.random), source)
+            source[name] = _read_argument(name, value, frame)
 
     gaps = [(name, column.missing) for name, column in source.items() if column.missing is not None]
     rows = UsedRows(frame.n_rows)
@@ -127,7 +125,7 @@ def build_design(
         if missing == "raise":
             refuse(gaps, frame.n_rows)
         rows = rows.without(gaps)
-        evaluation = _used_levels_only(plan, rows, source, codings)
+        evaluation = _used_levels_only(plan, rows, source, contrasts)
         parts = _evaluate(plan, evaluation)
         _check_gaps_close(gaps, parts.gaps)
         gaps = parts.gaps
@@ -198,17 +196,19 @@ def _argument_name(value: object, name_of_array: str) -> str | None:
     return value if value is None or isinstance(value, str) else name_of_array
 
 
-def _read_argument(name: str, values: Any, n_rows: int) -> Column:
+def _read_argument(name: str, values: Any, frame: Frame) -> Column:
+    n_rows = frame.n_rows
     if np.shape(values) != (n_rows,):
         raise DataError(
             f"{name.strip('()')} must be a column name or an array with one value for each of the {n_rows} rows of the "
             f"data, but its shape is {np.shape(values)}."
         )
+    check_order(name.strip("()"), values, pd.RangeIndex(n_rows) if frame.index is None else frame.index)
     return read_array(name, values)
 
 
 def _used_levels_only(
-    plan: _Plan, rows: UsedRows, source: Mapping[str, Column], codings: Mapping[str, Contrasts]
+    plan: _Plan, rows: UsedRows, source: Mapping[str, Column], contrasts: Mapping[str, object] | None
 ) -> Evaluation:
     """Return the columns at the rows used, categorical ones that are coded without unused levels."""
     columns = rows.take(source)
@@ -216,6 +216,7 @@ def _used_levels_only(
         columns[name] = columns[name].drop_unused_levels()
     for terms in (plan.fixed, *plan.random):
         check_terms(terms, columns)
+    codings = read_contrasts(contrasts, (plan.fixed, *plan.random), columns)
     return Evaluation(columns, rows.n_used, Memory(), codings)
 
 

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from keyword import iskeyword
 from typing import Any
 
 import numpy as np
@@ -17,19 +18,37 @@ from formulaic.materializers import PandasMaterializer
 from formulaic.materializers.types import FactorValues
 from formulaic.model_spec import ModelSpec
 from formulaic.parser.types import Term
-from formulaic.transforms import C
 from formulaic.transforms.contrasts import Contrasts
 from formulaic.utils.stateful_transforms import stateful_eval
 
-from mixedmodels.design.expression import FUNCTIONS, INTERCEPT, columns_of, protect
+from mixedmodels.design.expression import INTERCEPT, columns_of, protect
 from mixedmodels.design.frame import Column, read_array
+from mixedmodels.design.functions import FUNCTIONS, categories
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError
-from mixedmodels.formula.expressions import is_lookup
+from mixedmodels.formula.expressions import alias, is_lookup, with_aliases
 
 # The levels in formulaic's warning that data have others than those known.
 _SET, _NUMPY_SCALAR = re.compile(r"\{(.*)\}"), re.compile(r"np\.\w+\((.*?)\)")
 _TROUBLE = (FormulaicError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+# What formulaic, numpy and pandas say of these, and what is said instead.
+_NOT_A_NUMBER = re.compile("numpy op|ufunc|could not convert|unsupported operand")
+_REASONS = (
+    (
+        re.compile("beyond upper and/or lower bounds"),
+        "there are values beyond those of the fit, where the spline has no knots. Fit the model with "
+        "extrapolation='extend' in its parentheses to continue it there",
+    ),
+    (
+        re.compile(r"Value `(.*)` for `\w+\.base` is not among"),
+        "the reference level {0} is none of its levels, which are called by their names",
+    ),
+    (
+        re.compile(r"Shape of passed values is \((\d+), \d+\), indices imply \((\d+), "),
+        "its matrix of contrasts has {0} rows, but there are {1} levels",
+    ),
+    (re.compile("input arrays must have the same shape"), "it does not give one value for each row"),
+)
 
 
 @dataclass(frozen=True)
@@ -107,9 +126,9 @@ class Evaluation:
             return self.columns[expression]
         try:
             with np.errstate(all="ignore"):
-                values = stateful_eval(expression, self._context, None, self.memory.transforms, None)
+                values = stateful_eval(with_aliases(expression), self._context, None, self.memory.transforms, None)
         except _TROUBLE as error:
-            raise DataError(f"{expression!r} cannot be computed: {error}") from error
+            raise self._complaint(expression, error) from error
         values = values.__wrapped__ if isinstance(values, FactorValues) else values
         if np.shape(values) != (self.n_rows,):
             raise DataError(
@@ -181,22 +200,61 @@ class Evaluation:
                 return np.ascontiguousarray(matrix, dtype=np.float64), matrix.model_spec
         except DataMismatchWarning as warning:
             levels = _NUMPY_SCALAR.sub(r"\1", "".join(_SET.findall(str(warning))))
-            raise DataError(f"A term of '{spec.formula}' has levels that the fit did not have: {levels}.") from warning
+            raise DataError(f"{self._failing(spec)!r} has levels that the fit did not have: {levels}.") from warning
         except _TROUBLE as error:
-            raise DataError(f"'{spec.formula}' cannot be computed: {error}") from error
+            raise self._complaint(self._failing(spec), error) from error
+
+    def _failing(self, spec: ModelSpec) -> str:
+        """Return the first factor that cannot be computed by itself, or all terms."""
+        for factor in dict.fromkeys(factor for term in spec.formula for factor in term.factors):
+            alone = ModelSpec(
+                formula=SimpleFormula([Term([factor])]),
+                output="numpy",
+                na_action="ignore",
+                transform_state=dict(spec.transform_state),
+                encoder_state=dict(spec.encoder_state),
+            )
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("error", DataMismatchWarning)
+                    self._materializer.get_model_matrix(alone)
+            except (*_TROUBLE, DataMismatchWarning):
+                return str(factor.expr)
+        return str(spec.formula).removeprefix("1 + ")
+
+    def _complaint(self, expression: str, error: Exception) -> DataError:
+        """Return the sentence that says why an expression cannot be computed."""
+        said = str((isinstance(error, FormulaicError) and error.__cause__) or error).rstrip(".")
+        labels = [name for name, column in self.columns.items() if column.levels is not None]
+        used = [name for name in labels if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", expression)]
+        if used and _NOT_A_NUMBER.search(said):
+            said = f"{used[0]!r} holds labels, where numbers are needed"
+        for pattern, sentence in _REASONS:
+            if found := pattern.search(said):
+                said = sentence.format(*found.groups())
+        return DataError(f"{expression!r} cannot be computed: {said}.")
 
     @cached_property
     def _context(self) -> dict[str, Any]:
         """What names stand for: functions, and columns, which hide functions of the same name."""
         series = {name: column.to_series() for name, column in self.columns.items()}
-        coded = {name: C(series[name], coding) for name, coding in self.contrasts.items() if name in series}
-        return {**FUNCTIONS, **series, **coded}
+        coded = {name: categories(series[name], coding) for name, coding in self.contrasts.items() if name in series}
+        words = {alias(name): series[name] for name in series if iskeyword(name)}
+        return {**FUNCTIONS, **words, **series, **coded}
 
     @cached_property
-    def _materializer(self) -> PandasMaterializer:
+    def _materializer(self) -> _Materializer:
         # The columns are handed over as context: formulaic need not copy them into a frame.
         context = self._context if "I" in self.columns else {**self._context, "I": protect}
-        return PandasMaterializer(pd.DataFrame(index=pd.RangeIndex(self.n_rows)), context=context)
+        return _Materializer(pd.DataFrame(index=pd.RangeIndex(self.n_rows)), context=context)
+
+
+class _Materializer(PandasMaterializer):  # type: ignore[misc]  # formulaic has no types
+    """formulaic's, for expressions in which words of Python stand in backticks."""
+
+    @PandasMaterializer.override  # type: ignore[untyped-decorator]  # formulaic has no types
+    def _evaluate(self, expr: str, metadata: Any, spec: ModelSpec) -> Any:
+        return super()._evaluate(with_aliases(expr), metadata, spec)
 
 
 def _plain_names(terms: SimpleFormula) -> tuple[str, ...] | None:

@@ -12,23 +12,18 @@ import numpy as np
 import pandas as pd
 from formulaic.formula import SimpleFormula
 from formulaic.materializers.types import FactorValues
-from formulaic.transforms import TRANSFORMS, C
 
+from mixedmodels.design.functions import FUNCTIONS
 from mixedmodels.errors import DataError, nearest
 from mixedmodels.formula.expressions import is_lookup, names_in
 
 INTERCEPT = "Intercept"
 
-# formulaic's, and those that R users expect. `Q` is left out: backticks quote names.
-FUNCTIONS: Mapping[str, Any] = MappingProxyType(
-    {name: function for name, function in TRANSFORMS.items() if name != "Q"}
-    | {name: getattr(np, name) for name in ("sqrt", "log1p", "expm1", "sin", "cos", "tan", "pi")}
-    | {"factor": C, "TRUE": True, "FALSE": False}
-)
-
+_CALLABLE = [name for name, function in FUNCTIONS.items() if callable(function)]
 _ALLOWED = (
     "There are C, I, bs, cs, cr, cc, poly, scale, center, log, exp, sqrt, sin, cos and others of numpy, such as np.abs."
 )
+_STATISTIC = "For x less its mean write center(x), for standardised values scale(x); both keep the numbers of the fit."
 # What R users look for under another name.
 _ELSEWHERE: Mapping[str, str] = MappingProxyType(
     {
@@ -36,6 +31,16 @@ _ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "cbind": "A model has one response: fit one model a response, or put the data in long form.",
         "relevel": "For another reference level write C(x, contr.treatment('level')).",
         "ordered": "For polynomial contrasts write C(x, contr.poly).",
+        "mean": _STATISTIC,
+        "median": _STATISTIC,
+        "sd": _STATISTIC,
+        "var": _STATISTIC,
+        "cut": "For classes make a column of the data with pandas.cut.",
+        "interaction": "For the cells of two categories write a:b, with their main effects a*b.",
+        "ifelse": "For one of two values write np.where(x > 0, a, b), for a condition I(x > 0).",
+        "pmin": "For the smaller of two values write np.minimum(x, y).",
+        "pmax": "For the larger of two values write np.maximum(x, y).",
+        "dummy": "For one level against the others write I(x == 'level').",
     }
 )
 
@@ -80,7 +85,7 @@ def columns_in(expression: str, known: Collection[str]) -> tuple[str, ...]:
             raise unknown_column(name, known)
     for name in names.functions:
         if not _is_function(name):
-            hint = _ELSEWHERE.get(name) or f"{nearest(name, FUNCTIONS).strip()} {_ALLOWED}".strip()
+            hint = _ELSEWHERE.get(name) or f"{nearest(name, _CALLABLE).strip()} {_ALLOWED}".strip()
             raise DataError(f"{expression!r} calls {name!r}, which is not a known function. {hint}")
     return tuple(name for name in names.values if name in known)
 

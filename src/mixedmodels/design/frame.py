@@ -185,6 +185,36 @@ def read_array(name: str, values: Any) -> Column:
     return _from_pandas(name, values if isinstance(values, pd.Series) else pd.Series(values, copy=False))
 
 
+def check_order(name: str, values: object, labels: pd.Index, rows: npt.NDArray[np.intp] | None = None) -> None:
+    """Refuse values that have the labels of the rows in another order, since they are taken by position.
+
+    Parameters
+    ----------
+    name
+        What the values are, for the message.
+    values
+        One a row, of any kind; only a pandas index is looked at.
+    labels
+        Of the rows, or their positions.
+    rows
+        Positions of these rows among the values; None for all.
+
+    Raises
+    ------
+    DataError
+        Its index holds all labels, but not in this order.
+    """
+    if not isinstance(values, pd.Series | pd.DataFrame):
+        return
+    if (values.index if rows is None else values.index[rows]).equals(labels):
+        return
+    if values.index.nlevels == labels.nlevels and labels.isin(values.index).all():
+        raise DataError(
+            f"{name} has the index of the data in another order, and an index aligns nothing here. Put it in the order "
+            f"of the rows, {name}.loc[data.index], or pass {name}.to_numpy() if it has that order already."
+        )
+
+
 def _from_numpy(name: str, values: Values, missing: Mask | None = None) -> Column:
     """Numbers, booleans or dates; a NaN or NaT is a missing value."""
     if values.dtype.kind in "mM":

@@ -11,7 +11,7 @@ import pandas as pd
 from mixedmodels.design.subset import take_rows
 from mixedmodels.diagnose.hat_values import hat_values, remaining
 from mixedmodels.diagnose.residuals import residuals
-from mixedmodels.errors import InferenceError, MixedModelsError, nearest
+from mixedmodels.errors import InferenceError, MixedModelsError, unknown_group
 from mixedmodels.fit.fit import fit_problem
 from mixedmodels.fit.fitted import random_part
 from mixedmodels.fit.problem import Problem
@@ -137,8 +137,7 @@ def _deletions(state: FitState, by: str | None) -> tuple[pd.Index, Iterator[npt.
         return design.row_labels, (np.delete(np.arange(design.n_obs), i) for i in range(design.n_obs))
     names = [f.name for f in design.factors]
     if by not in names:
-        near = nearest(str(by), names)
-        raise InferenceError(f"There is no grouping factor {by!r}; there are {', '.join(names)}.{near}")
+        raise unknown_group(by, names)
     factor = design.factors[names.index(by)]
     return factor.levels.rename(by), (np.flatnonzero(factor.codes != level) for level in range(factor.n_levels))
 

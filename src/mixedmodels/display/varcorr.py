@@ -10,7 +10,7 @@ import pandas as pd
 
 from mixedmodels.display.numbers import column, fixed
 from mixedmodels.display.table import Table
-from mixedmodels.errors import InferenceError, nearest
+from mixedmodels.errors import unknown_group
 from mixedmodels.inference.covariances import FactorCovariance, covariance_frame, factor_covariances
 
 if TYPE_CHECKING:
@@ -23,12 +23,6 @@ MAX_CORRELATIONS = 4
 
 CORRELATION_COLUMNS = 8
 """Columns of one correlation table; a wider one is cut into several."""
-
-
-class _UnknownGroupError(InferenceError, KeyError):
-    """No such grouping factor; a KeyError too, as ``in`` and ``get`` of a mapping need one."""
-
-    __str__ = InferenceError.__str__  # a KeyError shows the repr of its message
 
 
 class VarCorr(Mapping[str, pd.DataFrame]):
@@ -58,9 +52,7 @@ class VarCorr(Mapping[str, pd.DataFrame]):
         for factor in self.factors:
             if factor.group == group:
                 return factor.frame()
-        raise _UnknownGroupError(
-            f"There is no grouping factor {group!r}; there are {', '.join(self)}.{nearest(str(group), self)}"
-        )
+        raise unknown_group(group, self)
 
     def __iter__(self) -> Iterator[str]:
         return (factor.group for factor in self.factors)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from time import perf_counter
 
 import pandas as pd
 
 from mixedmodels.design.build import build_design
+from mixedmodels.design.coding import contrasts_in_use
+from mixedmodels.design.frame import open_frame
 from mixedmodels.fit.problem import Problem
 from mixedmodels.formula.parse import parse_formula
 
@@ -49,6 +51,12 @@ def build_problem(call: Call) -> Problem:
         missing=call.missing,
     )
     return Problem(design, design_seconds=perf_counter() - began)
+
+
+def without_stale_contrasts(call: Call) -> Call:
+    """Return the call without the contrasts of columns that are not in its formula."""
+    names = open_frame(call.data).names
+    return replace(call, contrasts=contrasts_in_use(call.contrasts, parse_formula(call.formula), names))
 
 
 def snapshot(data: object) -> object:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mixedmodels._engine import Model
+from mixedmodels.design.frame import check_order
 from mixedmodels.errors import DataError, FitError
 from mixedmodels.fit.records import CovarianceDerivatives, Information
 
@@ -113,12 +114,12 @@ class Problem:
         ----------
         y
             Response of the rows that were used, shape (n_obs,), or of all rows of the data, shape (n_rows,); on the
-            scale of the old one, the offset not taken off.
+            scale of the old one, the offset not taken off. A table of one column will do.
 
         Raises
         ------
         DataError
-            If y is not numeric, has another length or holds missing or infinite values.
+            If y is not numeric, has another length or order, or holds missing or infinite values.
         FitError
             If the fixed effects fit y perfectly.
         """
@@ -175,13 +176,16 @@ def _check_response(design: Design, y: npt.ArrayLike) -> Floats:
         values = np.array(y, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"The new response of {design.response_name} is not numeric: {error}.") from error
-    if values.shape == (design.n_rows,) and design.rows is not None:
-        values = values[design.rows]
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    rows = design.rows if values.shape == (design.n_rows,) else None
+    values = values if rows is None else values[rows]
     if values.shape != (design.n_obs,):
         raise DataError(
             f"The new response has shape {values.shape}; the model was fitted to {design.n_obs} of {design.n_rows} "
-            "rows. Pass one value for each."
+            "rows. Pass one value for each, of one response."
         )
+    check_order("y", y, design.row_labels, rows)
     if not np.isfinite(values).all():
         first = int(np.argmin(np.isfinite(values)))
         raise DataError(f"The new response must be finite; element {first}, counted from 0, is {values[first]}.")

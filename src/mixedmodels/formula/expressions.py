@@ -11,12 +11,18 @@ from functools import lru_cache
 
 from formulaic.formula import Formula as FormulaicFormula
 from formulaic.formula import SimpleFormula
-from formulaic.parser.types import Factor
+from formulaic.parser.types import Factor, Term
+
+STRING = r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'"
+"""Quoted text, as a regular expression."""
 
 REST = re.compile(r"(?<![\w.`])\.(?![\w.`])")
 """The dot that stands for the other columns of the data."""
 
-_BACKTICKS = re.compile(r"`([^`]*)`")
+_BACKTICKS = re.compile(rf"{STRING}|`([^`]*)`")
+# Names that stand for columns called like a word of Python, which neither Python nor formulaic reads in an expression.
+_ALIAS = "_keyword_{}"
+_ALIASES = re.compile(rf"\b{_ALIAS.format('(' + '|'.join(keyword.kwlist) + ')')}\b")
 
 
 @dataclass(frozen=True)
@@ -45,13 +51,35 @@ def expand_terms(text: str, columns: Iterable[str] = ()) -> SimpleFormula:
     columns
         What ``.`` stands for.
     """
-    return FormulaicFormula.from_spec(text, context={"__formulaic_variables_available__": tuple(columns)})
+    readable = with_aliases(text)
+    terms = FormulaicFormula.from_spec(readable, context={"__formulaic_variables_available__": tuple(columns)})
+    return terms if readable == text else SimpleFormula([_as_written(term) for term in terms], _ordering="none")
 
 
 @lru_cache(maxsize=1024)
 def terms_of(text: str) -> SimpleFormula:
     """Return the terms of a right-hand side without ``.``, see `expand_terms`."""
     return expand_terms(text)
+
+
+def with_aliases(expression: str) -> str:
+    """Return the expression with the `alias` of each word of Python that stands in backticks."""
+    return _BACKTICKS.sub(lambda m: alias(m[1]) if m[1] and keyword.iskeyword(m[1]) else m[0], expression)
+
+
+def alias(word: str) -> str:
+    """Return the name that stands for a column called like a word of Python."""
+    return _ALIAS.format(word)
+
+
+def _as_written(term: Term) -> Term:
+    """Return the term with words of Python in the place of their aliases, in backticks inside of expressions."""
+    return Term(
+        [
+            Factor(_ALIASES.sub(r"\1" if is_lookup(factor) else r"`\1`", factor.expr), eval_method=factor.eval_method)
+            for factor in term.factors
+        ]
+    )
 
 
 def is_lookup(factor: Factor) -> bool:
@@ -73,6 +101,8 @@ def names_in(expression: str) -> Names:
     quoted: dict[str, str] = {}
 
     def plain_name(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return match[0]
         name = f"_quoted_{len(quoted)}"
         quoted[name] = match[1]
         return f" {name} "

@@ -13,21 +13,26 @@ from formulaic.errors import FormulaicError
 from formulaic.parser.types import Term
 
 from mixedmodels.errors import FormulaError, nearest
-from mixedmodels.formula.expressions import REST, expand_terms, names_in, terms_of
+from mixedmodels.formula.expressions import REST, STRING, expand_terms, names_in, terms_of
 from mixedmodels.formula.terms import Formula, RandomTerm
 
-_STRING = r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'"
 _TOKEN = re.compile(
     r"(?P<space>\s+)"
     r"|(?P<quoted>`[^`]+`)"
-    rf"|(?P<string>{_STRING})"
+    rf"|(?P<string>{STRING})"
     r"|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))"
     r"|(?P<name>[\w.]+)"
     r"|(?P<op>\|\||\*\*|%\w*%|.)",
     re.DOTALL,
 )
-_IN_CALLS = re.compile(rf"`[^`]*`|{_STRING}|\^|[−–]|\s+|as\.factor(?=\s*\()")
-_BRACKETS = re.compile(rf"`[^`]*`|{_STRING}|[()\[\]{{}}]")
+# Words of Python that no expression holds: in a formula they are columns.
+_STATEMENTS = "|".join(
+    sorted({*keyword.kwlist} - {"False", "None", "True", "and", "else", "for", "if", "in", "is", "lambda", "not", "or"})
+)
+_IN_CALLS = re.compile(
+    rf"`[^`]*`|{STRING}|\^|[−–]|\s+|as\.factor(?=\s*\()|(?<![\w.])(?P<statement>{_STATEMENTS})(?![\w.])"
+)
+_BRACKETS = re.compile(rf"`[^`]*`|{STRING}|[()\[\]{{}}]")
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 # Signs that word processors and printed pages put in the place of the typed ones.
 _SIGNS = {"−": "-", "–": "-", "∼": "~", "～": "~", "∣": "|"}
@@ -37,6 +42,18 @@ _FORMULAIC_MARK = "⧛"
 _STRUCTURE = re.compile(
     r"(ar1|cs|diag|us|toep|ou|exp|gau|mat|rr|homcs|homdiag|hetar1|homtoep|propto|equalto|cor[A-Z]\w*|pd[A-Z]\w*)\("
 )
+_WORD, _QUOTED = re.compile(r"[^\W\d]\w*"), re.compile(rf"`[^`]*`|{STRING}")
+# Functions of R whose names Python cannot read, and what to do instead.
+_R_FUNCTION = re.compile(r"(?<![\w.`])(?!as\.factor\b)((?:as|is)\.\w+)\s*\(")
+_MAKE_NUMBERS = "make a column of numbers in the data, such as data['x'].astype(float)"
+_INSTEAD = {
+    "as.numeric": _MAKE_NUMBERS,
+    "as.integer": _MAKE_NUMBERS,
+    "as.double": _MAKE_NUMBERS,
+    "as.character": "text is a category as it is, and numbers are in C(x)",
+    "as.logical": "write a condition in I(), such as I(x > 0)",
+}
+_COMPARISONS = ("<", ">", "=", "!", "&")
 _OPERANDS = {"name", "number", "quoted", "string", "call"}
 
 
@@ -150,6 +167,7 @@ class _Reader:
                 self._fail(f"'{word}' closes nothing.", position)
             if word == "{" or (kind == "name" and self.text[end : end + 1] in ("(", "[")):
                 end = self._end_of_call(position if word == "{" else end)
+                self._check_functions(position, end)
                 kind, word = "call", _python(self.text[position:end])
             if kind != "space":
                 yield _Token(kind, word, position, end)
@@ -202,7 +220,7 @@ class _Reader:
         for token in tokens:
             if token.text in ("|", "||"):
                 self._fail("Random terms stand right of '~'.", token.start)
-        if len(tokens) == 1 and tokens[0].kind == "quoted":
+        if len(tokens) == 1 and (tokens[0].kind == "quoted" or keyword.iskeyword(tokens[0].text)):
             return tokens[0].text.strip("`")
         expression = _python(_joined([("+", tokens)]))
         self._check_expression(expression, tokens[0].start)
@@ -214,6 +232,9 @@ class _Reader:
         right = self.tokens[self._tilde() + 1 :]
         if not right:
             self._fail("Nothing stands right of '~': write for example y ~ x + (1 | g).", len(self.text))
+        for token in right:
+            if token.kind == "op" and token.text in _COMPARISONS:
+                self._fail("A condition is a term inside of I() only, such as I(x > 0) or I(f == 'B').", token.start)
         parts = _Parts()
         self._sort_terms(right, parts)
         return parts
@@ -349,6 +370,12 @@ class _Reader:
 
     # Checks
 
+    def _check_functions(self, start: int, end: int) -> None:
+        """Functions of R with a dot in their name are not here."""
+        if found := _R_FUNCTION.search(self.text, start, end):
+            instead = _INSTEAD.get(found[1], "make a column of its values in the data")
+            self._fail(f"R's {found[1]}() is no function here: {instead}.", found.start())
+
     def _check_order(self, tokens: Sequence[_Token]) -> None:
         """Operands and operators must take turns."""
         expects_operand = True
@@ -417,9 +444,18 @@ class _Reader:
 
 
 def _python(code: str) -> str:
-    """Return R's spelling of an expression in Python's: ``x^2`` is ``x**2``; quoted text stays."""
+    """Return R's spelling of an expression in Python's: ``x^2`` is ``x**2``; quoted text stays.
+
+    Columns called like a statement of Python get backticks: ``log(yield)`` is ``log(`yield`)``.
+    """
     translation = {"^": "**", "−": "-", "–": "-", "as.factor": "factor"}
-    return _IN_CALLS.sub(lambda m: " " if m[0].isspace() else translation.get(m[0], m[0]), code)
+
+    def spelled(match: re.Match[str]) -> str:
+        if match["statement"]:
+            return f"`{match[0]}`"
+        return " " if match[0].isspace() else translation.get(match[0], match[0])
+
+    return _IN_CALLS.sub(spelled, code)
 
 
 def _with_depth(tokens: Sequence[_Token]) -> Iterator[tuple[_Token, int]]:
@@ -472,6 +508,6 @@ def _first_line(error: Exception) -> str:
 
 
 def _keyword_hint(expression: str) -> str:
-    """Return advice about a column that is called like a word of Python, which expressions cannot mention."""
-    found = next((word for word in re.findall(r"[^\W\d]\w*", expression) if keyword.iskeyword(word)), None)
-    return f" A column called {found!r} must be renamed before an expression can use it." if found else ""
+    """Return advice about a column that is called like a word of Python."""
+    found = next((word for word in _WORD.findall(_QUOTED.sub("", expression)) if keyword.iskeyword(word)), None)
+    return f" A column called {found!r} stands in backticks: `{found}`." if found else ""

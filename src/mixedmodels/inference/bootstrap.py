@@ -21,7 +21,7 @@ from scipy.special import ndtr, ndtri
 
 from mixedmodels.covariance.unstructured import relative_factor, split_theta
 from mixedmodels.design.subset import draw_levels, take_rows
-from mixedmodels.errors import InferenceError, MixedModelsError, nearest
+from mixedmodels.errors import InferenceError, MixedModelsError, nearest, unknown_group
 from mixedmodels.fit.fit import fit_problem
 from mixedmodels.fit.fitted import conditional_fitted, marginal_fitted, random_part
 from mixedmodels.fit.problem import Problem, row_arguments
@@ -227,9 +227,7 @@ def bootstrap(
     if kind == "cases":
         level_of = names[-1] if level_of is None else level_of
         if level_of not in names:
-            raise InferenceError(
-                f"There is no grouping factor {level_of!r}; there are {', '.join(names)}.{nearest(level_of, names)}"
-            )
+            raise unknown_group(level_of, names)
     elif level_of is not None:
         raise InferenceError(f"level_of={level_of!r} goes with kind='cases' only.")
     entropy = seed if seed is not None else np.random.SeedSequence().generate_state(4).view(np.uint64)[0]

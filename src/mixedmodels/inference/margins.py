@@ -25,7 +25,13 @@ from mixedmodels.inference.multiplicity import (
     dunnett_survival,
     tukey_survival,
 )
-from mixedmodels.inference.reference_grid import ReferenceGrid, check_variable, predictors, reference_grid
+from mixedmodels.inference.reference_grid import (
+    ReferenceGrid,
+    check_variable,
+    predictors,
+    printed_level,
+    reference_grid,
+)
 from mixedmodels.inference.wald import check_level, row_table
 
 if TYPE_CHECKING:
@@ -293,8 +299,11 @@ def _find_control(cells: list[tuple[Any, ...]], control: object) -> int:
     wanted = control if isinstance(control, tuple) else (control,)
     if wanted in cells:
         return cells.index(wanted)
+    printed = [tuple(map(printed_level, cell)) for cell in cells]
+    if wanted in printed:
+        return printed.index(wanted)
     known = [_text(cell) for cell in cells if any(isinstance(part, str) for part in cell)]
-    shown = [repr(cell[0] if len(cell) == 1 else cell) for cell in cells[:20]]
+    shown = [repr(cell[0] if len(cell) == 1 else cell) for cell in printed[:20]]
     raise InferenceError(
         f"There is no level {control!r} to compare with; there are {', '.join(shown)}.{nearest(_text(wanted), known)}"
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import pandas as pd
 
-from mixedmodels.errors import InferenceError, nearest
+from mixedmodels.errors import InferenceError, unknown_group
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,12 +15,22 @@ if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
 
 
+T = TypeVar("T")
+
+
+class ByGroup(dict[str, T]):
+    """A dict by grouping factor that names those there are when asked for another."""
+
+    def __missing__(self, group: object) -> NoReturn:
+        raise unknown_group(group, self)
+
+
 def random_effects(state: FitState) -> dict[str, pd.DataFrame]:
     """Return E(b | y) (Henderson 1975) of each grouping factor, level x effect, in units of the response per column."""
-    return {
-        factor.name: pd.DataFrame(b, index=factor.levels.rename(factor.name), columns=list(factor.columns), copy=True)
+    return ByGroup(
+        (factor.name, pd.DataFrame(b, index=factor.levels.rename(factor.name), columns=list(factor.columns), copy=True))
         for factor, b in zip(state.design.factors, state.b, strict=True)
-    }
+    )
 
 
 def random_effects_cov(state: FitState) -> dict[str, Floats]:
@@ -30,7 +40,9 @@ def random_effects_cov(state: FitState) -> dict[str, Floats]:
     and Walker 2015). The uncertainty of beta is not part of it, as in lme4.
     """
     blocks = state.problem.conditional_covariance(state.theta)
-    return {factor.name: state.sigma**2 * block for factor, block in zip(state.design.factors, blocks, strict=True)}
+    return ByGroup(
+        (factor.name, state.sigma**2 * block) for factor, block in zip(state.design.factors, blocks, strict=True)
+    )
 
 
 def coef_by_level(state: FitState, group: str | None = None) -> pd.DataFrame:
@@ -52,11 +64,10 @@ def coef_by_level(state: FitState, group: str | None = None) -> pd.DataFrame:
         If there is no such factor, or None and several.
     """
     modes = random_effects(state)
-    known = ", ".join(modes)
     if group is None and len(modes) > 1:
-        raise InferenceError(f"There are several grouping factors: {known}. Name one of them.")
+        raise InferenceError(f"There are several grouping factors: {', '.join(modes)}. Name one of them.")
     if group is not None and group not in modes:
-        raise InferenceError(f"There is no grouping factor {group!r}; there are {known}.{nearest(str(group), modes)}")
+        raise unknown_group(group, modes)
     own = modes[next(iter(modes)) if group is None else group]
     fixed = dict(zip(state.fixed_names, state.beta.tolist(), strict=True))
     own = own.rename(columns=fixed_counterparts(state, own.columns))

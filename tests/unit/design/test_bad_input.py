@@ -104,7 +104,7 @@ def test_the_index_is_no_column() -> None:
     [
         ("trr", "sum", r"contrasts names 'trr'.*; there are: tr\. Did you mean 'tr'\?$"),
         ("x", "sum", r"there are: tr\. For a number use C\(x, contr\.sum\)"),
-        ("tr", "contr.sum", "The contrast 'contr.sum' of 'tr' is unknown. Did you mean 'sum'"),
+        ("tr", "contr.summ", "The contrast 'contr.summ' of 'tr' is unknown. Did you mean 'sum'"),
     ],
 )
 def test_contrasts_that_cannot_be_used(key: str, coding: str, says: str) -> None:

@@ -18,6 +18,8 @@ from mixedmodels.formula.expressions import Names, names_in, terms_of
         ("x.fillna(0)", ("x",), ()),
         ("bs(x, df=4)", ("x",), ("bs",)),
         ("C(f, contr.sum)", ("f", "contr"), ("C",)),
+        ("log(`yield`) + `in`", ("yield", "in"), ("log",)),
+        ("f == '`x`'", ("f",), ()),
         ("log(`a b`) + `c`", ("a b", "c"), ("log",)),
         ("I([v + x for v in z])", ("x", "z"), ("I",)),
         ("I((lambda t: t + x)(z))", ("z", "x"), ("I",)),

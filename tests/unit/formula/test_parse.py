@@ -170,7 +170,7 @@ def test_results_are_cached() -> None:
         ("y ~ x + z^w + (1|g)", "          ^", "positive integer"),
         ("y ~ 'a' + (1|g)", "    ^", "String literals"),
         ("y ~ log(x z) + (1|g)", "    ^", "cannot be read"),
-        ("y ~ log(class) + (1|g)", "    ^", "'class' must be renamed"),
+        ("y ~ log(lambda) + (1|g)", "    ^", "'lambda' stands in backticks: `lambda`"),
         ("log(y z) ~ x + (1|g)", "^", "cannot be read"),
         ("y ~ (1|f(g h))", "       ^", "cannot be read"),
     ],

@@ -190,3 +190,14 @@ def test_dates_as_categories_have_their_means(kind: str) -> None:
     named = mm.lmer("Reaction ~ day + (1 | Subject)", data.assign(day=day.astype(str))).margins("day")
     np.testing.assert_allclose(means, named, rtol=1e-9)
     assert [str(label)[:10] for label in means.index] == ["2024-01-01", "2024-01-02", "2024-01-03"]
+
+
+def test_intervals_are_named_as_they_are_printed() -> None:
+    data = mm.load_dataset("sleepstudy")
+    data["days"] = pd.cut(data["Days"], [-1, 2, 5, 9])
+    fit = mm.lmer("Reaction ~ days + (1 | Subject)", data)
+    level = data["days"].cat.categories[1]
+    assert fit.margins("days", control="(2, 5]").equals(fit.margins("days", control=level))
+    assert fit.margins("days", at={"days": "(2, 5]"}).equals(fit.margins("days", at={"days": [level]}))
+    with pytest.raises(mm.InferenceError, match=r"no level '\(2,5\]' to compare with; there are '\(-1, 2\]', '\(2, 5"):
+        fit.margins("days", control="(2,5]")

@@ -1,0 +1,57 @@
+"""The functions that expressions may call: formulaic's, and those that R users expect."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from formulaic.materializers.types import FactorValues
+from formulaic.transforms import TRANSFORMS, C, ContrastsRegistry
+from formulaic.transforms.contrasts import Contrasts
+from formulaic.utils.stateful_transforms import stateful_transform
+
+from mixedmodels.errors import DataError
+
+CODINGS: Mapping[str, type[Contrasts]] = MappingProxyType(
+    {name: getattr(ContrastsRegistry, name) for name in ("treatment", "sum", "helmert", "poly", "diff", "SAS")}
+)
+"""The codings of categories by name."""
+
+
+def categories(data: Any, contrasts: Any = None, *, levels: Any = None, spans_intercept: bool = True) -> FactorValues:
+    """Return x as a category, coded as `contrasts` says: a coding, or its name with or without quotes, as in R."""
+    named = {builtins.sum: "sum", poly: "poly"}
+    name = named.get(contrasts) if callable(contrasts) else contrasts
+    coding = CODINGS.get(name) if isinstance(name, str) else contrasts
+    if not (is_coding(coding) or isinstance(coding, np.ndarray | Mapping) or contrasts is None):
+        raise DataError("its second argument is no coding; sum, helmert and treatment('level') are some")
+    return C(data, coding, levels=levels, spans_intercept=spans_intercept)
+
+
+def is_coding(value: object) -> bool:
+    """Return True for formulaic's codings, classes or objects."""
+    return isinstance(value, Contrasts) or (isinstance(value, type) and issubclass(value, Contrasts))
+
+
+def log(x: Any, base: float | None = None) -> Any:
+    """Return the natural logarithm, or that to a base."""
+    return np.log(x) if base is None else np.log(x) / np.log(base)
+
+
+@stateful_transform  # type: ignore[untyped-decorator]  # formulaic has no types
+def poly(x: Any, degree: int = 1, raw: bool = False, *, _state: Any = None) -> Any:
+    """Return formulaic's polynomials; the columns of raw ones are called by their power, as the others are."""
+    columns = TRANSFORMS["poly"](x, degree, raw, _state=_state)
+    return FactorValues(columns, column_names=tuple(str(k) for k in range(1, degree + 1))) if raw else columns
+
+
+# `Q` is left out: backticks quote names.
+FUNCTIONS: Mapping[str, Any] = MappingProxyType(
+    {name: function for name, function in TRANSFORMS.items() if name != "Q"}
+    | {name: getattr(np, name) for name in ("sqrt", "log1p", "expm1", "sin", "cos", "tan", "pi")}
+    | {name: CODINGS[name] for name in ("treatment", "helmert", "SAS")}
+    | {"C": categories, "factor": categories, "log": log, "poly": poly, "TRUE": True, "FALSE": False}
+)
