@@ -46,4 +46,9 @@ def compare(*fits: LmmResult, refit: bool = True) -> pd.DataFrame:
     for number, fit in enumerate(fits, start=1):
         if not isinstance(fit, LmmResult):
             raise InferenceError(f"compare takes fitted results; argument {number} is a {type(fit).__name__}.")
+        fit.check_estimated("compare")
+    if not isinstance(refit, bool):
+        raise InferenceError(
+            f"refit is {refit!r}; it must be True, to fit anew by ML where needed, or False to refuse."
+        )
     return show_notes(compare_states([fit.state for fit in fits], refit))

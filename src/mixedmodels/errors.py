@@ -70,10 +70,10 @@ class DroppedRowsWarning(MixedModelsWarning):
     """Rows with missing values were left out."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: object, known: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` for the nearest known name in upper or lower case, or an empty string."""
     by_folded = {str(k).casefold(): str(k) for k in known}
-    match = difflib.get_close_matches(name.casefold(), by_folded, n=1)
+    match = difflib.get_close_matches(str(name).casefold(), by_folded, n=1)
     return f" Did you mean {by_folded[match[0]]!r}?" if match else ""
 
 

@@ -14,7 +14,7 @@ from mixedmodels.errors import (
     SingularFitWarning,
 )
 from mixedmodels.fit.call import Call, build_problem, snapshot
-from mixedmodels.fit.fit import fit_identified
+from mixedmodels.fit.fit import check_reml, fit_identified
 from mixedmodels.result import LmmResult
 
 if TYPE_CHECKING:
@@ -136,10 +136,12 @@ class LinearMixedModel:
 
     def deviance(self, theta: npt.ArrayLike, reml: bool = True) -> float:
         """Return -2 log-likelihood (the REML criterion under REML) at theta, fixed effects and sigma profiled out."""
+        check_reml(reml)
         return self.problem.deviance(theta, reml)
 
     def gradient(self, theta: npt.ArrayLike, reml: bool = True) -> Floats:
         """Return the derivative of the deviance in theta, shape (n_theta,)."""
+        check_reml(reml)
         return self.problem.gradient(theta, reml)
 
     def fit(

@@ -113,7 +113,9 @@ def power(
         raise InferenceError(f"alpha is {alpha!r}; it must lie between 0 and 1, such as 0.05.")
     check_level(level)
     check_seed(seed)
-    state = (model if isinstance(model, LmmResult) else model.fit()).state
+    fit = model if isinstance(model, LmmResult) else model.fit()
+    fit.check_estimated("power")
+    state = fit.state
     L = _hypothesis(state, effect)
     truth = state if size is None else _with_size(state, effect, size)
     sizes = _sizes(state, vary)

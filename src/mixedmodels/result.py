@@ -585,7 +585,7 @@ class LmmResult:
         data
             New data; None for the rows of the fit.
         random_effects
-            ``"conditional"``, ``"population"`` or names of grouping factors.
+            ``"conditional"``, ``"population"``, or names of grouping factors and texts of terms, ``"(1 | Subject)"``.
         new_levels
             ``"raise"``, or ``"population"``: a level that the fit did not have gets no effect.
         interval
@@ -777,6 +777,15 @@ class LmmResult:
         reml = self.reml if reml is None else reml
         state = fit_identified(build_problem(call), reml=reml, start=start, control=control or self.state.control)
         return type(self)(state, call)
+
+    def check_estimated(self, what: str) -> None:
+        """Do nothing: all parameters of this fit are estimates by likelihood. ``MixedLMResults`` may refuse.
+
+        Parameters
+        ----------
+        what
+            The question that takes them for that.
+        """
 
     def _call_or_refuse(self, what: str) -> Call:
         if self.call is None:

@@ -14,7 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, check_consistent_leng
 
 from mixedmodels.errors import DataError, FormulaError
 from mixedmodels.lmer import LinearMixedModel
-from mixedmodels.predict.predict import used_factors
+from mixedmodels.predict.choice import used_factors
 from mixedmodels.predict.rows import check_new_levels
 
 if TYPE_CHECKING:

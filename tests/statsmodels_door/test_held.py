@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import optimize
 
@@ -226,6 +228,30 @@ def test_every_variance_held_at_zero_leaves_least_squares(reml: bool) -> None:
     assert not fit.is_singular
 
 
+def test_an_effect_without_variance_has_no_covariances() -> None:
+    held = mixedlm("Weight ~ Time", DIETOX, groups="Pig", re_formula="~Time").fit(fixed={"Time Var": 0.0})
+    plain = MODEL.fit()
+    np.testing.assert_allclose(held.bse, [*plain.bse, 0, 0], rtol=1e-5)
+    np.testing.assert_allclose(held.bse_re, [*plain.bse_re, 0, 0], rtol=1e-5)
+    assert held.df_model_total == plain.df_model_total
+    with pytest.raises(mm.DataError, match="'Pig x Time Cov' can only be 0; it is held at 3"):
+        SOME.fit(fixed={"Time Var": 0.0, "Pig x Time Cov": 3.0})
+
+
+@pytest.mark.filterwarnings("ignore::mixedmodels.errors.SingularFitWarning")
+def test_a_component_estimated_as_zero_leaves_the_others_their_standard_errors() -> None:
+    rng = np.random.RandomState(3423)
+    data = pd.DataFrame(rng.randn(100, 2), columns=["Y", "X"]).assign(c=np.arange(100) % 3)
+    both, alone = (
+        mixedlm("Y ~ X", data, groups="c", vc_formula=parts).fit() for parts in ({"a": "1", "b": "0 + X"}, {"a": "1"})
+    )
+    assert both.vcomp[1] == 0
+    for name in ("bse", "bse_re"):
+        found = getattr(both, name)
+        np.testing.assert_allclose(found.drop("b Var"), getattr(alone, name), rtol=1e-5)
+        assert np.isnan(found["b Var"])
+
+
 def test_what_takes_all_covariances_for_estimated_is_refused() -> None:
     fit = MODEL.fit(fixed={"Pig Var": 20.0})
     for question in (
@@ -275,3 +301,33 @@ def test_a_statistic_of_the_bootstrap_gets_an_lmer_result() -> None:
     np.testing.assert_allclose(
         statistic.replicates, fit.bootstrap(3, seed=1, progress=False).replicates[["Intercept", "Time"]], rtol=1e-5
     )
+
+
+def test_a_held_effect_has_no_test() -> None:
+    fit = MODEL.fit(fixed={"Time": 7.2})
+    for question in (fit.t_test, fit.wald_test):
+        with pytest.raises(mm.InferenceError, match="Nothing that was estimated is in the hypothesis"):
+            question("Time = 7")
+    assert list(fit.wald_test_terms().table.index) == ["Intercept"]
+
+
+def cubed(x: np.ndarray) -> np.ndarray:
+    return x**3
+
+
+@pytest.mark.parametrize(
+    ("formula", "options"),
+    [("Weight ~ Time + C(Cu)", {"fixed": {"Time": 7.0}}), ("Weight ~ cubed(Time)", {})],
+    ids=["held", "own function"],
+)
+def test_a_report_leaves_out_what_needs_the_terms(formula: str, options: dict[str, Any], tmp_path: Path) -> None:
+    fit = mixedlm(formula, DIETOX, groups="Pig").fit(**options)
+    fit.report(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "Tests of the terms are left out" in page
+    assert "mixedmodels.lmer(" not in page
+    for question in (fit.anova, lambda: fit.margins("Time")):
+        with pytest.raises(
+            mm.InferenceError, match="a fixed effect is held, or its formula calls a function of your own"
+        ):
+            question()

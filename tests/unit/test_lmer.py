@@ -90,6 +90,27 @@ def test_unknown_arguments_are_errors() -> None:
         mm.lmer(SLEEP, load("sleepstudy"), wieghts="Days")
 
 
+def test_wrong_arguments_are_named() -> None:
+    data = load("sleepstudy")
+    model = mm.LinearMixedModel(SLEEP, data)
+    fit = model.fit()
+    for question, message in (
+        (lambda: fit.conf_int(which=3), "There is no parameter 3"),
+        (lambda: fit.profile(5), "There is no parameter 5 to profile"),
+        (lambda: fit.update(formula=3), "The formula is 3; it must be a text"),
+        (lambda: fit.influence(by=3), "3"),
+        (lambda: fit.bootstrap(5, kind="cases", level_of=3), "There is no grouping factor 3"),
+        (lambda: fit.variance_parameters(scale=None), "scale=None is not available"),
+        (lambda: fit.tidy(effects=()), "effects is empty"),
+        (lambda: mm.compare(fit, fit.update(reml=False), refit="no"), "refit is 'no'; it must be True"),
+        (lambda: mm.lmer(SLEEP, data, contrasts=3), "contrasts is 3; it must be a mapping"),
+        (lambda: model.deviance([1.0, 0.0, 1.0], reml="x"), "reml is 'x'; it must be True"),
+        (lambda: model.gradient([1.0, 0.0, 1.0], reml="x"), "reml is 'x'; it must be True"),
+    ):
+        with pytest.raises(mm.MixedModelsError, match=message):
+            question()
+
+
 def test_errors_are_of_one_tree() -> None:
     for formula, category in (("Reaction ~ Days", mm.FormulaError), ("Reaction ~ Day + (1 | Subject)", mm.DataError)):
         with pytest.raises(category) as caught:

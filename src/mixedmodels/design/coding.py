@@ -71,6 +71,8 @@ def read_contrasts(
     """
     if not contrasts:
         return {}
+    if not isinstance(contrasts, Mapping):
+        raise DataError(f"contrasts is {contrasts!r}; it must be a mapping such as {{'column': 'sum'}}.")
     coded = {name: levels for terms in parts for name in lookups(terms) if (levels := columns[name].levels) is not None}
     codings = {}
     for name, coding in contrasts.items():

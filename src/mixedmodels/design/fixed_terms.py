@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from mixedmodels.design.records import Design, Floats
 
 
+WITHOUT_COLUMNS = (
+    "this model does not hold: it was made of arrays, or a fixed effect is held, or its formula calls a function of "
+    "your own. Fit it with lmer, a held effect as offset(...)"
+)
+"""How the columns of the data that a question needs can be missing, and what to do."""
+
+
 @dataclass(frozen=True)
 class FixedTerm:
     """One term of the fixed part.
@@ -69,6 +76,12 @@ def columns_by_term(design: Design) -> dict[str, list[int]]:
     return places
 
 
+def can_tell_terms(design: Design) -> bool:
+    """Return True if a design has no formula, or holds the columns that its terms are made from."""
+    fixed = design.recipe.fixed
+    return fixed.spec is None or design.columns.keys() >= set(fixed.columns)
+
+
 def term_matrix(design: Design) -> TermMatrix:
     """Return the fixed part of a design by terms, with a column for every level of a categorical variable.
 
@@ -82,10 +95,10 @@ def term_matrix(design: Design) -> TermMatrix:
         names = [name for name in design.x_names if name != INTERCEPT]
         places = np.array([names.index(name) if name != INTERCEPT else -1 for name in design.x_names], dtype=np.intp)
         return TermMatrix(design.X, tuple(FixedTerm(name, frozenset({name}), frozenset()) for name in names), places)
-    if not design.columns.keys() >= set(design.recipe.fixed.columns):
+    if not can_tell_terms(design):
         raise InferenceError(
-            "The terms of the fixed part cannot be told: this model does not hold the columns they are made from. "
-            "Fit it with lmer, or test coefficients by contrast."
+            f"The terms of the fixed part are made from columns that {WITHOUT_COLUMNS}, or test coefficients by "
+            "contrast."
         )
     evaluation = Evaluation(design.columns, design.n_obs, design.recipe.memory, design.recipe.contrasts)
     matrix, full = evaluation.indicator_matrix(spec)

@@ -14,7 +14,7 @@ from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.fit.fitted import conditional_fitted, marginal_fitted
 from mixedmodels.inference import criteria
 from mixedmodels.inference.covariances import covariance_frame, factor_covariances
-from mixedmodels.inference.wald import coef_table
+from mixedmodels.inference.wald import coef_table, names_in
 
 if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
@@ -52,7 +52,9 @@ def tidy(
     InferenceError
         If there is no such kind of effect.
     """
-    wanted = [effects] if isinstance(effects, str) else list(effects)
+    wanted = names_in(effects)
+    if not wanted:
+        raise InferenceError(f"effects is empty; pass some of {', '.join(EFFECTS)}.")
     for effect in wanted:
         if effect not in EFFECTS:
             known = " and ".join(f'"{name}"' for name in EFFECTS)

@@ -66,6 +66,8 @@ def table(
     Linear mixed models of Reaction
     """
     _check(fits, names, below)
+    for fit in fits:
+        fit.check_estimated("table")
     states = [fit.state for fit in fits]
     labels = [f"({i + 1})" for i in range(len(fits))] if names is None else list(names)
     rows = [

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mixedmodels.design.fixed_terms import WITHOUT_COLUMNS
 from mixedmodels.errors import InferenceError, MixedModelsError
 from mixedmodels.inference.degrees import approximation
 from mixedmodels.inference.reference_grid import predictors
@@ -133,10 +134,7 @@ def adapt(state: FitState, ddf: str | Approximation = "satterthwaite") -> Any:
 
     missing = [name for name in names if name not in state.design.columns]
     if missing:
-        raise InferenceError(
-            f"marginaleffects needs the data column {missing[0]!r}, which this model does not hold because it was not "
-            "made by lmer from a formula. Fit it with lmer."
-        )
+        raise InferenceError(f"marginaleffects needs the data column {missing[0]!r}, which {WITHOUT_COLUMNS}.")
     data = {name: state.design.columns[name] for name in names}
     frame = {
         name: pl.Series(c.to_series().astype(str).to_numpy(), dtype=pl.Enum([str(v) for v in c.levels]))

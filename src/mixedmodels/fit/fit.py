@@ -45,8 +45,7 @@ def fit_problem(
     control = Control() if control is None else control
     if not isinstance(control, Control):
         raise FitError(f"control is {control!r}; it must be a Control, such as Control(max_iterations=500).")
-    if not isinstance(reml, bool):
-        raise FitError(f"reml is {reml!r}; it must be True for REML or False for maximum likelihood.")
+    check_reml(reml)
     problem = problem.with_threads(control.n_threads)
     model = problem.model
     began = perf_counter()
@@ -104,6 +103,18 @@ def fit_identified(
     if reml:
         check_identified(problem.design)
     return fit_problem(problem, reml=reml, start=start, control=control)
+
+
+def check_reml(reml: object) -> None:
+    """``reml`` must be True or False.
+
+    Raises
+    ------
+    FitError
+        It is not.
+    """
+    if not isinstance(reml, bool):
+        raise FitError(f"reml is {reml!r}; it must be True for REML or False for maximum likelihood.")
 
 
 def minimize_deviance(problem: Problem, reml: bool, start: npt.ArrayLike | None, control: Control) -> Minimum:

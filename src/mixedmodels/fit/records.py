@@ -131,6 +131,9 @@ class Fitted(Protocol):
         """The fit."""
         ...
 
+    def check_estimated(self, what: str) -> None:
+        """Refuse where parameters are not estimates by likelihood."""
+
 
 @dataclass(frozen=True)
 class FitState:

@@ -43,6 +43,8 @@ def update_formula(old: Formula, new: str) -> str:
     >>> update_formula(parse_formula("y ~ x + (1 | g) + (1 | h)"), ". ~ . + z - (1 | h)")
     'y ~ x + z + (1 | g)'
     """
+    if not isinstance(new, str):
+        raise FormulaError(f"The formula is {new!r}; it must be a text such as '. ~ . + x'.")
     left, tilde, right = _sides(new)
     if not tilde:
         return new

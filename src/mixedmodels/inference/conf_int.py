@@ -11,7 +11,7 @@ from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.inference.bootstrap import bootstrap
 from mixedmodels.inference.profile import profile
 from mixedmodels.inference.variance_parameters import list_parameters, variance_parameters
-from mixedmodels.inference.wald import check_level, coef_table
+from mixedmodels.inference.wald import check_level, coef_table, names_in
 
 if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
@@ -63,7 +63,7 @@ def conf_int(
     allowed_options = {"wald": {"ddf"}, "profile": set(), "bootstrap": BOOTSTRAP_OPTIONS}[method]
     for option in set(options) - allowed_options:
         raise InferenceError(f"{option}= does not go with method={method!r}.")
-    names = None if which is None else [which] if isinstance(which, str) else list(which)
+    names = None if which is None else names_in(which)
     if method == "profile":
         table = profile(state, names).conf_int(level)
         known = [*state.fixed_names, *(p.name for p in list_parameters(state.design.factors))]

@@ -21,7 +21,7 @@ from mixedmodels.errors import InferenceError
 from mixedmodels.fit.progress import progress_bar
 from mixedmodels.inference.measure import Parameters
 from mixedmodels.inference.profiler import Profiler, hermite
-from mixedmodels.inference.wald import check_level
+from mixedmodels.inference.wald import check_level, names_in
 
 if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
@@ -136,7 +136,7 @@ def profile(
     if isinstance(which, Mapping):
         profiled = [partial(engine.function, name, function) for name, function in which.items()]
     else:
-        names = [which] if isinstance(which, str) else list(engine.profilable()) if which is None else list(which)
+        names = list(engine.profilable()) if which is None else names_in(which)
         profiled = [partial(engine.path, name) for name in names]
     paths = []
     with progress_bar(len(profiled), "profile", "parameter", progress) as advance:

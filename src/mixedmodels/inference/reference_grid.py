@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mixedmodels.design.expression import columns_in
+from mixedmodels.design.fixed_terms import WITHOUT_COLUMNS
 from mixedmodels.errors import InferenceError, nearest
 
 if TYPE_CHECKING:
@@ -108,10 +109,7 @@ def check_variable(name: object, names: Sequence[str]) -> None:
 def _check_kept(design: Design, names: Sequence[str]) -> None:
     missing = [name for name in names if name not in design.columns]
     if missing:
-        raise InferenceError(
-            f"Marginal means need the data column {missing[0]!r}, which this model does not hold because it was not "
-            "made by lmer from a formula. Fit it with lmer."
-        )
+        raise InferenceError(f"Marginal means need the data column {missing[0]!r}, which {WITHOUT_COLUMNS}.")
 
 
 def _is_categorical(design: Design, name: str) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -73,6 +74,11 @@ def row_table(rows: RowEstimates, labels: pd.Index, level: float = 0.95, rhs: Fl
     bounds = rows.estimate - half_width, rows.estimate + half_width
     values = np.column_stack([rows.estimate, rows.std_error, rows.df, statistic, p_value, *bounds])
     return pd.DataFrame(values, index=labels, columns=COLUMNS)
+
+
+def names_in(names: object) -> list[Any]:
+    """Return one name, or several, as a list; anything that holds no names stands for itself, to be refused as one."""
+    return list(names) if isinstance(names, Iterable) and not isinstance(names, str) else [names]
 
 
 def check_level(level: object) -> None:

@@ -289,7 +289,7 @@ def build_design(
 
 
 def at_fixed_effects(design: Design, fixed: Floats, held: Sequence[int] | None = None) -> Design:
-    """Return the design with some fixed effects known: their part is the offset, their columns are gone.
+    """Return the design with some fixed effects known: their part is added to the offset, their columns are gone.
 
     Parameters
     ----------
@@ -303,9 +303,10 @@ def at_fixed_effects(design: Design, fixed: Floats, held: Sequence[int] | None =
     k_fe = design.X.shape[1]
     held = range(k_fe) if held is None else held
     free = [j for j in range(k_fe) if j not in set(held)]
+    before = 0.0 if design.offset is None else design.offset
     return replace(
         design,
-        offset=design.X[:, list(held)] @ fixed[list(held)],
+        offset=before + design.X[:, list(held)] @ fixed[list(held)],
         X=np.ascontiguousarray(design.X[:, free]),
         x_names=tuple(design.x_names[j] for j in free),
         columns={},

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mixedmodels.design.records import Floats
-from mixedmodels.errors import ConvergenceWarning, DataError, FitError, SingularFitWarning, nearest
+from mixedmodels.errors import DataError, FitError, nearest
 from mixedmodels.fit.control import Control
 from mixedmodels.fit.findings import fit_findings
-from mixedmodels.fit.fit import fit_problem
+from mixedmodels.fit.fit import check_reml, fit_problem
 from mixedmodels.fit.problem import Problem
 from mixedmodels.fit.records import FitState, Optimum
 from mixedmodels.mixedlm import alerts
+from mixedmodels.mixedlm.arguments import check_flag, check_penalty, read_count, read_numbers
 from mixedmodels.mixedlm.constrained import minimize_held
 from mixedmodels.mixedlm.design import at_fixed_effects, check_identified
 from mixedmodels.mixedlm.holds import Holds, packed_values, read_holds, structure_of
@@ -160,6 +161,12 @@ def fit_model(
 
     options = known_options(options)
     methods = read_methods(method)
+    niter_em, niter_sa = read_count("niter_em", niter_em, 0), read_count("niter_sa", niter_sa, 0)
+    check_reml(reml)
+    for name, flag in (("do_cg", do_cg), ("full_output", full_output)):
+        check_flag(name, flag)
+    for name, penalty in (("fe_pen", fe_pen), ("cov_pen", cov_pen)):
+        check_penalty(name, penalty)
     start = read_start(model, start_params)
     holds = read_holds(model, free, start, fixed)
     task = make_task(model, holds, reml)
@@ -179,7 +186,9 @@ def fit_model(
         state, report = by_optimizer(task, start, methods, options, fe_pen, cov_pen)
     record = make_record(model, task, state, holds, report if full_output else replace_hist(report))
     record = replace(record, free=None if free is None else free.copy(), fe_pen=fe_pen, cov_pen=cov_pen)
-    tell(state, stacklevel=4)
+    if not state.optimum.converged:
+        state = alerts.advised(state, alerts.why_not_converged(state.optimum, not do_cg, methods == (OURS,)))
+    alerts.tell(state, stacklevel=3)
     return MixedLMResults(state, model, record)
 
 
@@ -209,14 +218,15 @@ def read_methods(method: str | Sequence[str] | None) -> tuple[str, ...]:
     DataError
         If one is unknown.
     """
-    chosen = (OURS,) if method is None else (method,) if isinstance(method, str) else tuple(method)
-    chosen = tuple(name.lower() for name in chosen)
+    chosen = (OURS,) if method is None else tuple(method) if isinstance(method, list | tuple) else (method,)
     known = (OURS, *METHODS)
+    if not chosen:
+        raise DataError(f"method is empty; leave it out, or name some of {', '.join(known)}.")
     for name in chosen:
-        if name not in known:
+        if str(name).lower() not in known:
             raise DataError(f"method {name!r} is not available for MixedLM; there are {', '.join(known)}."
                             f"{nearest(name, known)}")  # fmt: skip
-    return chosen
+    return tuple(name.lower() for name in chosen)
 
 
 def read_start(model: MixedLM, start_params: Any) -> MixedLMParams:
@@ -225,19 +235,21 @@ def read_start(model: MixedLM, start_params: Any) -> MixedLMParams:
     Raises
     ------
     DataError
-        If a packed vector has another length.
+        If a packed vector has another length, or holds anything but finite numbers.
     """
     if start_params is None:
         return MixedLMParams.from_components(np.zeros(model.k_fe), np.eye(model.k_re), vcomp=np.ones(model.k_vc))
     if isinstance(start_params, MixedLMParams):
         return start_params.copy()
-    packed = np.asarray(start_params, dtype=np.float64).ravel()
+    packed = read_numbers("start_params", start_params).ravel()
     n_cov = model.k_re2 + model.k_vc
     if len(packed) not in (n_cov, n_cov + model.k_fe):
         raise DataError(
             f"invalid start_params: {len(packed)} values; this model takes {n_cov} covariance parameters, "
             f"or {n_cov + model.k_fe} with the fixed effects before them."
         )
+    if not np.isfinite(packed).all():
+        raise DataError(f"start_params must be finite numbers; element {np.isfinite(packed).argmin()} is not.")
     return MixedLMParams.from_packed(packed, model.k_fe, model.k_re, model.use_sqrt, has_fe=len(packed) > n_cov)
 
 
@@ -369,9 +381,8 @@ def by_optimizer(
     cov_re, vcomp = task.layout.unpack(objective.packed(best.x))
     theta = task.layout.theta(cov_re, vcomp)
     assert theta is not None
-    status = "converged" if best.converged else "iteration limit"
     report = _Report(
-        status,
+        best.status,
         best.n_iterations,
         best.n_evaluations,
         best.gradient_norm,
@@ -442,18 +453,10 @@ def penalized_state(
     scale = largest if scale is None else scale
     away = np.log(scale / largest)
     llf -= 0.5 * likelihood.dof * float(np.exp(-away) - 1 + away)
-    known = replace(task, problem=_known(task.problem, estimated), reml=False)
+    known = replace(task, problem=Problem(at_fixed_effects(task.problem.design, estimated)), reml=False)
     state = state_at(known, theta, report)
     optimum = replace(state.optimum, deviance=-2 * llf)
     return replace(state, sigma=float(np.sqrt(scale)), reml=task.reml, optimum=optimum)
-
-
-def _known(problem: Problem, estimated: Floats) -> Problem:
-    design = problem.design
-    known = at_fixed_effects(design, estimated)
-    if design.offset is not None and known.offset is not None:
-        known = replace(known, offset=known.offset + design.offset)
-    return Problem(known)
 
 
 def make_record(model: MixedLM, task: Task, state: FitState, holds: Holds, report: _Report) -> FitRecord:
@@ -465,13 +468,3 @@ def make_record(model: MixedLM, task: Task, state: FitState, holds: Holds, repor
     return FitRecord(
         params, state.sigma**2, -0.5 * state.optimum.deviance, holds, method=report.method, hist=report.hist or None
     )
-
-
-def tell(state: FitState, stacklevel: int) -> None:
-    """Warn of no convergence and of singular covariances."""
-    for finding in state.findings:
-        if finding.kind == "not_converged":
-            remedy = "Raise maxiter, or leave out method and do_cg for our Newton."
-            alerts.warn(f"Not converged: {state.optimum.status}. {remedy}", ConvergenceWarning, stacklevel)
-        elif finding.kind == "singular":
-            alerts.warn(f"Random effects covariance: {finding.message}", SingularFitWarning, stacklevel)

@@ -175,7 +175,14 @@ class Formulas:
                 raise DataError(
                     f"{text!r} compares outside of a function. Write the comparison in I(): I({compared[0]})."
                 ) from error
-            raise _unknown_name(text, frame, error) or DataError(f"{text!r} cannot be computed: {error}") from error
+            if isinstance(error, FormulaSyntaxError) and "|" in text:
+                raise FormulaError(
+                    f"{text!r} has a bar. Terms such as (1 | g) belong to mixedmodels.lmer; here groups, re_formula "
+                    "and vc_formula say what is random."
+                ) from error
+            # formulaic shows the place below an empty line, in a terminal's colours.
+            reason = str(error).partition("\n\n")[0]
+            raise _unknown_name(text, frame, error) or DataError(f"{text!r} cannot be computed: {reason}") from error
 
     def _matrices_of(self, formula: Any, frame: pd.DataFrame) -> Any:
         context = {**FUNCTIONS, **self.context}
@@ -202,6 +209,10 @@ def on_new_data(spec: ModelSpec, frame: pd.DataFrame, context: Mapping[str, Any]
     DataError
         If a column is missing, or holds a level that the fit did not have.
     """
+    for expression, (kind, _) in spec.encoder_state.items():
+        if kind is Factor.Kind.NUMERICAL and expression in frame and _is_text(frame[expression]):
+            held = ", ".join(map(repr, frame[expression].iloc[:1]))
+            raise DataError(f"Column {expression!r} was numeric in the fit, but holds {held or 'texts'} now.")
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("error", DataMismatchWarning)
@@ -212,6 +223,10 @@ def on_new_data(spec: ModelSpec, frame: pd.DataFrame, context: Mapping[str, Any]
         unknown = _unknown_name(text, frame, error)
         raise unknown or DataError(f"{text!r} cannot be computed for these data: {error}") from error
     return np.ascontiguousarray(matrix, dtype=np.float64)
+
+
+def _is_text(column: pd.Series[Any]) -> bool:
+    return bool(pd.api.types.is_string_dtype(column.dtype) or isinstance(column.dtype, pd.CategoricalDtype))
 
 
 def _part(matrix: Any, text: str) -> Part:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from numbers import Real
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -78,38 +79,69 @@ def read_holds(
     DataError
         If the mask has another shape, a name is unknown, or a variance is negative.
     """
-    held_fixed: dict[int, float] = {}
-    covariances: dict[int, Hold] = {}
-    if free is not None:
-        if (free.k_fe, free.k_re, free.k_vc) != (model.k_fe, model.k_re, model.k_vc):
-            raise DataError(
-                f"free is for {free.k_fe} fixed effects, {free.k_re} random coefficients and {free.k_vc} variance "
-                f"components; the model has {model.k_fe}, {model.k_re} and {model.k_vc}."
-            )
-        mask, values = (p.get_packed(use_sqrt=False, has_fe=True) for p in (free, start))
-        for j in np.flatnonzero(mask == 0).tolist():
-            if j < model.k_fe:
-                held_fixed[j] = float(values[j])
-            else:
-                covariances[j - model.k_fe] = Hold(j - model.k_fe, float(values[j]), is_ratio=True)
     names = model.data.param_names
-    for name, value in (fixed or {}).items():
-        is_position = isinstance(name, int) and 0 <= name < len(names)
-        if not is_position and name not in names:
-            listed = ", ".join(names)
-            near = nearest(str(name), names)
-            raise DataError(f"fixed names {name!r}, which is no parameter.{near} There are: {listed}.")
-        if not np.isfinite(value):
-            raise DataError(f"{name!r} cannot be held at {value}.")
-        j = int(name) if is_position else names.index(str(name))
-        if j < model.k_fe:
-            held_fixed[j] = float(value)
-        else:
-            covariances[j - model.k_fe] = Hold(j - model.k_fe, float(value), is_ratio=False)
+    values = _held_by_mask(model, free, start) | _held_by_name(names, fixed)
+    held_fixed = {j: value for j, (value, _) in values.items() if j < model.k_fe}
+    covariances = {j - model.k_fe: Hold(j - model.k_fe, *value) for j, value in values.items() if j >= model.k_fe}
     for hold in covariances.values():
         if hold.value < 0 and (hold.index >= model.k_re2 or _pair(model, hold.index)[0] == _pair(model, hold.index)[1]):
             raise DataError(f"{names[model.k_fe + hold.index]!r} is a variance and cannot be held at {hold.value}.")
+    covariances = _with_those_of_no_variance(model, covariances)
     return Holds(held_fixed, tuple(covariances.values()), model.k_fe, len(names))
+
+
+def _held_by_mask(model: MixedLM, free: Any, start: MixedLMParams) -> dict[int, tuple[float, bool]]:
+    """Return position -> value, and that it is a ratio, of what a mask holds at the start."""
+    if free is None:
+        return {}
+    if not isinstance(free, MixedLMParams):
+        raise DataError(f"free is {free!r}; it must be a MixedLMParams of ones and zeros.")
+    if (free.k_fe, free.k_re, free.k_vc) != (model.k_fe, model.k_re, model.k_vc):
+        raise DataError(
+            f"free is for {free.k_fe} fixed effects, {free.k_re} random coefficients and {free.k_vc} variance "
+            f"components; the model has {model.k_fe}, {model.k_re} and {model.k_vc}."
+        )
+    mask, values = (p.get_packed(use_sqrt=False, has_fe=True) for p in (free, start))
+    return {j: (float(values[j]), True) for j in np.flatnonzero(mask == 0).tolist()}
+
+
+def _held_by_name(names: list[str], fixed: Any) -> dict[int, tuple[float, bool]]:
+    """Return position -> value, and that it is no ratio, of what is held by name or position."""
+    if not isinstance(fixed or {}, Mapping):
+        raise DataError(f"fixed is {fixed!r}; it must be a mapping such as {{{names[0]!r}: 0.0}}.")
+    held: dict[int, tuple[float, bool]] = {}
+    for name, value in (fixed or {}).items():
+        is_position = isinstance(name, int) and 0 <= name < len(names)
+        if not is_position and name not in names:
+            raise DataError(
+                f"fixed names {name!r}, which is no parameter.{nearest(name, names)} There are: {', '.join(names)}."
+            )
+        if not (isinstance(value, Real) and np.isfinite(float(value))):
+            raise DataError(f"{name!r} cannot be held at {value!r}; that must be a finite number.")
+        held[int(name) if is_position else names.index(str(name))] = (float(value), False)
+    return held
+
+
+def _with_those_of_no_variance(model: MixedLM, held: Mapping[int, Hold]) -> dict[int, Hold]:
+    """Return the holds and those that follow: an effect without variance has no covariances.
+
+    Raises
+    ------
+    DataError
+        If such a covariance is held elsewhere.
+    """
+    names, out = model.data.param_names[model.k_fe :], dict(held)
+    for index in range(model.k_re2):
+        for i in _pair(model, index):
+            variance = held.get(i * (i + 3) // 2)
+            if variance is None or variance.value != 0:
+                continue
+            if out.setdefault(index, Hold(index, 0.0, variance.is_ratio)).value != 0:
+                raise DataError(
+                    f"{names[variance.index]!r} is held at 0, so {names[index]!r} can only be 0; it is held at "
+                    f"{out[index].value}. Leave one of them free."
+                )
+    return out
 
 
 def _pair(model: MixedLM, index: int) -> tuple[int, int]:

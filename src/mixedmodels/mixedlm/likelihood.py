@@ -300,6 +300,21 @@ class Likelihood:
         """Return True if a covariance block has less than full rank, in the engine's units."""
         return bool((self._lifted(packed) != packed).any())
 
+    def at_boundary(self, packed: Floats) -> list[int]:
+        """Return the packed covariances of effects without variance and of other blocks of less than full rank."""
+        cov_re, _ = self.layout.unpack(packed)
+        sd = np.sqrt(np.diag(cov_re))
+        singular: set[int] = set()
+        for block in self.layout.blocks:
+            vary = [i for i in block.effects if sd[i] > 0]
+            correlation = cov_re[np.ix_(vary, vary)] / np.outer(sd[vary], sd[vary])
+            is_regular = np.linalg.eigvalsh(correlation).min(initial=1.0) > LIFT_SCALED
+            singular.update(set(block.effects) - set(vary if is_regular else []))
+        pairs = zip(*np.tril_indices(self.layout.k_re), strict=True)
+        of_effects = [k for k, pair in enumerate(pairs) if not singular.isdisjoint(pair)]
+        lifted = np.flatnonzero(self._lifted(packed) != packed).tolist()
+        return of_effects + [k for k in lifted if k >= self.layout.k_re2]
+
     def _products(self, cov_re: Floats, vcomp: Floats, fixed: Floats) -> tuple[Floats, Floats, Floats, Floats]:
         """Return R'V0^-1 G_i V0^-1 R, R'V0^-1 G_i V0^-1 G_j V0^-1 R, tr(P0 G_i) and tr(P0 G_i P0 G_j), R = [X, r].
 

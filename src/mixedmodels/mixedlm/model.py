@@ -19,6 +19,7 @@ from mixedmodels.design.frame import Column, open_frame
 from mixedmodels.design.records import Design, Floats
 from mixedmodels.errors import DataError, nearest
 from mixedmodels.fit.problem import Problem
+from mixedmodels.mixedlm.arguments import check_flag, check_text, read_count, read_numbers
 from mixedmodels.mixedlm.components import Component, FormulaVCSpec, from_formulas, from_specification
 from mixedmodels.mixedlm.data import ModelData, covariance_names
 from mixedmodels.mixedlm.design import RandomPart, Structure, build_design, build_random
@@ -92,6 +93,7 @@ class MixedLM:
             if name not in _INIT_ONLY:
                 raise DataError(f"argument {name} not permitted for MixedLM initialization")
         _check_missing(missing)
+        check_flag("use_sqrt", use_sqrt)
         y, X = read_table("endog", endog), read_table("exog", exog)
         if y.values.shape[1] != 1:
             raise DataError(f"endog must be one column; it has {y.values.shape[1]}.")
@@ -108,6 +110,7 @@ class MixedLM:
             warnings.warn("Using deprecated variance components format", FutureWarning, stacklevel=2)
             exog_vc = from_mapping(exog_vc, parsed.labels)
         spec = VCSpec([], [], []) if exog_vc is None else exog_vc
+        _check_specification(spec)
         rows = _complete_rows(y, X, Z, parsed, missing)
         if rows is not None:
             spec = _take_rows(spec, parsed, rows)
@@ -255,8 +258,10 @@ class MixedLM:
             if name not in _INIT_ONLY:
                 raise DataError(f"argument {name} not permitted for MixedLM initialization")
         _check_missing(missing)
-        texts = [formula, *([re_formula] if re_formula else []), *(vc_formula or {}).values()]
-        context = Context({} if eval_env == -1 else _caller_names(texts, eval_env or 0))
+        check_flag("use_sqrt", use_sqrt)
+        texts = _formulas(formula, re_formula, vc_formula)
+        eval_env = 0 if eval_env is None else read_count("eval_env", eval_env, -1)
+        context = Context({} if eval_env == -1 else _caller_names(texts, eval_env))
         frame, labels = _read_frame(data)
         group_name, values = _group_values(groups, frame)
         exog_re, exog_vc = None if re_formula else exog_re, None if vc_formula else exog_vc
@@ -327,6 +332,8 @@ class MixedLM:
         if array is None:
             return None
         values = np.asarray(array)
+        if len(values) != self.nobs:
+            raise DataError(f"The array has {len(values)} rows; the model has {self.nobs}.")
         return [values[rows] for rows in self._groups.split()]
 
     @cached_property
@@ -426,7 +433,7 @@ class MixedLM:
         if isinstance(params, MixedLMParams):
             return params
         length = self.k_re2 + self.k_vc + (self.k_fe if has_fe else 0)
-        packed = np.asarray(params, dtype=np.float64).ravel()
+        packed = read_numbers("params", params).ravel()
         if len(packed) != length:
             raise DataError(f"The packed parameters have {len(packed)} values; this model needs {length}.")
         return MixedLMParams.from_packed(packed, self.k_fe, self.k_re, self.use_sqrt, has_fe)
@@ -551,8 +558,13 @@ class MixedLM:
         return self._likelihood(reml).scale(covariance, components, np.asarray(fe_params, dtype=np.float64))
 
     def _as_covariances(self, cov_re: npt.ArrayLike, vcomp: npt.ArrayLike) -> tuple[Floats, Floats]:
-        covariance = np.asarray(cov_re, dtype=np.float64).reshape(self.k_re, self.k_re)
-        return covariance, np.asarray(vcomp, dtype=np.float64).reshape(self.k_vc)
+        covariance, components = read_numbers("cov_re", cov_re), read_numbers("vcomp", vcomp)
+        if covariance.size != self.k_re**2 or components.size != self.k_vc:
+            raise DataError(
+                f"cov_re has the shape {covariance.shape} and vcomp {components.shape}; this model takes "
+                f"{(self.k_re, self.k_re)} and {(self.k_vc,)}."
+            )
+        return covariance.reshape(self.k_re, self.k_re), components.reshape(self.k_vc)
 
     def EM(self, params: Any, n_iter: int = 1, *, reml: bool | None = None) -> MixedLMParams:  # noqa: N802  # their name
         """Return the parameters after some steps of the EM algorithm (Laird and Ware 1982; Lindstrom and Bates 1988).
@@ -588,9 +600,16 @@ class MixedLM:
         exog
             X; None takes the model's.
         """
-        X = self.exog if exog is None else np.asarray(exog, dtype=np.float64)
-        fixed = params.fe_params if isinstance(params, MixedLMParams) else np.asarray(params)[: self.k_fe]
-        return np.asarray(X @ fixed)
+        X = self.exog if exog is None else read_numbers("exog", exog)
+        fixed = params.fe_params if isinstance(params, MixedLMParams) else read_numbers("params", params)
+        if fixed.shape not in {(self.k_fe,), (self.k_params,)}:
+            raise DataError(
+                f"params has the shape {fixed.shape}; pass {self.k_fe} fixed effects, or all {self.k_params} "
+                "parameters."
+            )
+        if X.ndim == 0 or X.shape[-1] != self.k_fe:
+            raise DataError(f"exog has the shape {X.shape}; the model has {self.k_fe} columns of fixed effects.")
+        return np.asarray(X @ fixed[: self.k_fe])
 
     def get_distribution(self, params: npt.ArrayLike, scale: float, exog: npt.ArrayLike | None = None) -> Distribution:
         """Return the distribution of the response; its ``rvs`` draws from it.
@@ -751,7 +770,7 @@ class MixedLM:
         """
         from mixedmodels.mixedlm.regularized import regularization_path
 
-        return regularization_path(self, np.asarray(alphas, dtype=np.float64), method, kwargs)
+        return regularization_path(self, read_numbers("alphas", alphas), method, kwargs)
 
     def __repr__(self) -> str:
         return f"<MixedLM: {self.endog_names}; {self.nobs} observations in {self.n_groups} groups>"
@@ -760,6 +779,33 @@ class MixedLM:
 def _check_missing(missing: str) -> None:
     if missing not in MISSING:
         raise DataError(f"missing={missing!r} is not one of {', '.join(MISSING)}.{nearest(str(missing), MISSING)}")
+
+
+def _formulas(formula: Any, re_formula: Any, vc_formula: Any) -> list[str]:
+    """Return all formulas of a model.
+
+    Raises
+    ------
+    DataError
+        If one is no text, or those of the components are no mapping.
+    """
+    if not isinstance(vc_formula or {}, Mapping):
+        raise DataError(
+            f"vc_formula is {vc_formula!r}; it must be a mapping from names to formulas, such as "
+            "{'cask': '0 + C(cask)'}."
+        )
+    texts = {"formula": formula, "re_formula": re_formula}
+    texts |= {f"vc_formula[{name!r}]": text for name, text in (vc_formula or {}).items()}
+    if re_formula is None:
+        del texts["re_formula"]
+    for name, text in texts.items():
+        check_text(name, text)
+    return [text for text in texts.values() if text]
+
+
+def _check_specification(spec: Any) -> None:
+    if not isinstance(spec, VCSpec):
+        raise DataError(f"exog_vc is {spec!r}; it must be a VCSpec, or a mapping exog_vc[name][group] of designs.")
 
 
 def _rows_of(values: npt.NDArray[Any], rows: npt.NDArray[np.intp] | None) -> npt.NDArray[Any]:
@@ -905,6 +951,10 @@ def _chosen_rows(
 
 def _subset_rows(subset: Any, labels: pd.Index) -> npt.NDArray[np.intp]:
     chosen = np.asarray(subset)
+    if not chosen.ndim:
+        raise DataError(
+            f"subset is {subset!r}; pass one boolean for each row, such as data['x'] > 0, or labels of the index."
+        )
     if chosen.dtype == bool:
         if chosen.shape != (len(labels),):
             raise DataError(f"subset has {len(chosen)} booleans, but the data have {len(labels)} rows.")
@@ -929,7 +979,14 @@ def _evaluate(
 
 def _without(part: Part, drop_cols: Any) -> tuple[Part, tuple[int, ...]]:
     """Return the part without some columns, and the positions of the others."""
-    kept = tuple(j for j, name in enumerate(part.names) if name not in set(drop_cols or ()))
+    dropped = [] if drop_cols is None else list(drop_cols) if np.ndim(drop_cols) else [drop_cols]
+    for name in dropped:
+        if name not in part.names:
+            raise DataError(
+                f"drop_cols names {name!r}, which is no column of the fixed part.{nearest(name, part.names)} There "
+                f"are: {', '.join(part.names)}."
+            )
+    kept = tuple(j for j, name in enumerate(part.names) if name not in dropped)
     if len(kept) == len(part.names):
         return part, kept
     return Part(np.ascontiguousarray(part.values[:, kept]), [part.names[j] for j in kept], part.spec), kept
@@ -938,6 +995,7 @@ def _without(part: Part, drop_cols: Any) -> tuple[Part, tuple[int, ...]]:
 def _given_components(exog_vc: Any, groups: Groups, rows: npt.NDArray[np.intp] | None) -> VCSpec:
     """Return the specification given for all rows of the data at the rows that are used."""
     spec = from_mapping(exog_vc, groups.labels) if isinstance(exog_vc, Mapping) else exog_vc
+    _check_specification(spec)
     return spec if rows is None else _take_rows(spec, groups, rows)
 
 

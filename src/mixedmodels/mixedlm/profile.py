@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy import optimize, special
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.inference.wald import check_level
+from mixedmodels.mixedlm.fit import OPTIONS
 
 if TYPE_CHECKING:
     from mixedmodels.mixedlm.results import MixedLMResults
@@ -87,6 +89,7 @@ class Profile:
                 "fit_regularized keeps the covariances of the unpenalised fit, so they have no profile. Profile that "
                 "fit, or penalise with fe_pen, which fits both."
             )
+        _check_options(fit_kwargs)
         self.result, self.index, self.fit_kwargs = result, index, fit_kwargs
         self.estimate = float(result._natural[index])
         row, column = np.tril_indices(model.k_re)
@@ -129,6 +132,16 @@ class Profile:
         else:
             return sign * np.inf
         return float(optimize.brentq(above, inner, outer, xtol=1e-8 * abs(outer - inner), rtol=1e-10))
+
+
+def _check_options(fit_kwargs: Mapping[str, Any]) -> None:
+    known = ("method", "full_output", "niter_em", "niter_sa", "do_cg", *OPTIONS)
+    for name in fit_kwargs:
+        if name not in known:
+            raise InferenceError(
+                f"profile_re does not take {name!r}; the fits of a profile take {', '.join(known)}."
+                f"{nearest(name, known)}"
+            )
 
 
 def _less_penalty(result: MixedLMResults) -> float:

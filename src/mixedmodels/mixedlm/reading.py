@@ -73,6 +73,8 @@ def read_table(what: str, data: Any) -> Table:
     elif hasattr(data, "to_pandas"):
         return read_table(what, data.to_pandas())
     try:
+        if np.iscomplexobj(data):
+            raise TypeError("it holds complex numbers")
         values = np.asarray(data, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"{what} must be numeric: {error}. Code categories as columns, or use from_formula.") from error

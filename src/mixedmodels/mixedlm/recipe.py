@@ -121,7 +121,7 @@ class ModelRecipe:
         frame = rows.frame
         if formula is None or frame is None:
             values = read_table("exog", rows.exog).values
-            if values.shape[1] != self.model.k_fe and values.shape[0] == self.model.k_fe:
+            if np.ndim(rows.exog) == 1 and len(values) == self.model.k_fe:
                 values = values.T
             if values.shape[1] != self.model.k_fe:
                 raise DataError(f"exog has {values.shape[1]} columns; the model has {self.model.k_fe}.")

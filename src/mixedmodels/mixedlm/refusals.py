@@ -42,7 +42,7 @@ def refuse_if_penalized(result: MixedLMResults, what: str) -> None:
     if result.record.is_penalized:
         raise InferenceError(
             f"{what} is for estimates by maximum likelihood, and a penalty moved those of this fit; bse and "
-            "conf_int say what the likelihood does."
+            "conf_int come from the curvature there."
         )
 
 

@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 
 from mixedmodels.design.records import Floats
-from mixedmodels.errors import DataError, nearest
+from mixedmodels.errors import ConvergenceWarning, DataError, nearest
+from mixedmodels.mixedlm import alerts
+from mixedmodels.mixedlm.arguments import check_tolerance, read_count, read_numbers
 from mixedmodels.mixedlm.fit import Task, _Report, make_task, penalized_state
 
 if TYPE_CHECKING:
@@ -63,7 +65,11 @@ def fit_regularized(
     DataError
         If the method is unknown, or alpha is negative or has another length.
     """
+    maxit = read_count("maxit", maxit, 1)
+    check_tolerance("ptol", ptol)
     if not isinstance(method, str):
+        if method is None or not hasattr(method, "func"):
+            raise DataError(f"method is {method!r}; it must be one of {', '.join(METHODS)}, or a Penalty object.")
         penalty = copy.copy(method)
         penalty.alpha = alpha
         return model.fit(start_params=start_params, fe_pen=penalty, **options)
@@ -71,12 +77,29 @@ def fit_regularized(
     solver = read_method(method, L1_wt)
     plain = model.fit(**options)
     free = plain._estimated
-    start = None if start_params is None else np.asarray(start_params, dtype=np.float64)[free]
-    b, converged = solver(least_squares(plain), weights[free], start, ptol, maxit)
+    b, converged = solver(least_squares(plain), weights[free], _read_start(start_params, model, free), ptol, maxit)
     if method.lower() == "scad":
         b = np.where(np.abs(b) < ceps, 0.0, b)
     asked = {"start_params": start_params, "method": method, "alpha": alpha, "ceps": ceps, "ptol": ptol, "maxit": maxit}
+    if not converged:
+        alerts.warn(_not_converged(maxit), ConvergenceWarning, stacklevel=3)
     return at_fixed(plain, b, converged, {**asked, "L1_wt": L1_wt, **options})
+
+
+def _not_converged(maxit: int) -> str:
+    return f"Not converged: the penalised fixed effects still move after maxit={maxit} iterations. Raise maxit."
+
+
+def _read_start(start_params: Any, model: MixedLM, free: list[int]) -> Floats | None:
+    """Return the first values of the fixed effects that are not held; None where none are given."""
+    if start_params is None:
+        return None
+    start = read_numbers("start_params", start_params)
+    if start.shape != (model.k_fe,) or not np.isfinite(start).all():
+        raise DataError(
+            f"start_params is {start_params!r}; it must be {model.k_fe} finite numbers, one a fixed effect."
+        )
+    return start[free]
 
 
 def read_alpha(alpha: Any, k_fe: int) -> Floats:
@@ -87,7 +110,7 @@ def read_alpha(alpha: Any, k_fe: int) -> Floats:
     DataError
         If one is negative, or there is another number of them.
     """
-    weights = np.asarray(alpha, dtype=np.float64)
+    weights = read_numbers("alpha", alpha)
     if weights.ndim > 1 or (weights.ndim == 1 and len(weights) != k_fe):
         raise DataError(f"alpha has shape {weights.shape}; pass one number, or one for each of {k_fe} fixed effects.")
     if not (weights >= 0).all():
@@ -225,6 +248,7 @@ def at_fixed(plain: MixedLMResults, b: Floats, converged: bool, asked: Mapping[s
     status = "converged" if converged else "iteration limit"
     keeps_scale = any(not hold.is_ratio for hold in task.rest)
     state = penalized_state(task, plain.state.theta, b, _Report(status), record.scale if keeps_scale else None)
+    state = alerts.advised(state, _not_converged(asked["maxit"]))
     changed = replace(
         record,
         params=params,
@@ -272,6 +296,10 @@ class RegularizationPath:
 def regularization_path(model: MixedLM, alphas: Floats, method: str, options: dict[str, Any]) -> RegularizationPath:
     """Return the path; each weight starts where the one before it ended."""
     ptol, maxit, L1_wt = options.pop("ptol", 1e-6), options.pop("maxit", 200), options.pop("L1_wt", None)
+    maxit = read_count("maxit", maxit, 1)
+    check_tolerance("ptol", ptol)
+    if alphas.ndim != 1 or not len(alphas):
+        raise DataError(f"alphas has the shape {alphas.shape}; pass a list of one or more weights.")
     solver = read_method(method, L1_wt)
     plain = model.fit(**options)
     squares = least_squares(plain)

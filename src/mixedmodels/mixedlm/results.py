@@ -20,7 +20,7 @@ from mixedmodels.fit.fitted import conditional_fitted
 from mixedmodels.fit.problem import Problem
 from mixedmodels.inference.icc import icc
 from mixedmodels.inference.r2 import r2
-from mixedmodels.mixedlm import group_effects
+from mixedmodels.mixedlm import group_effects, standard_errors
 from mixedmodels.mixedlm.bare import without_rows
 from mixedmodels.mixedlm.contrasts import (
     ContrastResults,
@@ -42,6 +42,7 @@ from mixedmodels.mixedlm.refusals import (
     refusing,
 )
 from mixedmodels.mixedlm.summary import MixedLMSummary, summarize
+from mixedmodels.predict.choice import used_factors
 from mixedmodels.predict.random_effects import coef_by_level
 from mixedmodels.result import LmmResult
 
@@ -293,36 +294,7 @@ class MixedLMResults(LmmResult):
 
     @cached_property
     def _covariance(self) -> Floats:
-        """Inverse of minus the Hessian of the log-likelihood in the free parameters, zero for those held.
-
-        Where that Hessian is not negative definite, as it may be at a boundary, fixed effects have their covariance at
-        known variances, and the variances have none.
-        """
-        params, holds, k = self.record.params, self.record.holds, len(self._packed)
-        covariance = np.zeros((k, k))
-        places = np.array([*self._estimated, *range(self.k_fe, k)])
-        if any(not hold.is_ratio for hold in holds.covariances):
-            covariance[np.ix_(places, places)] = self._ratios_from_natural
-            held = self.k_fe + np.array([hold.index for hold in holds.covariances])
-            covariance[held, :] = covariance[:, held] = 0.0
-            return covariance
-        hessian = self._likelihood.hessian(params.cov_re, params.vcomp, params.fe_params[self._estimated])[0]
-        free = holds.is_free
-        if self.record.selected is not None:
-            free[[j for j in range(self.k_fe) if j not in self.record.selected]] = False
-        rows = np.flatnonzero(free[places])
-        which = places[rows]
-        inverse = _inverse_of_negative(hessian[np.ix_(rows, rows)])
-        if inverse is None:
-            fixed = rows[places[rows] < self.k_fe]
-            covariance[np.ix_(which, which)] = np.nan
-            covariance[np.ix_(places[fixed], places[fixed])] = np.linalg.inv(-hessian[np.ix_(fixed, fixed)])
-        else:
-            covariance[np.ix_(which, which)] = inverse
-        if self.record.selected is not None:
-            lost = [j for j in range(self.k_fe) if j not in self.record.selected]
-            covariance[lost, :] = covariance[:, lost] = np.nan
-        return covariance
+        return standard_errors.of_parameters(self)
 
     @property
     def normalized_cov_params(self) -> Floats:
@@ -394,8 +366,7 @@ class MixedLMResults(LmmResult):
 
     @property
     def __maketables_coef_table__(self) -> pd.DataFrame:
-        refuse_if_penalized(self, "A table of coefficients")
-        refuse_if_covariances_held(self, "A table of coefficients")
+        self.check_estimated("A table of coefficients")
         return super().__maketables_coef_table__
 
     @property
@@ -404,48 +375,8 @@ class MixedLMResults(LmmResult):
         return self._labelled(self._natural_se, self._names[self.k_fe :])
 
     @cached_property
-    def _natural_covariance(self) -> Floats:
-        """Covariance of estimated fixed effects, covariances C in natural units and the residual variance s.
-
-        The inverse observed information in (b, C, s), free parameters only: S = C / s, t = log s. A covariance held as
-        a ratio moves with s; nan where the information is not positive definite.
-        """
-        params, holds, scale = self.record.params, self.record.holds, self.scale
-        p, S = len(self._estimated), self._packed[self.k_fe :]
-        gradient, hessian = self._likelihood.joint(
-            params.cov_re, params.vcomp, params.fe_params[self._estimated], scale
-        )
-        k, slope = len(S), gradient[p:-1]
-        J = np.eye(p + k + 1)
-        J[p:-1, p:-1] /= scale
-        J[p:-1, -1], J[-1, -1] = -S / scale, 1 / scale
-        natural = J.T @ hessian @ J
-        natural[p:-1, -1] -= slope / scale**2
-        natural[-1, p:-1] -= slope / scale**2
-        natural[-1, -1] += (2 * slope @ S - gradient[-1]) / scale**2
-        M = np.eye(p + k + 1)
-        for hold in holds.covariances:
-            M[p + hold.index, -1] = hold.value if hold.is_ratio else 0.0
-        M = np.delete(M, [p + hold.index for hold in holds.covariances], axis=1)
-        inverse = _inverse_of_negative(M.T @ natural @ M)
-        return np.full_like(natural, np.nan) if inverse is None else M @ inverse @ M.T
-
-    @property
-    def _ratios_from_natural(self) -> Floats:
-        """Covariance of estimated fixed effects and ratios S = C / s."""
-        p, S = len(self._estimated), self._packed[self.k_fe :]
-        J = np.eye(p + len(S), p + len(S) + 1)
-        J[p:, p:-1] /= self.scale
-        J[p:, -1] = -S / self.scale
-        return np.asarray(J @ self._natural_covariance @ J.T)
-
-    @cached_property
     def _natural_se(self) -> Floats:
-        """Standard errors of the covariances in natural units, zero for those held there."""
-        p, holds = len(self._estimated), self.record.holds
-        variance = np.diag(self._natural_covariance)[p:-1].copy()
-        variance[[hold.index for hold in holds.covariances if not hold.is_ratio or hold.value == 0]] = 0.0
-        return np.sqrt(variance)
+        return standard_errors.of_natural_covariances(self)
 
     @property
     def tvalues(self) -> Any:
@@ -485,8 +416,7 @@ class MixedLMResults(LmmResult):
         """
         if method is not None or level is not None or kwargs:
             level = 1 - alpha if level is None else level
-            refuse_if_penalized(self, "conf_int with method or level")
-            refuse_if_covariances_held(self, "conf_int with method or level")
+            self.check_estimated("conf_int with method or level")
             return super().conf_int("wald" if method is None else method, level, **kwargs)
         half = -special.ndtri(alpha / 2) * self._bse
         interval = np.column_stack([self._packed - half, self._packed + half])
@@ -522,6 +452,8 @@ class MixedLMResults(LmmResult):
         covariance = covariance[: self.k_fe, : self.k_fe]
         effect = hypothesis.matrix @ self.record.params.fe_params
         sd = np.sqrt(np.einsum("ij,jk,ik->i", hypothesis.matrix, covariance, hypothesis.matrix))
+        if not sd.all():
+            _refuse_nothing_estimated(str(hypothesis.names[int(sd.argmin())]))
         statistic = (effect - hypothesis.values) / sd
         return ContrastResults(
             "t" if use_t else "norm",
@@ -565,6 +497,8 @@ class MixedLMResults(LmmResult):
         of_rows = R[:, used] @ covariance[np.ix_(used, used)] @ R[:, used].T
         if np.isnan(of_rows).any():
             raise InferenceError("The covariance of these parameters is not known: one is zero or on a boundary.")
+        if not of_rows.any():
+            _refuse_nothing_estimated(", ".join(map(str, hypothesis.names)))
         inverse = np.linalg.pinv(of_rows, hermitian=True) if invcov is None else np.asarray(invcov)
         rank = int(np.linalg.matrix_rank(of_rows, hermitian=True)) if df_constraints is None else df_constraints
         value: Any = away @ inverse @ away
@@ -612,14 +546,15 @@ class MixedLMResults(LmmResult):
             Statistics are numbers.
         """
         identity = np.eye(len(self._packed))
-        terms = [(name, identity[columns]) for name, columns in self._terms()]
+        estimated = set(self._estimated)
+        terms = [(name, identity[columns]) for name, columns in self._terms() if estimated.intersection(columns)]
         tests = [(name, R) for name, R in terms if not (skip_single and len(R) == 1)]
         for text in combine_terms or []:
             joined = [R for name, R in terms if text in name]
             if not joined:
                 raise InferenceError(f"No term contains {text!r}; there are {', '.join(name for name, _ in terms)}.")
             tests.append((text, np.vstack(joined)))
-        tests.extend(extra_constraints or [])
+        tests.extend(_named_constraints(extra_constraints))
         found = [(name, self.wald_test(R, scalar=scalar)) for name, R in tests]
         rows = [(test.statistic, test.pvalue, int(test.df_denom or 0)) for _, test in found]
         columns = ["statistic", "pvalue", "df_constraint"]
@@ -744,7 +679,7 @@ class MixedLMResults(LmmResult):
         exog: Any = None,
         transform: bool = True,
         *,
-        random_effects: str = "population",
+        random_effects: str | Sequence[str] = "population",
         groups: Any = None,
         exog_re: Any = None,
         exog_vc: Mapping[str, Mapping[Any, Any]] | None = None,
@@ -759,7 +694,8 @@ class MixedLMResults(LmmResult):
         transform
             Apply the formula to ``exog``; False takes it as columns of the fixed effects.
         random_effects
-            ``"population"``: X b. ``"conditional"``: X b + Z g, zero for groups that the fit did not have.
+            ``"population"``: X b. ``"conditional"``: X b + Z g, zero for groups that the fit did not have. Or names of
+            grouping factors, those of ``ranef``, whose effects are added.
         groups
             Group of each new row, where the data do not hold it.
         exog_re
@@ -781,12 +717,7 @@ class MixedLMResults(LmmResult):
         DataError, InferenceError
             If something that the new rows need is missing or does not fit; if an argument is not allowed.
         """
-        if random_effects not in ("population", "conditional"):
-            known = ("population", "conditional")
-            raise InferenceError(
-                f"random_effects={random_effects!r} must be 'population' or 'conditional'."
-                f"{nearest(str(random_effects), known)}"
-            )
+        used = used_factors([factor.name for factor in self.state.design.factors], random_effects)
         if exog is None:
             return self._predict_own(random_effects, (groups, exog_re, exog_vc), kwargs)
         new = self._new_data(exog, transform)
@@ -805,11 +736,13 @@ class MixedLMResults(LmmResult):
             return found if labels is None else found.set_axis(labels)
         recipe: Any = self.state.design.recipe
         values = recipe.fixed_matrix(rows) @ self.record.params.fe_params
-        if random_effects == "conditional":
-            values = values + self._random_part(rows)
+        if any(used):
+            values = values + self._random_part(rows, used)
         return pd.Series(values, index=labels) if isinstance(exog, pd.DataFrame | pd.Series) else values
 
-    def _predict_own(self, random_effects: str, of_new_rows: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _predict_own(
+        self, random_effects: str | Sequence[str], of_new_rows: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
         """Return predictions for the rows of the fit."""
         if any(part is not None for part in of_new_rows):
             raise DataError("groups, exog_re and exog_vc describe new rows. Pass exog too.")
@@ -817,9 +750,9 @@ class MixedLMResults(LmmResult):
         if kwargs:
             self._refuse_interval(kwargs)
             return super().predict(random_effects=random_effects, **kwargs)
-        if random_effects == "conditional":
-            return np.asarray(conditional_fitted(self.state))
-        return self.model.predict(self.record.params)
+        if random_effects == "population":
+            return self.model.predict(self.record.params)
+        return np.asarray(super().predict(random_effects=random_effects))
 
     def _refuse_interval(self, asked: Mapping[str, Any]) -> None:
         if asked.get("interval") is not None:
@@ -847,11 +780,13 @@ class MixedLMResults(LmmResult):
             )
         return frame
 
-    def _random_part(self, rows: NewRows) -> Floats:
-        """Return Z b of new rows, zero for levels that the fit did not have and missing where the level is."""
+    def _random_part(self, rows: NewRows, used: Sequence[bool]) -> Floats:
+        """Return Z b of some factors for new rows: zero for levels that the fit did not have, nan for none."""
         recipe: Any = self.state.design.recipe
         total = np.zeros(len(rows))
         for k, b in enumerate(self.state.b):
+            if not used[k]:
+                continue
             codes = recipe.level_codes(rows, k)
             known = codes >= 0
             Z = recipe.random_matrix(rows, k)[known]
@@ -935,6 +870,22 @@ class MixedLMResults(LmmResult):
         """
         return summarize(self, yname, xname_fe, xname_re, title=title, alpha=alpha)
 
+    def check_estimated(self, what: str) -> None:
+        """Refuse a question that takes all parameters for estimates by likelihood where some are not.
+
+        Parameters
+        ----------
+        what
+            Its name.
+
+        Raises
+        ------
+        InferenceError
+            If there was a penalty, or a covariance is held at a value.
+        """
+        refuse_if_penalized(self, what)
+        refuse_if_covariances_held(self, what)
+
     def as_lmm_result(self) -> LmmResult:
         """Return the same fit as ``lmer`` would return it: its summary, tables and conventions.
 
@@ -943,8 +894,7 @@ class MixedLMResults(LmmResult):
         InferenceError
             If there was a penalty, or a covariance is held at a value: ``lmer`` has no such fits.
         """
-        refuse_if_penalized(self, "as_lmm_result")
-        refuse_if_covariances_held(self, "as_lmm_result")
+        self.check_estimated("as_lmm_result")
         return LmmResult(self.state)
 
     def __repr__(self) -> str:
@@ -1032,16 +982,23 @@ class MixedLMResults(LmmResult):
             raise InferenceError(f"{what} needs the rows of the fit, which remove_data let go of.")
 
 
-def _inverse_of_negative(hessian: Floats) -> Floats | None:
-    """Return the inverse of minus a Hessian, or None if it is not negative definite."""
-    if not len(hessian):
-        return np.zeros_like(hessian)
-    size = np.sqrt(np.abs(np.diag(hessian)))
-    if not (np.isfinite(hessian).all() and (size > 0).all()):
-        return None
-    scaled = -hessian / np.outer(size, size)
-    try:
-        np.linalg.cholesky(scaled)
-    except np.linalg.LinAlgError:
-        return None
-    return np.asarray(np.linalg.inv(scaled) / np.outer(size, size))
+def _refuse_nothing_estimated(name: str) -> None:
+    raise InferenceError(f"Nothing that was estimated is in the hypothesis {name!r}, so there is nothing to test.")
+
+
+def _named_constraints(extra: Any) -> list[tuple[str, Any]]:
+    """Return pairs of a name and a hypothesis.
+
+    Raises
+    ------
+    InferenceError
+        If something is no such pair.
+    """
+    pairs = list(extra or [])
+    for pair in pairs:
+        if not (isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str)):
+            raise InferenceError(
+                f"extra_constraints holds {pair!r}; each must be a pair of a name and a hypothesis, such as "
+                "('no slope', 'Time = 0')."
+            )
+    return pairs

@@ -66,7 +66,7 @@ def from_mapping(exog_vc: Mapping[str, Mapping[Any, Any]], labels: Sequence[Any]
 
 
 def check_sizes(spec: VCSpec, labels: Sequence[Any], sizes: Sequence[int] | npt.NDArray[np.intp]) -> None:
-    """Each component must have a design for each group, with its rows.
+    """Each component must have a design for each group, with its rows, and labels of its columns.
 
     Parameters
     ----------
@@ -80,18 +80,28 @@ def check_sizes(spec: VCSpec, labels: Sequence[Any], sizes: Sequence[int] | npt.
     DataError
         It has not.
     """
-    for name, mats in zip(spec.names, spec.mats, strict=True):
-        if len(mats) != len(labels):
+    if not len(spec.names) == len(spec.colnames) == len(spec.mats):
+        raise DataError(
+            f"A VCSpec has names of {len(spec.names)} components, colnames of {len(spec.colnames)} and mats of "
+            f"{len(spec.mats)}; all must be the same."
+        )
+    for name, colnames, mats in zip(spec.names, spec.colnames, spec.mats, strict=True):
+        if not len(mats) == len(colnames) == len(labels):
             raise DataError(
-                f"The variance component {name!r} has designs for {len(mats)} groups, but there are {len(labels)}. "
-                "Give one for each group, in sorted order of their labels."
+                f"The variance component {name!r} has designs for {len(mats)} groups and colnames for {len(colnames)}, "
+                f"but there are {len(labels)}. Give one for each group, in sorted order of their labels."
             )
-        for label, size, mat in zip(labels, sizes, mats, strict=True):
+        for label, size, mat, columns in zip(labels, sizes, mats, colnames, strict=True):
             if np.ndim(mat) != 2 and not hasattr(mat, "tocoo"):
                 raise DataError(f"The design of {name!r} in group {label!r} must have two dimensions.")
             if mat.shape[0] != size:
                 raise DataError(
                     f"The design of {name!r} in group {label!r} has {mat.shape[0]} rows, but the group has {size}."
+                )
+            if len(columns) != mat.shape[1]:
+                raise DataError(
+                    f"The design of {name!r} in group {label!r} has {mat.shape[1]} columns, but {len(columns)} "
+                    "colnames."
                 )
 
 

@@ -11,6 +11,7 @@ from scipy.interpolate import CubicHermiteSpline
 from scipy.special import ndtri
 
 from mixedmodels.errors import InferenceError
+from mixedmodels.inference.profile import Profile
 from mixedmodels.inference.wald import check_level
 from mixedmodels.plot.canvas import CONTRAST, GUIDE, MODEL, as_drawn, first_of_row, panels
 from mixedmodels.plot.labels import name as axis_name
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from mixedmodels.design.records import Floats
-    from mixedmodels.inference.profile import Profile
+    from mixedmodels.fit.records import Fitted
 
 LEVELS = (0.5, 0.8, 0.95, 0.99)
 
 
-def profile(profiled: Profile, *, levels: Sequence[float] = LEVELS, ax: Axes | Iterable[Axes] | None = None) -> Any:
+def profile(fit: Profile | Fitted, *, levels: Sequence[float] = LEVELS, ax: Axes | Iterable[Axes] | None = None) -> Any:
     """Draw profile zeta of each parameter against its value, with intervals.
 
     A straight line means that a Wald interval on this scale is as good as the profile's (Bates and Watts 1988,
@@ -35,8 +36,8 @@ def profile(profiled: Profile, *, levels: Sequence[float] = LEVELS, ax: Axes | I
 
     Parameters
     ----------
-    profiled
-        What ``fit.profile()`` returned.
+    fit
+        A fit, which is profiled, or what its ``profile()`` returned, for several plots.
     levels
         Coverages of the intervals.
     ax
@@ -49,17 +50,18 @@ def profile(profiled: Profile, *, levels: Sequence[float] = LEVELS, ax: Axes | I
     Raises
     ------
     InferenceError
-        If a level is not allowed.
+        If a level is not allowed, or this is neither a fit nor a profile.
 
     Examples
     --------
     >>> import mixedmodels as mm
     >>> fit = mm.lmer("Yield ~ 1 + (1 | Batch)", mm.load_dataset("Dyestuff"), reml=False)
-    >>> [axes.get_xlabel() for axes in mm.plot.profile(fit.profile())]
+    >>> [axes.get_xlabel() for axes in mm.plot.profile(fit)]
     ['Intercept', 'sd_Intercept|Batch', 'sigma']
     """
     for level in levels:
         check_level(level)
+    profiled = profile_of(fit)
     names = list(profiled.estimates)
     axes = panels(ax, names, size=(3.6, 3.2), n_columns=3)
     cuts = [-float(ndtri((1 - level) / 2)) for level in levels]
@@ -83,6 +85,22 @@ def profile(profiled: Profile, *, levels: Sequence[float] = LEVELS, ax: Axes | I
         if first_of_row(on):
             on.set_ylabel("Profile zeta")
     return as_drawn(axes)
+
+
+def profile_of(fit: Any) -> Profile:
+    """Return a profile as it is, or that of a fit.
+
+    Raises
+    ------
+    InferenceError
+        If it is neither.
+    """
+    if isinstance(fit, Profile):
+        return fit
+    if not hasattr(fit, "profile"):
+        raise InferenceError(f"Plots of profiles take a fit or its profile(), not {fit!r}.")
+    profiled: Profile = fit.profile()
+    return profiled
 
 
 def _interval(profiled: Profile, name: str, level: float) -> Floats:

@@ -12,6 +12,7 @@ from mixedmodels.errors import InferenceError
 from mixedmodels.inference.wald import check_level
 from mixedmodels.plot.canvas import CONTRAST, DATA, MODEL, as_drawn, panels
 from mixedmodels.plot.labels import SIDE, name
+from mixedmodels.plot.profile import profile_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from mixedmodels.design.records import Floats
+    from mixedmodels.fit.records import Fitted
     from mixedmodels.inference.profile import Profile
 
 LEVELS = (0.5, 0.8, 0.95)
@@ -29,7 +31,7 @@ MARGIN = 0.08
 
 
 def profile_pairs(
-    profiled: Profile, *, levels: Sequence[float] = LEVELS, ax: Axes | Iterable[Axes] | None = None
+    fit: Profile | Fitted, *, levels: Sequence[float] = LEVELS, ax: Axes | Iterable[Axes] | None = None
 ) -> Any:
     """Draw contours of the profile likelihood of each pair of variance parameters, with their profile traces.
 
@@ -38,8 +40,8 @@ def profile_pairs(
 
     Parameters
     ----------
-    profiled
-        What ``fit.profile()`` returned; it needs two variance parameters at least.
+    fit
+        A fit, which is profiled, or what its ``profile()`` returned; it needs two variance parameters at least.
     levels
         Joint coverages of the contours.
     ax
@@ -56,6 +58,7 @@ def profile_pairs(
     """
     for level in levels:
         check_level(level)
+    profiled = profile_of(fit)
     names = [each for each in profiled.estimates if each in profiled.zeta.columns]
     if len(names) < 2:
         raise InferenceError(

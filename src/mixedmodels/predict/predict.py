@@ -6,7 +6,7 @@ freedom for the whole variance of its error, which ``error_variance`` forms.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +16,9 @@ from mixedmodels.design.expression import unknown_column
 from mixedmodels.design.frame import open_frame
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.inference.wald import check_level, t_quantile
+from mixedmodels.predict.choice import chosen_columns
 from mixedmodels.predict.error_variance import ErrorVariance
-from mixedmodels.predict.rows import Rows, fitted_rows, new_rows
+from mixedmodels.predict.rows import Rows, fitted_rows, new_rows, with_columns
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 INTERVALS = ("confidence", "prediction")
 DDF = ("satterthwaite", "normal")
-WHOLE = ("conditional", "population")
 CORRECTIONS = ("kackar-harville",)
+LEVEL = 0.95
 
 
 def predict(
@@ -36,7 +37,7 @@ def predict(
     random_effects: str | Iterable[str] = "conditional",
     new_levels: str = "raise",
     interval: str | None = None,
-    level: float = 0.95,
+    level: float = LEVEL,
     ddf: str = "satterthwaite",
     weights: object = None,
     correction: str | None = None,
@@ -51,7 +52,7 @@ def predict(
         New data; None for the rows of the fit.
     random_effects
         ``"conditional"``: with the effects of all grouping factors; ``"population"``: of none; or names of grouping
-        factors.
+        factors and texts of terms, ``"(1 | Subject)"``.
     new_levels
         ``"raise"``, or ``"population"``: rows of a level that the fit did not have get none of its effects (but those
         of the factors whose level is known).
@@ -82,9 +83,16 @@ def predict(
     _check_choices(interval, level, ddf, correction)
     if weights is not None and interval != "prediction":
         raise InferenceError("weights scale the residual of a new observation; they go with interval='prediction'.")
-    used = used_factors([f.name for f in state.design.factors], random_effects)
+    chosen = chosen_columns(state.design, random_effects)
+    used = tuple(bool(columns.any()) for columns in chosen)
     observation = interval == "prediction"
+    if observation and any(columns.any() and not columns.all() for columns in chosen):
+        raise InferenceError(
+            "A prediction interval counts the effects that are not chosen as unknown, which it cannot for a part of a "
+            "grouping factor's. Choose whole factors, or interval='confidence'."
+        )
     rows = fitted_rows(state) if data is None else new_rows(state, data, used, new_levels, spread=observation)
+    rows = with_columns(rows, chosen)
     mean = predicted_mean(state, rows, used)
     mean[rows.missing] = np.nan
     if interval is None:
@@ -113,29 +121,8 @@ def _check_choices(interval: str | None, level: float, ddf: str, correction: str
         raise InferenceError(f"correction={correction!r} is not available; it must be 'kackar-harville' or None.")
     if correction is not None and interval is None:
         raise InferenceError("correction widens an interval; pass interval='confidence' or 'prediction' too.")
-
-
-def used_factors(names: Sequence[str], random_effects: object) -> tuple[bool, ...]:
-    """Return which of the grouping factors, by name, a choice of random effects takes.
-
-    Raises
-    ------
-    InferenceError
-        If it names one that is not there.
-    """
-    if isinstance(random_effects, str) and random_effects in WHOLE:
-        return (random_effects == "conditional",) * len(names)
-    if isinstance(random_effects, str) or not isinstance(random_effects, Iterable):
-        random_effects = [random_effects]
-    wanted = list(random_effects)
-    for name in wanted:
-        if name not in names:
-            some = f" or some of {', '.join(names)}" if names else ""
-            raise InferenceError(
-                f"random_effects names {name!r}; it must be 'conditional', 'population'{some}."
-                f"{nearest(str(name), [*names, *WHOLE])}"
-            )
-    return tuple(name in wanted for name in names)
+    if interval is None and (level != LEVEL or ddf != DDF[0]):
+        raise InferenceError("level and ddf are for an interval; pass interval='confidence' or 'prediction' too.")
 
 
 def predicted_mean(state: FitState, rows: Rows, used: tuple[bool, ...]) -> Floats:

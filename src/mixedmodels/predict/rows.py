@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -154,6 +155,15 @@ def _estimated(state: FitState, X: Floats) -> Floats:
     if X.shape[1] == state.n_fixed:
         return X
     return np.ascontiguousarray(estimable_rows(state, X, [f"row {i} of the new data" for i in range(len(X))]))
+
+
+def with_columns(rows: Rows, chosen: Sequence[Mask]) -> Rows:
+    """Return the rows with zeros in the random-effect columns that are not chosen from among those of a factor."""
+    Z = [
+        z if z is None or columns.all() or not columns.any() else z * columns
+        for z, columns in zip(rows.Z, chosen, strict=True)
+    ]
+    return replace(rows, Z=tuple(Z))
 
 
 def level_table(state: FitState, data: object, k: int) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mixedmodels.design.fixed_terms import WITHOUT_COLUMNS, can_tell_terms
 from mixedmodels.diagnose.check import check
 from mixedmodels.display.data_tables import grouping_table, row_table, variable_tables
 from mixedmodels.display.report_tables import anova_table, check_table, share_table
@@ -148,8 +149,9 @@ def _data_tables(state: FitState) -> list[Table]:
 def _estimates(state: FitState, ddf: str, level: float) -> Iterator[str]:
     summary = summarize(state, ddf, level)
     yield from (_table(table) for table in summary.tables)
-    tests = anova(state, 3, ddf)
-    if len(tests):
+    if not can_tell_terms(state.design):
+        yield f"<p>Tests of the terms are left out: they need columns that {WITHOUT_COLUMNS}.</p>"
+    elif len(tests := anova(state, 3, ddf)):
         yield _table(anova_table(tests))
     yield _table(share_table(r2(state), icc(state)))
     yield "<ul>" + "".join(f"<li>{escape(note)}</li>" for note in summary.notes) + "</ul>"
@@ -159,7 +161,8 @@ def _making(state: FitState) -> Iterator[str]:
     optimum = state.optimum
     reml = "" if state.reml else ", reml=False"
     seconds = sum(optimum.seconds.values())
-    yield f"<pre><code>mixedmodels.lmer({escape(repr(state.design.formula.text))}, data{reml})</code></pre>"
+    if state.design.formula.random:  # else it is no formula of lmer's
+        yield f"<pre><code>mixedmodels.lmer({escape(repr(state.design.formula.text))}, data{reml})</code></pre>"
     yield (
         f"<p>The optimiser stopped after {optimum.n_iterations} iterations: {escape(optimum.status)}. "
         f"The fit took {seconds:.3g} s.</p>"

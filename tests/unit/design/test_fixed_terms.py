@@ -71,5 +71,5 @@ def test_rows_that_were_dropped_are_gone() -> None:
 
 
 def test_a_design_without_its_columns_is_refused() -> None:
-    with pytest.raises(InferenceError, match="does not hold the columns they are made from"):
+    with pytest.raises(InferenceError, match="made from columns that this model does not hold"):
         term_matrix(replace(design("A"), columns={}))

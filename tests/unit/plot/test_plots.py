@@ -195,6 +195,10 @@ def test_spaghetti_draws_the_population_line() -> None:
 def test_profile_plots_are_straight_where_the_likelihood_is_quadratic() -> None:
     profiled = FITS["crossed"].profile()
     axes = mm.plot.profile(profiled)
+    again = mm.plot.profile(FITS["crossed"])
+    np.testing.assert_array_equal(axes[0].lines[-1].get_xydata(), again[0].lines[-1].get_xydata())
+    with pytest.raises(mm.InferenceError, match="take a fit or its profile"):
+        mm.plot.profile(3)
     assert [ax.get_xlabel() for ax in axes] == list(profiled.estimates)
     pairs = mm.plot.profile_pairs(profiled)
     assert len(pairs) == 3

@@ -160,6 +160,33 @@ def test_rows_that_need_a_dropped_column_are_refused() -> None:
         fit.predict({"Days": [1.0, 1.0], "twice": [2.0, 3.0], "Subject": ["308", "308"]})
 
 
+def test_the_effects_of_chosen_terms_and_their_error_are_hendersons() -> None:
+    fit = mm.lmer("Reaction ~ Days + (1 | Subject) + (0 + Days | Subject)", SLEEP)
+    levels, days = pd.factorize(SLEEP["Subject"])[0], SLEEP["Days"].to_numpy(float)
+    J = np.eye(18)[levels]
+    W = np.column_stack([np.ones(len(days)), days, J, J * days[:, None]])
+    C = W.T @ W + np.diag(np.repeat([0, *(1 / fit.theta**2)], [2, 18, 18]))
+    solution = np.linalg.solve(C, W.T @ SLEEP["Reaction"])
+    chosen = W * np.repeat([1, 1, 0], [2, 18, 18])
+    found = fit.predict(random_effects=["(1|Subject)"], interval="confidence", ddf="normal")
+    np.testing.assert_allclose(found["mean"], chosen @ solution, rtol=1e-7)
+    se = fit.sigma * np.sqrt(np.einsum("ij,ij->i", chosen @ np.linalg.inv(C), chosen))
+    np.testing.assert_allclose(found["se"], se, rtol=1e-6)
+    np.testing.assert_allclose(fit.predict(SLEEP, random_effects=["(1 | Subject)"]), found["mean"])
+    both = ["(0 + Days | Subject)", "(1 | Subject)"]
+    np.testing.assert_array_equal(fit.predict(random_effects=both), fit.predict())
+    with pytest.raises(mm.InferenceError, match="Choose whole factors"):
+        fit.predict(random_effects=["(1 | Subject)"], interval="prediction")
+    with pytest.raises(mm.InferenceError, match=r"or some of Subject, \(1 \| Subject\), \(0 \+ Days \| Subject\)"):
+        fit.predict(random_effects=["(Days | Subject)"])
+
+
+def test_arguments_of_an_interval_need_one(fit: mm.LmmResult) -> None:
+    for arguments in ({"level": 0.9}, {"ddf": "normal"}):
+        with pytest.raises(mm.InferenceError, match="level and ddf are for an interval"):
+            fit.predict(**arguments)
+
+
 @pytest.mark.parametrize("kind", ["polars", "pyarrow", "dict", "categorical"])
 def test_any_kind_of_new_data(fit: mm.LmmResult, kind: str) -> None:
     columns = {"Days": [1.0, 2.5], "Subject": ["372", "308"]}
