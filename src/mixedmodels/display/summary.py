@@ -14,12 +14,11 @@ from mixedmodels.display import numbers
 from mixedmodels.display.table import TEXT_WIDTH, Table, to_latex_text
 from mixedmodels.display.varcorr import VarCorr, correlation_tables
 from mixedmodels.inference import criteria
-from mixedmodels.inference.degrees import approximation
-from mixedmodels.inference.wald import coef_table
+from mixedmodels.inference.degrees import approximation, estimate_rows
+from mixedmodels.inference.wald import row_values
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from mixedmodels.design.records import Floats
     from mixedmodels.fit.records import FitState
     from mixedmodels.inference.approximation import Approximation
 
@@ -108,10 +107,10 @@ def summarize(
         Show the correlations of the fixed effects.
     """
     tests = approximation(state, ddf)
-    coefficients = coef_table(state, tests, level)
+    coefficients = row_values(estimate_rows(state, np.eye(state.n_fixed), tests), level)
     tables = [facts_table(state), residual_table(state), *VarCorr.from_state(state).tables()]
     if state.n_fixed:
-        tables.append(coefficient_table(coefficients, level))
+        tables.append(coefficient_table(state.fixed_names, coefficients, level))
     if correlation:
         scale = np.sqrt(np.diag(state.cov_beta))
         matrix = state.cov_beta / np.outer(scale, scale)
@@ -148,9 +147,16 @@ def residual_table(state: FitState) -> Table:
     return Table("Standardized residuals", ("Min", "1Q", "Median", "3Q", "Max"), (texts,), "rrrrr")
 
 
-def coefficient_table(coefficients: pd.DataFrame, level: float) -> Table:
-    """Return the fixed effects, each with the digits that its standard error allows."""
-    values = coefficients.to_numpy()
+def coefficient_table(names: Sequence[str], values: Floats, level: float) -> Table:
+    """Return the fixed effects, each with the digits that its standard error allows.
+
+    Parameters
+    ----------
+    names, values
+        Of the fixed effects, and their row of ``coef_table``, (n_fixed, 7).
+    level
+        Coverage of the intervals.
+    """
     is_normal = bool(np.isinf(values[:, 2]).all())
     symbol = "z" if is_normal else "t"
     tail = 100 * (1 - level) / 2
@@ -158,12 +164,12 @@ def coefficient_table(coefficients: pd.DataFrame, level: float) -> Table:
     header = ("", "Estimate", "Std. error", *([] if is_normal else ["df"]), symbol, f"P>|{symbol}|", *bounds)
     rows = []
     places = numbers.places(values[:, 1].tolist())
-    for name, row, place in zip(coefficients.index, values.tolist(), places, strict=True):
+    for name, row, place in zip(names, values.tolist(), places, strict=True):
         estimate, error, df, statistic, p, lower, upper = row
         dfs = [] if is_normal else [numbers.fixed(df, 0 if df.is_integer() else 1)]
         tests = numbers.statistic(statistic), numbers.p_value(p)
         shown = numbers.to_place([estimate, error, lower, upper], place)
-        rows.append((str(name), *shown[:2], *dfs, *tests, *shown[2:]))
+        rows.append((name, *shown[:2], *dfs, *tests, *shown[2:]))
     return Table("Fixed effects", header, tuple(rows), "l" + "n" * (len(header) - 1))
 
 

@@ -53,10 +53,26 @@ def row_table(rows: RowEstimates, labels: pd.Index, level: float = 0.95, rhs: Fl
 
     Parameters
     ----------
-    rows
-        As ``degrees.estimate_rows`` returns them.
+    rows, level, rhs
+        As for ``row_values``.
     labels
         One a row, the index of the table.
+
+    Raises
+    ------
+    InferenceError
+        If ``level`` is not allowed.
+    """
+    return pd.DataFrame(row_values(rows, level, rhs), index=labels, columns=COLUMNS)
+
+
+def row_values(rows: RowEstimates, level: float = 0.95, rhs: Floats | float = 0.0) -> Floats:
+    """Return the numbers of ``row_table``, (n_rows, 7).
+
+    Parameters
+    ----------
+    rows
+        As ``degrees.estimate_rows`` returns them.
     level
         Coverage of the intervals, between 0 and 1.
     rhs
@@ -72,8 +88,7 @@ def row_table(rows: RowEstimates, labels: pd.Index, level: float = 0.95, rhs: Fl
     half_width = t_quantile(rows.df, 0.5 * (1 + level)) * rows.std_error
     p_value = two_sided_p(rows.df, statistic)
     bounds = rows.estimate - half_width, rows.estimate + half_width
-    values = np.column_stack([rows.estimate, rows.std_error, rows.df, statistic, p_value, *bounds])
-    return pd.DataFrame(values, index=labels, columns=COLUMNS)
+    return np.column_stack([rows.estimate, rows.std_error, rows.df, statistic, p_value, *bounds])
 
 
 def names_in(names: object) -> list[Any]:
