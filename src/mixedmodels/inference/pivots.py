@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import brentq
 from scipy.special import chdtri
 
 from mixedmodels.covariance.unstructured import relative_factor, split_theta
@@ -126,6 +125,8 @@ def error_covariances(state: FitState) -> list[Floats]:
 
 def _chi_squared_tail(ratios: Floats, tails: Floats) -> float:
     """Return the lower quantile of the scaled chi-squared variable with the others of these, or 0 if there is none."""
+    from scipy.optimize import brentq  # noqa: PLC0415  # takes longer to import than most fits take
+
     middle, top = np.quantile(ratios, [0.5, tails[1]])
 
     def excess(df: float) -> float:
