@@ -60,6 +60,8 @@ LONGEST_FREE_JUMP = 1.5
 """Between two points of log sd or Fisher's z, whose standard errors know no limit near a boundary."""
 EDGE = 7.0
 """Fisher's z of a correlation that counts as one."""
+NEAR_ONE = 0.999
+"""Correlation whose profile is taken to be level from there to one, where it cannot be computed further."""
 FAR = 0.5
 """What a zero theta~ is moved to, to see how a function changes from there."""
 BELOW_TOL = 1e-5
@@ -232,6 +234,8 @@ class Profiler:
         if point is not None and abs(self._zeta(point, sign)) < ceiling:
             end = self._zeta(point, sign)
             return [(sign, end, (end - zeta) / (sign - v), point.psi)]
+        if abs(v) > NEAR_ONE:
+            return [(sign, zeta, 0.0, psi)]
         return [(sign, sign * ceiling, 0.0, psi)] if _is_reached(ceiling) else []
 
     def _solve(self, held: VarianceParameter | Measure, c: float, start: Floats) -> _Point | None:

@@ -210,3 +210,21 @@ def test_a_profile_crosses_a_second_optimum() -> None:
 
     lowest = min(optimize.minimize(deviance, [z, -0.5, 0.0], method="Nelder-Mead").fun for z in (-1.0, 0.0, 1.5))
     assert lowest - fit.deviance == pytest.approx(1.959964**2, abs=2e-3)
+
+
+@pytest.mark.filterwarnings("ignore::mixedmodels.errors.MixedModelsWarning")
+@pytest.mark.parametrize("seed", [14, 38])
+def test_a_profile_that_reaches_one_below_the_level_ends_there(seed: int) -> None:
+    """Correlations of one are had at a small price; the interval includes them, and zeta stays what it is."""
+    rng = np.random.default_rng(seed)
+    g = np.repeat(np.arange(8), 5)
+    x, z = rng.normal(size=(2, 40))
+    b = rng.normal(size=(8, 3)) * [1, 0.4, 0.3]
+    y = 1 + b[g, 0] + b[g, 1] * x + b[g, 2] * z + rng.normal(size=40)
+    fit = mm.lmer("y ~ x + z + (x + z | g)", {"y": y, "x": x, "z": z, "g": g})
+    profile = fit.profile("cor_x.Intercept|g")
+    end, before = profile.zeta.iloc[-1], profile.zeta.iloc[-2]
+    assert end["value"] == 1
+    assert before["value"] > 0.9999
+    assert end["zeta"] == pytest.approx(before["zeta"], abs=0.05)
+    assert profile.conf_int().loc["cor_x.Intercept|g", "upper"] == 1
