@@ -55,7 +55,7 @@ MAX_POINTS = 20
 MAX_TURNS = 4
 """Points where zeta falls that a walk goes on from."""
 LONGEST_JUMP = 4.0
-"""Between two points, in standard errors."""
+"""Between two points, in standard errors, or as far as from the estimate."""
 LONGEST_FREE_JUMP = 1.5
 """Between two points of log sd or Fisher's z, whose standard errors know no limit near a boundary."""
 EDGE = 7.0
@@ -379,7 +379,7 @@ class Profiler:
         """Return the points of one side, from the estimate on."""
         points = list(self._walk(side, side.zero))
         for _ in range(MAX_BRANCHES):
-            if not (points and self._try_reversed(side, points)):
+            if not (points and self._try_elsewhere(side, points)):
                 break
             points = self._settled(side, points)
             points += self._walk(side, points[-1])  # the better branch is lower, and must be followed further
@@ -403,29 +403,31 @@ class Profiler:
                 found.append(min(both, key=lambda q: q.deviance))
         return found
 
-    def _try_reversed(self, side: _Side, points: list[_Point]) -> bool:
-        """Replace the last point, and the one at the usual level, where correlations of the other sign do better.
+    def _try_elsewhere(self, side: _Side, points: list[_Point]) -> bool:
+        """Replace the last point, and the one at the usual level, where other correlations do better.
 
         Return whether there was one.
         """
         replaced = False
         usual = min(range(len(points)), key=lambda i: abs(abs(self._zeta(points[i], side.sign)) - USUAL))
         for i in {usual, len(points) - 1}:
-            for psi in self._reversed(points[i].psi):
+            for psi in self._elsewhere(points[i].psi):
                 point = side.solve(points[i].c, psi)
                 if point is not None and point.deviance < points[i].deviance - BELOW_TOL:
                     points[i] = point
                     replaced = True
         return replaced
 
-    def _reversed(self, psi: Floats) -> Iterable[Floats]:
-        """Psi with the correlations of one effect reversed, each effect in turn."""
+    def _elsewhere(self, psi: Floats) -> Iterable[Floats]:
+        """Psi with the correlations of one effect reversed, each effect in turn, and the engine's plain start."""
         model = self.state.problem.model
         factor, row, column = model.parameters.T
         theta = model.to_user(np.ascontiguousarray(psi[:-1]))
         for k, effect in sorted(set(zip(factor[row > column], row[row > column], strict=True))):
             turned = (factor == k) & ((row == effect) != (column == effect))
             yield np.append(model.to_engine(np.where(turned, -theta, theta)), psi[-1])
+        if (row > column).any():
+            yield np.append(self.diagonal[:-1].astype(float), psi[-1])
 
     def _walk(self, side: _Side, start: _Point) -> Iterable[_Point]:
         """Points of one side beyond a first one, zeta near each target until what cannot be reached."""
@@ -443,7 +445,8 @@ class Profiler:
             straight = missing / step
             curved = straight + 0.5 * bend * missing**2
             share = min(max(curved, 0.5 * straight), 2 * straight)
-            jump = sign * min(share, LONGEST_JUMP * side.se, side.longest)
+            far = max(LONGEST_JUMP * side.se, abs(path[-1].c - side.zero.c))
+            jump = sign * min(share, far, side.longest)
             for length in (1.0, 0.5, 0.25, 0.1):
                 c = path[-1].c + length * jump
                 point = side.solve(c, _extrapolated(path, c))
