@@ -54,7 +54,7 @@ def lowest(data: pd.DataFrame, X: np.ndarray, held: tuple[str, float]) -> float:
         r = u - A @ np.linalg.lstsq(A, u, rcond=None)[0]
         return float(dets + r @ r + (n - p) * np.log(2 * np.pi))
 
-    starts = [np.array([a, b, 0.0, -0.5, z]) for a, b, z in product((0.5, -1.0), (-0.3, -2.0), (-1.5, 1.5))]
+    starts = [np.array([a, b, 0.0, -0.5, z]) for a, b, z in product((1.3, 0.0), (0.3, -2.0), (-3.0, 1.5))]
     options = {"maxiter": 4000, "xatol": 1e-5, "fatol": 1e-8}
     return min(optimize.minimize(criterion, s, method="Nelder-Mead", options=options).fun for s in starts)
 
