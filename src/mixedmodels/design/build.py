@@ -11,6 +11,7 @@ import pandas as pd
 from formulaic.formula import SimpleFormula
 
 from mixedmodels.design.checks import (
+    check_conditions,
     check_factors,
     check_finite,
     check_numeric,
@@ -49,6 +50,13 @@ class _Plan:
     weights: str | None
     term_columns: tuple[str, ...]
     columns: tuple[str, ...]
+
+    @property
+    def expressions(self) -> set[str]:
+        """What stands in terms and left and right of bars, columns among it."""
+        terms = (term for part in (self.fixed, *self.random) for term in part)
+        factors = {factor.expr for term in terms for factor in term.factors}
+        return factors | {variable for term in self.formula.random for variable in term.group}
 
 
 @dataclass(frozen=True)
@@ -114,7 +122,9 @@ def build_design(
     if not frame.n_rows:
         raise DataError("The data have no rows.")
     plan = _make_plan(formula, frame, weights, offset)
-    source = _with_booleans_as_levels(plan, {name: frame.read(name) for name in plan.columns})
+    source = {name: frame.read(name) for name in plan.columns}
+    check_conditions(plan.expressions, source)
+    source = _with_booleans_as_levels(plan, source)
     for name, value in ((_WEIGHTS, weights), (_OFFSET, offset)):
         if value is not None and not isinstance(value, str):
             source[name] = _read_argument(name, value, frame)
@@ -187,9 +197,7 @@ def _with_booleans_as_levels(plan: _Plan, source: dict[str, Column]) -> dict[str
     booleans = [name for name in plan.term_columns if source[name].is_boolean and name not in computed]
     if not booleans:
         return source
-    expressions = {factor.expr for part in (plan.fixed, *plan.random) for term in part for factor in term.factors}
-    expressions |= {variable for term in plan.formula.random for variable in term.group}
-    return source | {name: source[name].as_levels() for name in plain_names(expressions, booleans)}
+    return source | {name: source[name].as_levels() for name in plain_names(plan.expressions, booleans)}
 
 
 def _argument_name(value: object, name_of_array: str) -> str | None:

@@ -14,6 +14,7 @@ from mixedmodels.design.frame import Column
 from mixedmodels.design.grouping import integer_codes
 from mixedmodels.design.records import Codes, Design, Finding, Floats, RandomFactor
 from mixedmodels.errors import DataError, DesignError
+from mixedmodels.formula.expressions import adds_conditions
 
 FEW_LEVELS = 5
 
@@ -41,6 +42,24 @@ def check_numeric(role: str, expression: str, column: Column) -> None:
     numeric = pd.to_numeric(pd.Series(levels), errors="coerce").notna()
     hint = f" They look like numbers: convert them first, data[{expression!r}] = data[{expression!r}].astype(float)."
     raise DataError(f"The {role} {expression!r} must be numeric, but holds {listed}.{hint if numeric.all() else ''}")
+
+
+def check_conditions(expressions: Iterable[str], columns: Mapping[str, Column]) -> None:
+    """No expression adds conditions.
+
+    Raises
+    ------
+    DataError
+        One does.
+    """
+    booleans = {name for name, column in columns.items() if column.is_boolean}
+    for expression in expressions:
+        is_sum = expression not in columns and ("+" in expression or "-" in expression)
+        if is_sum and adds_conditions(expression, booleans):
+            raise DataError(
+                f"{expression!r} adds or subtracts conditions, which NumPy does not count. Put 1* before each to "
+                "count them, as in I(1*(x > 1) + 1*(z > 1)), or | between them for 'or'."
+            )
 
 
 def check_terms(terms: SimpleFormula, columns: Mapping[str, Column]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import keyword
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -98,16 +98,7 @@ def names_in(expression: str) -> Names:
     """
     if keyword.iskeyword(expression):  # a column may be called `yield` while it stands alone
         return Names((expression,), ())
-    quoted: dict[str, str] = {}
-
-    def plain_name(match: re.Match[str]) -> str:
-        if match[1] is None:
-            return match[0]
-        name = f"_quoted_{len(quoted)}"
-        quoted[name] = match[1]
-        return f" {name} "
-
-    tree = ast.parse(_BACKTICKS.sub(plain_name, expression).strip(), mode="eval")
+    tree, quoted = _parse(expression)
     values: dict[str, None] = {}
     functions: dict[str, None] = {}
     bound = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
@@ -119,3 +110,45 @@ def names_in(expression: str) -> Names:
             case ast.Name(id=name):
                 bound.add(name)
     return Names(tuple(v for v in values if v not in bound), tuple(functions))
+
+
+def adds_conditions(expression: str, booleans: Collection[str]) -> bool:
+    """Return whether an expression adds or subtracts conditions, which NumPy does not count but joins by "or".
+
+    Parameters
+    ----------
+    expression
+        In Python.
+    booleans
+        Names of columns of true and false.
+    """
+    tree, quoted = _parse(expression)
+
+    def is_condition(node: ast.AST) -> bool:
+        match node:
+            case ast.Compare():
+                return True
+            case ast.Name(id=name):
+                return quoted.get(name, name) in booleans
+            case ast.UnaryOp(op=ast.Not() | ast.Invert(), operand=operand):
+                return is_condition(operand)
+            case ast.BinOp(left=left, op=ast.BitAnd() | ast.BitOr() | ast.BitXor() | ast.Add(), right=right):
+                return is_condition(left) and is_condition(right)
+        return False
+
+    sums = (node for node in ast.walk(tree) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub))
+    return any(is_condition(node.left) and is_condition(node.right) for node in sums)
+
+
+def _parse(expression: str) -> tuple[ast.Expression, dict[str, str]]:
+    """Return the syntax tree, and the names in backticks by those that stand for them there."""
+    quoted: dict[str, str] = {}
+
+    def plain_name(match: re.Match[str]) -> str:
+        if match[1] is None:
+            return match[0]
+        name = f"_quoted_{len(quoted)}"
+        quoted[name] = match[1]
+        return f" {name} "
+
+    return ast.parse(_BACKTICKS.sub(plain_name, expression).strip(), mode="eval"), quoted

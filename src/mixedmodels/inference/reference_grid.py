@@ -113,16 +113,19 @@ def _check_kept(design: Design, names: Sequence[str]) -> None:
 
 
 def _is_categorical(design: Design, name: str) -> bool:
-    """Return True for booleans, and if every factor that uses the column is coded by levels, or one by its own."""
+    """Return True for labels and booleans, for numbers that are coded by their values, and for dates that are coded."""
     column, spec = design.columns[name], design.recipe.fixed.spec
-    if column.is_boolean:
+    if column.is_boolean or column.levels is not None:
         return True
     if spec is None:
         return False
     coded = {factor.expr: state.levels for factor, state in spec.factor_contrasts.items()}
     factors = {factor.expr for term in spec.formula for factor in term.factors if factor.expr != "1"}
     using = {expr for expr in factors if name in columns_in(expr, predictors(design))}
-    return using <= coded.keys() or any(list(coded[expr]) == _levels(column) for expr in using & coded.keys())
+    if not column.is_number:
+        return using <= coded.keys()
+    values = set(_levels(column))
+    return any(values <= set(coded[expr]) for expr in using & coded.keys())
 
 
 def _levels(column: Column) -> list[Any]:

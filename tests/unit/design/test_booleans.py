@@ -105,3 +105,20 @@ def test_a_boolean_may_be_a_term_and_part_of_a_computation(formula: str) -> None
     boolean, number = (mm.LinearMixedModel(formula, data).design for data in (DATA, DATA.assign(b=DATA["b"] * 1.0)))
     np.testing.assert_array_equal(boolean.X, number.X)
     np.testing.assert_array_equal(boolean.y, number.y)
+
+
+@pytest.mark.parametrize(
+    "sum_", ["I(b + c)", "I((x > 1) + (i > 0))", "I((x > 1) + b + (i > 0))", "I(b - c)", "I(~b + (x > 0))"]
+)
+def test_sums_of_conditions_are_refused(sum_: str) -> None:
+    """R counts them, NumPy joins them by "or"."""
+    data = DATA.assign(c=X > 0.3)
+    with pytest.raises(mm.DataError, match="adds or subtracts conditions"):
+        mm.lmer(f"y ~ {sum_} + (1 | g)", data)
+
+
+def test_counted_conditions() -> None:
+    data = DATA.assign(c=X > 0.3, n=B * 1 + (X > 0.3))
+    counted, plain = mm.lmer("y ~ I(1*b + 1*(x > 0.3)) + (1 | g)", data), mm.lmer("y ~ n + (1 | g)", data)
+    np.testing.assert_allclose(counted.fe_params, plain.fe_params, rtol=1e-8)
+    assert mm.LinearMixedModel("y ~ I(x - 1) + I(b | c) + I(b * x + x) + (1 | g)", data).design.X.shape[1] == 4

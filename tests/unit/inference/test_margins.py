@@ -201,3 +201,17 @@ def test_intervals_are_named_as_they_are_printed() -> None:
     assert fit.margins("days", at={"days": "(2, 5]"}).equals(fit.margins("days", at={"days": [level]}))
     with pytest.raises(mm.InferenceError, match=r"no level '\(2,5\]' to compare with; there are '\(-1, 2\]', '\(2, 5"):
         fit.margins("days", control="(2,5]")
+
+
+def test_a_number_in_a_condition_is_held_at_its_mean() -> None:
+    """As a number written otherwise, and as emmeans does."""
+    rng = np.random.default_rng(8)
+    g = np.repeat(np.arange(10), 12)
+    data = pd.DataFrame({"g": g, "x": rng.normal(1, 1, 120), "f": rng.choice(list("ab"), 120)})
+    data["y"] = data["x"] + rng.normal(size=10)[g] + rng.normal(size=120)
+    condition = mm.lmer("y ~ I(x > 1.5) + f + (1 | g)", data)
+    number = mm.lmer("y ~ np.where(x > 1.5, 1, 0) + f + (1 | g)", data)
+    for arguments in ({}, {"at": {"x": [0, 2]}}):
+        np.testing.assert_allclose(condition.margins("f", **arguments), number.margins("f", **arguments), rtol=1e-6)
+    with pytest.raises(mm.InferenceError, match="'x' is continuous"):
+        condition.margins("x")
