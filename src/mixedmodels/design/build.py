@@ -123,7 +123,7 @@ def build_design(
         raise DataError("The data have no rows.")
     plan = _make_plan(formula, frame, weights, offset)
     source = {name: frame.read(name) for name in plan.columns}
-    check_conditions(plan.expressions, source)
+    check_conditions({*plan.expressions, plan.formula.response, *plan.offsets}, source)
     source = _with_booleans_as_levels(plan, source)
     for name, value in ((_WEIGHTS, weights), (_OFFSET, offset)):
         if value is not None and not isinstance(value, str):

@@ -108,7 +108,8 @@ def test_a_boolean_may_be_a_term_and_part_of_a_computation(formula: str) -> None
 
 
 @pytest.mark.parametrize(
-    "sum_", ["I(b + c)", "I((x > 1) + (i > 0))", "I((x > 1) + b + (i > 0))", "I(b - c)", "I(~b + (x > 0))"]
+    "sum_",
+    ["I(b + c)", "I((x > 1) + (i > 0))", "I((x > 1) + b + (i > 0))", "I(b - c)", "I(~b + (x > 0))", "offset(b + c)"],
 )
 def test_sums_of_conditions_are_refused(sum_: str) -> None:
     """R counts them, NumPy joins them by "or"."""
