@@ -137,7 +137,7 @@ def profile(
         profiled = [partial(engine.function, name, function) for name, function in which.items()]
     else:
         names = list(engine.profilable()) if which is None else names_in(which)
-        profiled = [partial(engine.path, name) for name in names]
+        profiled = [partial(engine.path, name) for name in dict.fromkeys(names)]
     paths = []
     with progress_bar(len(profiled), "profile", "parameter", progress) as advance:
         for one in profiled:

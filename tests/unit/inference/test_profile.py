@@ -192,3 +192,7 @@ def test_a_profile_that_reaches_one_below_the_level_ends_there(seed: int) -> Non
     assert before["value"] > 0.9999
     assert end["zeta"] == pytest.approx(before["zeta"], abs=0.05)
     assert profile.conf_int().loc["cor_x.Intercept|g", "upper"] == 1
+
+
+def test_a_name_given_twice_is_profiled_once(fit: mm.LmmResult) -> None:
+    pd.testing.assert_frame_equal(fit.profile(["sigma", "sigma"]).conf_int(), fit.profile("sigma").conf_int())
