@@ -299,7 +299,7 @@ class LmmResult:
         InferenceError
             If ``ddf`` or ``level`` is not allowed, or ``ddf`` does not apply to this fit.
         """
-        return wald.coef_table(self.state, ddf, level)
+        return show_notes(wald.coef_table(self.state, ddf, level))
 
     def anova(self, type: int = 3, ddf: str | Approximation = "satterthwaite") -> pd.DataFrame:
         """Return F tests by term: ``sum_sq, mean_sq, num_df, den_df, f_value, p_value``.

@@ -299,3 +299,10 @@ def test_contrasts_print_all_their_columns() -> None:
     header = repr(tests).splitlines()[0].split()
     assert header == [*tests.columns]
     assert not any("..." in line for line in repr(tests).splitlines())
+
+
+def test_a_coefficient_table_prints_all_its_columns() -> None:
+    fit = mm.lmer("Reaction ~ Days + (Days | Subject)", mm.load_dataset("sleepstudy"))
+    shown = repr(fit.coef_table())
+    assert "..." not in shown
+    assert all(name in shown for name in fit.coef_table().columns)

@@ -27,7 +27,7 @@ class NotedFrame(pd.DataFrame):
 
 
 def show_notes(frame: pd.DataFrame) -> NotedFrame:
-    """Return the same table, which shows the notes in its ``attrs``."""
+    """Return the same table, which shows all its columns and the notes in its ``attrs``."""
     noted = NotedFrame(frame)
     noted.attrs.update(frame.attrs)
     return noted
