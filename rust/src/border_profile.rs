@@ -2,7 +2,7 @@
 
 use crate::constrained::{Evaluation, Minimum};
 use crate::profile::Held;
-use crate::{Model, cannot_evaluate, contiguous, guarded};
+use crate::{Model, cannot_evaluate, contiguous, interruptible};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -100,24 +100,8 @@ impl Model {
         py: Python<'py>,
         minimize: impl FnOnce(&mut dyn FnMut() -> bool) -> Option<Minimum> + Send,
     ) -> PyResult<Found<'py>> {
-        let mut signal: Option<PyErr> = None;
-        let found = guarded(py, self.pool.as_deref(), || {
-            let mut interrupted = || match Python::attach(|py| py.check_signals()) {
-                Ok(()) => false,
-                Err(error) => {
-                    signal = Some(error);
-                    true
-                }
-            };
-            minimize(&mut interrupted)
-        })?;
-        match signal {
-            Some(error) => Err(error),
-            None => {
-                let found = found.ok_or_else(cannot_evaluate)?;
-                Ok((found.point.into_pyarray(py), found.value, found.slope, found.converged))
-            }
-        }
+        let found = interruptible(py, self.pool.as_deref(), minimize)?.ok_or_else(cannot_evaluate)?;
+        Ok((found.point.into_pyarray(py), found.value, found.slope, found.converged))
     }
 }
 

@@ -43,6 +43,25 @@ fn guarded<T: Send>(py: Python<'_>, pool: Option<&rayon::ThreadPool>, work: impl
     })
 }
 
+/// Runs `work` as `guarded` does; it asks from time to time whether Ctrl-C was pressed, which is raised at its end.
+fn interruptible<T: Send>(
+    py: Python<'_>,
+    pool: Option<&rayon::ThreadPool>,
+    work: impl FnOnce(&mut dyn FnMut() -> bool) -> T + Send,
+) -> PyResult<T> {
+    let mut signal: Option<PyErr> = None;
+    let done = guarded(py, pool, || {
+        work(&mut || match Python::attach(|py| py.check_signals()) {
+            Ok(()) => false,
+            Err(e) => {
+                signal = Some(e);
+                true
+            }
+        })
+    })?;
+    signal.map_or(Ok(done), Err)
+}
+
 /// Cross-products of one model; keeps no rows.
 #[pyclass(frozen, module = "mixedmodels._engine")]
 struct Model {
@@ -280,26 +299,15 @@ impl Model {
         n_starts: usize,
     ) -> PyResult<Minimum> {
         let start = start.as_ref().map(|s| self.theta(s)).transpose()?;
-        let mut signal: Option<PyErr> = None;
-        let found = guarded(py, self.pool.as_deref(), || {
-            let mut interrupted = || match Python::attach(|py| py.check_signals()) {
-                Ok(()) => false,
-                Err(e) => {
-                    signal = Some(e);
-                    true
-                }
-            };
-            self.problem.find_minimum(reml, start, max_iterations, n_starts, &mut interrupted)
+        let found = interruptible(py, self.pool.as_deref(), |interrupted| {
+            self.problem.find_minimum(reml, start, max_iterations, n_starts, interrupted)
         })?;
-        match signal {
-            Some(e) => Err(e),
-            None => found.map(Minimum).map_err(|e| match e {
-                model::MinimumError::CannotEvaluate => cannot_evaluate(),
-                model::MinimumError::PerfectFit => PyValueError::new_err(
-                    "the random effects fit the response perfectly, so no residual variance is left to estimate",
-                ),
-            }),
-        }
+        found.map(Minimum).map_err(|e| match e {
+            model::MinimumError::CannotEvaluate => cannot_evaluate(),
+            model::MinimumError::PerfectFit => PyValueError::new_err(
+                "the random effects fit the response perfectly, so no residual variance is left to estimate",
+            ),
+        })
     }
 
     /// beta (p,), (X'V^-1X)^-1 (p, p), sigma, conditional modes (n_levels, q) a factor.

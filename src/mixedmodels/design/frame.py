@@ -20,6 +20,8 @@ _HAS_PYARROW = find_spec("pyarrow") is not None
 Mask = npt.NDArray[np.bool_]
 Values = npt.NDArray[Any]
 
+LARGEST_INTEGER = np.iinfo(np.int64).max
+
 
 @dataclass(frozen=True)
 class Column:
@@ -76,8 +78,10 @@ class Column:
     def to_series(self) -> pd.Series:
         """Return the column as formulaic knows it: levels make a Categorical, whole numbers do not overflow."""
         if self.levels is None:
-            whole = self.values.dtype.kind in "iu"
-            return pd.Series(self.values.astype(np.int64, copy=False) if whole else self.values, copy=False)
+            values = self.values
+            if values.dtype.kind == "i" or (values.dtype.kind == "u" and values.max(initial=0) <= LARGEST_INTEGER):
+                values = values.astype(np.int64, copy=False)
+            return pd.Series(values, copy=False)
         return pd.Series(pd.Categorical.from_codes(self.values, self.levels, validate=False), copy=False)
 
 

@@ -164,11 +164,6 @@ class Likelihood:
         """Return the derivative in the packed covariances, the fixed effects profiled out, (k_re2 + k_vc,)."""
         return -0.5 * self._slope(self.problem, self.layout.pack(cov_re, vcomp), self.reml).gradient
 
-    def profile_slopes(self, cov_re: Floats, vcomp: Floats) -> tuple[Floats, Floats]:
-        """Return ``profile_score`` and the derivative of log(scale), both (k_re2 + k_vc,)."""
-        slope = self._slope(self.problem, self.layout.pack(cov_re, vcomp), self.reml)
-        return -0.5 * slope.gradient, slope.log_scale
-
     def _known(self, fixed: Floats) -> Problem:
         """Return the model with the fixed effects known: y - X b on no columns."""
         if not self.k_fe:
@@ -289,12 +284,6 @@ class Likelihood:
         hessian[:p, p:-1] = hessian[p:-1, :p].T
         hessian[:, -1] = hessian[-1]
         return gradient, hessian
-
-    def profile_hessian(self, cov_re: Floats, vcomp: Floats) -> Floats:
-        """Return the second derivative in the packed covariances, the fixed effects profiled out."""
-        p = self.k_fe
-        hessian = self.hessian(cov_re, vcomp, self.solve(cov_re, vcomp).beta)[0]
-        return np.asarray(hessian[p:, p:] - hessian[p:, :p] @ np.linalg.solve(hessian[:p, :p], hessian[:p, p:]))
 
     def is_singular(self, packed: Floats) -> bool:
         """Return True if a covariance block has less than full rank, in the engine's units."""

@@ -52,3 +52,12 @@ def test_arrow_dictionaries_with_nulls() -> None:
     with pytest.warns(mm.DroppedRowsWarning):
         other = mm.lmer("y ~ f + (1|g)", table.to_pandas())
     assert one.deviance == other.deviance
+
+
+def test_whole_numbers_beyond_signed_ones_keep_their_values() -> None:
+    large = DATA.assign(k=np.uint64(2**63) + DATA["g"].to_numpy().astype(np.uint64) % np.uint64(3))
+    made, plain = (
+        build_design(parse_formula("y ~ C(k) + (1|g)"), data) for data in (large, DATA.assign(k=DATA["g"] % 3))
+    )
+    np.testing.assert_array_equal(made.X, plain.X)
+    assert made.x_names == ("Intercept", f"C(k)[T.{2**63 + 1}]", f"C(k)[T.{2**63 + 2}]")

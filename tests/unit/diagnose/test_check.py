@@ -174,7 +174,7 @@ def test_bad_input(fit: mm.LmmResult) -> None:
         fit.influence(by="subject")
     for by in (3, ["Subject"]):
         with pytest.raises(mm.InferenceError, match=r"no grouping factor .*; there are Subject"):
-            fit.influence(by=by)  # type: ignore[arg-type]
+            fit.influence(by=by)  # type: ignore[arg-type]  # what is refused
     with pytest.raises(mm.InferenceError, match="method='quick'"):
         fit.influence(method="quick")
     bare = mm.lmer("Reaction ~ 0 + (1 | Subject)", SLEEP)

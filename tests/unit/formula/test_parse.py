@@ -187,4 +187,4 @@ def test_complaints_show_the_place(text: str, place: str, says: str) -> None:
 
 def test_formula_must_be_text() -> None:
     with pytest.raises(FormulaError, match="of type 'list'"):
-        parse_formula(["y ~ x"])  # type: ignore[arg-type]
+        parse_formula(["y ~ x"])  # type: ignore[arg-type]  # what is refused

@@ -290,7 +290,7 @@ def test_bad_input(fit: mm.LmmResult) -> None:
         fit.predict(random_effects=["Subjects"])
     for choice in (None, 3):
         with pytest.raises(mm.InferenceError, match=f"random_effects names {choice}; it must be 'conditional'"):
-            fit.predict(random_effects=choice)  # type: ignore[arg-type]
+            fit.predict(random_effects=choice)  # type: ignore[arg-type]  # what is refused
     with pytest.raises(mm.InferenceError, match="interval='both'"):
         fit.predict(interval="both")
     with pytest.raises(mm.InferenceError, match="new_levels='zero'"):

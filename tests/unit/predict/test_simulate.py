@@ -186,9 +186,9 @@ def test_bad_input(fit: mm.LmmResult) -> None:
             fit.simulate(n)
     for seed in (-1, "a", 1.5):
         with pytest.raises(mm.InferenceError, match=f"seed is {seed!r}; it must be an integer"):
-            fit.simulate(seed=seed)  # type: ignore[arg-type]
+            fit.simulate(seed=seed)  # type: ignore[arg-type]  # what is refused
         with pytest.raises(mm.InferenceError, match=f"seed is {seed!r}; it must be an integer"):
-            fit.simulated_residuals(seed=seed)  # type: ignore[arg-type]
+            fit.simulated_residuals(seed=seed)  # type: ignore[arg-type]  # what is refused
     with pytest.raises(mm.InferenceError, match=r"no fixed effect 'days'"):
         mm.power(fit, "days")
     with pytest.raises(mm.InferenceError, match="weights must be positive"):
@@ -209,9 +209,9 @@ def test_bad_input(fit: mm.LmmResult) -> None:
         mm.power(fit, "Days", n=2, vary={"Subject": [1]})
     for model in ("y ~ x", 3):
         with pytest.raises(mm.InferenceError, match=f"model is {model!r}; it must be a fit"):
-            mm.power(model, "Days")  # type: ignore[arg-type]
+            mm.power(model, "Days")  # type: ignore[arg-type]  # what is refused
     with pytest.raises(mm.InferenceError, match="effect is 3; it must be the name"):
-        mm.power(fit, 3)  # type: ignore[arg-type]
+        mm.power(fit, 3)  # type: ignore[arg-type]  # what is refused
     options: list[tuple[dict[str, Any], str]] = [
         ({"size": "a"}, "size is 'a'; the true value"),
         ({"alpha": "a"}, "alpha is 'a'"),
