@@ -12,7 +12,7 @@ import numpy.typing as npt
 from data_loader import load
 from mixedmodels import _engine
 from mixedmodels.design.build import build_design
-from mixedmodels.design.records import Design
+from mixedmodels.design.design import Design
 from mixedmodels.fit.fit import fit_problem
 from mixedmodels.fit.problem import Problem
 from mixedmodels.fit.records import FitState

@@ -20,7 +20,8 @@ from mixedmodels.result import LmmResult
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from mixedmodels.design.records import Design, Finding, Floats
+    from mixedmodels.design.design import Design
+    from mixedmodels.design.records import Finding, Floats
     from mixedmodels.fit.control import Control
 
 WARNINGS: Mapping[str, type[MixedModelsWarning]] = {

@@ -22,7 +22,8 @@ from mixedmodels.inference.wald import check_level, two_sided_p
 from mixedmodels.result import LmmResult
 
 if TYPE_CHECKING:
-    from mixedmodels.design.records import Design, Floats
+    from mixedmodels.design.design import Design
+    from mixedmodels.design.records import Floats
     from mixedmodels.fit.records import FitState
 
 BLOCK_VALUES = 2_000_000

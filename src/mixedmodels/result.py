@@ -54,6 +54,16 @@ if TYPE_CHECKING:
     from mixedmodels.inference.approximation import Approximation
 
 
+class FitProfile(Profile):
+    """Profiles of some parameters of a fit, which can be drawn."""
+
+    def plot(self, **arguments: Any) -> Any:
+        """Draw zeta against the values, with intervals; see ``mixedmodels.plot.profile``."""
+        from mixedmodels.plot.profile import profile as draw  # noqa: PLC0415  # few profiles are drawn
+
+        return draw(self, **arguments)
+
+
 class LmmResult:
     """A fitted linear mixed model. It never changes; frames and arrays are made when asked for.
 
@@ -493,7 +503,7 @@ class LmmResult:
         which: str | Iterable[str] | Mapping[str, Callable[[Any], float]] | None = None,
         *,
         progress: bool = True,
-    ) -> Profile:
+    ) -> FitProfile:
         """Return profile likelihoods: ``.zeta`` (DataFrame), ``.conf_int(level)`` and ``.plot()``.
 
         Parameters
@@ -509,7 +519,7 @@ class LmmResult:
         InferenceError
             If a name is unknown, or a correlation is on its boundary.
         """
-        return profile(self.state, which, progress=progress)
+        return FitProfile(**vars(profile(self.state, which, progress=progress)))
 
     @staticmethod
     def _of(state: FitState) -> LmmResult:

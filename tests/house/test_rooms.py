@@ -29,6 +29,8 @@ ROWS = (
     {"__init__", "__main__"},
 )
 DOORS = {"lmer", "mixedlm", "cli", "__main__"}
+# Still in circles; the rooms of this list are rebuilt next.
+CIRCLES_UNTIL_REBUILT = {"mixedlm"}
 
 
 def room(path: Path) -> str:
@@ -41,16 +43,54 @@ def row(name: str) -> int:
     return next(height for height, rooms in enumerate(ROWS) if name in rooms)
 
 
-def imported_rooms(path: Path) -> set[str]:
-    """Return the rooms that a module imports, inside functions and for type checking too."""
+def imported_names(path: Path) -> set[str]:
+    """Return what a module imports of the package, inside functions, by name as text and for type checking too."""
     names = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path.name}: imports name the whole module"
-            names += [f"{node.module}.{alias.name}" for alias in node.names]
-    return {name.split(".")[1] for name in names if name.startswith("mixedmodels.")}
+        match node:
+            case ast.Import():
+                names += [alias.name for alias in node.names]
+            case ast.ImportFrom():
+                assert node.level == 0, f"{path.name}: imports name the whole module"
+                names += [f"{node.module}.{alias.name}" for alias in node.names]
+            case ast.Call(func=ast.Name(id="import_module"), args=[ast.Constant(value=str(name))]):
+                names.append(name)
+    return {name for name in names if name.startswith("mixedmodels.")}
+
+
+def imported_rooms(path: Path) -> set[str]:
+    """Return the rooms that a module imports."""
+    return {name.split(".")[1] for name in imported_names(path)}
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Return the modules that a module imports, by dotted name below the package; a folder is its first file."""
+    names = {name.removeprefix("mixedmodels.") for name in imported_names(path)}
+    return {name if name in DOTTED else name.rpartition(".")[0] for name in names} & DOTTED.keys()
+
+
+def dotted(path: Path) -> str:
+    """Return a module's name below the package: ``fit.problem`` for ``fit/problem.py``, ``plot`` for its folder."""
+    return ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__")
+
+
+def in_circles(arrows: dict[str, set[str]]) -> set[str]:
+    """Return the modules from which following arrows leads back to them."""
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        ahead = list(arrows[start])
+        while ahead:
+            name = ahead.pop()
+            if name not in seen:
+                seen.add(name)
+                ahead += arrows[name]
+        return seen
+
+    return {name for name in arrows if name in reached(name)}
+
+
+DOTTED = {dotted(path): path for path in MODULES}
 
 
 def called_names(path: Path) -> set[str]:
@@ -69,6 +109,16 @@ def test_imports_come_from_lower_rows(path: Path) -> None:
     here = room(path)
     for other in imported_rooms(path) - {here, "_engine"}:
         assert row(other) < row(here), f"{named(path)} imports {other}"
+
+
+def test_no_module_leads_back_to_itself() -> None:
+    arrows = {name: imported_modules(path) - {name} for name, path in DOTTED.items()}
+    circular = in_circles(arrows)
+    assert not {name for name in circular if room(DOTTED[name]) not in CIRCLES_UNTIL_REBUILT}
+
+
+def test_circles_are_found() -> None:
+    assert in_circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == {"b", "c"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=named)

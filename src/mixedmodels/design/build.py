@@ -13,7 +13,6 @@ from formulaic.formula import SimpleFormula
 from mixedmodels.design.checks import (
     check_conditions,
     check_factors,
-    check_finite,
     check_numeric,
     check_response,
     check_terms,
@@ -21,14 +20,15 @@ from mixedmodels.design.checks import (
     few_levels,
 )
 from mixedmodels.design.coding import read_contrasts
-from mixedmodels.design.evaluation import Evaluation, MatrixRecipe, Memory
+from mixedmodels.design.design import Design
+from mixedmodels.design.evaluation import Evaluation, MatrixRecipe, Memory, check_finite
 from mixedmodels.design.expression import INTERCEPT, columns_in, columns_of, plain_names, unknown_column
 from mixedmodels.design.frame import Column, Frame, Mask, check_order, open_frame, read_array
 from mixedmodels.design.grouping import group_rows, level_codes
 from mixedmodels.design.missing import Gaps, UsedRows, refuse
 from mixedmodels.design.probe import Probe, make_probe
 from mixedmodels.design.recipe import DesignRecipe, FactorRecipe
-from mixedmodels.design.records import Codes, Design, Finding, Floats, RandomFactor
+from mixedmodels.design.records import Codes, Finding, Floats, RandomFactor
 from mixedmodels.errors import DataError, DesignError
 from mixedmodels.formula.expressions import REST, expand_terms, terms_of
 from mixedmodels.formula.parse import check_subtracted

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 from formulaic.formula import SimpleFormula
 
+from mixedmodels.design.design import Design
 from mixedmodels.design.expression import lookups
 from mixedmodels.design.frame import Column
 from mixedmodels.design.grouping import integer_codes
-from mixedmodels.design.records import Codes, Design, Finding, Floats, RandomFactor
+from mixedmodels.design.records import Codes, Finding, Floats, RandomFactor
 from mixedmodels.errors import DataError, DesignError
 from mixedmodels.formula.expressions import adds_conditions
 
@@ -117,31 +118,6 @@ def check_weights(name: str, weights: Floats) -> None:
             f"{float(weights[wrong.argmax()])} in row {wrong.argmax()} of those used (counted from 0). "
             "Leave rows without weight out of the data."
         )
-
-
-def check_finite(names: Sequence[str], matrix: Floats, rows: str) -> None:
-    """Computed columns must not be infinite.
-
-    Parameters
-    ----------
-    names, matrix
-        The columns, (n_rows, n_columns).
-    rows
-        What the rows are.
-
-    Raises
-    ------
-    DataError
-        One is.
-    """
-    infinite = np.isinf(matrix)
-    if not infinite.any():
-        return
-    j = int(infinite.any(axis=0).argmax())
-    raise DataError(
-        f"{names[j]!r} is infinite in {np.count_nonzero(infinite[:, j])} of {len(matrix)} rows, the first row "
-        f"{infinite[:, j].argmax()} of {rows} (counted from 0). Change the expression or leave these rows out."
-    )
 
 
 def check_factors(factors: Sequence[RandomFactor], n_obs: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from keyword import iskeyword
@@ -266,3 +266,28 @@ def _plain_names(terms: SimpleFormula) -> tuple[str, ...] | None:
             return None
         names.append(first.expr if is_lookup(first) else INTERCEPT)
     return tuple(names)
+
+
+def check_finite(names: Sequence[str], matrix: Floats, rows: str) -> None:
+    """Computed columns must not be infinite.
+
+    Parameters
+    ----------
+    names, matrix
+        The columns, (n_rows, n_columns).
+    rows
+        What the rows are.
+
+    Raises
+    ------
+    DataError
+        One is.
+    """
+    infinite = np.isinf(matrix)
+    if not infinite.any():
+        return
+    j = int(infinite.any(axis=0).argmax())
+    raise DataError(
+        f"{names[j]!r} is infinite in {np.count_nonzero(infinite[:, j])} of {len(matrix)} rows, the first row "
+        f"{infinite[:, j].argmax()} of {rows} (counted from 0). Change the expression or leave these rows out."
+    )

@@ -13,7 +13,8 @@ from mixedmodels.design.expression import INTERCEPT
 from mixedmodels.errors import InferenceError
 
 if TYPE_CHECKING:
-    from mixedmodels.design.records import Design, Floats
+    from mixedmodels.design.design import Design
+    from mixedmodels.design.records import Floats
 
 
 WITHOUT_COLUMNS = (

@@ -11,8 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from formulaic.transforms.contrasts import Contrasts
 
-from mixedmodels.design.checks import check_finite
-from mixedmodels.design.evaluation import Evaluation, MatrixRecipe, Memory
+from mixedmodels.design.evaluation import Evaluation, MatrixRecipe, Memory, check_finite
 from mixedmodels.design.expression import columns_in, unknown_column
 from mixedmodels.design.frame import Column, open_frame
 from mixedmodels.design.grouping import Grouping, look_up

@@ -11,7 +11,7 @@ import pandas as pd
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from mixedmodels.design.records import Design
+    from mixedmodels.design.design import Design
 
 
 def take_rows(design: Design, rows: npt.NDArray[np.intp]) -> Design:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from mixedmodels.design.records import Design, Floats
+    from mixedmodels.design.design import Design
+    from mixedmodels.design.records import Floats
     from mixedmodels.fit.records import FitState
 
 METHODS = ("exact", "one-step")

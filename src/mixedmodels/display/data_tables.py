@@ -13,8 +13,9 @@ from mixedmodels.display.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from mixedmodels.design.design import Design
     from mixedmodels.design.frame import Column
-    from mixedmodels.design.records import Design, Floats, RandomFactor
+    from mixedmodels.design.records import Floats, RandomFactor
 
 MAX_LEVELS = 12
 """Levels of a category listed with their counts; of more, the first are."""

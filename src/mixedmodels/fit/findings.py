@@ -14,7 +14,8 @@ from mixedmodels.design.records import Finding
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mixedmodels.design.records import Design, Floats, RandomFactor
+    from mixedmodels.design.design import Design
+    from mixedmodels.design.records import Floats, RandomFactor
     from mixedmodels.fit.records import Optimum
 
 NEGLIGIBLE_SD_SCALED = 1e-6

@@ -14,10 +14,11 @@ import numpy.typing as npt
 from mixedmodels._engine import Model
 from mixedmodels.design.frame import check_order
 from mixedmodels.errors import DataError, FitError
-from mixedmodels.fit.records import CovarianceDerivatives, Information
+from mixedmodels.fit.information import CovarianceDerivatives, Information
 
 if TYPE_CHECKING:
-    from mixedmodels.design.records import Design, Floats
+    from mixedmodels.design.design import Design
+    from mixedmodels.design.records import Floats
 
 
 class Problem:

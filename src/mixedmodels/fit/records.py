@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-import numpy.typing as npt
 import pandas as pd
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from mixedmodels.design.records import Design, Finding, Floats
+    from mixedmodels.design.design import Design
+    from mixedmodels.design.records import Finding, Floats
     from mixedmodels.fit.control import Control
+    from mixedmodels.fit.information import CovarianceDerivatives, Information
     from mixedmodels.fit.problem import Problem
 
 TRACE_COLUMNS = ("deviance", "gradient_norm", "predicted_decrease", "step_norm", "radius", "ratio")
@@ -70,57 +69,6 @@ class Optimum:
             f"<Optimum: {self.status} after {self.n_iterations} iterations ({self.n_evaluations} evaluations), "
             f"deviance {self.deviance:.3f}, gradient norm {self.gradient_norm:.2g}{others}>"
         )
-
-
-@dataclass(frozen=True)
-class Information:
-    """Second derivatives of the criterion, and how cov(beta) moves with the variance parameters.
-
-    In the engine's parameters theta~, which have no units, with V = sigma^2 V0.
-
-    Attributes
-    ----------
-    parameters
-        (n_theta, 3): grouping factor, row and column in Lambda~ of each theta~.
-    theta
-        theta~, (n_theta,).
-    hessian
-        (n_theta + 1, n_theta + 1), of -2 log-likelihood in (theta~, log sigma), beta profiled out.
-    root
-        K with (X'V0^-1X)^-1 = K K', (n_fixed, n_fixed), user's units.
-    sensitivity
-        s with d (X'V0^-1X)^-1 / d theta~_i = K s_i K', (n_theta, n_fixed, n_fixed).
-    """
-
-    parameters: npt.NDArray[np.int64]
-    theta: Floats
-    hessian: Floats
-    root: Floats
-    sensitivity: Floats
-
-
-@dataclass(frozen=True)
-class CovarianceDerivatives:
-    """What the Kenward-Roger method needs of V0 = W^-1 + sum_i S~_i G_i; the S~_i have no units.
-
-    Attributes
-    ----------
-    p_hat
-        K'X'V0^-1 G_i V0^-1 X K, (n_theta, n_fixed, n_fixed).
-    q_hat
-        K'X'V0^-1 G_i V0^-1 G_j V0^-1 X K, (n_theta, n_theta, n_fixed, n_fixed).
-    trace1, trace2
-        tr(P0 G_i), (n_theta,), and tr(P0 G_i P0 G_j), (n_theta, n_theta), with
-        P0 = V0^-1 - V0^-1 X (X'V0^-1X)^-1 X'V0^-1.
-    root
-        K with (X'V0^-1X)^-1 = K K', (n_fixed, n_fixed), user's units.
-    """
-
-    p_hat: Floats
-    q_hat: Floats
-    trace1: Floats
-    trace2: Floats
-    root: Floats
 
 
 class Fitted(Protocol):

@@ -34,7 +34,8 @@ from mixedmodels.inference.wald import check_level
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from mixedmodels.design.records import Design, Floats
+    from mixedmodels.design.design import Design
+    from mixedmodels.design.records import Floats
     from mixedmodels.fit.records import FitState
 
 KINDS = ("parametric", "residual", "cases")

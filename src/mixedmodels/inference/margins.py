@@ -35,7 +35,8 @@ from mixedmodels.inference.reference_grid import (
 from mixedmodels.inference.wald import check_level, row_table
 
 if TYPE_CHECKING:
-    from mixedmodels.design.records import Design, Floats
+    from mixedmodels.design.design import Design
+    from mixedmodels.design.records import Floats
     from mixedmodels.fit.records import FitState
     from mixedmodels.inference.approximation import Approximation
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from mixedmodels.design.records import Codes, Design, Floats, RandomFactor
+    from mixedmodels.design.design import Design
+    from mixedmodels.design.records import Codes, Floats, RandomFactor
     from mixedmodels.fit.records import FitState
 
 SPAN_TOL = 1e-8

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -70,11 +69,6 @@ class Profile:
         cut = float(ndtri(0.5 + level / 2))
         rows = {name: (self._limit(name, -cut, level), self._limit(name, cut, level)) for name in self.estimates}
         return pd.DataFrame.from_dict(rows, orient="index", columns=["lower", "upper"]).rename_axis("parameter")
-
-    def plot(self, **arguments: Any) -> Any:
-        """Draw zeta against the values, with intervals; see ``mixedmodels.plot.profile``."""
-        plots = import_module("mixedmodels.plot")  # a room above this one, and matplotlib is optional
-        return plots.profile(self, **arguments)
 
     def _limit(self, name: str, cut: float, level: float) -> float:
         points = self.zeta[self.zeta["parameter"] == name]

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from formulaic.formula import SimpleFormula
 
+from mixedmodels.design.design import Design
 from mixedmodels.design.evaluation import Evaluation, Memory
 from mixedmodels.design.expression import INTERCEPT
-from mixedmodels.design.records import Design, RandomFactor
+from mixedmodels.design.records import RandomFactor
 from mixedmodels.formula.expressions import terms_of
 
 if TYPE_CHECKING:

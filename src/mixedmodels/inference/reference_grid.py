@@ -15,8 +15,9 @@ from mixedmodels.design.fixed_terms import WITHOUT_COLUMNS
 from mixedmodels.errors import InferenceError, nearest
 
 if TYPE_CHECKING:
+    from mixedmodels.design.design import Design
     from mixedmodels.design.frame import Column
-    from mixedmodels.design.records import Design, Floats
+    from mixedmodels.design.records import Floats
 
 MAX_ROWS = 100_000
 

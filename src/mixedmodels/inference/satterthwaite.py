@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState, Information
+    from mixedmodels.fit.information import Information
+    from mixedmodels.fit.records import FitState
 
     Mask = npt.NDArray[np.bool_]
 

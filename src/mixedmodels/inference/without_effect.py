@@ -12,7 +12,8 @@ from mixedmodels.fit.fit import fit_problem
 from mixedmodels.fit.problem import Problem
 
 if TYPE_CHECKING:
-    from mixedmodels.design.records import Design, Floats, RandomFactor
+    from mixedmodels.design.design import Design
+    from mixedmodels.design.records import Floats, RandomFactor
     from mixedmodels.fit.records import FitState
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from mixedmodels.design.records import Design, RandomFactor
+from mixedmodels.design.design import Design
+from mixedmodels.design.records import RandomFactor
 from mixedmodels.errors import InferenceError
 from mixedmodels.fit.problem import Problem
 from mixedmodels.mixedlm.specification import VCSpec

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from mixedmodels.design.records import Codes, Design, Floats, RandomFactor
+from mixedmodels.design.design import Design
+from mixedmodels.design.records import Codes, Floats, RandomFactor
 from mixedmodels.errors import DesignError
 from mixedmodels.formula.terms import Formula
 from mixedmodels.mixedlm.components import Component

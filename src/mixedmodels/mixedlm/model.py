@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mixedmodels.design.design import Design
 from mixedmodels.design.frame import Column, open_frame
-from mixedmodels.design.records import Design, Floats
+from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError, nearest
 from mixedmodels.fit.problem import Problem
 from mixedmodels.mixedlm.arguments import check_flag, check_text, read_count, read_numbers

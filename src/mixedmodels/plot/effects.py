@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from matplotlib.axes import Axes
 
-    from mixedmodels.design.records import Design, Floats
+    from mixedmodels.design.design import Design
+    from mixedmodels.design.records import Floats
     from mixedmodels.fit.records import FitState, Fitted
 
 N_POINTS = 60

@@ -15,8 +15,9 @@ from mixedmodels.plot.labels import name as axis_name
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from mixedmodels.design.design import Design
     from mixedmodels.design.frame import Column
-    from mixedmodels.design.records import Design, Floats, RandomFactor
+    from mixedmodels.design.records import Floats, RandomFactor
 
 MAX_SIZE = 12
 """Characters of all categories beyond which they are written at a slant, for each inch."""

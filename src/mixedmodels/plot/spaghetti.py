@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from matplotlib.axes import Axes
 
+    from mixedmodels.design.design import Design
     from mixedmodels.design.frame import Column
-    from mixedmodels.design.records import Codes, Design, Floats, RandomFactor
+    from mixedmodels.design.records import Codes, Floats, RandomFactor
     from mixedmodels.fit.records import Fitted
 
 MAX_LINES = 150

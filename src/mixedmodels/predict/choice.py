@@ -13,7 +13,7 @@ from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.inference.wald import names_in
 
 if TYPE_CHECKING:
-    from mixedmodels.design.records import Design
+    from mixedmodels.design.design import Design
 
     Mask = npt.NDArray[np.bool_]
 

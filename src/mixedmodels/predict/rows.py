@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mixedmodels.design.checks import check_finite
+from mixedmodels.design.evaluation import check_finite
 from mixedmodels.design.recipe import DesignRecipe
 from mixedmodels.errors import DataError, InferenceError
 from mixedmodels.inference.contrast import estimable_rows

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from mixedmodels.design.build import build_design
-from mixedmodels.design.records import Design
+from mixedmodels.design.design import Design
 from mixedmodels.errors import DataError, DesignError, FormulaError
 from mixedmodels.formula.parse import parse_formula
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from mixedmodels.design.build import build_design
+from mixedmodels.design.design import Design
 from mixedmodels.design.fixed_terms import FixedTerm, TermMatrix, term_matrix
-from mixedmodels.design.records import Design
 from mixedmodels.errors import InferenceError
 from mixedmodels.formula.parse import parse_formula
 

@@ -14,8 +14,8 @@ import pytest
 
 from data_loader import load
 from mixedmodels.design.build import build_design
+from mixedmodels.design.design import Design
 from mixedmodels.design.frame import Column, open_frame, read_array
-from mixedmodels.design.records import Design
 from mixedmodels.errors import DataError
 from mixedmodels.formula.parse import parse_formula
 

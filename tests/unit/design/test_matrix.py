@@ -12,7 +12,8 @@ from formulaic.transforms.contrasts import HelmertContrasts, SumContrasts, Treat
 
 from data_loader import load
 from mixedmodels.design.build import build_design
-from mixedmodels.design.records import Design, RandomFactor
+from mixedmodels.design.design import Design
+from mixedmodels.design.records import RandomFactor
 from mixedmodels.errors import DataError, DesignError
 from mixedmodels.formula.parse import parse_formula
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from mixedmodels.design.build import build_design
-from mixedmodels.design.records import Design
+from mixedmodels.design.design import Design
 from mixedmodels.errors import DataError
 from mixedmodels.formula.parse import parse_formula
 

@@ -14,7 +14,7 @@ import pytest
 
 from data_loader import load
 from mixedmodels.design.build import build_design
-from mixedmodels.design.records import Design
+from mixedmodels.design.design import Design
 from mixedmodels.errors import DataError
 from mixedmodels.formula.parse import parse_formula
 

@@ -197,6 +197,7 @@ def test_profile_plots_are_straight_where_the_likelihood_is_quadratic() -> None:
     axes = mm.plot.profile(profiled)
     again = mm.plot.profile(FITS["crossed"])
     np.testing.assert_array_equal(axes[0].lines[-1].get_xydata(), again[0].lines[-1].get_xydata())
+    assert len(profiled.plot(levels=(0.5,))) == len(axes)
     with pytest.raises(mm.InferenceError, match="take a fit or its profile"):
         mm.plot.profile(3)
     assert [ax.get_xlabel() for ax in axes] == list(profiled.estimates)

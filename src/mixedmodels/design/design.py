@@ -1,0 +1,93 @@
+"""What a formula and data become: arrays with names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+if TYPE_CHECKING:
+    from mixedmodels.design.frame import Column
+    from mixedmodels.design.recipe import DesignRecipe
+    from mixedmodels.design.records import Finding, Floats, RandomFactor
+    from mixedmodels.formula.terms import Formula
+
+
+@dataclass(frozen=True)
+class Design:
+    """A model's arrays after rows with missing values are gone.
+
+    Attributes
+    ----------
+    formula
+        The parsed formula.
+    response_name
+        Text of the left-hand side.
+    y, X, x_names
+        Response as given, (n_obs,), fixed columns (n_obs, n_columns), C order, aliased ones still among them, and
+        their names.
+    offset, weights
+        (n_obs,) or None.
+    factors
+        Grouping factors, most levels first (ties in order of appearance), which is the order of theta.
+    rows
+        Positions in the user's data of the rows that are used, or None when all are.
+    n_rows
+        Rows in the user's data.
+    n_dropped
+        Rows left out, by reason: ``{"missing Reaction": 2}``; a row counts once, under its first reason.
+    findings
+        What building the design noticed.
+    recipe
+        How new data become rows of the same design.
+    columns
+        The data columns of the fixed part and left of the bars at the rows used, by name.
+    labels
+        Index of the rows used in a pandas frame, or None where it is their position or there is none.
+    """
+
+    formula: Formula
+    response_name: str
+    y: Floats
+    X: Floats
+    x_names: tuple[str, ...]
+    offset: Floats | None
+    weights: Floats | None
+    factors: tuple[RandomFactor, ...]
+    rows: npt.NDArray[np.intp] | None
+    n_rows: int
+    n_dropped: Mapping[str, int]
+    findings: tuple[Finding, ...]
+    recipe: DesignRecipe
+    columns: Mapping[str, Column] = field(default_factory=dict)
+    labels: pd.Index | None = None
+
+    @property
+    def row_labels(self) -> pd.Index:
+        """Labels of the rows used: the index of a pandas frame, or positions in the data."""
+        if self.labels is not None:
+            return self.labels
+        return pd.RangeIndex(self.n_obs) if self.rows is None else pd.Index(self.rows)
+
+    @property
+    def n_obs(self) -> int:
+        """Rows used."""
+        return len(self.y)
+
+    @property
+    def theta_names(self) -> tuple[str, ...]:
+        """Names of theta in lme4's style, ``Subject.Intercept``; ``Subject.Days.Intercept`` off the diagonal."""
+        names = []
+        for f in self.factors:
+            start = 0
+            for size in f.block_sizes:
+                block = f.columns[start : start + abs(size)]
+                for j, column in enumerate(block if size > 0 else block[:1]):
+                    names.append(f"{f.name}.{column}")
+                    names.extend(f"{f.name}.{row}.{column}" for row in block[j + 1 :] if size > 0)
+                start += abs(size)
+        return tuple(names)
