@@ -11,9 +11,9 @@ from scipy import optimize
 import mixedmodels as mm
 from data_loader import load
 from mixedmodels import mixedlm
-from mixedmodels.mixedlm.fit import make_task, read_start
-from mixedmodels.mixedlm.holds import read_holds
-from mixedmodels.mixedlm.objective import Objective
+from mixedmodels.mixedlm.fitting.fit import make_task, read_start
+from mixedmodels.mixedlm.fitting.holds import read_holds
+from mixedmodels.mixedlm.fitting.objective import Objective
 
 DIETOX = load("dietox").assign(Weight=lambda d: d["Weight"].astype(float), Time=lambda d: d["Time"].astype(float))
 INTERCEPTS = mixedlm("Weight ~ Time", DIETOX.iloc[:150], groups="Pig")

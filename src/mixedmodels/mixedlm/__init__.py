@@ -4,9 +4,9 @@ Facts about what users of statsmodels rely on are in the documentation's page "C
 """
 
 from mixedmodels.mixedlm.model import MixedLM
-from mixedmodels.mixedlm.params import MixedLMParams
+from mixedmodels.mixedlm.reading.params import MixedLMParams
+from mixedmodels.mixedlm.reading.specification import VCSpec
 from mixedmodels.mixedlm.results import MixedLMResults
-from mixedmodels.mixedlm.specification import VCSpec
 
 __all__ = ["MixedLM", "MixedLMParams", "MixedLMResults", "VCSpec", "mixedlm"]
 

@@ -20,25 +20,25 @@ from mixedmodels.design.frame import Column, open_frame
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError, nearest
 from mixedmodels.fit.problem import Problem
-from mixedmodels.mixedlm.arguments import check_flag, check_text, read_count, read_numbers
-from mixedmodels.mixedlm.components import Component, FormulaVCSpec, from_formulas, from_specification
-from mixedmodels.mixedlm.data import ModelData, covariance_names
-from mixedmodels.mixedlm.design import RandomPart, Structure, build_design, build_random
-from mixedmodels.mixedlm.distribution import Distribution
-from mixedmodels.mixedlm.fit import fit_model
-from mixedmodels.mixedlm.formulas import Context, Formulas, Part, names_used
-from mixedmodels.mixedlm.groups import Groups, label_array, read_groups
-from mixedmodels.mixedlm.layout import Layout
-from mixedmodels.mixedlm.likelihood import Likelihood, em_steps, steepest_ascent
-from mixedmodels.mixedlm.params import MixedLMParams
-from mixedmodels.mixedlm.patsy_conventions import with_booleans
-from mixedmodels.mixedlm.reading import Table, check_rows, fixed_names, missing_rows, read_table
-from mixedmodels.mixedlm.recipe import FormulaRecipe, ModelRecipe
-from mixedmodels.mixedlm.regularized import fit_regularized
-from mixedmodels.mixedlm.specification import VCSpec, check_sizes, from_mapping
+from mixedmodels.mixedlm.description.data import ModelData, covariance_names
+from mixedmodels.mixedlm.description.design import RandomPart, Structure, build_design, build_random
+from mixedmodels.mixedlm.description.distribution import Distribution
+from mixedmodels.mixedlm.description.layout import Layout
+from mixedmodels.mixedlm.description.recipe import FormulaRecipe, ModelRecipe
+from mixedmodels.mixedlm.fitting.fit import fit_model
+from mixedmodels.mixedlm.fitting.likelihood import Likelihood, em_steps, steepest_ascent
+from mixedmodels.mixedlm.fitting.regularized import fit_regularized
+from mixedmodels.mixedlm.reading.arguments import check_flag, check_text, read_count, read_numbers
+from mixedmodels.mixedlm.reading.components import Component, FormulaVCSpec, from_formulas, from_specification
+from mixedmodels.mixedlm.reading.formulas import Context, Formulas, Part, names_used
+from mixedmodels.mixedlm.reading.groups import Groups, label_array, read_groups
+from mixedmodels.mixedlm.reading.params import MixedLMParams
+from mixedmodels.mixedlm.reading.patsy_conventions import with_booleans
+from mixedmodels.mixedlm.reading.specification import VCSpec, check_sizes, from_mapping
+from mixedmodels.mixedlm.reading.tables import Table, check_rows, fixed_names, missing_rows, read_table
 
 if TYPE_CHECKING:
-    from mixedmodels.mixedlm.regularized import RegularizationPath
+    from mixedmodels.mixedlm.fitting.regularized import RegularizationPath
     from mixedmodels.mixedlm.results import MixedLMResults
 
 MISSING = ("none", "drop", "raise")
@@ -769,7 +769,7 @@ class MixedLM:
         method, **kwargs
             As for ``fit_regularized``.
         """
-        from mixedmodels.mixedlm.regularized import regularization_path
+        from mixedmodels.mixedlm.fitting.regularized import regularization_path
 
         return regularization_path(self, read_numbers("alphas", alphas), method, kwargs)
 

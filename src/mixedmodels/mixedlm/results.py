@@ -20,35 +20,35 @@ from mixedmodels.fit.fitted import conditional_fitted
 from mixedmodels.fit.problem import Problem
 from mixedmodels.inference.icc import icc
 from mixedmodels.inference.r2 import r2
-from mixedmodels.mixedlm import group_effects, standard_errors
-from mixedmodels.mixedlm.bare import without_rows
-from mixedmodels.mixedlm.contrasts import (
+from mixedmodels.mixedlm.answers import group_effects, standard_errors
+from mixedmodels.mixedlm.answers.bare import without_rows
+from mixedmodels.mixedlm.answers.contrasts import (
     ContrastResults,
     PairwiseResult,
     WaldTestResults,
     adjusted_pvalues,
     pair_labels,
 )
-from mixedmodels.mixedlm.design import at_fixed_effects
-from mixedmodels.mixedlm.hypothesis import Hypothesis, read_hypothesis
-from mixedmodels.mixedlm.likelihood import Likelihood
-from mixedmodels.mixedlm.params import MixedLMParams
-from mixedmodels.mixedlm.profile import Profile, parameter_index, profile_interval, profile_table
-from mixedmodels.mixedlm.recipe import NewRows
-from mixedmodels.mixedlm.refusals import (
+from mixedmodels.mixedlm.answers.hypothesis import Hypothesis, read_hypothesis
+from mixedmodels.mixedlm.answers.profile import Profile, parameter_index, profile_interval, profile_table
+from mixedmodels.mixedlm.answers.refusals import (
     refuse_degrees_of_freedom,
     refuse_if_covariances_held,
     refuse_if_penalized,
     refusing,
 )
-from mixedmodels.mixedlm.summary import MixedLMSummary, summarize
+from mixedmodels.mixedlm.answers.summary import MixedLMSummary, summarize
+from mixedmodels.mixedlm.description.design import at_fixed_effects
+from mixedmodels.mixedlm.description.recipe import NewRows
+from mixedmodels.mixedlm.fitting.likelihood import Likelihood
+from mixedmodels.mixedlm.reading.params import MixedLMParams
 from mixedmodels.predict.choice import used_factors
 from mixedmodels.predict.random_effects import coef_by_level
 from mixedmodels.result import LmmResult
 
 if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
-    from mixedmodels.mixedlm.fit import FitRecord
+    from mixedmodels.mixedlm.fitting.fit import FitRecord
     from mixedmodels.mixedlm.model import MixedLM
 
 

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError, nearest
-from mixedmodels.mixedlm.design import Structure
-from mixedmodels.mixedlm.params import MixedLMParams
+from mixedmodels.mixedlm.description.design import Structure
+from mixedmodels.mixedlm.reading.params import MixedLMParams
 
 if TYPE_CHECKING:
     from mixedmodels.mixedlm.model import MixedLM

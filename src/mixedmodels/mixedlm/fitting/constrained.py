@@ -10,11 +10,11 @@ from scipy import optimize
 
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import FitError
-from mixedmodels.mixedlm.holds import Hold, packed_values
-from mixedmodels.mixedlm.layout import lower_triangle
-from mixedmodels.mixedlm.likelihood import Likelihood
-from mixedmodels.mixedlm.params import MixedLMParams
-from mixedmodels.mixedlm.penalized import FixedPenalty
+from mixedmodels.mixedlm.description.layout import lower_triangle
+from mixedmodels.mixedlm.fitting.holds import Hold, packed_values
+from mixedmodels.mixedlm.fitting.likelihood import Likelihood
+from mixedmodels.mixedlm.fitting.penalized import FixedPenalty
+from mixedmodels.mixedlm.reading.params import MixedLMParams
 
 DECREASE_TOL = 1e-13
 """Decrease of the deviance per row at which the optimiser stops."""

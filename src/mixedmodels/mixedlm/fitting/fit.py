@@ -18,19 +18,19 @@ from mixedmodels.fit.fit import check_reml, fit_problem
 from mixedmodels.fit.problem import Problem
 from mixedmodels.fit.records import FitState, Optimum
 from mixedmodels.mixedlm import alerts
-from mixedmodels.mixedlm.arguments import check_flag, check_penalty, read_count, read_numbers
-from mixedmodels.mixedlm.constrained import minimize_held
-from mixedmodels.mixedlm.design import at_fixed_effects, check_identified
-from mixedmodels.mixedlm.holds import Holds, packed_values, read_holds, structure_of
-from mixedmodels.mixedlm.layout import Layout
-from mixedmodels.mixedlm.likelihood import Likelihood, collinear, em_steps, steepest_ascent
-from mixedmodels.mixedlm.objective import Objective
-from mixedmodels.mixedlm.optimizers import METHODS, minimize
-from mixedmodels.mixedlm.params import MixedLMParams
-from mixedmodels.mixedlm.penalized import FixedPenalty
+from mixedmodels.mixedlm.description.design import at_fixed_effects, check_identified
+from mixedmodels.mixedlm.description.layout import Layout
+from mixedmodels.mixedlm.fitting.constrained import minimize_held
+from mixedmodels.mixedlm.fitting.holds import Holds, packed_values, read_holds, structure_of
+from mixedmodels.mixedlm.fitting.likelihood import Likelihood, collinear, em_steps, steepest_ascent
+from mixedmodels.mixedlm.fitting.objective import Objective
+from mixedmodels.mixedlm.fitting.optimizers import METHODS, minimize
+from mixedmodels.mixedlm.fitting.penalized import FixedPenalty
+from mixedmodels.mixedlm.reading.arguments import check_flag, check_penalty, read_count, read_numbers
+from mixedmodels.mixedlm.reading.params import MixedLMParams
 
 if TYPE_CHECKING:
-    from mixedmodels.mixedlm.holds import Hold
+    from mixedmodels.mixedlm.fitting.holds import Hold
     from mixedmodels.mixedlm.model import MixedLM
     from mixedmodels.mixedlm.results import MixedLMResults
 

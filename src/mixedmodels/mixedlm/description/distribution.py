@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mixedmodels.design.records import Floats
-from mixedmodels.mixedlm.layout import cholesky_root
-from mixedmodels.mixedlm.params import MixedLMParams
+from mixedmodels.mixedlm.description.layout import cholesky_root
+from mixedmodels.mixedlm.reading.params import MixedLMParams
 
 if TYPE_CHECKING:
     from mixedmodels.mixedlm.model import MixedLM

@@ -22,7 +22,7 @@ from formulaic.parser.types import Factor
 from mixedmodels.design.expression import unknown_column
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError, FormulaError
-from mixedmodels.mixedlm.patsy_conventions import FUNCTIONS, PARSER, column_names, ordered, with_booleans
+from mixedmodels.mixedlm.reading.patsy_conventions import FUNCTIONS, PARSER, column_names, ordered, with_booleans
 
 _TROUBLE = (FormulaicError, ArithmeticError, AttributeError, LookupError, NameError, TypeError, ValueError)
 _COMPARISON = re.compile(r"[\w.]+\s*(?:[=!<>]=|[<>])\s*(?:'[^']*'|\"[^\"]*\"|[\w.]+)")

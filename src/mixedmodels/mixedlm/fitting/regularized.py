@@ -13,8 +13,8 @@ import pandas as pd
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import ConvergenceWarning, DataError, nearest
 from mixedmodels.mixedlm import alerts
-from mixedmodels.mixedlm.arguments import check_tolerance, read_count, read_numbers
-from mixedmodels.mixedlm.fit import Task, _Report, make_task, penalized_state
+from mixedmodels.mixedlm.fitting.fit import Task, _Report, make_task, penalized_state
+from mixedmodels.mixedlm.reading.arguments import check_tolerance, read_count, read_numbers
 
 if TYPE_CHECKING:
     from mixedmodels.mixedlm.model import MixedLM

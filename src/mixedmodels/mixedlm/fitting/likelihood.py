@@ -21,9 +21,9 @@ import numpy as np
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError, FitError
 from mixedmodels.fit.problem import Problem
-from mixedmodels.mixedlm.design import at_fixed_effects
-from mixedmodels.mixedlm.layout import Layout, cholesky_root, lower_triangle
-from mixedmodels.mixedlm.params import MixedLMParams
+from mixedmodels.mixedlm.description.design import at_fixed_effects
+from mixedmodels.mixedlm.description.layout import Layout, cholesky_root, lower_triangle
+from mixedmodels.mixedlm.reading.params import MixedLMParams
 
 LIFT_SCALED = 1e-8
 """What a singular covariance is lifted by, in the engine's units, before a derivative is taken there."""

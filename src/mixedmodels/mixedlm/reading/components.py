@@ -15,10 +15,10 @@ from scipy import sparse
 from mixedmodels.design.grouping import integer_codes
 from mixedmodels.design.records import Codes, Floats
 from mixedmodels.errors import DataError
-from mixedmodels.mixedlm.component_recipes import ByColumns, ByLevel, ComponentRecipe
-from mixedmodels.mixedlm.formulas import Formulas, Indicator, as_indicator, is_rowwise
-from mixedmodels.mixedlm.groups import Groups
-from mixedmodels.mixedlm.specification import VCSpec, check_sizes
+from mixedmodels.mixedlm.reading.component_recipes import ByColumns, ByLevel, ComponentRecipe
+from mixedmodels.mixedlm.reading.formulas import Formulas, Indicator, as_indicator, is_rowwise
+from mixedmodels.mixedlm.reading.groups import Groups
+from mixedmodels.mixedlm.reading.specification import VCSpec, check_sizes
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,12 @@ from mixedmodels.design.design import Design
 from mixedmodels.design.records import Codes, Floats, RandomFactor
 from mixedmodels.errors import DesignError
 from mixedmodels.formula.terms import Formula
-from mixedmodels.mixedlm.components import Component
-from mixedmodels.mixedlm.groups import Groups
-from mixedmodels.mixedlm.layout import Block, Layout
+from mixedmodels.mixedlm.description.layout import Block, Layout
+from mixedmodels.mixedlm.reading.components import Component
+from mixedmodels.mixedlm.reading.groups import Groups
 
 if TYPE_CHECKING:
-    from mixedmodels.mixedlm.recipe import ModelRecipe
+    from mixedmodels.mixedlm.description.recipe import ModelRecipe
 
 INTERCEPT = "Intercept"
 

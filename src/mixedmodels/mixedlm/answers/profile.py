@@ -12,7 +12,7 @@ from scipy import optimize, special
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.inference.wald import check_level
-from mixedmodels.mixedlm.fit import OPTIONS
+from mixedmodels.mixedlm.fitting.fit import OPTIONS
 
 if TYPE_CHECKING:
     from mixedmodels.mixedlm.results import MixedLMResults

@@ -13,7 +13,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mixedmodels.errors import InferenceError
-from mixedmodels.mixedlm.holds import structure_of
+from mixedmodels.mixedlm.fitting.holds import structure_of
 from mixedmodels.result import LmmResult
 
 if TYPE_CHECKING:

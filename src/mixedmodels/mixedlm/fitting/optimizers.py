@@ -12,8 +12,8 @@ from scipy import optimize
 from mixedmodels.design.records import Floats
 
 if TYPE_CHECKING:
-    from mixedmodels.mixedlm.objective import Objective
-    from mixedmodels.mixedlm.params import MixedLMParams
+    from mixedmodels.mixedlm.fitting.objective import Objective
+    from mixedmodels.mixedlm.reading.params import MixedLMParams
 
 METHODS = {
     "bfgs": "BFGS",

@@ -13,7 +13,7 @@ from formulaic.model_spec import ModelSpec
 
 from mixedmodels.design.records import Codes, Floats
 from mixedmodels.errors import DataError
-from mixedmodels.mixedlm.formulas import Context, Formulas, Indicator, on_new_data
+from mixedmodels.mixedlm.reading.formulas import Context, Formulas, Indicator, on_new_data
 
 Rows = npt.NDArray[np.intp]
 

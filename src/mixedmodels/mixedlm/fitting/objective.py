@@ -8,12 +8,12 @@ import numpy as np
 
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError
-from mixedmodels.mixedlm.layout import Block
-from mixedmodels.mixedlm.penalized import FixedPenalty
+from mixedmodels.mixedlm.description.layout import Block
+from mixedmodels.mixedlm.fitting.penalized import FixedPenalty
 
 if TYPE_CHECKING:
-    from mixedmodels.mixedlm.fit import Task
-    from mixedmodels.mixedlm.params import MixedLMParams
+    from mixedmodels.mixedlm.fitting.fit import Task
+    from mixedmodels.mixedlm.reading.params import MixedLMParams
 
 
 class Objective:

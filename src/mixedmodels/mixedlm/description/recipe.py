@@ -13,15 +13,15 @@ import pandas as pd
 from mixedmodels.design.evaluation import MatrixRecipe, Memory
 from mixedmodels.design.records import Codes, Floats, RandomFactor
 from mixedmodels.errors import DataError
-from mixedmodels.mixedlm.component_recipes import ComponentRecipe, Membership, NewColumns, given
-from mixedmodels.mixedlm.formulas import Context, on_new_data
-from mixedmodels.mixedlm.groups import label_array
-from mixedmodels.mixedlm.layout import Layout
-from mixedmodels.mixedlm.reading import read_table
+from mixedmodels.mixedlm.description.layout import Layout
+from mixedmodels.mixedlm.reading.component_recipes import ComponentRecipe, Membership, NewColumns, given
+from mixedmodels.mixedlm.reading.formulas import Context, on_new_data
+from mixedmodels.mixedlm.reading.groups import label_array
+from mixedmodels.mixedlm.reading.tables import read_table
 
 if TYPE_CHECKING:
-    from mixedmodels.mixedlm.components import Component
     from mixedmodels.mixedlm.model import MixedLM
+    from mixedmodels.mixedlm.reading.components import Component
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from mixedmodels.design.design import Design
 from mixedmodels.design.records import RandomFactor
 from mixedmodels.errors import InferenceError
 from mixedmodels.fit.problem import Problem
-from mixedmodels.mixedlm.specification import VCSpec
+from mixedmodels.mixedlm.reading.specification import VCSpec
 
 if TYPE_CHECKING:
     from mixedmodels.mixedlm.model import MixedLM

@@ -10,9 +10,9 @@ import pandas as pd
 from scipy import sparse
 
 from mixedmodels.design.records import Floats
-from mixedmodels.mixedlm.components import group_designs
-from mixedmodels.mixedlm.layout import Block, cholesky_root
-from mixedmodels.mixedlm.params import MixedLMParams
+from mixedmodels.mixedlm.description.layout import Block, cholesky_root
+from mixedmodels.mixedlm.reading.components import group_designs
+from mixedmodels.mixedlm.reading.params import MixedLMParams
 
 if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState

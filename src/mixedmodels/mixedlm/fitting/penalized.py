@@ -11,8 +11,8 @@ import numpy as np
 from mixedmodels.design.records import Floats
 
 if TYPE_CHECKING:
-    from mixedmodels.mixedlm.fit import Task
-    from mixedmodels.mixedlm.likelihood import Solution
+    from mixedmodels.mixedlm.fitting.fit import Task
+    from mixedmodels.mixedlm.fitting.likelihood import Solution
 
 MAX_STEPS = 200
 DECREMENT_TOL = 1e-14

@@ -1,0 +1,1 @@
+"""What callers pass, read or refused: arguments, labels of groups, variance components, formulas; knows no model."""
