@@ -199,7 +199,7 @@ class MixedLMResults(LmmResult):
             "converged": optimum.converged,
             "iterations": optimum.n_iterations,
             "fcalls": optimum.n_evaluations,
-            "fopt": optimum.deviance,
+            "fopt": 0.5 * optimum.deviance / self.nobs,
             "gradient_norm": optimum.gradient_norm,
             "optimizer": self.record.method,
         }

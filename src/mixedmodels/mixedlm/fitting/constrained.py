@@ -168,7 +168,7 @@ def _start(likelihood: Likelihood, holds: tuple[Hold, ...], start: MixedLMParams
     if start is None:
         theta = likelihood.problem.model.minimize(likelihood.reml, None, 50, 1).theta
         first = layout.pack(*layout.covariances(theta))
-        floor = layout.pack(*_unit_covariances(likelihood))
+        floor = layout.pack(*unit_covariances(likelihood))
         lower = 1e-3 * floor
         diagonal = np.flatnonzero(floor)
         first[diagonal] = np.maximum(first[diagonal], lower[diagonal])
@@ -194,11 +194,12 @@ def _start(likelihood: Likelihood, holds: tuple[Hold, ...], start: MixedLMParams
 def _unit(likelihood: Likelihood, index: int) -> float:
     """Return the size that a covariance held at zero is measured by: that of effects as large as the residual."""
     row, column = (int(places[index]) for places in np.tril_indices(likelihood.layout.k_re))
-    sizes = np.diag(_unit_covariances(likelihood)[0])
+    sizes = np.diag(unit_covariances(likelihood)[0])
     return float(np.sqrt(sizes[row] * sizes[column]))
 
 
-def _unit_covariances(likelihood: Likelihood) -> tuple[Floats, Floats]:
+def unit_covariances(likelihood: Likelihood) -> tuple[Floats, Floats]:
+    """Return the covariances of effects as large as the residual, uncorrelated in the engine's basis."""
     model, layout = likelihood.problem.model, likelihood.layout
     theta = np.zeros(layout.n_theta)
     for block in layout.blocks:

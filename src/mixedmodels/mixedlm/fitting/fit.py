@@ -14,9 +14,9 @@ from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError, FitError, nearest
 from mixedmodels.fit.control import Control
 from mixedmodels.fit.findings import fit_findings
-from mixedmodels.fit.fit import check_reml, fit_problem
+from mixedmodels.fit.fit import check_reml, fit_problem, minimize_deviance
 from mixedmodels.fit.problem import Problem
-from mixedmodels.fit.records import FitState, Optimum
+from mixedmodels.fit.records import TRACE_COLUMNS, FitState, Optimum
 from mixedmodels.mixedlm import alerts
 from mixedmodels.mixedlm.description.design import at_fixed_effects, check_identified
 from mixedmodels.mixedlm.description.layout import Layout
@@ -24,7 +24,7 @@ from mixedmodels.mixedlm.fitting.constrained import minimize_held
 from mixedmodels.mixedlm.fitting.holds import Holds, packed_values, read_holds, structure_of
 from mixedmodels.mixedlm.fitting.likelihood import Likelihood, collinear, em_steps, steepest_ascent
 from mixedmodels.mixedlm.fitting.objective import Objective
-from mixedmodels.mixedlm.fitting.optimizers import METHODS, minimize
+from mixedmodels.mixedlm.fitting.optimizers import METHODS, Minimum, minimize, minimize_certified
 from mixedmodels.mixedlm.fitting.penalized import FixedPenalty
 from mixedmodels.mixedlm.reading.arguments import check_flag, check_penalty, read_count, read_numbers
 from mixedmodels.mixedlm.reading.params import MixedLMParams
@@ -178,8 +178,8 @@ def fit_model(
         state, report = state_at(task, theta, _Report(status="iteration limit")), _Report(status="iteration limit")
     elif task.has_no_variance:
         state, report = without_variance(task, fe_pen)
-    elif fe_pen is None and cov_pen is None and not task.rest and methods == (OURS,):
-        state, report = by_newton(task, start if has_start else None, options)
+    elif fe_pen is None and cov_pen is None and not task.rest and methods[0] == OURS:
+        state, report = by_newton(task, held_theta(task, start) if has_start else None, options)
     elif task.rest and cov_pen is None and methods == (OURS,):
         state, report = by_constraints(task, start if has_start else None, fe_pen)
     else:
@@ -288,7 +288,7 @@ def improved_start(task: Task, start: MixedLMParams, niter_em: int, niter_sa: in
 
 
 def held_theta(task: Task, start: MixedLMParams) -> Floats:
-    """Return theta at the starting values.
+    """Return theta at the starting values, held ones in place.
 
     Raises
     ------
@@ -314,21 +314,20 @@ def without_variance(task: Task, fe_pen: Any) -> tuple[FitState, _Report]:
     return replace(state, is_singular=False, findings=task.problem.design.findings), report
 
 
-def by_newton(task: Task, start: MixedLMParams | None, options: dict[str, Any]) -> tuple[FitState, _Report]:
-    """Return the fit by the engine."""
+def by_newton(task: Task, start: Floats | None, options: dict[str, Any]) -> tuple[FitState, _Report]:
+    """Return the fit by the engine, from some theta where one is given, and from its own starts."""
     control = Control(max_iterations=options["maxiter"]) if "maxiter" in options else Control()
-    theta = None if start is None else task.layout.theta(start.cov_re, start.vcomp)
-    state = fit_problem(task.problem, reml=task.reml, start=theta, control=control)
+    state = fit_problem(task.problem, reml=task.reml, start=start, control=control)
     optimum = state.optimum
     hist = {
-        "fopt": optimum.deviance,
+        "method": OURS,
+        "fopt": 0.5 * optimum.deviance / task.problem.design.n_obs,
         "iterations": optimum.n_iterations,
         "fcalls": optimum.n_evaluations,
         "converged": optimum.converged,
+        "message": optimum.status,
         "trace": optimum.trace,
     }
-    if options.get("disp"):
-        hist["disp"] = repr(optimum.status)
     return state, _Report(optimum.status, hist=[hist])
 
 
@@ -342,7 +341,14 @@ def by_constraints(task: Task, start: MixedLMParams | None, fe_pen: Any) -> tupl
         found.n_iterations,
         found.n_evaluations,
         found.gradient_norm,
-        [{"fopt": found.deviance, "iterations": found.n_iterations, "converged": found.converged}],
+        [
+            {
+                "fopt": 0.5 * found.deviance / task.problem.design.n_obs,
+                "iterations": found.n_iterations,
+                "fcalls": found.n_evaluations,
+                "converged": found.converged,
+            }
+        ],
         seconds=perf_counter() - began,
     )
     # With variances held in natural units the residual variance is not at its maximum for these ratios.
@@ -371,16 +377,17 @@ def by_optimizer(
 ) -> tuple[FitState, _Report]:
     """Return the fit by scipy's optimisers, penalties subtracted from the log-likelihood.
 
-    Without a name, BFGS; each method starts from the same values and the best end is kept.
+    Without a name, BFGS; each method starts from the same values and the best end is kept. Where nothing is penalised
+    or held, our Newton goes on from there.
     """
     began = perf_counter()
     objective = Objective(task, fe_pen, cov_pen)
-    named = methods if methods != (OURS,) else ("bfgs",)
-    defaults = {} if methods != (OURS,) else {"gtol": 1e-8, "maxiter": 500}
-    best = minimize(objective, start, named, {**defaults, **options})
-    cov_re, vcomp = task.layout.unpack(objective.packed(best.x))
-    theta = task.layout.theta(cov_re, vcomp)
-    assert theta is not None
+    x0, named = objective.start(start), tuple(name for name in methods if name != OURS)
+    if fe_pen is None and cov_pen is None and not task.rest:
+        best = minimize(objective, x0, named, options, lambda x: engine_gain(task, objective.theta(x)))
+        return newton_from(task, best, objective.theta(best.x), options)
+    defaults = {} if named else {"gtol": 1e-8, "maxiter": 500}
+    best = minimize_certified(objective, x0, named or ("bfgs",), {**defaults, **options})
     report = _Report(
         best.status,
         best.n_iterations,
@@ -390,11 +397,31 @@ def by_optimizer(
         best.tried,
         perf_counter() - began,
     )
+    theta = objective.theta(best.x)
     if fe_pen is None:
         return state_at(task, theta, report), report
-    estimated = FixedPenalty(task, fe_pen).fixed(cov_re, vcomp)
+    estimated = FixedPenalty(task, fe_pen).fixed(*task.layout.covariances(theta))
     report.estimated = estimated
     return penalized_state(task, theta, estimated, report), report
+
+
+def engine_gain(task: Task, theta: Floats) -> float:
+    """Return what the engine's next step from some theta would gain in -2 log-likelihood."""
+    step = minimize_deviance(task.problem, task.reml, theta, Control(max_iterations=1, n_starts=1)).trace
+    return float(step[0, TRACE_COLUMNS.index("predicted_decrease")])
+
+
+def newton_from(task: Task, best: Minimum, theta: Floats, options: dict[str, Any]) -> tuple[FitState, _Report]:
+    """Return the fit by our Newton from where optimisers ended: one step at an optimum, else all the way there."""
+    state, report = by_newton(task, theta, options)
+    optimum = state.optimum
+    total = replace(
+        optimum,
+        n_iterations=best.n_iterations + optimum.n_iterations,
+        n_evaluations=best.n_evaluations + optimum.n_evaluations,
+    )
+    report.hist, report.method = [*best.hist, *report.hist], (*best.tried, *report.method)
+    return replace(state, optimum=total), report
 
 
 def state_at(task: Task, theta: Floats, report: _Report) -> FitState:

@@ -8,7 +8,8 @@ import numpy as np
 
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError
-from mixedmodels.mixedlm.description.layout import Block
+from mixedmodels.mixedlm.description.layout import Block, cholesky_root
+from mixedmodels.mixedlm.fitting.constrained import unit_covariances
 from mixedmodels.mixedlm.fitting.penalized import FixedPenalty
 
 if TYPE_CHECKING:
@@ -61,14 +62,31 @@ class Objective:
         """Return the roots at some parameters."""
         parts: list[Floats] = []
         for block in self.free_blocks:
-            if block.component >= 0:
-                parts.append(np.sqrt(params.vcomp[[block.component]]))
-            else:
-                part = params.cov_re[np.ix_(block.effects, block.effects)]
-                parts.append(
-                    np.asarray(np.linalg.cholesky(part)[np.tril_indices(len(block.effects))], dtype=np.float64)
-                )
+            size = max(len(block.effects), 1)
+            of_effects = params.cov_re[np.ix_(block.effects, block.effects)]
+            root = cholesky_root(params.vcomp[[[block.component]]] if block.component >= 0 else of_effects)
+            if root is None:
+                raise DataError("start_params must have a positive semidefinite cov_re and non-negative vcomp.")
+            parts.append(root[np.tril_indices(size)])
         return np.concatenate(parts) if parts else np.zeros(0)
+
+    @property
+    def units(self) -> Floats:
+        """The roots of effects as large as the residual, which the roots are measured by."""
+        cov_re, vcomp = unit_covariances(self.likelihood)
+        parts = [
+            np.sqrt(vcomp[[block.component]])
+            if block.component >= 0
+            else np.sqrt(np.diag(cov_re))[list(block.effects)][np.tril_indices(len(block.effects))[0]]
+            for block in self.free_blocks
+        ]
+        return np.concatenate(parts)
+
+    def theta(self, x: Floats) -> Floats:
+        """Return the engine's parameters at some roots."""
+        theta = self.layout.theta(*self.layout.unpack(self.packed(x)))
+        assert theta is not None  # a product L L' is never negative
+        return theta
 
     def packed(self, x: Floats) -> Floats:
         """Return the packed ratios of some roots, (k_re2 + k_vc,)."""

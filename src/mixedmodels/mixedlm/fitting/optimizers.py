@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,6 @@ from mixedmodels.design.records import Floats
 
 if TYPE_CHECKING:
     from mixedmodels.mixedlm.fitting.objective import Objective
-    from mixedmodels.mixedlm.reading.params import MixedLMParams
 
 METHODS = {
     "bfgs": "BFGS",
@@ -35,8 +35,15 @@ _TAKES = {
 }
 _WITHOUT_GRADIENT = ("Powell", "Nelder-Mead")
 
-ROUNDING = 1e-12
-"""Decrease of the objective, of order one, that its own rounding hides: strong penalties leave 5e-13 of noise."""
+CERTIFIED_DECREASE = 1e-6
+"""What a Newton step may still gain, in -2 log-likelihood, at an end that counts as an optimum."""
+STEP_SCALED = 1e-4
+"""Step of differences of the gradient, for an effect as large as the residual."""
+MAX_ROUNDS = 5
+"""How often a penalised fit is sent on from where it is no optimum."""
+
+Certificate = Callable[[Floats], float]
+"""What a Newton step from some roots would gain, in -2 log-likelihood."""
 
 
 @dataclass(frozen=True)
@@ -48,80 +55,147 @@ class Minimum:
     x
         Roots of the free covariances.
     status
-        ``"converged"``, ``"iteration limit"`` or ``"no further decrease"``, of the last that ran.
+        ``"converged"`` at an optimum, else ``"iteration limit"`` or ``"no further decrease"``.
     gradient_norm
         Largest element of the gradient there.
-    n_iterations, n_evaluations
-        Of all that were tried.
     hist
-        What each reported.
-    tried
-        Their names.
+        What each reported; ``converged`` says whether it ended at an optimum, not what it claims.
     """
 
     x: Floats
     status: str
     gradient_norm: float
-    n_iterations: int
-    n_evaluations: int
     hist: list[dict[str, Any]]
-    tried: tuple[str, ...]
+
+    @property
+    def tried(self) -> tuple[str, ...]:
+        """Names of the optimisers."""
+        return tuple(entry["method"] for entry in self.hist)
+
+    @property
+    def n_iterations(self) -> int:
+        """Of all that were tried."""
+        return sum(entry["iterations"] for entry in self.hist)
+
+    @property
+    def n_evaluations(self) -> int:
+        """Of all that were tried."""
+        return sum(entry["fcalls"] for entry in self.hist)
 
 
-def minimize(objective: Objective, start: MixedLMParams, methods: tuple[str, ...], options: dict[str, Any]) -> Minimum:
-    """Return the best end of the methods, which all start from the same values; the first that converges is the last.
+def minimize(
+    objective: Objective, x0: Floats, methods: tuple[str, ...], options: dict[str, Any], gain: Certificate
+) -> Minimum:
+    """Return the best end of the methods, which all start from the same values; the first at an optimum is the last.
 
     Parameters
     ----------
     objective
         What to minimise.
-    start
-        First parameters.
+    x0
+        First roots.
     methods
         Names, as statsmodels spells them.
     options
         ``maxiter, gtol, ftol, tol, eps, maxcor, maxls, disp`` and ``min_method``; each optimiser takes those it knows.
+    gain
+        Judges an end; the optimiser's own word is not taken for it.
     """
-    x0 = objective.start(start)
     hist: list[dict[str, Any]] = []
-    best: tuple[float, Floats] | None = None
+    best: tuple[float, Floats, str] | None = None
     options = {"maxiter": 100, **options}
-    n_iterations = n_evaluations = 0
     for name in methods:
         path = [x0.copy()]
         found = _run(objective, x0, METHODS[name], options, path)
-        n_iterations += int(getattr(found, "nit", 0))
-        n_evaluations += int(getattr(found, "nfev", 0))
-        status = _status(found, options["maxiter"])
-        hist.append(
-            {
-                "method": name,
-                "fopt": float(found.fun),
-                "iterations": int(getattr(found, "nit", 0)),
-                "fcalls": int(getattr(found, "nfev", 0)),
-                "converged": status == "converged",
-                "message": str(found.message),
-                "allvecs": path,
-            }
-        )
+        x = np.atleast_1d(np.asarray(found.x, dtype=np.float64))
+        is_optimum = gain(x) <= CERTIFIED_DECREASE
+        hist.append(_entry(name, found, is_optimum, path))
         if best is None or found.fun < best[0]:
-            best = float(found.fun), np.atleast_1d(np.asarray(found.x, dtype=np.float64))
-        if status == "converged":
+            is_short = hist[-1]["iterations"] >= options["maxiter"]
+            status = "converged" if is_optimum else "iteration limit" if is_short else "no further decrease"
+            best = float(found.fun), x, status
+        if is_optimum:
             break
     assert best is not None
-    norm = float(np.abs(objective.gradient(best[1])).max(initial=0.0))
-    tried = tuple(entry["method"] for entry in hist)
-    return Minimum(best[1], status, norm, n_iterations, n_evaluations, hist, tried)
+    return Minimum(best[1], best[2], float(np.abs(objective.gradient(best[1])).max(initial=0.0)), hist)
 
 
-def _status(found: Any, maxiter: int) -> str:
-    """Return how an optimiser ended; one whose next step would gain less than rounding has converged."""
-    inverse_hessian = getattr(found, "hess_inv", None)
-    if found.success:
-        return "converged"
-    if inverse_hessian is not None and 0.5 * found.jac @ (inverse_hessian @ found.jac) <= ROUNDING:
-        return "converged"
-    return "iteration limit" if found.nit >= maxiter else "no further decrease"
+def minimize_certified(objective: Objective, x0: Floats, methods: tuple[str, ...], options: dict[str, Any]) -> Minimum:
+    """Return the end of the methods; where that is no optimum, of BFGS from a Newton step further on, a few times.
+
+    Parameters
+    ----------
+    objective, x0, methods, options
+        As for ``minimize``.
+    """
+
+    def gain(x: Floats) -> float:
+        return newton_step(objective, x)[1]
+
+    found = minimize(objective, x0, methods, options, gain)
+    for _ in range(MAX_ROUNDS):
+        if found.status != "no further decrease":
+            break
+        step, _ = newton_step(objective, found.x)
+        ahead = [found.x + t * step for t in 0.5 ** np.arange(20)]
+        lowest = ahead[int(np.argmin([objective.value(x) for x in ahead]))]
+        last = minimize(objective, lowest, ("bfgs",), options, gain)
+        found = replace(last, hist=[*found.hist, *last.hist])
+    return found
+
+
+def newton_step(objective: Objective, x: Floats) -> tuple[Floats, float]:
+    """Return a step downhill, along negative curvature too, and what it gains by the quadratic model.
+
+    The curvature is from differences of the gradient: where a variance is zero, and with it the gradient, it alone
+    tells a saddle from an optimum.
+
+    Parameters
+    ----------
+    objective
+        A function of roots.
+    x
+        Some roots.
+
+    Returns
+    -------
+    step
+        In roots.
+    gain
+        In -2 log-likelihood.
+    """
+    if not len(x):
+        return x, 0.0
+    units = objective.units
+    moves = STEP_SCALED * np.diag(units)
+    rows = [(objective.gradient(x + h) - objective.gradient(x - h)) * units / (2 * STEP_SCALED) for h in moves]
+    values, vectors = np.linalg.eigh(0.5 * (np.array(rows) + np.array(rows).T))
+    along = vectors.T @ (objective.gradient(x) * units)
+    floor = 1e-6 * max(float(np.abs(values).max()), 1e-300)
+    step = -along / np.maximum(np.abs(values), floor)
+    if values[0] < -floor:
+        step[0] = -1.0 if along[0] > 0 else 1.0
+    gain = -float(along @ step + 0.5 * values @ step**2)
+    return units * (vectors @ step), 2 * objective.likelihood.n_obs * gain
+
+
+def _entry(name: str, found: Any, is_optimum: bool, path: list[Floats]) -> dict[str, Any]:
+    """Return what an optimiser reported, under statsmodels' names."""
+    entry = {
+        "method": name,
+        "fopt": float(found.fun),
+        "iterations": int(getattr(found, "nit", 0)),
+        "fcalls": int(getattr(found, "nfev", 0)),
+        "warnflag": int(getattr(found, "status", 0)),
+        "converged": is_optimum,
+        "message": str(found.message),
+        "allvecs": path,
+    }
+    for theirs, scipys in (("gopt", "jac"), ("Hinv", "hess_inv"), ("direc", "direc"), ("gcalls", "njev")):
+        value = getattr(found, scipys, None)
+        if isinstance(value, np.ndarray | int):
+            entry[theirs] = value
+    return entry
 
 
 def _run(objective: Objective, x0: Floats, method: str, options: dict[str, Any], path: list[Floats]) -> Any:
