@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import io
 import json
 import os
 import sys
 import warnings
-import zlib
 from collections.abc import Sequence
+from functools import reduce
 from importlib.metadata import version
+from operator import or_
 from pathlib import Path
 from typing import NoReturn
 
 import pandas as pd
 
 from mixedmodels.compare import compare
+from mixedmodels.data_file import FOR_TEXT, KINDS, Layout, is_data_file, read_data_file
 from mixedmodels.datasets import list_datasets, load_dataset
 from mixedmodels.errors import DataError, MixedModelsError, MixedModelsWarning, nearest
+from mixedmodels.formula.labels import Uses, column_uses
+from mixedmodels.formula.parse import parse_formula
 from mixedmodels.inference.degrees import DDF_NAMES
 from mixedmodels.lmer import lmer
 
 _BAD_INPUT = 2
-_MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null")  # not "None", which real factors have as a level
+_NO_SEPARATORS = '"\r\n\0'
 
 
 class _Parser(argparse.ArgumentParser):
@@ -36,79 +42,65 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit status of one command: 0, or 2 after one clear line about bad input."""
     options = _parser().parse_args(arguments)
     try:
-        output: str = options.command(options)
+        _print(options.command(options))
     except MixedModelsError as error:
         print(f"mixedmodels: {error}", file=sys.stderr)
         return _BAD_INPUT
-    try:
-        print(output, flush=True)
-    except BrokenPipeError:  # the reader, such as head, has seen enough; the interpreter must not flush again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
-def read_data(source: str, separator: str | None = None) -> pd.DataFrame:
-    """Return the rows of a csv, csv.gz or parquet file, or of a shipped data set.
+def _print(output: str) -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of the data may have letters that a terminal has not
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        print(output, flush=True)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter must not flush again
+        if not isinstance(error, BrokenPipeError):  # else the reader, such as head, has seen enough
+            raise DataError(f"The output cannot be written: {error.strerror}.") from error
+
+
+def read_data(source: str, uses: Uses = Uses(), layout: Layout = Layout()) -> pd.DataFrame:  # noqa: B008  # frozen
+    """Return the rows of a data file or of a shipped data set.
 
     Parameters
     ----------
     source
-        Path of a file, told by its ending, or a name that ``list_datasets`` knows. In a csv file, empty fields, ``NA``,
-        ``N/A``, ``NaN`` and ``null`` are missing, and columns of digits are numbers.
-    separator
-        Sign between the fields of a csv file; None for a comma, semicolon or tab, whichever its header has.
+        Path of a csv, tsv or parquet file, told by its ending, or a name that ``list_datasets`` knows.
+    uses, layout
+        As for ``read_data_file``.
 
     Raises
     ------
     DataError
-        If there is no such file or data set, or the file cannot be read or has one column only.
+        If there is no such file or data set, or the file cannot be read.
     """
-    kind = source.lower().removesuffix(".gz")
-    if separator is not None and not kind.endswith(".csv"):
-        raise DataError(f"--separator is for csv files, and {source!r} is none. Leave it out.")
-    if not kind.endswith((".csv", ".parquet")):
-        return _read_shipped(source)
-    try:
-        if kind.endswith(".parquet"):
-            return pd.read_parquet(source)
-        sign = separator or _guess_separator(source)
-        data = pd.read_csv(source, sep=sign, keep_default_na=False, na_values=_MISSING, low_memory=False)
-    except FileNotFoundError as error:
-        siblings = [path.name for path in Path(source).parent.glob("*")]
-        raise DataError(f"There is no file {source!r}.{nearest(Path(source).name, siblings)}") from error
-    except ImportError as error:
-        raise DataError(f"{source!r} cannot be read: parquet files need pyarrow (pip install pyarrow).") from error
-    except (OSError, ValueError, EOFError, zlib.error) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise DataError(f"{source!r} cannot be read: {reason}") from error
-    if data.shape[1] == 1:
-        raise DataError(
-            f"{source!r} has one column only, {data.columns[0]!r}, if {sign!r} is between its fields. "
-            "If another sign is, name it with --separator."
-        )
-    return data
-
-
-def _guess_separator(source: str) -> str:
-    """Return the semicolon or tab in a header without commas, else a comma."""
-    names = pd.read_csv(source, nrows=0).columns
-    return next((sign for sign in (";", "\t") if len(names) == 1 and sign in str(names[0])), ",")
-
-
-def _read_shipped(name: str) -> pd.DataFrame:
+    if is_data_file(source):
+        return read_data_file(source, uses, layout)
+    if layout != Layout():
+        raise DataError(f"{FOR_TEXT}, and {source!r} is none. Leave them out.")
     names = list(list_datasets()["name"])
-    if name in names:
-        return load_dataset(name)
-    if Path(name).exists():
-        raise DataError(f"{name!r} is not a csv, csv.gz or parquet file: the ending of its name must say which.")
+    if source in names:
+        return load_dataset(source)
+    if os.path.exists(source):
+        raise DataError(f"{source!r} is not a {KINDS}: the ending of its name must say which.")
     raise DataError(
-        f"{name!r} is neither a csv, csv.gz or parquet file nor a shipped data set ({', '.join(names)})."
-        f"{nearest(name, names)}"
+        f"{source!r} is neither a {KINDS} nor a shipped data set ({', '.join(names)}).{nearest(source, names)}"
     )
 
 
+def _read(options: argparse.Namespace, formulas: Sequence[str]) -> pd.DataFrame:
+    """Return the data of a command, columns as its formulas use them."""
+    uses = reduce(or_, (column_uses(parse_formula(formula)) for formula in formulas))
+    if options.weights is not None:
+        uses |= Uses(values=frozenset({options.weights}))
+    return read_data(options.data, uses, Layout(options.separator, options.encoding, options.decimal))
+
+
 def _fit(options: argparse.Namespace) -> str:
-    data = read_data(options.data, options.separator)
+    for path in (options.report, options.json):
+        _check_place(path)
+    data = _read(options, [options.formula])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MixedModelsWarning)  # the summary and the JSON carry the same findings
         fit = lmer(options.formula, data, reml=not options.ml, weights=options.weights)
@@ -123,12 +115,35 @@ def _fit(options: argparse.Namespace) -> str:
     try:
         Path(options.json).write_text(record + "\n", encoding="utf-8")
     except OSError as error:
-        raise DataError(f"{options.json!r} cannot be written: {error.strerror}") from error
+        raise _unwritable(options.json, error.strerror) from error
     return str(summary)
 
 
+def _check_place(path: str | None) -> None:
+    """Refuse a place for output before the fit takes its time, if nothing can be written there.
+
+    Raises
+    ------
+    DataError
+        If it is a folder, or not in one, or may not be written.
+    """
+    if path is None or path == "-":
+        return
+    place = Path(path)
+    if place.is_dir():
+        raise _unwritable(path, os.strerror(errno.EISDIR))
+    if not place.parent.is_dir():
+        raise _unwritable(path, os.strerror(errno.ENOENT))
+    if not os.access(place if place.exists() else place.parent, os.W_OK):
+        raise _unwritable(path, os.strerror(errno.EACCES))
+
+
+def _unwritable(path: str, reason: str | None) -> DataError:
+    return DataError(f"{path!r} cannot be written: {reason}")
+
+
 def _compare(options: argparse.Namespace) -> str:
-    data = read_data(options.data, options.separator)
+    data = _read(options, options.formulas)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MixedModelsWarning)
         fits = [lmer(formula, data, reml=not options.ml, weights=options.weights) for formula in options.formulas]
@@ -149,7 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     fit = commands.add_parser(
         "fit", help="fit a model and print its summary", description="Fit a model and print its summary."
     )
-    fit.add_argument("data", metavar="DATA", help="a csv, csv.gz or parquet file, or the name of a shipped data set")
+    fit.add_argument("data", metavar="DATA", help=f"a {KINDS}, or the name of a shipped data set")
     fit.add_argument("formula", metavar="FORMULA", help='such as "Weight ~ Time + (Time | Pig)"')
     fit.add_argument("--ml", action="store_true", help="maximum likelihood instead of REML")
     fit.add_argument(
@@ -159,7 +174,7 @@ def _parser() -> argparse.ArgumentParser:
         "(default: %(default)s)",
     )
     fit.add_argument("--weights", metavar="COL", help="column of weights: Var(e) = sigma^2 / weight")
-    _add_separator(fit)
+    _add_layout(fit)
     fit.add_argument("--json", metavar="FILE", help="write everything to FILE; - prints it instead of the summary")
     fit.add_argument("--report", metavar="FILE", help="write one HTML page with tables, checks and plots to FILE")
     fit.set_defaults(command=_fit)
@@ -173,7 +188,7 @@ def _parser() -> argparse.ArgumentParser:
     comparison.add_argument("formulas", metavar="FORMULA", nargs="+", help="two formulas or more")
     comparison.add_argument("--ml", action="store_true", help="maximum likelihood instead of REML")
     comparison.add_argument("--weights", metavar="COL", help="column of weights: Var(e) = sigma^2 / weight")
-    _add_separator(comparison)
+    _add_layout(comparison)
     comparison.set_defaults(command=_compare)
 
     datasets = commands.add_parser(
@@ -183,20 +198,37 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_separator(parser: argparse.ArgumentParser) -> None:
+def _add_layout(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--separator",
         metavar="SIGN",
-        type=_sign,
-        help="between the fields of a csv file, such as ';' or tab (default: comma, semicolon or tab, by its header)",
+        type=_separator,
+        help="between the fields of a csv or tsv file, such as ';' or tab (default: tab in tsv files, in others comma, "
+        "semicolon or tab, by the header)",
     )
+    parser.add_argument("--decimal", metavar="SIGN", type=_decimal, help="before decimals: . (default) or ,")
+    parser.add_argument("--encoding", metavar="NAME", type=_encoding, help="such as latin-1 or utf-16 (default: utf-8)")
 
 
-def _sign(text: str) -> str:
+def _separator(text: str) -> str:
     sign = "\t" if text in {"tab", "\\t"} else text
-    if len(sign) != 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not one sign, such as ';' or tab")
+    if len(sign) != 1 or not sign.isascii() or sign in _NO_SEPARATORS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one sign that separates fields, such as ';' or tab")
     return sign
+
+
+def _decimal(text: str) -> str:
+    if text not in {".", ","}:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither . nor ,")
+    return text
+
+
+def _encoding(text: str) -> str:
+    try:
+        "a".encode(text)
+    except (LookupError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no known encoding, such as utf-8 or latin-1") from error
+    return text
 
 
 if __name__ == "__main__":

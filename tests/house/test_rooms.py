@@ -24,7 +24,7 @@ ROWS = (
     {"report"},
     {"result"},
     {"lmer", "mixedlm", "compare", "power"},
-    {"sklearn"},
+    {"sklearn", "data_file"},
     {"cli"},
     {"__init__", "__main__"},
 )
