@@ -634,13 +634,26 @@ class MixedLMResults(LmmResult):
     @property
     def random_effects(self) -> Any:
         """Conditional means given the data: group -> Series, random coefficients then ``component[column]``."""
-        return group_effects.means(self.model, self.state, self._blocks)
+        return dict(self._means_by_group)
 
     @property
     def random_effects_cov(self) -> Any:
         """Conditional covariances given the data and parameters: group -> DataFrame."""
         self._refuse_if_bare("random_effects_cov")
+        return dict(self._covariances_by_group)
+
+    # Asked for group after group, as public code does, they are made once. The dict is the caller's own.
+
+    @cached_property
+    def _means_by_group(self) -> dict[Any, pd.Series[float]]:
+        return group_effects.means(self.model, self.state, self._blocks)
+
+    @cached_property
+    def _covariances_by_group(self) -> dict[Any, pd.DataFrame]:
         return group_effects.covariances(self.model, self.record.params, self.scale)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if not name.endswith("_by_group")}
 
     @property
     def _blocks(self) -> Any:

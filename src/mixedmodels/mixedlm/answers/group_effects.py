@@ -6,25 +6,31 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
 from mixedmodels.design.records import Floats
 from mixedmodels.mixedlm.description.layout import Block, cholesky_root
-from mixedmodels.mixedlm.reading.components import group_designs
 from mixedmodels.mixedlm.reading.params import MixedLMParams
 
 if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
     from mixedmodels.mixedlm.model import MixedLM
 
+Positions = npt.NDArray[np.intp]
 
-def effect_names(model: MixedLM, group: int) -> list[str]:
-    """Return the names of a group's effects: random coefficients, then ``component[column]``."""
-    names = list(model.data.exog_re_names)
-    for name, labels in zip(model.exog_vc.names, model.exog_vc.colnames, strict=True):
-        names.extend(f"{name}[{label}]" for label in labels[group])
-    return names
+
+def effect_names(model: MixedLM) -> list[pd.Index]:
+    """Return the names of each group's effects: random coefficients, then ``component[column]``.
+
+    Groups with the same names share one index.
+    """
+    names = [tuple(model.data.exog_re_names)] * model.n_groups
+    for component, labels in zip(model.exog_vc.names, model.exog_vc.colnames, strict=True):
+        names = [(*own, *(f"{component}[{label}]" for label in its)) for own, its in zip(names, labels, strict=True)]
+    shared = {own: pd.Index(list(own)) for own in set(names)}
+    return [shared[own] for own in names]
 
 
 def means(model: MixedLM, state: FitState, blocks: Sequence[Block]) -> dict[Any, pd.Series[float]]:
@@ -46,9 +52,10 @@ def means(model: MixedLM, state: FitState, blocks: Sequence[Block]) -> dict[Any,
     parts = [[*coefficients]]
     for component, values in zip(model._components, flat, strict=True):
         parts.append(np.split(values, np.cumsum(component.counts)[:-1]))
+    effects = parts[0] if len(parts) == 1 else [np.concatenate(its) for its in zip(*parts, strict=True)]
     return {
-        label: pd.Series(np.concatenate([part[k] for part in parts]), index=effect_names(model, k))
-        for k, label in enumerate(model.group_labels)
+        label: pd.Series(its, index=names, copy=False)
+        for label, its, names in zip(model.group_labels, effects, effect_names(model), strict=True)
     }
 
 
@@ -58,19 +65,79 @@ def covariances(model: MixedLM, params: MixedLMParams, scale: float) -> dict[Any
     With D = R R' the prior covariance over the residual variance: scale R (I + R' Z'Z R)^-1 R', which needs no inverse
     of D and is right where D is singular.
     """
-    rows = model._groups.split()
     root = cholesky_root(params.cov_re)
     assert root is not None
-    designs = [group_designs(component, rows, use_sparse=True) for component in model._components]
-    out = {}
-    for k, (label, its_rows) in enumerate(zip(model.group_labels, rows, strict=True)):
-        coefficients = np.zeros((len(its_rows), 0)) if model.exog_re is None else model.exog_re[its_rows]
-        sds = [np.sqrt(v) * np.ones(its[k].shape[1]) for v, its in zip(params.vcomp, designs, strict=True)]
-        R = sparse.block_diag([root, sparse.diags_array(np.concatenate([[], *sds]))], format="csr")
-        Z = sparse.hstack([sparse.csr_array(coefficients), *(its[k] for its in designs)], format="csr")
-        ZR = Z @ R
-        inner = np.eye(ZR.shape[1]) + (ZR.T @ ZR).toarray()
-        half = np.linalg.solve(np.linalg.cholesky(inner), R.T.toarray())
-        names = effect_names(model, k)
-        out[label] = pd.DataFrame(scale * half.T @ half, index=names, columns=names)
+    counts = [np.full(model.n_groups, model.k_re), *(component.counts for component in model._components)]
+    widths = np.sum(counts, axis=0)
+    starts = np.cumsum(widths) - widths + np.cumsum([np.zeros_like(widths), *counts[:-1]], axis=0)
+    R = sparse.csr_array(_roots(root, params.vcomp, starts, counts))
+    ZR = sparse.csr_array(_designs(model, starts, R.shape[0])) @ R
+    products = ZR.T @ ZR
+    found: dict[int, Floats] = {}
+    for width in np.unique(widths):
+        groups = np.flatnonzero(widths == width)
+        inner = np.eye(width) + _stacked(products, starts[0], groups, width)
+        half = np.linalg.solve(np.linalg.cholesky(inner), _stacked(R, starts[0], groups, width).transpose(0, 2, 1))
+        found.update(zip(groups.tolist(), scale * half.transpose(0, 2, 1) @ half, strict=True))
+    return {
+        label: pd.DataFrame(found[k], index=names, columns=names, copy=False)
+        for k, (label, names) in enumerate(zip(model.group_labels, effect_names(model), strict=True))
+    }
+
+
+def _designs(model: MixedLM, starts: Positions, n_effects: int) -> sparse.coo_array:
+    """Return the designs of all groups' effects side by side, (n_rows, n_effects), group by group.
+
+    Parameters
+    ----------
+    model
+        The model.
+    starts
+        First column of the random coefficients and of each component, for each group, (1 + k_vc, n_groups).
+    n_effects
+        Columns of all groups.
+    """
+    of_row, n_rows = model._groups.codes, model.nobs
+    parts = []
+    if model.exog_re is not None:
+        columns = starts[0][of_row][:, None] + np.arange(model.k_re)
+        parts.append((model.exog_re.ravel(), np.repeat(np.arange(n_rows), model.k_re), columns.ravel()))
+    for component, first in zip(model._components, starts[1:], strict=True):
+        if component.Z is not None:
+            row, column = np.nonzero(component.Z)
+            parts.append((component.Z[row, column], row, first[of_row[row]] + column))
+            continue
+        assert component.codes is not None
+        row = np.arange(n_rows) if component.values is None else np.flatnonzero(component.values)
+        within = (component.codes - (np.cumsum(component.counts) - component.counts)[of_row])[row]
+        values = np.ones(n_rows) if component.values is None else component.values[row]
+        parts.append((values, row, first[of_row[row]] + within))
+    values, rows, columns = (np.concatenate(its) for its in zip(*parts, strict=True))
+    return sparse.coo_array((values, (rows, columns)), shape=(n_rows, n_effects))
+
+
+def _roots(root: Floats, vcomp: Floats, starts: Positions, counts: Sequence[Positions]) -> sparse.coo_array:
+    """Return R with D = R R' for the effects of all groups, (n_effects, n_effects)."""
+    row, column = np.tril_indices(len(root))
+    places = [(np.add.outer(starts[0], row).ravel(), np.add.outer(starts[0], column).ravel())]
+    values = [np.tile(root[row, column], starts.shape[1])]
+    for variance, first, count in zip(vcomp, starts[1:], counts[1:], strict=True):
+        place = np.repeat(first - np.cumsum(count) + count, count) + np.arange(count.sum())
+        places.append((place, place))
+        values.append(np.full(len(place), np.sqrt(variance)))
+    rows, columns = (np.concatenate(its) for its in zip(*places, strict=True))
+    n_effects = int(np.sum(counts))
+    return sparse.coo_array((np.concatenate(values), (rows, columns)), shape=(n_effects, n_effects))
+
+
+def _stacked(matrix: sparse.csr_array, starts: Positions, groups: Positions, width: int) -> Floats:
+    """Return the diagonal blocks of some groups, which have the same width, (n, width, width)."""
+    entries = matrix.tocoo()
+    owner = np.searchsorted(starts, entries.row, side="right") - 1
+    place = np.full(len(starts), -1)
+    place[groups] = np.arange(len(groups))
+    chosen = np.flatnonzero(place[owner] >= 0)
+    owner = owner[chosen]
+    out = np.zeros((len(groups), width, width))
+    out[place[owner], entries.row[chosen] - starts[owner], entries.col[chosen] - starts[owner]] = entries.data[chosen]
     return out
