@@ -293,6 +293,10 @@ class MixedLMResults(LmmResult):
         return Likelihood(Problem(design), whole.layout, self.reml)
 
     @cached_property
+    def _curvature(self) -> tuple[Floats, Floats]:
+        return standard_errors.curvature(self)
+
+    @cached_property
     def _covariance(self) -> Floats:
         return standard_errors.of_parameters(self)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,7 +45,7 @@ def of_natural_covariances(result: MixedLMResults) -> Floats:
 
 def _ratios(result: MixedLMResults) -> Floats:
     """Return the covariance of estimated fixed effects and ratios, the residual variance profiled out."""
-    _, joint = _joint(result)
+    _, joint = result._curvature
     hessian = joint[:-1, :-1] - np.outer(joint[-1, :-1], joint[-1, :-1]) / joint[-1, -1]
     free = np.eye(len(hessian))[:, [k for k in range(len(hessian)) if k not in _held(result)]]
     return _inverse(result, hessian, free, np.eye(len(hessian)))
@@ -67,7 +67,7 @@ def _natural(result: MixedLMResults, rows: Floats) -> Floats:
     ratio moves with s.
     """
     p, S, scale = len(result._estimated), result._packed[result.k_fe :], result.scale
-    gradient, hessian = _joint(result)
+    gradient, hessian = result._curvature
     size, slope = len(hessian), gradient[p:-1]
     J = np.eye(size)
     J[p:-1, p:-1] /= scale
@@ -106,11 +106,9 @@ def _inverse(result: MixedLMResults, hessian: Floats, free: Floats, rows: Floats
     rows
         Functions of the parameters, (n_rows, m).
     """
-    p = len(result._estimated)
-    boundary = result._likelihood.at_boundary(result._packed[result.k_fe :])
     hessian = free.T @ hessian @ free
-    for known in ([], [p + k for k in boundary], range(p, len(free))):
-        is_known = free[list(known)].any(axis=0)
+    for known in _taken_as_known(result, len(free)):
+        is_known = free[known].any(axis=0)
         inverse = _inverse_of_negative(hessian[np.ix_(~is_known, ~is_known)])
         if inverse is not None:
             combined = rows @ free
@@ -121,7 +119,15 @@ def _inverse(result: MixedLMResults, hessian: Floats, free: Floats, rows: Floats
     return np.full((len(rows), len(rows)), np.nan)
 
 
-def _joint(result: MixedLMResults) -> tuple[Floats, Floats]:
+def _taken_as_known(result: MixedLMResults, n_params: int) -> Iterator[list[int]]:
+    """Yield what is taken as known in turn: nothing, the covariances at a boundary, all covariances."""
+    p = len(result._estimated)
+    yield []
+    yield [p + k for k in result._likelihood.at_boundary(result._packed[result.k_fe :])]
+    yield list(range(p, n_params))
+
+
+def curvature(result: MixedLMResults) -> tuple[Floats, Floats]:
     """Return gradient and Hessian of the log-likelihood less penalties: see ``Likelihood.joint``."""
     params, p = result.record.params, len(result._estimated)
     fixed = params.fe_params[result._estimated]

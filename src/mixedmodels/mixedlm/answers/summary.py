@@ -163,7 +163,7 @@ def summarize(
                     f"{kind} has {len(given)} names; there are {len(own)} parameters: {', '.join(own)}."
                 )
             own[:] = list(given)
-    sizes = np.array([len(rows) for rows in result.model.row_indices.values()])
+    sizes = result.model._groups.sizes
     left = [
         ("Model:", "MixedLM"),
         ("No. Observations:", str(result.model.nobs)),
@@ -180,18 +180,17 @@ def summarize(
         ("Converged:", "Yes" if result.converged else "No"),
         ("", ""),
     ]
-    facts = pd.DataFrame([[*a, *b] for a, b in zip(left, right, strict=True)])
-    estimate, se = np.asarray(result.fe_params, dtype=float), np.asarray(result.bse_fe, dtype=float)
+    facts = pd.DataFrame([[*a, *b] for a, b in zip(left, right, strict=True)], dtype=object)
+    estimate, se = result.record.params.fe_params, result._bse[: result.k_fe]
     with np.errstate(divide="ignore", invalid="ignore"):
         z = estimate / se
     half = -special.ndtri(alpha / 2) * se
     columns = [estimate, se, z, 2 * special.ndtr(-np.abs(z)), estimate - half, estimate + half]
     rows = [[f"{value:.3f}" for value in row] for row in zip(*columns, strict=True)]
-    natural = result._natural
-    for value, error in zip(natural, np.asarray(result.bse_re, dtype=float), strict=True):
+    for value, error in zip(result._natural, result._natural_se, strict=True):
         rows.append([f"{value:.3f}", f"{error:.3f}" if np.isfinite(error) else "", "", "", "", ""])
     header = ["Coef.", "Std.Err.", "z", "P>|z|", f"[{alpha / 2:.4g}", f"{1 - alpha / 2:.4g}]"]
-    coefficients = pd.DataFrame(rows, index=[*fixed, *others], columns=header)
+    coefficients = pd.DataFrame(rows, index=[*fixed, *others], columns=header, dtype=object)
     return MixedLMSummary(TITLE if title is None else title, [facts, coefficients])
 
 

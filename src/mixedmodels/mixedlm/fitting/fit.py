@@ -326,7 +326,7 @@ def by_newton(task: Task, start: Floats | None, options: dict[str, Any]) -> tupl
         "fcalls": optimum.n_evaluations,
         "converged": optimum.converged,
         "message": optimum.status,
-        "trace": optimum.trace,
+        "trace": optimum.steps,
     }
     return state, _Report(optimum.status, hist=[hist])
 

@@ -328,8 +328,8 @@ class Likelihood:
         _, _, _, trace, traces, _ = (self.problem if self.reml else self._known(fixed)).model.kenward_roger(theta)
         back, J = np.linalg.inv(root), self._engine_covariances
         return (
-            np.einsum("it,iuv,ua,vb->tab", J, first, back, back, optimize=True),
-            np.einsum("is,jt,ijuv,ua,vb->stab", J, J, second, back, back, optimize=True),
+            _contracted(J, back.T @ first @ back),
+            _contracted(J, _contracted(J, back.T @ second @ back).swapaxes(0, 1)).swapaxes(0, 1),
             trace @ J,
             J.T @ traces @ J,
         )
@@ -348,6 +348,11 @@ class Likelihood:
                 inner = inverse @ cov_re[np.ix_(block.effects, block.effects)] @ inverse.T
                 out[list(block.theta), k] = inner[np.triu_indices(len(block.effects))]
         return out
+
+
+def _contracted(J: Floats, values: Floats) -> Floats:
+    """Return sum_i J[i, t] values[i]."""
+    return np.tensordot(J.T, values, axes=1)
 
 
 def _gradient_in_product(Lambda: Floats, gradient: Floats) -> Floats:
