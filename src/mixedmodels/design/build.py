@@ -30,9 +30,11 @@ from mixedmodels.design.probe import Probe, make_probe
 from mixedmodels.design.recipe import DesignRecipe, FactorRecipe
 from mixedmodels.design.records import Codes, Finding, Floats, RandomFactor
 from mixedmodels.errors import DataError, DesignError
-from mixedmodels.formula.expressions import REST, expand_terms, terms_of
+from mixedmodels.formula.algebra import expand_terms, terms_of
+from mixedmodels.formula.expressions import column_name, is_computed, is_lookup
 from mixedmodels.formula.parse import check_subtracted
 from mixedmodels.formula.terms import Formula, RandomTerm
+from mixedmodels.formula.words import Text, has_rest
 
 # Names of weights and offsets given as arrays, as in R's model frames.
 _WEIGHTS, _OFFSET = "(weights)", "(offset)"
@@ -48,15 +50,16 @@ class _Plan:
     random: tuple[SimpleFormula, ...]
     offsets: tuple[str, ...]
     weights: str | None
+    sources: Mapping[str, tuple[str, ...]]
     term_columns: tuple[str, ...]
     columns: tuple[str, ...]
 
     @property
     def expressions(self) -> set[str]:
         """What stands in terms and left and right of bars, columns among it."""
-        terms = (term for part in (self.fixed, *self.random) for term in part)
-        factors = {factor.expr for term in terms for factor in term.factors}
-        return factors | {variable for term in self.formula.random for variable in term.group}
+        factors = [factor for part in (self.fixed, *self.random) for term in part for factor in term.factors]
+        read = {column_name(factor) if is_lookup(factor) else str(factor.expr) for factor in factors}
+        return read | {variable for term in self.formula.random for variable in term.group}
 
 
 @dataclass(frozen=True)
@@ -170,30 +173,59 @@ def _make_plan(formula: Formula, frame: Frame, weights: object, offset: object) 
     for name in arguments:
         if name not in known:
             raise unknown_column(name, known)
-    groups = list(dict.fromkeys(variable for term in formula.random for variable in term.group))
-    left = columns_in(formula.response, known)
-    right = [name for text in (*groups, *formula.offsets) for name in columns_in(text, known)]
-    if REST.search(formula.fixed):
-        rest = [name for name in frame.names if name not in {*left, *right, *arguments}]
+    groups = [variable for term in formula.random for variable in term.group]
+    sources = {text: _source(text, formula, known) for text in (formula.response, *groups, *formula.offsets)}
+    sources |= {name: (name,) for name in arguments}
+    read = [name for text in sources for name in sources[text]]
+    if has_rest(Text(formula.fixed).tokens()):
+        rest = [name for name in frame.names if name not in {*read, *arguments}]
         check_subtracted(formula, rest)
         fixed = expand_terms(formula.fixed, rest)
     else:
         fixed = terms_of(formula.fixed)
     random = tuple(terms_of(term.columns) for term in formula.random)
     terms = dict.fromkeys(name for part in (fixed, *random) for name in columns_of(part, known))
-    columns = tuple(dict.fromkeys([*left, *terms, *right, *arguments]))
+    columns = tuple(dict.fromkeys([*sources[formula.response], *terms, *read, *arguments]))
     for name in columns:
         if name in frame.index_names:
             raise DataError(
                 f"{name!r} is the index of the data, which is not used, and no column. Make it one: data.reset_index()."
             )
-    return _Plan(formula, fixed, random, offsets, weight, tuple(terms), columns)
+    _check_names_apart(formula, (fixed, *random), columns)
+    return _Plan(formula, fixed, random, offsets, weight, sources, tuple(terms), columns)
+
+
+def _source(text: str, formula: Formula, known: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns that a response, a grouping variable or an offset is read or computed from."""
+    if text not in formula.names:
+        return columns_in(text, known)
+    if text not in known:
+        raise unknown_column(text, known)
+    return (text,)
+
+
+def _check_names_apart(formula: Formula, parts: Sequence[SimpleFormula], columns: Sequence[str]) -> None:
+    """No expression may read like the name of a column that the formula uses.
+
+    Raises
+    ------
+    DataError
+        One does.
+    """
+    computed = [factor.expr for terms in parts for term in terms for factor in term.factors if is_computed(factor)]
+    groups = [variable for term in formula.random for variable in term.group]
+    computed += [text for text in (formula.response, *formula.offsets, *groups) if text not in formula.names]
+    for text in computed:
+        if text in columns:
+            raise DataError(
+                f"{text!r} is the name of a column and an expression in one formula. Give the column another name."
+            )
 
 
 def _with_booleans_as_levels(plan: _Plan, source: dict[str, Column]) -> dict[str, Column]:
     """Return the columns, those of true and false that are terms and that nothing is computed from with levels."""
-    texts = [plan.formula.response, *plan.offsets]
-    computed = {name for text in texts if text != _OFFSET for name in columns_in(text, source)}
+    computed = {name for text in (plan.formula.response, *plan.formula.offsets) for name in plan.sources[text]}
+    computed |= set(plan.offsets)
     booleans = [name for name in plan.term_columns if source[name].is_boolean and name not in computed]
     if not booleans:
         return source
@@ -281,6 +313,7 @@ def _assemble(plan: _Plan, rows: UsedRows, evaluation: Evaluation, parts: _Parts
         parts.fixed,
         tuple(factor_recipe for _, factor_recipe in built),
         tuple(name for name in plan.offsets if name != _OFFSET),
+        plan.sources,
         {name: column.levels for name, column in term_columns.items() if column.levels is not None},
         evaluation.contrasts,
         evaluation.memory,

@@ -17,7 +17,7 @@ from mixedmodels.design.frame import Column
 from mixedmodels.design.functions import CODINGS, FUNCTIONS, is_coding
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError, nearest
-from mixedmodels.formula.expressions import expand_terms
+from mixedmodels.formula.algebra import expand_terms
 from mixedmodels.formula.terms import Formula
 
 MAX_NAMED = 20

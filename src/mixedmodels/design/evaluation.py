@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from keyword import iskeyword
 from typing import Any
 
 import numpy as np
@@ -21,16 +20,15 @@ from formulaic.parser.types import Term
 from formulaic.transforms.contrasts import Contrasts
 from formulaic.utils.stateful_transforms import stateful_eval
 
-from mixedmodels.design.expression import INTERCEPT, columns_of, protect
+from mixedmodels.design.expression import INTERCEPT, alias, as_category, columns_of, is_boolean, runnable
 from mixedmodels.design.frame import Column, read_array
 from mixedmodels.design.functions import FUNCTIONS, categories
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError
-from mixedmodels.formula.expressions import alias, is_lookup, with_aliases
+from mixedmodels.formula.expressions import column_name, is_lookup
 
 # The levels in formulaic's warning that data have others than those known.
 _SET, _NUMPY_SCALAR = re.compile(r"\{(.*)\}"), re.compile(r"np\.\w+\((.*?)\)")
-_TROUBLE = (FormulaicError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 # What formulaic, numpy and pandas say of these, and what is said instead.
 _NOT_A_NUMBER = re.compile("numpy op|ufunc|could not convert|unsupported operand")
 _REASONS = (
@@ -126,8 +124,9 @@ class Evaluation:
             return self.columns[expression]
         try:
             with np.errstate(all="ignore"):
-                values = stateful_eval(with_aliases(expression), self._context, None, self.memory.transforms, None)
-        except _TROUBLE as error:
+                code = runnable(expression, self.columns)
+                values = stateful_eval(code, self._context, None, self.memory.transforms, None)
+        except Exception as error:
             raise self._complaint(expression, error) from error
         values = values.__wrapped__ if isinstance(values, FactorValues) else values
         if np.shape(values) != (self.n_rows,):
@@ -201,7 +200,7 @@ class Evaluation:
         except DataMismatchWarning as warning:
             levels = _NUMPY_SCALAR.sub(r"\1", "".join(_SET.findall(str(warning))))
             raise DataError(f"{self._failing(spec)!r} has levels that the fit did not have: {levels}.") from warning
-        except _TROUBLE as error:
+        except Exception as error:
             raise self._complaint(self._failing(spec), error) from error
 
     def _failing(self, spec: ModelSpec) -> str:
@@ -218,7 +217,7 @@ class Evaluation:
                 with warnings.catch_warnings():
                     warnings.simplefilter("error", DataMismatchWarning)
                     self._materializer.get_model_matrix(alone)
-            except (*_TROUBLE, DataMismatchWarning):
+            except Exception:
                 return str(factor.expr)
         return str(spec.formula).removeprefix("1 + ")
 
@@ -235,26 +234,46 @@ class Evaluation:
         return DataError(f"{expression!r} cannot be computed: {said}.")
 
     @cached_property
-    def _context(self) -> dict[str, Any]:
-        """What names stand for: functions, and columns, which hide functions of the same name."""
+    def _series(self) -> dict[str, Any]:
+        """The columns as formulaic knows them, by name."""
         series = {name: column.to_series() for name, column in self.columns.items()}
         coded = {name: categories(series[name], coding) for name, coding in self.contrasts.items() if name in series}
-        words = {alias(name): series[name] for name in series if iskeyword(name)}
-        return {**FUNCTIONS, **words, **series, **coded}
+        return {**series, **coded}
+
+    @cached_property
+    def _context(self) -> dict[str, Any]:
+        """What names stand for in expressions: functions and columns."""
+        return {**FUNCTIONS, **{alias(name): series for name, series in self._series.items()}}
 
     @cached_property
     def _materializer(self) -> _Materializer:
         # The columns are handed over as context: formulaic need not copy them into a frame.
-        context = self._context if "I" in self.columns else {**self._context, "I": protect}
-        return _Materializer(pd.DataFrame(index=pd.RangeIndex(self.n_rows)), context=context)
+        frame = pd.DataFrame(index=pd.RangeIndex(self.n_rows))
+        return _Materializer(frame, context=self._context, columns=self._series)
 
 
 class _Materializer(PandasMaterializer):  # type: ignore[misc]  # formulaic has no types
-    """formulaic's, for expressions in which words of Python stand in backticks."""
+    """formulaic's, with columns apart from functions, and true and false as categories.
+
+    Parameters
+    ----------
+    columns
+        By name.
+    """
+
+    def __init__(self, data: Any, context: Mapping[str, Any], columns: Mapping[str, Any]) -> None:
+        super().__init__(data, context=context)
+        self.columns = columns
+
+    @PandasMaterializer.override  # type: ignore[untyped-decorator]  # formulaic has no types
+    def _lookup(self, name: str) -> Any:
+        return self.columns[name.strip("`")], set()
 
     @PandasMaterializer.override  # type: ignore[untyped-decorator]  # formulaic has no types
     def _evaluate(self, expr: str, metadata: Any, spec: ModelSpec) -> Any:
-        return super()._evaluate(with_aliases(expr), metadata, spec)
+        values, variables = super()._evaluate(runnable(expr, self.columns), metadata, spec)
+        plain = FactorValues(values).__wrapped__
+        return as_category(plain) if is_boolean(plain) else values, variables
 
 
 def _plain_names(terms: SimpleFormula) -> tuple[str, ...] | None:
@@ -264,7 +283,7 @@ def _plain_names(terms: SimpleFormula) -> tuple[str, ...] | None:
         first, *others = term.factors
         if others or not (is_lookup(first) or first.expr == "1"):
             return None
-        names.append(first.expr if is_lookup(first) else INTERCEPT)
+        names.append(column_name(first) if is_lookup(first) else INTERCEPT)
     return tuple(names)
 
 

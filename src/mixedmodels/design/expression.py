@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import builtins
 import re
 from collections.abc import Collection, Mapping
+from keyword import iskeyword
 from types import MappingProxyType
 from typing import Any
 
@@ -12,14 +12,20 @@ import numpy as np
 import pandas as pd
 from formulaic.formula import SimpleFormula
 from formulaic.materializers.types import FactorValues
+from formulaic.parser.types import Factor
 
 from mixedmodels.design.functions import FUNCTIONS
 from mixedmodels.errors import DataError, nearest
-from mixedmodels.formula.expressions import is_lookup, names_in
+from mixedmodels.formula.expressions import Mention, column_name, is_computed, is_lookup, mentions, renamed
 
 INTERCEPT = "Intercept"
 
 _CALLABLE = [name for name, function in FUNCTIONS.items() if callable(function)]
+# Functions of Python itself that compute values from values.
+_OF_PYTHON = frozenset(
+    {"abs", "all", "any", "bool", "dict", "divmod", "enumerate", "filter", "float", "int", "len", "list", "map", "max"}
+    | {"min", "pow", "range", "reversed", "round", "set", "slice", "sorted", "str", "sum", "tuple", "zip"}
+)
 _ALLOWED = (
     "There are C, I, bs, cs, cr, cc, poly, scale, center, log, exp, sqrt, sin, cos and others of numpy, such as np.abs."
 )
@@ -65,10 +71,13 @@ def is_boolean(values: Any) -> bool:
 def columns_in(expression: str, known: Collection[str]) -> tuple[str, ...]:
     """Return the columns that an expression uses, in order of appearance.
 
+    Functions are looked up where something is called or taken from a module such as ``np``, columns elsewhere and in
+    backticks.
+
     Parameters
     ----------
     expression
-        A column name as it is, or an expression.
+        In Python.
     known
         Names of the columns of the data.
 
@@ -77,17 +86,48 @@ def columns_in(expression: str, known: Collection[str]) -> tuple[str, ...]:
     DataError
         A name is neither a column nor a function.
     """
-    if expression in known:
-        return (expression,)
-    names = names_in(expression)
-    for name in names.values:
-        if name not in known and (name == expression or not _is_function(name)):
-            raise unknown_column(name, known)
-    for name in names.functions:
-        if not _is_function(name):
+    columns: dict[str, None] = {}
+    for mention in mentions(expression):
+        if _is_column(mention, known):
+            columns[mention.name] = None
+        elif mention.is_quoted or not _is_function(mention.name):
+            if not mention.is_called or mention.is_quoted:
+                raise unknown_column(mention.name, known)
+            name = mention.name
             hint = _ELSEWHERE.get(name) or f"{nearest(name, _CALLABLE).strip()} {_ALLOWED}".strip()
             raise DataError(f"{expression!r} calls {name!r}, which is not a known function. {hint}")
-    return tuple(name for name in names.values if name in known)
+    return tuple(columns)
+
+
+def runnable(expression: str, columns: Collection[str]) -> str:
+    """Return an expression in which columns that are called like functions, or as Python cannot, have an `alias`.
+
+    Parameters
+    ----------
+    expression
+        In Python, names that it cannot read in backticks.
+    columns
+        Names of the columns.
+    """
+
+    def name_of(mention: Mention) -> str:
+        return alias(mention.name) if _is_column(mention, columns) else mention.name
+
+    return renamed(expression, name_of)
+
+
+def alias(column: str) -> str:
+    """Return the name by which expressions know a column: its own, unless it means something else in Python."""
+    if column.isidentifier() and not iskeyword(column) and not _is_function(column):
+        return column
+    return "_column_" + "".join(c if c.isalnum() else f"_{ord(c):x}_" for c in column)
+
+
+def _is_column(mention: Mention, columns: Collection[str]) -> bool:
+    if mention.is_quoted or mention.name not in columns:
+        return mention.is_quoted and mention.name in columns
+    module = FUNCTIONS.get(mention.name)
+    return not mention.is_called and not (mention.attribute is not None and hasattr(module, mention.attribute))
 
 
 def columns_of(terms: SimpleFormula, known: Collection[str]) -> tuple[str, ...]:
@@ -101,20 +141,32 @@ def columns_of(terms: SimpleFormula, known: Collection[str]) -> tuple[str, ...]:
     columns: dict[str, None] = {}
     for term in terms:
         for factor in term.factors:
-            if is_lookup(factor):
-                if factor.expr not in known:
-                    raise unknown_column(factor.expr, known)
-                columns[factor.expr] = None
-            elif factor.expr != "1":
-                columns.update(dict.fromkeys(columns_in(factor.expr, known)))
+            columns.update(dict.fromkeys(columns_of_factor(factor, known)))
     if INTERCEPT in columns:
         raise DataError(f"The name {INTERCEPT!r} is kept for the column of ones. Rename that column of the data.")
     return tuple(columns)
 
 
+def columns_of_factor(factor: Factor, known: Collection[str]) -> tuple[str, ...]:
+    """Return the columns that one factor of a term uses: the column that it is, or those it is computed from.
+
+    Raises
+    ------
+    DataError
+        A name is neither a column nor a function.
+    """
+    if is_computed(factor):
+        return columns_in(factor.expr, known)
+    if not is_lookup(factor):
+        return ()
+    if column_name(factor) not in known:
+        raise unknown_column(column_name(factor), known)
+    return (column_name(factor),)
+
+
 def lookups(terms: SimpleFormula) -> list[str]:
     """Return the columns that stand in terms as they are, outside of expressions."""
-    return [factor.expr for term in terms for factor in term.factors if is_lookup(factor)]
+    return [column_name(factor) for term in terms for factor in term.factors if is_lookup(factor)]
 
 
 def plain_names(expressions: Collection[str], names: Collection[str]) -> list[str]:
@@ -135,4 +187,4 @@ def unknown_column(name: str, known: Collection[str]) -> DataError:
 
 
 def _is_function(name: str) -> bool:
-    return name in FUNCTIONS or hasattr(builtins, name)
+    return name in FUNCTIONS or name in _OF_PYTHON

@@ -12,8 +12,8 @@ import pandas as pd
 from formulaic.transforms.contrasts import Contrasts
 
 from mixedmodels.design.evaluation import Evaluation, MatrixRecipe, Memory, check_finite
-from mixedmodels.design.expression import columns_in, unknown_column
-from mixedmodels.design.frame import Column, open_frame
+from mixedmodels.design.expression import unknown_column
+from mixedmodels.design.frame import Column, Frame, open_frame
 from mixedmodels.design.grouping import Grouping, look_up
 from mixedmodels.design.probe import Probe
 from mixedmodels.design.records import Codes, Floats
@@ -42,6 +42,8 @@ class DesignRecipe:
         The grouping factors, in the design's order.
     offsets
         Columns and expressions whose sum is the offset.
+    sources
+        The columns that offsets and grouping variables are read or computed from.
     levels
         Levels of the categorical columns in the fixed part and left of the bars.
     contrasts
@@ -59,6 +61,7 @@ class DesignRecipe:
     fixed: MatrixRecipe
     factors: tuple[FactorRecipe, ...]
     offsets: tuple[str, ...]
+    sources: Mapping[str, tuple[str, ...]]
     levels: Mapping[str, pd.Index]
     contrasts: Mapping[str, Contrasts]
     memory: Memory
@@ -107,7 +110,9 @@ class DesignRecipe:
         variables = self.factors[k].grouping.variables
         frame = open_frame(data)
         self._check_computable(variables)
-        columns = {name: frame.read(name) for variable in variables for name in columns_in(variable, frame.names)}
+        names = [name for variable in variables for name in self.sources[variable]]
+        _check_there(names, frame)
+        columns = {name: frame.read(name) for name in names}
         evaluation = Evaluation(columns, frame.n_rows, self.memory, {})
         return [(variable, evaluation.values(variable)) for variable in variables]
 
@@ -125,8 +130,7 @@ class DesignRecipe:
         self._check_computable(self.offsets)
         total = np.zeros(frame.n_rows)
         for expression in self.offsets:
-            names = columns_in(expression, frame.names)
-            evaluation, rows = self._complete_rows(data, names)
+            evaluation, rows = self._complete_rows(data, self.sources[expression])
             values = evaluation.values(expression)
             if not values.is_number:
                 raise DataError(f"Offset {expression!r} is not numeric.")
@@ -160,9 +164,7 @@ class DesignRecipe:
     def _complete_rows(self, data: object, names: Iterable[str]) -> tuple[Evaluation, npt.NDArray[np.bool_] | None]:
         """Return the rows without missing values, ready to be evaluated, and which these are (None: all)."""
         frame = open_frame(data)
-        for name in names:
-            if name not in frame.names:
-                raise unknown_column(name, frame.names)
+        _check_there(names, frame)
         columns = {name: self._as_in_fit(name, frame.read(name)) for name in names}
         masks = [column.missing for column in columns.values() if column.missing is not None]
         if not masks:
@@ -199,6 +201,12 @@ class DesignRecipe:
         if other.any():
             raise DataError(f"Column {name!r} was true or false in the fit, but holds {column.values[other][0]} now.")
         return Column(column.values.astype(np.bool_), None, column.missing)
+
+
+def _check_there(names: Iterable[str], frame: Frame) -> None:
+    for name in names:
+        if name not in frame.names:
+            raise unknown_column(name, frame.names)
 
 
 def _spread(values: Floats, rows: npt.NDArray[np.bool_] | None, n_rows: int) -> Floats:

@@ -1,85 +1,54 @@
-"""What formulaic and Python make of the pieces of a formula; cached by text, knows no data."""
+"""Expressions of a formula as Python reads them: what they mention, and how they are written; knows no data."""
 
 from __future__ import annotations
 
 import ast
-import keyword
 import re
-from collections.abc import Collection, Iterable
+import warnings
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from formulaic.formula import Formula as FormulaicFormula
-from formulaic.formula import SimpleFormula
-from formulaic.parser.types import Factor, Term
+from formulaic.parser.types import Factor
 
-STRING = r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'"
-"""Quoted text, as a regular expression."""
-
-REST = re.compile(r"(?<![\w.`])\.(?![\w.`])")
-"""The dot that stands for the other columns of the data."""
+from mixedmodels.formula.words import STRING
 
 _BACKTICKS = re.compile(rf"{STRING}|`([^`]*)`")
-# Names that stand for columns called like a word of Python, which neither Python nor formulaic reads in an expression.
-_ALIAS = "_keyword_{}"
-_ALIASES = re.compile(rf"\b{_ALIAS.format('(' + '|'.join(keyword.kwlist) + ')')}\b")
+_PLACEHOLDER = re.compile(r"\b_quoted_\d+\b")
+# Column names that read as a number, as the dot or as quoted text where they stand without backticks.
+_READS_AS_OTHER = re.compile(rf"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|\.|{STRING}")
 
 
 @dataclass(frozen=True)
-class Names:
-    """Names that an expression mentions, in order of appearance.
+class Mention:
+    """One place where an expression names something that it does not bind itself.
 
     Attributes
     ----------
-    values
-        Names used as values: columns, or modules such as ``np``.
-    functions
-        Names that are called.
+    name
+        The name, without backticks.
+    is_quoted
+        It stands in backticks.
+    is_called
+        It is what a call calls: ``log`` in ``log(x)``.
+    attribute
+        What is taken of it, ``log`` in ``np.log(x)``; None if nothing is.
     """
 
-    values: tuple[str, ...]
-    functions: tuple[str, ...]
+    name: str
+    is_quoted: bool
+    is_called: bool
+    attribute: str | None
 
 
-def expand_terms(text: str, columns: Iterable[str] = ()) -> SimpleFormula:
-    """Return the terms of a right-hand side as formulaic expands them, an intercept included unless removed.
-
-    Parameters
-    ----------
-    text
-        Such as ``"1 + a * b"``.
-    columns
-        What ``.`` stands for.
-    """
-    readable = with_aliases(text)
-    terms = FormulaicFormula.from_spec(readable, context={"__formulaic_variables_available__": tuple(columns)})
-    return terms if readable == text else SimpleFormula([_as_written(term) for term in terms], _ordering="none")
+def column_factor(name: str) -> Factor:
+    """Return the factor that is a column; its expression has backticks where the name alone would be something else."""
+    return Factor(f"`{name}`" if _READS_AS_OTHER.fullmatch(name) else name, eval_method="lookup")
 
 
-@lru_cache(maxsize=1024)
-def terms_of(text: str) -> SimpleFormula:
-    """Return the terms of a right-hand side without ``.``, see `expand_terms`."""
-    return expand_terms(text)
-
-
-def with_aliases(expression: str) -> str:
-    """Return the expression with the `alias` of each word of Python that stands in backticks."""
-    return _BACKTICKS.sub(lambda m: alias(m[1]) if m[1] and keyword.iskeyword(m[1]) else m[0], expression)
-
-
-def alias(word: str) -> str:
-    """Return the name that stands for a column called like a word of Python."""
-    return _ALIAS.format(word)
-
-
-def _as_written(term: Term) -> Term:
-    """Return the term with words of Python in the place of their aliases, in backticks inside of expressions."""
-    return Term(
-        [
-            Factor(_ALIASES.sub(r"\1" if is_lookup(factor) else r"`\1`", factor.expr), eval_method=factor.eval_method)
-            for factor in term.factors
-        ]
-    )
+def column_name(factor: Factor) -> str:
+    """Return the name of the column that a factor is."""
+    return str(factor.expr).strip("`")
 
 
 def is_lookup(factor: Factor) -> bool:
@@ -87,29 +56,60 @@ def is_lookup(factor: Factor) -> bool:
     return bool(factor.eval_method is Factor.EvalMethod.LOOKUP)
 
 
+def is_computed(factor: Factor) -> bool:
+    """Return True if the factor is an expression, neither a column nor a number."""
+    return bool(factor.eval_method is Factor.EvalMethod.PYTHON)
+
+
 @lru_cache(maxsize=1024)
-def names_in(expression: str) -> Names:
-    """Return the names that a Python expression mentions; backticks quote names that Python would not read.
+def mentions(expression: str) -> tuple[Mention, ...]:
+    """Return what a Python expression mentions; backticks quote names that Python would not read.
 
     Raises
     ------
     SyntaxError
         The expression is not Python.
     """
-    if keyword.iskeyword(expression):  # a column may be called `yield` while it stands alone
-        return Names((expression,), ())
     tree, quoted = _parse(expression)
-    values: dict[str, None] = {}
-    functions: dict[str, None] = {}
-    bound = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
-    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    for node in ast.walk(tree):
-        match node:
-            case ast.Name(id=name, ctx=ast.Load()):
-                (functions if id(node) in called else values)[quoted.get(name, name)] = None
-            case ast.Name(id=name):
-                bound.add(name)
-    return Names(tuple(v for v in values if v not in bound), tuple(functions))
+    return tuple(mention for _, mention in _mentions(tree, quoted))
+
+
+def as_written(expression: str) -> str:
+    """Return an expression with one spelling for each meaning: ``I(x**2)`` is ``I(x ** 2)``.
+
+    Raises
+    ------
+    SyntaxError
+        The expression is not Python.
+    """
+    return renamed(expression, lambda mention: f"`{mention.name}`" if mention.is_quoted else mention.name)
+
+
+def renamed(expression: str, name_of: Callable[[Mention], str]) -> str:
+    """Return an expression with other names for what it mentions.
+
+    Parameters
+    ----------
+    expression
+        In Python.
+    name_of
+        Gives the name that stands for a mention.
+
+    Raises
+    ------
+    SyntaxError
+        The expression is not Python.
+    """
+    tree, quoted = _parse(expression)
+    names: dict[str, str] = {}
+    for node, mention in list(_mentions(tree, quoted)):
+        node.id = f"_quoted_{len(names)}"
+        names[node.id] = name_of(mention)
+    try:
+        text = ast.unparse(tree).replace("\n", " ")
+    except RecursionError as error:
+        raise SyntaxError("it is too long") from error
+    return _PLACEHOLDER.sub(lambda found: names.get(found[0], found[0]), text)
 
 
 def adds_conditions(expression: str, booleans: Collection[str]) -> bool:
@@ -140,6 +140,19 @@ def adds_conditions(expression: str, booleans: Collection[str]) -> bool:
     return any(is_condition(node.left) and is_condition(node.right) for node in sums)
 
 
+def _mentions(tree: ast.AST, quoted: dict[str, str]) -> Iterator[tuple[ast.Name, Mention]]:
+    """Yield the places where a name is read that the expression does not bind, in order of appearance."""
+    nodes = list(ast.walk(tree))
+    bound = {node.arg for node in nodes if isinstance(node, ast.arg)}
+    bound |= {node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load)}
+    called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+    attributes = {id(node.value): node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    read = [node for node in nodes if isinstance(node, ast.Name) and node.id not in bound]
+    for node in sorted(read, key=lambda node: (node.lineno, node.col_offset)):
+        name = quoted.get(node.id, node.id)
+        yield node, Mention(name, node.id in quoted, id(node) in called, attributes.get(id(node)))
+
+
 def _parse(expression: str) -> tuple[ast.Expression, dict[str, str]]:
     """Return the syntax tree, and the names in backticks by those that stand for them there."""
     quoted: dict[str, str] = {}
@@ -151,4 +164,11 @@ def _parse(expression: str) -> tuple[ast.Expression, dict[str, str]]:
         quoted[name] = match[1]
         return f" {name} "
 
-    return ast.parse(_BACKTICKS.sub(plain_name, expression).strip(), mode="eval"), quoted
+    text = _BACKTICKS.sub(plain_name, expression).strip()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return ast.parse(text, mode="eval"), quoted
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise SyntaxError("it is no expression of Python") from error

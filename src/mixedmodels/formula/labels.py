@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from mixedmodels.formula.expressions import expand_terms, names_in
+from mixedmodels.formula.algebra import expand_terms
+from mixedmodels.formula.expressions import column_name, is_computed, is_lookup, mentions
 from mixedmodels.formula.terms import Formula
 
 _CODED = re.compile(r"(?:C|factor)\(\s*(?:`(?P<quoted>[^`]+)`|(?P<plain>\w+))\s*[,)]")
@@ -40,24 +41,22 @@ def column_uses(formula: Formula) -> Uses:
     >>> sorted(uses.labels), sorted(uses.values)
     (['arm', 'clinic', 'ward'], ['x', 'y'])
     """
-    terms = (term for part in (formula.fixed, *(r.columns for r in formula.random)) for term in expand_terms(part))
-    factors = [factor.expr for term in terms for factor in term.factors]
-    uses = Uses()
-    for expression in (formula.response, *formula.offsets, *factors):
+    terms = [term for part in (formula.fixed, *(r.columns for r in formula.random)) for term in expand_terms(part)]
+    factors = [factor for term in terms for factor in term.factors]
+    groups = [variable for term in formula.random for variable in term.group]
+    values = {column_name(factor) for factor in factors if is_lookup(factor)}
+    values |= {text for text in (formula.response, *formula.offsets) if text in formula.names}
+    uses = Uses(frozenset(group for group in groups if group in formula.names), frozenset(values))
+    computed = [factor.expr for factor in factors if is_computed(factor)]
+    computed += [text for text in (formula.response, *formula.offsets, *groups) if text not in formula.names]
+    for expression in computed:
         uses |= _uses_of(expression)
-    for variable in (variable for term in formula.random for variable in term.group):
-        found = _uses_of(variable)
-        is_column = found.values == {variable}
-        uses |= Uses(labels=found.values) if is_column else found
     return uses
 
 
 def _uses_of(expression: str) -> Uses:
-    """Return the uses of one column or expression."""
-    try:
-        names = frozenset(names_in(expression).values)
-    except SyntaxError:  # the name of a column that had backticks, such as one with a space
-        names = frozenset({expression})
+    """Return the uses of the columns in an expression."""
+    names = frozenset(mention.name for mention in mentions(expression) if not mention.is_called)
     coded = _CODED.match(expression)
     label = frozenset({coded["quoted"] or coded["plain"]} if coded else ())
     return Uses(label, names - label)

@@ -49,6 +49,8 @@ class Formula:
         Expressions inside ``offset(...)``.
     random
         Random terms in the order written, nested ones expanded as lme4 does: ``(1 | a/b)`` is ``b:a`` then ``a``.
+    names
+        Those of response, offsets and grouping variables that are names of columns, not expressions.
     """
 
     text: str
@@ -56,3 +58,4 @@ class Formula:
     fixed: str
     offsets: tuple[str, ...]
     random: tuple[RandomTerm, ...]
+    names: frozenset[str] = frozenset()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -55,7 +54,8 @@ def update_formula(old: Formula, new: str) -> str:
 def _right_side(old: Formula, right: str, new: str) -> str:
     kept = []
     if "." in _WORD.findall(right):
-        kept = [*dict.fromkeys(term.text for term in old.random), *map(_offset_term, old.offsets)]
+        offsets = [_offset_term(expression, expression in old.names) for expression in old.offsets]
+        kept = [*dict.fromkeys(term.text for term in old.random), *offsets]
     text = ""
     for sign, term in _summands(right):
         if sign == "-" and ("|" in _WORD.findall(term) or term.startswith("offset(")):
@@ -75,12 +75,8 @@ def _find(term: str, kept: list[str], new: str) -> str:
     raise FormulaError(f"There is no term {term} to take away; {there}.{nearest(term, kept)}", new, new.find(term))
 
 
-def _offset_term(expression: str) -> str:
-    try:
-        ast.parse(expression, mode="eval")
-    except SyntaxError:
-        return f"offset({expression})" if "`" in expression else f"offset(`{expression}`)"
-    return f"offset({expression})"
+def _offset_term(expression: str, is_name: bool) -> str:
+    return f"offset(`{expression}`)" if is_name and not expression.isidentifier() else f"offset({expression})"
 
 
 def _replace_dots(text: str, by: str) -> str:

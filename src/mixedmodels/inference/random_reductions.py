@@ -14,7 +14,7 @@ from mixedmodels.design.design import Design
 from mixedmodels.design.evaluation import Evaluation, Memory
 from mixedmodels.design.expression import INTERCEPT
 from mixedmodels.design.records import RandomFactor
-from mixedmodels.formula.expressions import terms_of
+from mixedmodels.formula.algebra import terms_of
 
 if TYPE_CHECKING:
     from formulaic.parser.types import Term

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from mixedmodels.design.expression import columns_in
+from mixedmodels.design.expression import columns_of_factor
 from mixedmodels.design.fixed_terms import WITHOUT_COLUMNS
 from mixedmodels.errors import InferenceError, nearest
 
@@ -121,8 +121,8 @@ def _is_categorical(design: Design, name: str) -> bool:
     if spec is None:
         return False
     coded = {factor.expr: state.levels for factor, state in spec.factor_contrasts.items()}
-    factors = {factor.expr for term in spec.formula for factor in term.factors if factor.expr != "1"}
-    using = {expr for expr in factors if name in columns_in(expr, predictors(design))}
+    factors = {factor for term in spec.formula for factor in term.factors}
+    using = {factor.expr for factor in factors if name in columns_of_factor(factor, predictors(design))}
     if not column.is_number:
         return using <= coded.keys()
     values = set(_levels(column))

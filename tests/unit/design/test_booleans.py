@@ -123,3 +123,29 @@ def test_counted_conditions() -> None:
     counted, plain = mm.lmer("y ~ I(1*b + 1*(x > 0.3)) + (1 | g)", data), mm.lmer("y ~ n + (1 | g)", data)
     np.testing.assert_allclose(counted.fe_params, plain.fe_params, rtol=1e-8)
     assert mm.LinearMixedModel("y ~ I(x - 1) + I(b | c) + I(b * x + x) + (1 | g)", data).design.X.shape[1] == 4
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "x.gt(0)",
+        "np.isin(i, [1])",
+        "i.isin([1])",
+        "x.between(0, 1)",
+        "t.str.startswith('y')",
+        "np.logical_and(x > 0, i == 1)",
+        "np.where(x > 0, True, False)",
+        "{x > 0}",
+        "x.gt(0) & b",
+    ],
+)
+def test_what_a_call_makes_true_or_false_is_a_category(call: str) -> None:
+    term = f"I({call})" if "&" in call else call
+    truth = eval(call.strip("{}"), {"np": np}, dict(DATA.items()))
+    fit = mm.lmer(f"y ~ {term}*x + (1|g)", DATA)
+    twin = mm.lmer("y ~ v*x + (1|g)", DATA.assign(v=np.where(truth, "yes", "no")))
+    assert fit.deviance == pytest.approx(twin.deviance, abs=1e-8)
+    name = next(iter(fit.fe_params.index[1:]))
+    assert name.endswith("[T.True]")
+    alone = fit.predict(DATA.iloc[[0]])
+    np.testing.assert_allclose(alone, fit.predict(DATA)[:1])
