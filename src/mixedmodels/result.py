@@ -710,7 +710,10 @@ class LmmResult:
         return simulated_residuals(self.state, n, seed=seed, random_effects=random_effects)
 
     def vif(self) -> pd.DataFrame:
-        """Return generalised variance-inflation factors by term: ``df, gvif, gvif_scaled``.
+        """Return generalised variance-inflation factors by term: ``df, gvif, gvif_scaled`` (Fox and Monette 1992).
+
+        A term is judged after those that it contains and without those that contain it, as in tests of type 2, so that
+        interactions inflate nothing by the coding of categories or the origin of covariates.
 
         Raises
         ------

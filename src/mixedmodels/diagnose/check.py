@@ -87,15 +87,14 @@ def _levels(state: FitState) -> Iterator[Row]:
 
 
 def _collinearity(state: FitState) -> Iterator[Row]:
-    if len(estimated_terms(state)) < 2:
+    if len(estimated_terms(state)) < 2 or (worst := vif(state)["gvif_scaled"]).empty:
         return
-    worst = vif(state)["gvif_scaled"]
     largest = float(worst.max()) ** 2
     yield _row(
         "collinearity",
         largest < STRONG_INFLATION,
         f"largest variance inflation {largest:.1f} ({worst.idxmax()})",
-        "Its standard error is large because other terms carry the same information; centre covariates, or join terms.",
+        "Its standard error is large because other terms carry the same information; leave one out, or join them.",
     )
 
 
