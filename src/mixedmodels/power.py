@@ -1,20 +1,27 @@
-"""Power of a design by simulation: responses drawn from a fit, for more or fewer levels, refitted and tested."""
+"""Power by simulation: responses drawn from known parameters for designs of several sizes, fitted and tested."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import permutations, product
+from itertools import product
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
 from scipy.special import betaincinv
 
-from mixedmodels.design.subset import draw_levels
-from mixedmodels.errors import InferenceError, nearest, unknown_group
+from mixedmodels.design.canonical import in_canonical_order
+from mixedmodels.design.checks import check_factors
+from mixedmodels.design.planned import planned_design
+from mixedmodels.design.resize import resize_levels, resize_rows
+from mixedmodels.display.composition import levels_in_words, rows_in_words
+from mixedmodels.display.noted_frame import show_notes
+from mixedmodels.errors import DesignError, InferenceError, nearest, unknown_group
 from mixedmodels.fit.problem import Problem, row_arguments
 from mixedmodels.fit.progress import progress_bar
+from mixedmodels.fit.stated import check_complete, unfitted_state, with_parameters
+from mixedmodels.formula.parse import parse_formula
 from mixedmodels.inference.bootstrap import check_seed, simulated_response
 from mixedmodels.inference.degrees import estimate_rows, joint_test
 from mixedmodels.inference.marginality import TermContrasts
@@ -41,37 +48,59 @@ class Unfitted(Protocol):
 
 
 def power(
-    model: LmmResult | Unfitted,
-    effect: str,
+    model: LmmResult | Unfitted | str,
+    effect: str | None = None,
     *,
-    n: int = 1000,
-    vary: Mapping[str, Sequence[int]] | None = None,
+    data: object = None,
+    beta: object = None,
+    varcorr: object = None,
+    sigma: float | None = None,
     size: float | None = None,
+    vary: Mapping[str, Sequence[int]] | None = None,
+    within: Mapping[str, Sequence[int]] | None = None,
+    n: int = 1000,
     alpha: float = 0.05,
     ddf: str = "satterthwaite",
     seed: int | None = None,
     level: float = 0.95,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Return the power to find a fixed effect, by the numbers of levels of grouping factors.
+    """Return the power to find a fixed effect, by the numbers of levels of grouping factors and of rows within them.
 
     Every simulated response is fitted anew and tested: a coefficient as in ``coef_table``, a term of several columns,
-    such as a factor, by its joint F test, as in ``anova`` of type 3. More levels are copies of the data's levels, taken
-    in turn, with their rows and the levels nested in them; fewer are the first ones.
+    such as a factor, by its joint F test, as in ``anova`` of type 3.
 
     Parameters
     ----------
     model
-        A fit (of a pilot, say) whose parameters are taken as true, or a model, which is fitted first.
+        A fit (of a pilot, say) whose parameters are taken as true, or a model, which is fitted first; or a formula,
+        for a study that has no data yet.
     effect
-        Name of a fixed effect, or of a term.
-    n
-        Simulations a design.
+        Name of a fixed effect, or of a term; None where there is one only beside the intercept.
+    data
+        With a formula: the design, a frame of predictors and grouping factors, one row an observation. It may lack the
+        response, which is not read.
+    beta
+        True fixed effects, name -> value, or a value for each; needed with a formula, else None leaves those of the
+        fit, as it does those that a mapping leaves out.
+    varcorr
+        True covariances of the random effects, grouping factor -> variance, variances or matrix, in squared units of
+        the response, as ``fit.varcorr`` holds them; None as for beta.
+    sigma
+        True residual standard deviation; None as for beta. Covariances stay when it changes.
+    size
+        True value of the coefficient that is tested; None leaves it, as for terms. Zero gives the rate of false alarms.
     vary
         Grouping factors and the numbers of their levels, ``{"Subject": [20, 40, 80]}``; all combinations are tried if
-        there are several. None for the design as it is.
-    size
-        True value of the coefficient; None for the estimate, and for terms. Zero gives the rate of false alarms.
+        there are several. Every combination of labels that do not change within a level, such as arms, keeps its share
+        of the levels; levels come with their rows and the levels nested in them, as often as needed, and share crossed
+        ones.
+    within
+        A grouping factor and the numbers of rows in each of its levels, ``{"Subject": [5, 10]}``. Combinations of
+        labels and of levels of other factors keep their shares; numbers, such as times, are taken evenly, and so
+        repeated where there are more rows than before.
+    n
+        Simulations a design.
     alpha
         Level of the test.
     ddf
@@ -86,15 +115,18 @@ def power(
     Returns
     -------
     pandas.DataFrame
-        By numbers of levels: ``n_obs, power, lower, upper``, ``type_s`` (share of significant estimates with the wrong
-        sign), ``type_m`` (mean exaggeration of significant estimates; Gelman and Carlin 2014), ``n_failed`` (not among
-        the others), ``n_singular``. A joint test has no sign and no single estimate: there ``type_s`` and ``type_m``
-        are NaN.
+        By numbers of levels and of rows: ``n_obs, power, lower, upper``, ``type_s`` (share of significant estimates
+        with the wrong sign), ``type_m`` (mean exaggeration of significant estimates; Gelman and Carlin 2014),
+        ``n_failed`` (not among the others), ``n_singular``. A joint test has no sign and no single estimate: there
+        ``type_s`` and ``type_m`` are NaN. ``attrs["notes"]``, shown below the table, says what the designs that were
+        made are made of.
 
     Raises
     ------
     InferenceError
-        If there is no such effect or factor, an argument is not allowed, or a design cannot be fitted.
+        If there is no such effect or factor, an argument is not allowed, or a design cannot be made or fitted.
+    MixedModelsError
+        With a formula: if it does not fit the data.
 
     Examples
     --------
@@ -104,9 +136,10 @@ def power(
     >>> bool(table.loc[6, "power"] < table.loc[40, "power"])
     True
     """
-    if not isinstance(model, LmmResult | Unfitted):
+    if not isinstance(model, LmmResult | Unfitted | str):
         raise InferenceError(
-            f"model is {model!r}; it must be a fit, as lmer returns it, or a model to fit, such as a LinearMixedModel."
+            f"model is {model!r}; it must be a fit, as lmer returns it, a model to fit, such as a LinearMixedModel, or "
+            "a formula."
         )
     if not isinstance(n, int | np.integer) or n < 1:
         raise InferenceError(f"n is {n!r}; the number of simulations must be a positive integer.")
@@ -114,27 +147,48 @@ def power(
         raise InferenceError(f"alpha is {alpha!r}; it must lie between 0 and 1, such as 0.05.")
     check_level(level)
     check_seed(seed)
+    truth = _truth(model, data, beta, varcorr, sigma)
+    effect = _only_effect(truth) if effect is None else effect
+    L = _hypothesis(truth, effect)
+    truth = truth if size is None else _with_size(truth, effect, size)
+    plans = _plans(truth.design, vary, within)
+    entropy = np.random.SeedSequence(seed).entropy
+    rows, notes = [], []
+    with progress_bar(n * len(plans), "power", "fit", progress) as advance:
+        for cell, plan in enumerate(plans):
+            design = plan.carry_out(truth.design)
+            study = _Study(truth, design, L, ddf, (entropy, cell), plan)
+            rows.append({"n_obs": design.n_obs} | _summary(study, n, alpha, level, advance))
+            notes += plan.in_words(design)
+    index: pd.Index = pd.MultiIndex.from_tuples([plan.label for plan in plans], names=plans[0].names)
+    table = pd.DataFrame(rows, index=index.get_level_values(0) if len(plans[0].names) == 1 else index)
+    table.attrs["notes"] = tuple(dict.fromkeys(notes)) if vary is not None or within is not None else ()
+    return show_notes(table)
+
+
+def _truth(
+    model: LmmResult | Unfitted | str, data: object, beta: object, varcorr: object, sigma: float | None
+) -> FitState:
+    """Return the parameters that responses are drawn from, with the design as it is."""
+    if isinstance(model, str):
+        if data is None:
+            raise InferenceError("data is None; with a formula it must hold the design, one row an observation.")
+        state = unfitted_state(Problem(planned_design(parse_formula(model), data)))
+        check_complete(state, beta, varcorr, sigma)
+        return with_parameters(state, beta, varcorr, sigma)
+    if data is not None:
+        raise InferenceError("data goes with a formula; a fit and a model have their data.")
     fit = model if isinstance(model, LmmResult) else model.fit()
     fit.check_estimated("power")
-    state = fit.state
-    L = _hypothesis(state, effect)
-    truth = state if size is None else _with_size(state, effect, size)
-    sizes = _sizes(state, vary)
-    entropy = np.random.SeedSequence(seed).entropy
-    rows = []
-    with progress_bar(n * len(sizes), "power", "fit", progress) as advance:
-        for cell, counts in enumerate(sizes):
-            design = state.design
-            for name, count in counts.items():
-                n_levels = next(f.n_levels for f in design.factors if f.name == name)
-                if count != n_levels:
-                    design = draw_levels(design, name, np.arange(count) % n_levels)
-            study = _Study(truth, design, L, ddf, (entropy, cell))
-            rows.append({"n_obs": design.n_obs} | _summary(study, n, alpha, level, advance))
-    names = list(sizes[0])
-    labels = [tuple(counts.values()) for counts in sizes]
-    index: pd.Index = pd.MultiIndex.from_tuples(labels, names=names)
-    return pd.DataFrame(rows, index=index.get_level_values(0) if len(names) == 1 else index)
+    return with_parameters(fit.state, beta, varcorr, sigma)
+
+
+def _only_effect(truth: FitState) -> str:
+    contrasts = TermContrasts.of(truth)
+    if len(contrasts.terms) != 1:
+        names = ", ".join(dict.fromkeys([*truth.fixed_names, *(term.name for term in contrasts.terms)]))
+        raise InferenceError(f"effect is None; name the fixed effect or the term to test: {names}.")
+    return contrasts.terms[0].name
 
 
 def _hypothesis(state: FitState, effect: str) -> Floats:
@@ -174,32 +228,109 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
-def _sizes(state: FitState, vary: Mapping[str, Sequence[int]] | None) -> list[dict[str, int]]:
-    """Return the numbers of levels of each design."""
-    known = {f.name: f.n_levels for f in state.design.factors}
-    if vary is None:
-        return [known]
-    if not isinstance(vary, Mapping) or not vary:
-        found = "empty" if isinstance(vary, Mapping) else repr(vary)
+@dataclass(frozen=True)
+class _Plan:
+    """Numbers of levels of grouping factors, and of rows in each level of one, that a design is to have."""
+
+    levels: Mapping[str, int]
+    rows: Mapping[str, int]
+
+    @property
+    def names(self) -> list[str]:
+        return [*self.levels, *(f"rows per {name}" for name in self.rows)]
+
+    @property
+    def label(self) -> tuple[int, ...]:
+        return (*self.levels.values(), *self.rows.values())
+
+    def __str__(self) -> str:
+        parts = [f"{n} levels of {name}" for name, n in self.levels.items()]
+        parts += [f"{n} row{'s' if n > 1 else ''} in each level of {name}" for name, n in self.rows.items()]
+        return " and ".join(parts)
+
+    def carry_out(self, design: Design) -> Design:
+        """Return the design with these numbers, as it is where it has them."""
+        if not self.rows and self._is_met(design):
+            return design
+        made = in_canonical_order(design)
+        outer_first = [f.name for f in reversed(design.factors) if f.name in self.levels]
+        for name in 2 * outer_first:  # twice, since levels of a crossed factor may have met none that were kept
+            if _n_levels(made)[name] != self.levels[name]:
+                made = resize_levels(made, name, self.levels[name])
+        if not self._is_met(made):
+            found = ", ".join(f"{count} levels of {name}" for name, count in _n_levels(made).items())
+            raise InferenceError(
+                f"There cannot be {self}, since levels of one are nested in those of the other: {found} are left. "
+                "Ask for at least as many inner levels as outer ones."
+            )
+        for name, n in self.rows.items():
+            made = resize_rows(made, name, n)
+        try:
+            check_factors(made.factors, made.n_obs)
+        except DesignError as error:
+            raise InferenceError(f"With {self} the model cannot be fitted. {error}") from error
+        return made
+
+    def _is_met(self, design: Design) -> bool:
+        found = _n_levels(design)
+        return all(found[name] == n for name, n in self.levels.items())
+
+    def in_words(self, design: Design) -> list[str]:
+        """Return what the design is made of, a line for each number."""
+        others = [f.name for f in design.factors if f.name not in self.levels]
+        levels = [levels_in_words(design, name, others) for name in self.levels]
+        return [*levels, *filter(None, (rows_in_words(design, name) for name in self.rows))]
+
+
+def _n_levels(design: Design) -> dict[str, int]:
+    return {f.name: f.n_levels for f in design.factors}
+
+
+def _plans(
+    design: Design, vary: Mapping[str, Sequence[int]] | None, within: Mapping[str, Sequence[int]] | None
+) -> list[_Plan]:
+    """Return the numbers of levels and rows of each design."""
+    known = _n_levels(design)
+    if vary is None and within is None:
+        return [_Plan(known, {})]
+    levels = {} if vary is None else _numbers_asked("vary", vary, known, "levels", 2)
+    rows = {} if within is None else _numbers_asked("within", within, known, "rows in each level", 1)
+    if len(rows) > 1:
         raise InferenceError(
-            f"vary is {found}; it must hold a grouping factor, such as {{{next(iter(known))!r}: [20]}}."
+            f"within names {' and '.join(rows)}; there can be a number of rows for the levels of one grouping factor "
+            "at a time."
         )
-    for name, counts in vary.items():
+    names = [*levels, *rows]
+    cells = product(*levels.values(), *rows.values())
+    split = len(levels)
+    return [
+        _Plan(dict(zip(names[:split], cell[:split], strict=True)), dict(zip(names[split:], cell[split:], strict=True)))
+        for cell in cells
+    ]
+
+
+def _numbers_asked(
+    argument: str, asked: Mapping[str, Sequence[int]], known: Mapping[str, int], what: str, least: int
+) -> dict[str, list[int]]:
+    """Return the numbers of levels or rows that an argument asks for, by grouping factor."""
+    if not isinstance(asked, Mapping) or not asked:
+        found = "empty" if isinstance(asked, Mapping) else repr(asked)
+        raise InferenceError(
+            f"{argument} is {found}; it must hold a grouping factor, such as {{{next(iter(known))!r}: [20]}}."
+        )
+    for name, counts in asked.items():
         if name not in known:
             raise unknown_group(name, known)
         if not isinstance(counts, Iterable) or not list(counts):
-            raise InferenceError(f"vary has {counts!r} for {name!r}; it must be a list of numbers of levels: [20, 40].")
-        for count in counts:
-            if not isinstance(count, int | np.integer) or count < 2:
-                raise InferenceError(f"vary asks for {count!r} levels of {name!r}; it must be an integer, at least 2.")
-    for outer, inner in permutations((f for f in state.design.factors if f.name in vary), 2):
-        pairs = np.unique(inner.codes.astype(np.int64) * outer.n_levels + outer.codes)
-        if len(pairs) == inner.n_levels:
             raise InferenceError(
-                f"vary names {inner.name!r}, which is nested in {outer.name!r}: the levels of {inner.name} come with "
-                f"those of {outer.name}. Vary one of them."
+                f"{argument} has {counts!r} for {name!r}; it must be a list of numbers of {what}: [20, 40]."
             )
-    return [dict(zip(vary, map(int, counts), strict=True)) for counts in product(*vary.values())]
+        for count in counts:
+            if not isinstance(count, int | np.integer) or isinstance(count, bool) or count < least:
+                raise InferenceError(
+                    f"{argument} asks for {count!r} {what} of {name!r}; it must be an integer, at least {least}."
+                )
+    return {name: [int(count) for count in counts] for name, counts in asked.items()}
 
 
 @dataclass(frozen=True)
@@ -214,13 +345,15 @@ class _Test:
 class _Study:
     """A design whose responses are drawn from known parameters."""
 
-    def __init__(self, truth: FitState, design: Design, L: Floats, ddf: str, key: tuple[Any, int]) -> None:
+    def __init__(  # noqa: PLR0917  # one place makes it
+        self, truth: FitState, design: Design, L: Floats, ddf: str, key: tuple[Any, int], plan: _Plan
+    ) -> None:
         self.problem = Problem(design, n_threads=truth.problem.n_threads)
         if tuple(self.problem.model.kept) != truth.kept:
-            sizes = ", ".join(f"{f.n_levels} levels of {f.name}" for f in design.factors)
+            made = "; ".join(plan.in_words(design))
             raise InferenceError(
-                f"With {sizes} not all fixed effects of this fit can be estimated. Ask for more levels, or fit a "
-                "simpler model."
+                f"With {plan} not all fixed effects of the model can be estimated{f' ({made})' if made else ''}. Ask "
+                "for more, or leave fixed effects out."
             )
         self.truth = replace(truth, design=design, problem=self.problem)
         self.L, self.ddf, self.key = L, ddf, key

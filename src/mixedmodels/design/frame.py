@@ -119,13 +119,15 @@ def open_frame(data: object) -> Frame:
     Parameters
     ----------
     data
-        pandas or polars DataFrame, pyarrow Table, or a mapping of equal-length arrays or lists.
+        pandas or polars DataFrame, pyarrow Table, or a mapping of equal-length arrays or lists; an open Frame too.
 
     Raises
     ------
     DataError
         Another kind of data, or columns that do not fit together.
     """
+    if isinstance(data, Frame):
+        return data
     if isinstance(data, pd.DataFrame):
         return _open_pandas(data)
     if isinstance(data, Mapping):

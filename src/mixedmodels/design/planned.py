@@ -1,0 +1,61 @@
+"""The design of a study that has no response yet."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mixedmodels.design.build import build_design
+from mixedmodels.design.frame import Column, Frame, open_frame
+from mixedmodels.errors import DataError
+from mixedmodels.formula.expressions import names_in
+
+if TYPE_CHECKING:
+    from mixedmodels.design.design import Design
+    from mixedmodels.formula.terms import Formula
+
+
+def planned_design(formula: Formula, data: object) -> Design:
+    """Return the design of a formula and of data that may lack the response, which is not read; y is noise.
+
+    Parameters
+    ----------
+    formula
+        As `parse_formula` returns it.
+    data
+        As for `build_design`.
+
+    Raises
+    ------
+    DataError
+        The data do not fit the formula, or have missing values.
+    DesignError
+        The model cannot be identified from these data.
+    """
+    frame = open_frame(data)
+    response = _columns_of_response(formula.response)
+    predictors = tuple(name for name in frame.names if name not in response)
+    name = formula.response if formula.response.isidentifier() else "response"
+    while name in predictors:
+        name += "_"
+    noise = Column(np.random.default_rng(0).standard_normal(frame.n_rows))
+    planned = Frame(
+        frame.n_rows, (name, *predictors), lambda wanted: noise if wanted == name else frame.read(wanted), frame.index
+    )
+    design = build_design(replace(formula, response=name), planned)
+    if design.n_dropped:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in design.n_dropped.items())
+        raise DataError(
+            f"Values are missing in {sum(design.n_dropped.values())} of {frame.n_rows} rows of the design ({reasons}). "
+            "Fill them in, or leave these rows out."
+        )
+    return replace(design, formula=formula, response_name=formula.response)
+
+
+def _columns_of_response(response: str) -> set[str]:
+    try:
+        return {response, *names_in(response).values}
+    except SyntaxError:  # a name that stood in backticks
+        return {response}
