@@ -65,7 +65,7 @@ def test_groups_without_columns_of_a_component(arguments: dict[str, Any]) -> Non
         model.endog, model.exog, model.groups, model.exog_re, exog_vc=mm.VCSpec(spec.names, labels, empty)
     ).fit()
     kept = [k for k in range(25) if k % 3]
-    whole = mm.MixedLM(model.endog, model.exog, model.groups, model.exog_re, exog_vc=spec)._quiet_fit(
+    whole = mm.MixedLM(model.endog, model.exog, model.groups, model.exog_re, exog_vc=spec).fit(
         start_params=fit.params_object, do_cg=False
     )
     for k in kept:

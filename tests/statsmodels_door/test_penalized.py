@@ -11,9 +11,9 @@ from scipy import optimize
 import mixedmodels as mm
 from data_loader import load
 from mixedmodels import mixedlm
-from mixedmodels.mixedlm.fitting.fit import make_task, read_start
-from mixedmodels.mixedlm.fitting.holds import read_holds
-from mixedmodels.mixedlm.fitting.objective import Objective
+from mixedmodels.fit.objective import Objective
+from mixedmodels.mixedlm.fitting.fit import hold
+from mixedmodels.mixedlm.fitting.request import read_request
 
 DIETOX = load("dietox").assign(Weight=lambda d: d["Weight"].astype(float), Time=lambda d: d["Time"].astype(float))
 INTERCEPTS = mixedlm("Weight ~ Time", DIETOX.iloc[:150], groups="Pig")
@@ -79,8 +79,8 @@ def dense_optimum(model: mm.MixedLM, penalty: Any, held: dict[int, float], reml:
 def test_the_gradient_beside_held_effects_is_that_of_the_objective(
     model: mm.MixedLM, penalty: Any, held: dict[str, float], reml: bool
 ) -> None:
-    task = make_task(model, read_holds(model, None, read_start(model, None), held), reml)
-    objective = Objective(task, penalty, None)
+    holds = read_request(model.description, fixed=held).holds
+    objective = Objective(hold(model.description, holds, reml), penalty, None)
     x = np.array([1.3, 0.2, 0.6])[: model.k_re2]
     differences = optimize.approx_fprime(x, objective.value, 1e-6)
     np.testing.assert_allclose(objective.gradient(x), differences, atol=3e-6)

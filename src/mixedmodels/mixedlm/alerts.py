@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import sys
 import warnings
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mixedmodels.errors import ConvergenceWarning, MixedModelsWarning, SingularFitWarning
 
 if TYPE_CHECKING:
-    from mixedmodels.fit.records import FitState, Optimum
+    from mixedmodels.fit.records import FitState
 
 _THEIRS = {ConvergenceWarning: "ConvergenceWarning", SingularFitWarning: "SingularMatrixWarning"}
-
-
-_REMEDIES = {
-    ("iteration limit", True): "Raise maxiter",
-    ("iteration limit", False): "Raise maxiter, or leave out method",
-    ("no further decrease", True): "The likelihood is nearly flat there; simplify the random effects",
-    ("no further decrease", False): "Leave out method",
-}
-"""What to do about a status, where the caller named no method and where one was named."""
 
 
 def _both(ours: type[MixedModelsWarning], theirs: type[Warning]) -> type[Warning]:
@@ -60,29 +50,3 @@ def tell(state: FitState, stacklevel: int) -> None:
             warn(finding.message, ConvergenceWarning, stacklevel + 1)
         elif finding.kind == "singular":
             warn(f"Random effects covariance: {finding.message}", SingularFitWarning, stacklevel + 1)
-
-
-def advised(state: FitState, message: str) -> FitState:
-    """Return the state with another message where it did not converge: one that names the caller's arguments."""
-    findings = [replace(one, message=message) if one.kind == "not_converged" else one for one in state.findings]
-    return replace(state, findings=tuple(findings))
-
-
-def why_not_converged(optimum: Optimum, is_start: bool, is_ours: bool) -> str:
-    """Return why an optimiser stopped, and which argument of ``fit`` to change.
-
-    Parameters
-    ----------
-    optimum
-        Where it stopped.
-    is_start
-        It was told not to move.
-    is_ours
-        The caller named no method.
-    """
-    if is_start:
-        return "Not converged: do_cg=False returns the start. Leave it out to fit the model."
-    return (
-        f"Not converged: {optimum.status} after {optimum.n_iterations} iterations, with a largest gradient of "
-        f"{optimum.gradient_norm:.2g}. {_REMEDIES[optimum.status, is_ours]}."
-    )

@@ -4,44 +4,35 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping
-from copy import copy
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import narwhals as nw
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mixedmodels.design.design import Design
-from mixedmodels.design.frame import Column, open_frame
 from mixedmodels.design.records import Floats
-from mixedmodels.errors import DataError, nearest
-from mixedmodels.fit.problem import Problem
-from mixedmodels.mixedlm.description.data import ModelData, covariance_names
-from mixedmodels.mixedlm.description.design import RandomPart, Structure, build_design, build_random
+from mixedmodels.errors import ConvergenceWarning, DataError
+from mixedmodels.fit.ascent import em_steps, steepest_ascent
+from mixedmodels.fit.likelihood import Likelihood
+from mixedmodels.mixedlm import alerts
+from mixedmodels.mixedlm.description.arrays import describe_arrays
+from mixedmodels.mixedlm.description.data import ModelData
 from mixedmodels.mixedlm.description.distribution import Distribution
-from mixedmodels.mixedlm.description.layout import Layout
-from mixedmodels.mixedlm.description.recipe import FormulaRecipe, ModelRecipe
+from mixedmodels.mixedlm.description.formula import check_formulas, describe_formulas
+from mixedmodels.mixedlm.description.model import ModelDescription
 from mixedmodels.mixedlm.fitting.fit import fit_model
-from mixedmodels.mixedlm.fitting.likelihood import Likelihood, em_steps, steepest_ascent
-from mixedmodels.mixedlm.fitting.regularized import fit_regularized
-from mixedmodels.mixedlm.reading.arguments import check_flag, check_text, read_count, read_numbers
-from mixedmodels.mixedlm.reading.components import Component, FormulaVCSpec, from_formulas, from_specification
-from mixedmodels.mixedlm.reading.formulas import Context, Formulas, Part, names_used
-from mixedmodels.mixedlm.reading.groups import Groups, label_array, read_groups
+from mixedmodels.mixedlm.fitting.regularized import fit_regularized, regularization_path
+from mixedmodels.mixedlm.fitting.request import read_request, unused_options
+from mixedmodels.mixedlm.path import RegularizationPath
+from mixedmodels.mixedlm.reading.arguments import check_flag, read_count, read_numbers
+from mixedmodels.mixedlm.reading.formulas import Context, names_used
 from mixedmodels.mixedlm.reading.params import MixedLMParams
-from mixedmodels.mixedlm.reading.patsy_conventions import with_booleans
-from mixedmodels.mixedlm.reading.specification import VCSpec, check_sizes, from_mapping
-from mixedmodels.mixedlm.reading.tables import Table, check_rows, fixed_names, missing_rows, read_table
+from mixedmodels.mixedlm.reading.rows import check_missing
+from mixedmodels.mixedlm.reading.specification import VCSpec
+from mixedmodels.mixedlm.results import MixedLMResults
 
-if TYPE_CHECKING:
-    from mixedmodels.mixedlm.fitting.regularized import RegularizationPath
-    from mixedmodels.mixedlm.results import MixedLMResults
-
-MISSING = ("none", "drop", "raise")
 _INIT_ONLY = ("missing_idx", "model_spec", "formula")
 
 
@@ -90,110 +81,29 @@ class MixedLM:
         missing: str = "none",
         **kwargs: Any,
     ) -> None:
-        for name in kwargs:
-            if name not in _INIT_ONLY:
-                raise DataError(f"argument {name} not permitted for MixedLM initialization")
-        _check_missing(missing)
+        _check_init(kwargs)
+        check_missing(missing)
         check_flag("use_sqrt", use_sqrt)
-        y, X = read_table("endog", endog), read_table("exog", exog)
-        if y.values.shape[1] != 1:
-            raise DataError(f"endog must be one column; it has {y.values.shape[1]}.")
-        check_rows([("endog", y), ("exog", X)])
-        if y.index is not None and X.index is not None and not y.index.equals(X.index):
-            raise DataError(
-                "The indices for endog and exog are not aligned. Sort both in the same way, or pass arrays."
-            )
-        parsed = read_groups(groups, len(y.values))
-        Z = None if exog_re is None else read_table("exog_re", exog_re)
-        if Z is not None:
-            check_rows([("endog", y), ("exog_re", Z)])
         if isinstance(exog_vc, Mapping):
             warnings.warn("Using deprecated variance components format", FutureWarning, stacklevel=2)
-            exog_vc = from_mapping(exog_vc, parsed.labels)
-        spec = VCSpec([], [], []) if exog_vc is None else exog_vc
-        _check_specification(spec)
-        rows = _complete_rows(y, X, Z, parsed, missing)
-        if rows is not None:
-            spec = _take_rows(spec, parsed, rows)
-            y, X, Z, parsed = y.take(rows), X.take(rows), None if Z is None else Z.take(rows), parsed.take(rows)
-        self._n_rows = len(label_array(groups))
-        self._rows = rows
-        names = _effect_names(Z, exog_re, spec)
-        self._set_up(
-            y, X, parsed, Z, spec, from_specification(spec, parsed), names, "Group", use_sqrt,
-            formula=None, frame=None, model_spec=None, context=Context({}),
-        )  # fmt: skip
-        self.groups = _rows_of(label_array(groups), rows)
-        formula = kwargs.get("formula")
-        if formula is not None:
-            self.formula = formula
-        self.data = self._data(y, X, names, None, kwargs.get("model_spec"), formula)
-
-    def _set_up(
-        self,
-        y: Table,
-        X: Table,
-        groups: Groups,
-        Z: Table | None,
-        spec: VCSpec,
-        components: tuple[Component, ...],
-        names: list[str],
-        group_name: str,
-        use_sqrt: bool,
-        *,
-        formula: str | None,
-        frame: pd.DataFrame | None,
-        model_spec: Any,
-        context: Context,
-    ) -> None:
-        self.use_sqrt = use_sqrt
-        self.endog: Floats = np.ascontiguousarray(y.values[:, 0])
-        self.exog: Floats = X.values
-        self.exog_vc = spec
-        has_default = Z is None and not components
-        self.exog_re: Floats | None = np.ones((len(self.endog), 1)) if has_default else None if Z is None else Z.values
-        self._has_default_re = has_default
-        Z_values = self.exog_re
-        self._is_random_intercept = Z_values is not None and Z_values.shape[1] == 1 and bool((Z_values == 1).all())
-        self._groups, self._components, self._group_name = groups, components, group_name
-        self._context = context
-        self.is_pandas = y.is_pandas or X.is_pandas
-        self.k_fe = self.exog.shape[1]
-        self.k_re = 0 if self.exog_re is None else self.exog_re.shape[1]
-        self.k_re2 = self.k_re * (self.k_re + 1) // 2
-        self.k_vc = len(components)
-        self.k_params = self.k_fe + self.k_re2 + self.k_vc
-        self.nobs = self.n_totobs = len(self.endog)
-        self.n_groups = len(groups)
-        self.group_labels = groups.labels
-        self.k_constant = int(bool((np.ptp(self.exog, axis=0) == 0).any())) if self.k_fe else 0
-
-    def _data(
-        self, y: Table, X: Table, re_names: list[str], frame: pd.DataFrame | None, model_spec: Any, formula: str | None
-    ) -> ModelData:
-        labels = X.index if X.index is not None else y.index
-        xnames = X.names if X.names is not None else fixed_names(X.values)
-        yname = y.names[0] if y.names is not None else "y"
-        orig_exog = pd.DataFrame(X.values, index=X.index, columns=xnames, copy=False) if X.is_pandas else X.values
-        orig_endog = pd.Series(self.endog, index=y.index, name=yname, copy=False) if y.is_pandas else self.endog
-        # An array's default intercept is called 'Group Var' as an effect too.
-        full = list(re_names) if re_names == ["Group Var"] else covariance_names(re_names)
-        return ModelData(
-            endog=self.endog,
-            exog=self.exog,
-            exog_re=self.exog_re,
-            orig_endog=orig_endog,
-            orig_exog=orig_exog,
-            frame=frame,
-            model_spec=model_spec,
-            formula=formula,
-            row_labels=labels,
-            ynames=yname,
-            xnames=xnames,
-            exog_re_names=list(re_names),
-            exog_re_names_full=full,
-            vcomp_names=list(self.exog_vc.names),
+        self.description = describe_arrays(
+            endog,
+            exog,
+            groups,
+            exog_re,
+            exog_vc,
+            use_sqrt=use_sqrt,
+            missing=missing,
+            formula=kwargs.get("formula"),
+            model_spec=kwargs.get("model_spec"),
         )
+
+    @classmethod
+    def of(cls, description: ModelDescription) -> MixedLM:
+        """Return the model of a description."""
+        model = cls.__new__(cls)
+        model.description = description
+        return model
 
     # From a formula
 
@@ -255,77 +165,142 @@ class MixedLM:
                 "groups is missing: name the column whose levels share random effects, such as groups='subject', or "
                 "give one label for each row."
             )
-        for name in kwargs:
-            if name not in _INIT_ONLY:
-                raise DataError(f"argument {name} not permitted for MixedLM initialization")
-        _check_missing(missing)
+        _check_init(kwargs)
+        check_missing(missing)
         check_flag("use_sqrt", use_sqrt)
-        texts = _formulas(formula, re_formula, vc_formula)
+        texts = check_formulas(formula, re_formula, vc_formula)
         eval_env = 0 if eval_env is None else read_count("eval_env", eval_env, -1)
-        context = Context({} if eval_env == -1 else _caller_names(texts, eval_env))
-        frame, labels = _read_frame(data)
-        group_name, values = _group_values(groups, frame)
-        exog_re, exog_vc = None if re_formula else exog_re, None if vc_formula else exog_vc
-        all_values = values
-        rows = _chosen_rows(frame, labels, values, subset, missing, texts, exog_re)
-        n_rows = len(frame)
-        if rows is not None:
-            frame, values = frame.iloc[rows].reset_index(drop=True), values[rows]
-            labels = labels[rows]
-        while True:
-            parts = _evaluate(formula, re_formula, frame, context)
-            gaps, where = missing_rows([(part.first_gap, part.values) for part in parts if part is not None])
-            if not gaps.any():
-                break
-            if missing != "drop":
-                raise DataError(_missing_message(where, gaps, missing))
-            kept = np.flatnonzero(~gaps)
-            rows = kept if rows is None else rows[kept]
-            frame, values, labels = frame.iloc[kept].reset_index(drop=True), values[kept], labels[kept]
-        response, fixed, random = parts
-        parsed = read_groups(values, len(frame))
-        model = cls.__new__(cls)
-        model._n_rows, model._rows = n_rows, rows
-        fixed_part, columns = _without(fixed, drop_cols)
-        y = Table(response.values, [response.names[0]], labels)
-        X = Table(fixed_part.values, list(fixed_part.names), labels)
-        Z, names = _random_part(random, re_formula, exog_re, rows, group_name, len(frame), vc_formula or exog_vc)
-        spec: VCSpec = VCSpec([], [], [])
-        components: tuple[Component, ...] = ()
-        if vc_formula:
-            formula_spec = from_formulas(dict(vc_formula), Formulas(frame, context), parsed, use_sparse)
-            spec, components = formula_spec, formula_spec.components
-        elif exog_vc is not None:
-            spec = _given_components(exog_vc, read_groups(all_values, n_rows), rows)
-            components = from_specification(spec, parsed)
-        model._set_up(
-            y, X, parsed, Z, spec, components, names, group_name, use_sqrt,
-            formula=formula, frame=frame, model_spec=fixed.spec, context=context,
-        )  # fmt: skip
-        model.groups = values
-        model.formula = formula
-        model.data = model._data(y, X, names, frame, fixed_part.spec, formula)
-        model._formula_recipe = FormulaRecipe(
-            fixed=fixed_part.spec,
-            columns=columns,
-            random=None if random is None else random.spec,
-            group=groups if isinstance(groups, str) else None,
-            components=dict(zip(spec.names, spec.recipes, strict=True)) if isinstance(spec, FormulaVCSpec) else {},
-            context=context,
+        description = describe_formulas(
+            formula,
+            data,
+            re_formula,
+            vc_formula,
+            context=Context({} if eval_env == -1 else _caller_names(texts, eval_env)),
+            subset=subset,
+            use_sparse=use_sparse,
+            missing=missing,
+            groups=groups,
+            drop_cols=drop_cols,
+            exog_re=exog_re,
+            exog_vc=exog_vc,
+            use_sqrt=use_sqrt,
         )
-        return model
+        return cls.of(description)
 
-    _formula_recipe: FormulaRecipe | None = None
-    groups: Any
-    formula: str
-    data: ModelData
+    # The parts
+
+    description: ModelDescription
+    """The model as a frozen record."""
+
+    @property
+    def endog(self) -> Floats:
+        """Response, (nobs,)."""
+        return self.description.endog
+
+    @property
+    def exog(self) -> Floats:
+        """Columns of the fixed effects, (nobs, k_fe)."""
+        return self.description.exog
+
+    @property
+    def exog_re(self) -> Floats | None:
+        """Columns of the random coefficients, (nobs, k_re); None if there are only variance components."""
+        return self.description.exog_re
+
+    @property
+    def exog_vc(self) -> VCSpec:
+        """Variance components."""
+        return self.description.spec
+
+    @property
+    def data(self) -> ModelData:
+        """The data, and what everything is called."""
+        return self.description.data
+
+    @property
+    def groups(self) -> Any:
+        """Label of each row's group, (nobs,)."""
+        return self.description.labels
+
+    @property
+    def formula(self) -> str:
+        """The formula.
+
+        Raises
+        ------
+        AttributeError
+            If the model was made of arrays.
+        """
+        if self.data.formula is None:
+            raise AttributeError("This model was made of arrays and has no formula.")
+        return self.data.formula
+
+    @property
+    def use_sqrt(self) -> bool:
+        """Whether packed parameters given to the likelihood are roots of covariances."""
+        return self.description.use_sqrt
+
+    @property
+    def is_pandas(self) -> bool:
+        """Whether the data were pandas objects."""
+        return self.description.is_pandas
+
+    @property
+    def k_fe(self) -> int:
+        """Number of fixed effects."""
+        return self.description.k_fe
+
+    @property
+    def k_re(self) -> int:
+        """Number of random coefficients."""
+        return self.description.k_re
+
+    @property
+    def k_re2(self) -> int:
+        """Number of their variances and covariances."""
+        return self.description.k_re2
+
+    @property
+    def k_vc(self) -> int:
+        """Number of variance components."""
+        return self.description.k_vc
+
+    @property
+    def k_params(self) -> int:
+        """Number of all parameters but the residual variance."""
+        return self.k_fe + self.k_re2 + self.k_vc
+
+    @property
+    def k_constant(self) -> int:
+        """1 if the fixed part has a constant column."""
+        return self.description.k_constant
+
+    @property
+    def nobs(self) -> int:
+        """Rows used."""
+        return self.description.nobs
+
+    @property
+    def n_totobs(self) -> int:
+        """Rows used."""
+        return self.description.nobs
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups."""
+        return len(self.description.groups)
+
+    @property
+    def group_labels(self) -> list[Any]:
+        """Labels of the groups, sorted."""
+        return self.description.groups.labels
 
     # Data by group
 
     @cached_property
     def row_indices(self) -> dict[Any, list[int]]:
         """Row numbers of each group."""
-        rows = self._groups.split()
+        rows = self.description.groups.split()
         return {label: its.tolist() for label, its in zip(self.group_labels, rows, strict=True)}
 
     def group_list(self, array: npt.ArrayLike | None) -> list[npt.NDArray[Any]] | None:
@@ -335,7 +310,7 @@ class MixedLM:
         values = np.asarray(array)
         if len(values) != self.nobs:
             raise DataError(f"The array has {len(values)} rows; the model has {self.nobs}.")
-        return [values[rows] for rows in self._groups.split()]
+        return [values[rows] for rows in self.description.groups.split()]
 
     @cached_property
     def endog_li(self) -> list[Floats] | None:
@@ -373,62 +348,17 @@ class MixedLM:
     def _get_init_kwds(self) -> dict[str, Any]:
         keys = ("groups", "exog_re", "exog_vc", "use_sqrt")
         arguments = {key: getattr(self, key) for key in keys}
-        if self._has_default_re:
+        if self.description.has_default_re:
             arguments["exog_re"] = None
-        if hasattr(self, "formula"):
+        if self.data.formula is not None:
             arguments["formula"] = self.formula
         return arguments
-
-    # The engine's view
-
-    @property
-    def _random(self) -> RandomPart:
-        return RandomPart(self._groups, self._group_name, self.exog_re, self.data.exog_re_names, self._components)
-
-    def _build(self, structure: Structure) -> tuple[Problem, Layout]:
-        """Return the problem of a covariance structure, and where its parameters stand."""
-        factors, layout = build_random(self._random, structure)
-        text = self.data.formula or f"{self.endog_names} ~ {' + '.join(self.exog_names) or '0'}"
-        design: Design = build_design(
-            text,
-            self.endog_names,
-            self.endog,
-            self.exog,
-            self.exog_names,
-            factors,
-            ModelRecipe(self, factors, layout),
-            self._rows,
-            self._n_rows,
-        )
-        return Problem(replace(design, columns=self._columns)), layout
-
-    @cached_property
-    def _columns(self) -> dict[str, Column]:
-        """Data columns of a formula's fixed part, for what is asked by terms; none if it has names that lmer lacks."""
-        formula, frame = self._formula_recipe, self.data.frame
-        if formula is None or frame is None or len(formula.columns) < len(formula.fixed.column_names):
-            return {}
-        if names_used([self.formula]) & ({"Q", *self._context} - {"np", *frame.columns}):
-            return {}
-        read = open_frame(with_booleans(frame, formula.fixed.factors)).read
-        return {name: read(name) for name in map(str, formula.fixed.required_variables) if name in frame}
-
-    @property
-    def _full_structure(self) -> Structure:
-        """One block for all random coefficients, and every component."""
-        return Structure((tuple(range(self.k_re)),) if self.k_re else (), tuple(range(self.k_vc)))
-
-    @cached_property
-    def _unstructured(self) -> tuple[Problem, Layout]:
-        """The problem of the full structure, and where its parameters stand."""
-        return self._build(self._full_structure)
 
     def _likelihood(self, reml: bool | None, params: object = None) -> Likelihood:
         """Return the likelihood: of the fit that the parameters come from, unless the caller says which."""
         if reml is None:
             reml = getattr(params, "reml", None)
-        problem, layout = self._unstructured
-        return Likelihood(problem, layout, self.reml if reml is None else reml)
+        return self.description.likelihood(self.reml if reml is None else reml)
 
     def _read_params(self, params: Any, has_fe: bool) -> MixedLMParams:
         if isinstance(params, MixedLMParams):
@@ -456,8 +386,7 @@ class MixedLM:
         """
         chosen = self._read_params(params, has_fe=False)
         likelihood = self._likelihood(reml, params)
-        fixed = None if profile_fe else chosen.fe_params
-        return likelihood.value(chosen.cov_re, chosen.vcomp, fixed)
+        return likelihood.value(_packed(chosen), None if profile_fe else chosen.fe_params)
 
     def score(self, params: Any, profile_fe: bool = True, *, reml: bool | None = None) -> Floats:
         """Return the derivative of ``loglike``, in square-root parameters where ``use_sqrt``.
@@ -495,7 +424,7 @@ class MixedLM:
             As for ``loglike``.
         """
         chosen = self._read_params(params, has_fe=False)
-        fixed, packed = self._likelihood(reml, params).score(chosen.cov_re, chosen.vcomp, chosen.fe_params)
+        fixed, packed = self._likelihood(reml, params).score(_packed(chosen), chosen.fe_params)
         return fixed if calc_fe else np.zeros(self.k_fe), packed[: self.k_re2], packed[self.k_re2 :]
 
     def score_sqrt(
@@ -531,7 +460,7 @@ class MixedLM:
         """
         chosen = self._read_params(params, has_fe=True)
         likelihood = self._likelihood(reml, params)
-        return likelihood.hessian(chosen.cov_re, chosen.vcomp, chosen.fe_params)
+        return likelihood.hessian(_packed(chosen), chosen.fe_params)
 
     def information(self, params: Any, *, reml: bool | None = None) -> Floats:
         """Return minus the ``hessian``."""
@@ -549,14 +478,15 @@ class MixedLM:
         """
         covariance, components = self._as_covariances(cov_re, vcomp)
         smallest = min([*np.linalg.eigvalsh(covariance), *components], default=np.inf)
-        return self._likelihood(None).solve(covariance, components).beta, bool(smallest < tol)
+        return self._likelihood(None).solve(_packed_of(covariance, components)).beta, bool(smallest < tol)
 
     def get_scale(
         self, fe_params: npt.ArrayLike, cov_re: npt.ArrayLike, vcomp: npt.ArrayLike, *, reml: bool | None = None
     ) -> float:
         """Return the residual variance that maximises the likelihood at some fixed effects and ratios."""
         covariance, components = self._as_covariances(cov_re, vcomp)
-        return self._likelihood(reml).scale(covariance, components, np.asarray(fe_params, dtype=np.float64))
+        S = _packed_of(covariance, components)
+        return self._likelihood(reml).scale(S, np.asarray(fe_params, dtype=np.float64))
 
     def _as_covariances(self, cov_re: npt.ArrayLike, vcomp: npt.ArrayLike) -> tuple[Floats, Floats]:
         covariance, components = read_numbers("cov_re", cov_re), read_numbers("vcomp", vcomp)
@@ -579,7 +509,7 @@ class MixedLM:
         reml
             As for ``loglike``.
         """
-        return em_steps(self._likelihood(reml, params), self._read_params(params, has_fe=False), n_iter)
+        return self._improved(em_steps, params, n_iter, reml)
 
     def steepest_ascent(self, params: Any, n_iter: int = 1, *, reml: bool | None = None) -> MixedLMParams:
         """Return the parameters after some steps of steepest ascent in the roots of the covariances.
@@ -589,7 +519,17 @@ class MixedLM:
         params, n_iter, reml
             As for ``EM``.
         """
-        return steepest_ascent(self._likelihood(reml, params), self._read_params(params, has_fe=False), n_iter)
+        return self._improved(steepest_ascent, params, n_iter, reml)
+
+    def _improved(
+        self, steps: Callable[[Likelihood, Floats, int], Floats], params: Any, n_iter: int, reml: bool | None
+    ) -> MixedLMParams:
+        chosen, likelihood = self._read_params(params, has_fe=False), self._likelihood(reml, params)
+        S = steps(likelihood, _packed(chosen), n_iter)
+        packed = np.concatenate([likelihood.solve(S).beta, S])
+        out = MixedLMParams.from_packed(packed, self.k_fe, self.k_re, use_sqrt=False, has_fe=True)
+        out.reml = likelihood.reml
+        return out
 
     def predict(self, params: Any, exog: npt.ArrayLike | None = None) -> Floats:
         """Return X b.
@@ -624,7 +564,7 @@ class MixedLM:
         exog
             Fixed-effect columns; None takes the model's.
         """
-        return Distribution(self, params, scale, exog)
+        return Distribution(self.description, params, scale, exog)
 
     # Fits
 
@@ -678,36 +618,35 @@ class MixedLM:
         ConvergenceWarning, SingularFitWarning
             If the fit did not converge, or a covariance is singular.
         """
-        return fit_model(
-            self,
-            start_params=start_params,
-            reml=reml,
-            niter_sa=niter_sa,
+        self._warn_of_unused(fit_kwargs)
+        asked = read_request(
+            self.description,
+            start_params,
+            reml,
+            niter_sa,
+            do_cg,
+            fe_pen,
+            cov_pen,
+            free,
+            full_output,
+            method,
             niter_em=niter_em,
-            do_cg=do_cg,
-            fe_pen=fe_pen,
-            cov_pen=cov_pen,
-            free=free,
-            full_output=full_output,
-            method=method,
             fixed=fixed,
-            options=fit_kwargs,
+            **fit_kwargs,
         )
+        fit = fit_model(self.description, asked)
+        alerts.tell(fit.state, stacklevel=2)
+        return MixedLMResults(fit.state, self, fit.record)
 
-    def _quiet_fit(self, **arguments: Any) -> MixedLMResults:
-        """Return a fit whose warnings nobody asked for."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return self.fit(**arguments)
+    @staticmethod
+    def _warn_of_unused(options: Mapping[str, Any]) -> None:
+        message = unused_options(options)
+        if message is not None:
+            warnings.warn(message, FutureWarning, stacklevel=3)
 
-    def _with_response(self, y: Floats) -> MixedLM:
+    def with_response(self, y: Floats) -> MixedLM:
         """Return the same model of another response."""
-        if y.shape != self.endog.shape:
-            raise DataError(f"The new response has shape {y.shape}; the model has {self.nobs} rows.")
-        other = copy(self)
-        other.endog = np.ascontiguousarray(y, dtype=np.float64)
-        other.__dict__.pop("_unstructured", None)
-        return other
+        return type(self).of(self.description.with_response(y))
 
     def fit_regularized(
         self,
@@ -747,8 +686,9 @@ class MixedLM:
         **fit_kwargs
             Of ``fit``.
         """
-        return fit_regularized(
-            self,
+        self._warn_of_unused(fit_kwargs)
+        found = fit_regularized(
+            self.description,
             start_params=start_params,
             method=method,
             alpha=alpha,
@@ -758,6 +698,10 @@ class MixedLM:
             L1_wt=L1_wt,
             options=fit_kwargs,
         )
+        alerts.tell((found.plain or found.fit).state, stacklevel=2)
+        if found.complaint is not None:
+            alerts.warn(found.complaint, ConvergenceWarning, stacklevel=2)
+        return MixedLMResults(found.fit.state, self, found.fit.record)
 
     def regularization_path(self, alphas: npt.ArrayLike, method: str = "l1", **kwargs: Any) -> RegularizationPath:
         """Return penalised fixed effects over weights of the penalty; one fit of the covariances serves all.
@@ -769,105 +713,31 @@ class MixedLM:
         method, **kwargs
             As for ``fit_regularized``.
         """
-        from mixedmodels.mixedlm.fitting.regularized import regularization_path
-
-        return regularization_path(self, read_numbers("alphas", alphas), method, kwargs)
+        self._warn_of_unused({name: value for name, value in kwargs.items() if name not in ("ptol", "maxit", "L1_wt")})
+        weights = read_numbers("alphas", alphas)
+        found = regularization_path(self.description, weights, method, kwargs)
+        alerts.tell(found.plain.state, stacklevel=2)
+        plain = MixedLMResults(found.plain.state, self, found.plain.record)
+        frame = pd.DataFrame(found.fixed, index=pd.Index(weights, name="alpha"), columns=self.exog_names)
+        return RegularizationPath(frame, plain, found.converged, found.asked)
 
     def __repr__(self) -> str:
         return f"<MixedLM: {self.endog_names}; {self.nobs} observations in {self.n_groups} groups>"
 
 
-def _check_missing(missing: str) -> None:
-    if missing not in MISSING:
-        raise DataError(f"missing={missing!r} is not one of {', '.join(MISSING)}.{nearest(str(missing), MISSING)}")
+def _check_init(kwargs: Mapping[str, Any]) -> None:
+    for name in kwargs:
+        if name not in _INIT_ONLY:
+            raise DataError(f"argument {name} not permitted for MixedLM initialization")
 
 
-def _formulas(formula: Any, re_formula: Any, vc_formula: Any) -> list[str]:
-    """Return all formulas of a model.
-
-    Raises
-    ------
-    DataError
-        If one is no text, or those of the components are no mapping.
-    """
-    if not isinstance(vc_formula or {}, Mapping):
-        raise DataError(
-            f"vc_formula is {vc_formula!r}; it must be a mapping from names to formulas, such as "
-            "{'cask': '0 + C(cask)'}."
-        )
-    texts = {"formula": formula, "re_formula": re_formula}
-    texts |= {f"vc_formula[{name!r}]": text for name, text in (vc_formula or {}).items()}
-    if re_formula is None:
-        del texts["re_formula"]
-    for name, text in texts.items():
-        check_text(name, text)
-    return [text for text in texts.values() if text]
+def _packed(params: MixedLMParams) -> Floats:
+    """Return covariances and components packed."""
+    return params.get_packed(use_sqrt=False)
 
 
-def _check_specification(spec: Any) -> None:
-    if not isinstance(spec, VCSpec):
-        raise DataError(f"exog_vc is {spec!r}; it must be a VCSpec, or a mapping exog_vc[name][group] of designs.")
-
-
-def _rows_of(values: npt.NDArray[Any], rows: npt.NDArray[np.intp] | None) -> npt.NDArray[Any]:
-    return values if rows is None else values[rows]
-
-
-def _missing_message(where: str, gaps: npt.NDArray[np.bool_], missing: str) -> str:
-    return (
-        f"{where!r} has missing values: {np.count_nonzero(gaps)} of {len(gaps)} rows are incomplete, the first is row "
-        f"{gaps.argmax()} (counted from 0), and missing={missing!r}. Pass missing='drop' to leave them out."
-    )
-
-
-def _complete_rows(y: Table, X: Table, Z: Table | None, groups: Groups, missing: str) -> npt.NDArray[np.intp] | None:
-    parts = [("endog", y.values), ("exog", X.values), *([] if Z is None else [("exog_re", Z.values)])]
-    gaps, where = missing_rows(parts)
-    without_group = groups.codes < 0
-    if not gaps.any() and not without_group.any():
-        return None
-    gaps |= without_group
-    if missing != "drop":
-        raise DataError(_missing_message(where or "groups", gaps, missing))
-    return np.flatnonzero(~gaps)
-
-
-def _take_rows(spec: VCSpec, groups: Groups, rows: npt.NDArray[np.intp]) -> VCSpec:
-    """Return the specification for some rows, none of them without a group; groups without rows are left out.
-
-    Raises
-    ------
-    DataError
-        If a design does not have the rows of its group.
-    """
-    if not spec.names:
-        return spec
-    check_sizes(spec, groups.labels, groups.sizes_of_known())
-    known = np.flatnonzero(groups.codes >= 0)
-    place = np.zeros(len(groups.codes), dtype=np.intp)  # of a row in its group
-    for its_rows in np.split(known[np.argsort(groups.codes[known], kind="stable")], _ends(groups.sizes_of_known())):
-        place[its_rows] = np.arange(len(its_rows))
-    chosen = [(int(groups.codes[its[0]]), place[its]) for its in (rows[k] for k in groups.take(rows).split())]
-    mats = [[_as_rows_of(its[group])[places] for group, places in chosen] for its in spec.mats]
-    return VCSpec(spec.names, [[its[group] for group, _ in chosen] for its in spec.colnames], mats)
-
-
-def _ends(sizes: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    return np.cumsum(sizes)[:-1]
-
-
-def _as_rows_of(mat: Any) -> Any:
-    return mat.tocsr() if hasattr(mat, "tocsr") else np.asarray(mat)
-
-
-def _effect_names(Z: Table | None, given: Any, spec: VCSpec) -> list[str]:
-    if Z is None:
-        return [] if spec.names else ["Group Var"]
-    if Z.names is not None:
-        return Z.names
-    if isinstance(given, pd.Series):
-        return ["Unnamed"]
-    return [f"x_re{j + 1}" for j in range(Z.values.shape[1])]
+def _packed_of(cov_re: Floats, vcomp: Floats) -> Floats:
+    return _packed(MixedLMParams.from_components(cov_re=cov_re, vcomp=vcomp))
 
 
 def _caller_names(texts: list[str], eval_env: int) -> dict[str, Any]:
@@ -877,147 +747,3 @@ def _caller_names(texts: list[str], eval_env: int) -> dict[str, Any]:
     return {
         name: scope[name] for scope in (frame.f_builtins, frame.f_globals, frame.f_locals) for name in used & set(scope)
     }
-
-
-def _read_frame(data: Any) -> tuple[pd.DataFrame, pd.Index]:
-    """Return the data with rows numbered from 0, and their labels."""
-    if isinstance(data, Mapping):
-        data = pd.DataFrame(dict(data))
-    elif not isinstance(data, pd.DataFrame):
-        frame = nw.from_native(data, eager_only=True, pass_through=True)
-        if not isinstance(frame, nw.DataFrame):
-            raise DataError(f"data must be a DataFrame, an arrow table or a mapping, not {type(data).__name__!r}.")
-        data = frame.to_pandas()
-    if not len(data):
-        raise DataError("The data have no rows.")
-    return data.reset_index(drop=True), data.index
-
-
-def _group_values(groups: Any, frame: pd.DataFrame) -> tuple[str, npt.NDArray[Any]]:
-    if not isinstance(groups, str):
-        values = label_array(groups)
-        if isinstance(groups, list | tuple) and set(map(str, groups)) <= set(map(str, frame.columns)):
-            raise DataError(
-                f"groups names {len(groups)} columns. Name one; combine several into one column, or pass the finer "
-                "ones as variance components (vc_formula)."
-            )
-        if not values.ndim:
-            raise DataError(f"groups is {groups!r}; name a column, or pass one label for each row.")
-        if len(values) != len(frame):
-            raise DataError(f"groups has {len(values)} labels, but the data have {len(frame)} rows.")
-        return "Group", values
-    if groups not in frame.columns:
-        listed = ", ".join(map(str, frame.columns[:20]))
-        raise DataError(
-            f"There is no column {groups!r} for groups.{nearest(groups, frame.columns)} The columns are: {listed}."
-        )
-    return groups, np.asarray(frame[groups])
-
-
-def _chosen_rows(
-    frame: pd.DataFrame,
-    labels: pd.Index,
-    groups: npt.NDArray[Any],
-    subset: Any,
-    missing: str,
-    texts: list[str],
-    exog_re: Any,
-) -> npt.NDArray[np.intp] | None:
-    """Return the rows of the subset without missing values, or None for all.
-
-    Raises
-    ------
-    DataError
-        If the subset does not fit the data, or values are missing and may not be.
-    """
-    rows = None if subset is None else _subset_rows(subset, labels)
-    used = [name for name in frame.columns if name in names_used(texts)]
-    gaps = frame[used].isna().any(axis=1).to_numpy()
-    if groups.ndim == 1:
-        gaps = gaps | pd.isna(groups)
-    if exog_re is not None:
-        gaps = gaps | np.isnan(read_table("exog_re", exog_re).values).any(axis=1)
-    if rows is not None:
-        gaps = gaps[rows]
-    if not gaps.any():
-        return rows
-    if missing != "drop":
-        first = next((name for name in used if frame[name].isna().any()), "groups")
-        raise DataError(_missing_message(str(first), gaps, missing))
-    kept = np.flatnonzero(~gaps)
-    if not len(kept):
-        raise DataError("Every row has a missing value.")
-    return kept if rows is None else rows[kept]
-
-
-def _subset_rows(subset: Any, labels: pd.Index) -> npt.NDArray[np.intp]:
-    chosen = np.asarray(subset)
-    if not chosen.ndim:
-        raise DataError(
-            f"subset is {subset!r}; pass one boolean for each row, such as data['x'] > 0, or labels of the index."
-        )
-    if chosen.dtype == bool:
-        if chosen.shape != (len(labels),):
-            raise DataError(f"subset has {len(chosen)} booleans, but the data have {len(labels)} rows.")
-        rows = np.flatnonzero(chosen)
-    else:
-        found = labels.get_indexer_for(pd.Index(chosen))
-        if (found < 0).any():
-            raise DataError(f"subset names {chosen[int(np.argmin(found))]!r}, which is not in the index of the data.")
-        rows = found.astype(np.intp)
-    if not len(rows):
-        raise DataError("subset leaves no rows.")
-    return rows
-
-
-def _evaluate(
-    formula: str, re_formula: str | None, frame: pd.DataFrame, context: Context
-) -> tuple[Part, Part, Part | None]:
-    formulas = Formulas(frame, context)
-    response, fixed = formulas.two_sided(formula)
-    return response, fixed, None if re_formula is None else formulas.one_sided(re_formula)
-
-
-def _without(part: Part, drop_cols: Any) -> tuple[Part, tuple[int, ...]]:
-    """Return the part without some columns, and the positions of the others."""
-    dropped = [] if drop_cols is None else list(drop_cols) if np.ndim(drop_cols) else [drop_cols]
-    for name in dropped:
-        if name not in part.names:
-            raise DataError(
-                f"drop_cols names {name!r}, which is no column of the fixed part.{nearest(name, part.names)} There "
-                f"are: {', '.join(part.names)}."
-            )
-    kept = tuple(j for j, name in enumerate(part.names) if name not in dropped)
-    if len(kept) == len(part.names):
-        return part, kept
-    return Part(np.ascontiguousarray(part.values[:, kept]), [part.names[j] for j in kept], part.spec), kept
-
-
-def _given_components(exog_vc: Any, groups: Groups, rows: npt.NDArray[np.intp] | None) -> VCSpec:
-    """Return the specification given for all rows of the data at the rows that are used."""
-    spec = from_mapping(exog_vc, groups.labels) if isinstance(exog_vc, Mapping) else exog_vc
-    _check_specification(spec)
-    return spec if rows is None else _take_rows(spec, groups, rows)
-
-
-def _random_part(
-    random: Part | None,
-    re_formula: str | None,
-    exog_re: Any,
-    rows: npt.NDArray[np.intp] | None,
-    group_name: str,
-    n_rows: int,
-    vc: object,
-) -> tuple[Table | None, list[str]]:
-    """Return the random coefficients' columns and names."""
-    if random is not None:
-        names = [name.replace("Intercept", group_name) for name in random.names]
-        return Table(random.values, names, None), names
-    if exog_re is not None:
-        table = read_table("exog_re", exog_re)
-        if rows is not None and len(table.values) != n_rows:
-            table = table.take(rows)
-        return table, table.names or [f"x_re{j + 1}" for j in range(table.values.shape[1])]
-    if vc:
-        return None, []
-    return Table(np.ones((n_rows, 1)), [group_name], None), [group_name]

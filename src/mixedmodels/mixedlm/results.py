@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +19,15 @@ from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError, InferenceError, nearest
 from mixedmodels.fit import storage
 from mixedmodels.fit.fitted import conditional_fitted
-from mixedmodels.fit.problem import Problem
+from mixedmodels.fit.records import FitState
 from mixedmodels.inference.icc import icc
+from mixedmodels.inference.observed_information import (
+    Estimate,
+    covariance_of_parameters,
+    standard_errors_of_covariances,
+)
 from mixedmodels.inference.r2 import r2
-from mixedmodels.mixedlm.answers import group_effects, standard_errors
+from mixedmodels.mixedlm.answers import group_effects
 from mixedmodels.mixedlm.answers.bare import without_rows
 from mixedmodels.mixedlm.answers.contrasts import (
     ContrastResults,
@@ -30,26 +37,53 @@ from mixedmodels.mixedlm.answers.contrasts import (
     pair_labels,
 )
 from mixedmodels.mixedlm.answers.hypothesis import Hypothesis, read_hypothesis
-from mixedmodels.mixedlm.answers.profile import Profile, parameter_index, profile_interval, profile_table
+from mixedmodels.mixedlm.answers.profile import (
+    Profile,
+    check_profiled,
+    less_penalty,
+    parameter_index,
+    profile_table,
+)
 from mixedmodels.mixedlm.answers.refusals import (
     refuse_degrees_of_freedom,
     refuse_if_covariances_held,
     refuse_if_penalized,
     refusing,
 )
-from mixedmodels.mixedlm.answers.summary import MixedLMSummary, summarize
-from mixedmodels.mixedlm.description.design import at_fixed_effects
+from mixedmodels.mixedlm.answers.summary import Facts, MixedLMSummary, summarize
+from mixedmodels.mixedlm.description.model import ModelDescription
 from mixedmodels.mixedlm.description.recipe import NewRows
-from mixedmodels.mixedlm.fitting.likelihood import Likelihood
+from mixedmodels.mixedlm.fitting.holds import held_covariances
+from mixedmodels.mixedlm.fitting.penalties import PenaltyOnCoefficients
+from mixedmodels.mixedlm.fitting.record import FitRecord
 from mixedmodels.mixedlm.reading.params import MixedLMParams
 from mixedmodels.predict.choice import used_factors
 from mixedmodels.predict.random_effects import coef_by_level
 from mixedmodels.result import LmmResult
 
-if TYPE_CHECKING:
-    from mixedmodels.fit.records import FitState
-    from mixedmodels.mixedlm.fitting.fit import FitRecord
-    from mixedmodels.mixedlm.model import MixedLM
+
+class Model(Protocol):
+    """What a result asks of the ``MixedLM`` that made it: its description, and other fits."""
+
+    @classmethod
+    def of(cls, description: ModelDescription) -> Model:
+        """Return the model of a description."""
+
+    @property
+    def description(self) -> ModelDescription:
+        """The model as a frozen record."""
+
+    def with_response(self, y: Floats) -> Model:
+        """Return the same model of another response."""
+
+    def predict(self, params: Any) -> Floats:
+        """Return X b."""
+
+    def fit(self, **arguments: Any) -> MixedLMResults:
+        """Return a fit."""
+
+    def fit_regularized(self, **arguments: Any) -> MixedLMResults:
+        """Return a fit with penalised fixed effects."""
 
 
 @refusing
@@ -72,25 +106,30 @@ class MixedLMResults(LmmResult):
 
     use_t = False
 
-    def __init__(self, state: FitState, model: MixedLM, record: FitRecord) -> None:
+    def __init__(self, state: FitState, model: Model, record: FitRecord) -> None:
         super().__init__(state)
         self.model = model
         self.record = record
         self._is_bare = False
 
+    @property
+    def description(self) -> ModelDescription:
+        """The model as a frozen record."""
+        return self.model.description
+
     # Estimates
 
     def _labelled(self, values: Floats, names: Sequence[str]) -> Any:
-        return pd.Series(values, index=list(names), copy=True) if self.model.is_pandas else np.array(values)
+        return pd.Series(values, index=list(names), copy=True) if self.description.is_pandas else np.array(values)
 
     def _labelled_square(self, values: Floats, names: Sequence[str]) -> Any:
-        if not self.model.is_pandas:
+        if not self.description.is_pandas:
             return np.array(values)
         return pd.DataFrame(values, index=list(names), columns=list(names), copy=True)
 
     @property
     def _names(self) -> list[str]:
-        return self.model.data.param_names
+        return self.description.data.param_names
 
     @property
     def params_object(self) -> MixedLMParams:
@@ -109,7 +148,7 @@ class MixedLMResults(LmmResult):
     @property
     def fe_params(self) -> Any:
         """Fixed effects, (k_fe,)."""
-        return self._labelled(self.record.params.fe_params, self.model.exog_names)
+        return self._labelled(self.record.params.fe_params, self.description.data.xnames)
 
     @property
     def scale(self) -> float:
@@ -119,12 +158,12 @@ class MixedLMResults(LmmResult):
     @property
     def cov_re(self) -> Any:
         """Covariance of the random coefficients in natural units, (k_re, k_re)."""
-        return self._labelled_square(self.scale * self.record.params.cov_re, self.model.data.exog_re_names)
+        return self._labelled_square(self.scale * self.record.params.cov_re, self.description.data.exog_re_names)
 
     @property
     def cov_re_unscaled(self) -> Any:
         """Covariance of the random coefficients as a ratio to the residual variance, (k_re, k_re)."""
-        return self._labelled_square(self.record.params.cov_re, self.model.data.exog_re_names)
+        return self._labelled_square(self.record.params.cov_re, self.description.data.exog_re_names)
 
     @property
     def vcomp(self) -> Floats:
@@ -139,32 +178,32 @@ class MixedLMResults(LmmResult):
     @property
     def k_fe(self) -> int:
         """Number of fixed effects."""
-        return int(self.model.k_fe)
+        return self.description.k_fe
 
     @property
     def k_re(self) -> int:
         """Number of random coefficients."""
-        return self.model.k_re
+        return self.description.k_re
 
     @property
     def k_re2(self) -> int:
         """Number of covariance parameters of the random coefficients."""
-        return self.model.k_re2
+        return self.description.k_re2
 
     @property
     def k_vc(self) -> int:
         """Number of variance components."""
-        return self.model.k_vc
+        return self.description.k_vc
 
     @property
     def k_constant(self) -> int:
         """1 if the fixed part has a constant column."""
-        return self.model.k_constant
+        return self.description.k_constant
 
     @property
     def use_sqrt(self) -> bool:
         """As in the model."""
-        return self.model.use_sqrt
+        return self.description.use_sqrt
 
     @property
     def method(self) -> str:
@@ -259,46 +298,53 @@ class MixedLMResults(LmmResult):
     def r2(self) -> dict[str, float]:
         """Return R-squared as ``LmmResult.r2`` does, of the whole fixed part, held and penalised effects too."""
         self._refuse_if_bare("r2")
-        return r2(self.state, self.model.exog @ self.record.params.fe_params)
+        return r2(self.state, self.description.exog @ self.record.params.fe_params)
 
     def icc(self) -> dict[str, float]:
         """Return intraclass correlations as ``LmmResult.icc`` does, of the whole fixed part."""
         self._refuse_if_bare("icc")
-        return icc(self.state, self.model.exog @ self.record.params.fe_params)
+        return icc(self.state, self.description.exog @ self.record.params.fe_params)
 
     @property
     def nobs(self) -> int:
         """Rows used."""
-        return self.model.nobs
+        return self.description.nobs
 
     @property
     def df_resid(self) -> int:
         """Rows less fixed effects that were estimated."""
-        return self.model.nobs - len(self._estimated)
+        return self.description.nobs - len(self._estimated)
 
     # Uncertainty
 
     @property
     def _estimated(self) -> list[int]:
         """Positions of the fixed effects that were not held."""
-        return [j for j in range(self.k_fe) if j not in self.record.holds.fixed]
+        return self.record.holds.estimated
+
+    @property
+    def held_covariances(self) -> list[str]:
+        """Names of the covariances that are held but part of the fit's structure."""
+        return held_covariances(self.description, self.record.holds)
 
     @cached_property
-    def _likelihood(self) -> Likelihood:
-        """In the fixed effects that were not held; what those held add is taken off the response."""
-        whole, held = self.model._likelihood(self.reml), self.record.holds.fixed
-        if not held:
-            return whole
-        design = at_fixed_effects(whole.problem.design, self.record.params.fe_params, sorted(held))
-        return Likelihood(Problem(design), whole.layout, self.reml)
-
-    @cached_property
-    def _curvature(self) -> tuple[Floats, Floats]:
-        return standard_errors.curvature(self)
+    def _estimate(self) -> Estimate:
+        record = self.record
+        cov_pen = PenaltyOnCoefficients.of(self.description, record.cov_pen)
+        return Estimate(
+            likelihood=self.description.likelihood(self.reml, record.holds.beta),
+            beta=record.params.fe_params,
+            S=record.params.get_packed(use_sqrt=False),
+            scale=record.scale,
+            holds=record.holds,
+            beta_penalty=None if record.fe_pen is None else record.fe_pen.deriv,
+            covariance_penalty=None if cov_pen is None else cov_pen.slope,
+            selected=record.selected,
+        )
 
     @cached_property
     def _covariance(self) -> Floats:
-        return standard_errors.of_parameters(self)
+        return covariance_of_parameters(self._estimate)
 
     @property
     def normalized_cov_params(self) -> Floats:
@@ -360,12 +406,12 @@ class MixedLMResults(LmmResult):
     @property
     def bse_fe(self) -> Any:
         """Standard errors of the fixed effects, (k_fe,)."""
-        return self._labelled(self._bse[: self.k_fe], self.model.exog_names)
+        return self._labelled(self._bse[: self.k_fe], self.description.data.xnames)
 
     @property
     def cov_fe(self) -> pd.DataFrame:
         """Covariance of the fixed effects that were not held, at known covariances; refused for penalised fits."""
-        refuse_if_penalized(self, "cov_fe")
+        refuse_if_penalized(self.record, "cov_fe")
         return super().cov_fe
 
     @property
@@ -380,7 +426,7 @@ class MixedLMResults(LmmResult):
 
     @cached_property
     def _natural_se(self) -> Floats:
-        return standard_errors.of_natural_covariances(self)
+        return standard_errors_of_covariances(self._estimate)
 
     @property
     def tvalues(self) -> Any:
@@ -425,7 +471,7 @@ class MixedLMResults(LmmResult):
         half = -special.ndtri(alpha / 2) * self._bse
         interval = np.column_stack([self._packed - half, self._packed + half])
         rows = np.arange(len(interval)) if cols is None else np.atleast_1d(np.asarray(cols))
-        if not self.model.is_pandas:
+        if not self.description.is_pandas:
             return interval[rows]
         return pd.DataFrame(interval[rows], index=[self._names[k] for k in rows], columns=[0, 1])
 
@@ -449,7 +495,7 @@ class MixedLMResults(LmmResult):
         InferenceError
             If the hypothesis cannot be read, or has another number of columns.
         """
-        hypothesis = read_hypothesis(r_matrix, self.model.exog_names)
+        hypothesis = read_hypothesis(r_matrix, self.description.data.xnames)
         if hypothesis.matrix.shape[1] != self.k_fe:
             raise InferenceError(f"r_matrix for t-test should have {self.k_fe:d} columns")
         covariance = self._covariance if cov_p is None else np.asarray(cov_p, dtype=np.float64)
@@ -566,11 +612,11 @@ class MixedLMResults(LmmResult):
 
     def _terms(self) -> list[tuple[str, list[int]]]:
         """Return the terms of the fixed part and the positions of their columns."""
-        spec = self.model.data.model_spec
-        names = self.model.exog_names
+        spec = self.description.data.model_spec
+        names = self.description.data.xnames
         if spec is None:
             return [(name, [k]) for k, name in enumerate(names)]
-        formula = self.model._formula_recipe
+        formula = self.description.recipe
         used = range(len(spec.column_names)) if formula is None else formula.columns
         pairs = [
             ("Intercept" if str(term) == "1" else str(term), [k for k, j in enumerate(used) if j in places])
@@ -617,7 +663,7 @@ class MixedLMResults(LmmResult):
 
     def _coding(self, term_name: str) -> tuple[list[Any], Floats, list[int]]:
         """Return the levels of a categorical term, its coding (n_levels, n_columns), and its columns."""
-        spec, terms = self.model.data.model_spec, dict(self._terms())
+        spec, terms = self.description.data.model_spec, dict(self._terms())
         if term_name not in terms:
             raise InferenceError(
                 f"There is no term {term_name!r}.{nearest(term_name, terms)} The terms are: {', '.join(terms)}."
@@ -650,11 +696,11 @@ class MixedLMResults(LmmResult):
 
     @cached_property
     def _means_by_group(self) -> dict[Any, pd.Series[float]]:
-        return group_effects.means(self.model, self.state, self._blocks)
+        return group_effects.means(self.description, self.state, self._blocks)
 
     @cached_property
     def _covariances_by_group(self) -> dict[Any, pd.DataFrame]:
-        return group_effects.covariances(self.model, self.record.params, self.scale)
+        return group_effects.covariances(self.description, self.record.params, self.scale)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if not name.endswith("_by_group")}
@@ -666,7 +712,7 @@ class MixedLMResults(LmmResult):
 
     def coef_by_level(self, group: str | None = None) -> pd.DataFrame:
         """Return ``LmmResult.coef_by_level`` with all fixed effects, held and penalised ones too."""
-        whole = replace(self.state, fixed_names=tuple(self.model.exog_names), beta=self.record.params.fe_params)
+        whole = replace(self.state, fixed_names=tuple(self.description.data.xnames), beta=self.record.params.fe_params)
         return coef_by_level(whole, group)
 
     def ranef(self) -> dict[str, pd.DataFrame]:
@@ -676,8 +722,8 @@ class MixedLMResults(LmmResult):
     # Rows
 
     def _rowwise(self, values: Floats) -> Any:
-        labels = self.model.data.row_labels
-        return pd.Series(values, index=labels) if self.model.is_pandas else values
+        labels = self.description.data.row_labels
+        return pd.Series(values, index=labels) if self.description.is_pandas else values
 
     @property
     def fittedvalues(self) -> Any:
@@ -689,7 +735,7 @@ class MixedLMResults(LmmResult):
     def resid(self) -> Any:
         """Response less ``fittedvalues``, (n_rows,)."""
         self._refuse_if_bare("resid")
-        return self._rowwise(self.model.endog - conditional_fitted(self.state))
+        return self._rowwise(self.description.endog - conditional_fitted(self.state))
 
     def predict(  # type: ignore[override]  # statsmodels' first arguments, then those of LmmResult
         self,
@@ -743,7 +789,7 @@ class MixedLMResults(LmmResult):
         if kwargs:
             kwargs = {"new_levels": "population", **kwargs}
             self._refuse_if_bare("An interval of predict")
-            if self.record.holds.fixed or self.record.is_penalized:
+            if self.record.holds.beta or self.record.is_penalized:
                 raise InferenceError(
                     "Intervals for new data are not there where fixed effects were held or penalised; predict without "
                     "interval gives their values."
@@ -773,14 +819,16 @@ class MixedLMResults(LmmResult):
 
     def _refuse_interval(self, asked: Mapping[str, Any]) -> None:
         if asked.get("interval") is not None:
-            refuse_if_penalized(self, "An interval of predict")
-            refuse_degrees_of_freedom(self, "An interval of predict", asked.get("ddf", "satterthwaite"))
+            refuse_if_penalized(self.record, "An interval of predict")
+            refuse_degrees_of_freedom(
+                self.held_covariances, "An interval of predict", asked.get("ddf", "satterthwaite")
+            )
             if asked.get("correction") is not None:
-                refuse_if_covariances_held(self, "The correction of an interval")
+                refuse_if_covariances_held(self.held_covariances, "The correction of an interval")
 
     def _new_data(self, exog: Any, transform: bool) -> Any:
         """Return new data as a frame, or as they are where no formula is applied to them."""
-        if self.model._formula_recipe is None or not transform:
+        if self.description.recipe is None or not transform:
             is_row = np.ndim(exog) == 1 and len(exog) == self.k_fe != 1
             if isinstance(exog, pd.Series):
                 return exog.to_frame().T if is_row else exog.to_frame()
@@ -846,8 +894,21 @@ class MixedLMResults(LmmResult):
             row ``num_low``.
         """
         self._refuse_if_bare("profile_re")
-        profile = Profile(self, parameter_index(self, re_ix, vtype), fit_kwargs)
+        profile = self._profile(parameter_index(self.description, re_ix, vtype), fit_kwargs)
         return profile_table(profile, num_low, dist_low, num_high, dist_high)
+
+    def _profile(self, index: int, fit_kwargs: dict[str, Any]) -> Profile:
+        place = self.k_fe + index
+        check_profiled(self.record, index, self._names[place], fit_kwargs)
+        return Profile(
+            name=self._names[place],
+            estimate=float(self._natural[index]),
+            se=float(np.nan_to_num(self._natural_se[index])),
+            is_variance=self.description.is_variance(index),
+            scale=self.scale,
+            best=less_penalty(self.record),
+            llf_held=lambda value: less_penalty(self._again(self.model, {place: value}, **fit_kwargs).record),
+        )
 
     def profile_re_interval(self, re_ix: Any, vtype: str, level: float = 0.95) -> pd.Series[float]:
         """Return the profile-likelihood interval of a variance or covariance: ``lower, upper``, natural units.
@@ -860,7 +921,7 @@ class MixedLMResults(LmmResult):
             Coverage.
         """
         self._refuse_if_bare("profile_re_interval")
-        return profile_interval(self, parameter_index(self, re_ix, vtype), level)
+        return self._profile(parameter_index(self.description, re_ix, vtype), {}).interval(level)
 
     # Display
 
@@ -885,7 +946,20 @@ class MixedLMResults(LmmResult):
         alpha
             One less the coverage of the intervals.
         """
-        return summarize(self, yname, xname_fe, xname_re, title=title, alpha=alpha)
+        facts = Facts(
+            names=self._names,
+            response=self.description.data.ynames,
+            group_sizes=self.description.groups.sizes,
+            method=self.method,
+            scale=self.scale,
+            llf=self.llf,
+            converged=self.converged,
+            fixed=self.record.params.fe_params,
+            fixed_se=self._bse[: self.k_fe],
+            natural=self._natural,
+            natural_se=self._natural_se,
+        )
+        return summarize(facts, yname, xname_fe, xname_re, title=title, alpha=alpha)
 
     def check_estimated(self, what: str) -> None:
         """Refuse a question that takes all parameters for estimates by likelihood where some are not.
@@ -900,8 +974,8 @@ class MixedLMResults(LmmResult):
         InferenceError
             If there was a penalty, or a covariance is held at a value.
         """
-        refuse_if_penalized(self, what)
-        refuse_if_covariances_held(self, what)
+        refuse_if_penalized(self.record, what)
+        refuse_if_covariances_held(self.held_covariances, what)
 
     def as_lmm_result(self) -> LmmResult:
         """Return the same fit as ``lmer`` would return it: its summary, tables and conventions.
@@ -931,24 +1005,26 @@ class MixedLMResults(LmmResult):
             Response of the rows used.
         """
         self._refuse_if_bare("refit")
-        return self._again(self.model._with_response(np.asarray(y, dtype=np.float64)))
+        return self._again(self.model.with_response(np.asarray(y, dtype=np.float64)))
 
-    def _again(self, model: MixedLM, held: Mapping[int, float] | None = None, **fit_kwargs: Any) -> MixedLMResults:
+    def _again(self, model: Model, held: Mapping[int, float] | None = None, **fit_kwargs: Any) -> MixedLMResults:
         """Return the fit of a model as this one was asked for, more parameters held: position -> natural units."""
         record = self.record
         if record.regularized is not None:
             return model.fit_regularized(**record.regularized)
-        fixed = dict(record.holds.fixed)
+        fixed = dict(record.holds.beta)
         fixed |= {self.k_fe + hold.index: hold.value for hold in record.holds.covariances if not hold.is_ratio}
-        return model._quiet_fit(
-            reml=self.reml,
-            free=record.free,
-            start_params=record.params if record.free is not None else None,
-            fixed=fixed | dict(held or {}) or None,
-            fe_pen=record.fe_pen,
-            cov_pen=record.cov_pen,
-            **fit_kwargs,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # nobody asked for this fit
+            return model.fit(
+                reml=self.reml,
+                free=record.free,
+                start_params=record.params if record.free is not None else None,
+                fixed=fixed | dict(held or {}) or None,
+                fe_pen=record.fe_pen,
+                cov_pen=record.cov_pen,
+                **fit_kwargs,
+            )
 
     def update(self, *args: Any, **kwargs: Any) -> LmmResult:
         """Refuse: a ``MixedLM`` has several formulas.
@@ -992,7 +1068,13 @@ class MixedLMResults(LmmResult):
         """Return the result without rows, everything about parameters computed."""
         for name in ("_covariance", "_natural_se"):
             getattr(self, name)
-        return without_rows(self)
+        bare = copy(self)
+        description = self.description.without_rows()
+        bare.model = type(self.model).of(description)
+        bare.state = without_rows(self.state, description)
+        bare._is_bare = True
+        bare.__dict__.pop("_estimate", None)
+        return bare
 
     def _refuse_if_bare(self, what: str) -> None:
         if self._is_bare:

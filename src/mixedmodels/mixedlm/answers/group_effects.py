@@ -10,56 +10,57 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
+from mixedmodels.covariance.packed import cholesky_root
 from mixedmodels.design.records import Floats
-from mixedmodels.mixedlm.description.layout import Block, cholesky_root
+from mixedmodels.mixedlm.description.layout import Block
+from mixedmodels.mixedlm.description.model import ModelDescription
 from mixedmodels.mixedlm.reading.params import MixedLMParams
 
 if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
-    from mixedmodels.mixedlm.model import MixedLM
 
 Positions = npt.NDArray[np.intp]
 
 
-def effect_names(model: MixedLM) -> list[pd.Index]:
+def effect_names(model: ModelDescription) -> list[pd.Index]:
     """Return the names of each group's effects: random coefficients, then ``component[column]``.
 
     Groups with the same names share one index.
     """
-    names = [tuple(model.data.exog_re_names)] * model.n_groups
-    for component, labels in zip(model.exog_vc.names, model.exog_vc.colnames, strict=True):
+    names = [tuple(model.data.exog_re_names)] * len(model.groups)
+    for component, labels in zip(model.spec.names, model.spec.colnames, strict=True):
         names = [(*own, *(f"{component}[{label}]" for label in its)) for own, its in zip(names, labels, strict=True)]
     shared = {own: pd.Index(list(own)) for own in set(names)}
     return [shared[own] for own in names]
 
 
-def means(model: MixedLM, state: FitState, blocks: Sequence[Block]) -> dict[Any, pd.Series[float]]:
+def means(model: ModelDescription, state: FitState, blocks: Sequence[Block]) -> dict[Any, pd.Series[float]]:
     """Return E(effects | y) of each group."""
-    n_groups = model.n_groups
+    n_groups = len(model.groups)
     coefficients = np.zeros((n_groups, model.k_re))
-    flat: list[Floats] = [np.zeros(component.n_columns) for component in model._components]
+    flat: list[Floats] = [np.zeros(component.n_columns) for component in model.components]
     for block in blocks:
         b = state.b[block.factor][:, list(block.columns)]
         if block.component < 0:
             coefficients[:, list(block.effects)] = b
             continue
-        component = model._components[block.component]
+        component = model.components[block.component]
         if component.codes is None:
             used = np.arange(b.shape[1]) < component.counts[:, None]
             flat[block.component] = b[used]
         else:
             flat[block.component] = b[:, 0]
     parts = [[*coefficients]]
-    for component, values in zip(model._components, flat, strict=True):
+    for component, values in zip(model.components, flat, strict=True):
         parts.append(np.split(values, np.cumsum(component.counts)[:-1]))
     effects = parts[0] if len(parts) == 1 else [np.concatenate(its) for its in zip(*parts, strict=True)]
     return {
         label: pd.Series(its, index=names, copy=False)
-        for label, its, names in zip(model.group_labels, effects, effect_names(model), strict=True)
+        for label, its, names in zip(model.groups.labels, effects, effect_names(model), strict=True)
     }
 
 
-def covariances(model: MixedLM, params: MixedLMParams, scale: float) -> dict[Any, pd.DataFrame]:
+def covariances(model: ModelDescription, params: MixedLMParams, scale: float) -> dict[Any, pd.DataFrame]:
     """Return Var(effects | y) of each group at known parameters.
 
     With D = R R' the prior covariance over the residual variance: scale R (I + R' Z'Z R)^-1 R', which needs no inverse
@@ -67,7 +68,7 @@ def covariances(model: MixedLM, params: MixedLMParams, scale: float) -> dict[Any
     """
     root = cholesky_root(params.cov_re)
     assert root is not None
-    counts = [np.full(model.n_groups, model.k_re), *(component.counts for component in model._components)]
+    counts = [np.full(len(model.groups), model.k_re), *(component.counts for component in model.components)]
     widths = np.sum(counts, axis=0)
     starts = np.cumsum(widths) - widths + np.cumsum([np.zeros_like(widths), *counts[:-1]], axis=0)
     R = sparse.csr_array(_roots(root, params.vcomp, starts, counts))
@@ -81,11 +82,11 @@ def covariances(model: MixedLM, params: MixedLMParams, scale: float) -> dict[Any
         found.update(zip(groups.tolist(), scale * half.transpose(0, 2, 1) @ half, strict=True))
     return {
         label: pd.DataFrame(found[k], index=names, columns=names, copy=False)
-        for k, (label, names) in enumerate(zip(model.group_labels, effect_names(model), strict=True))
+        for k, (label, names) in enumerate(zip(model.groups.labels, effect_names(model), strict=True))
     }
 
 
-def _designs(model: MixedLM, starts: Positions, n_effects: int) -> sparse.coo_array:
+def _designs(model: ModelDescription, starts: Positions, n_effects: int) -> sparse.coo_array:
     """Return the designs of all groups' effects side by side, (n_rows, n_effects), group by group.
 
     Parameters
@@ -97,12 +98,12 @@ def _designs(model: MixedLM, starts: Positions, n_effects: int) -> sparse.coo_ar
     n_effects
         Columns of all groups.
     """
-    of_row, n_rows = model._groups.codes, model.nobs
+    of_row, n_rows = model.groups.codes, model.nobs
     parts = []
     if model.exog_re is not None:
         columns = starts[0][of_row][:, None] + np.arange(model.k_re)
         parts.append((model.exog_re.ravel(), np.repeat(np.arange(n_rows), model.k_re), columns.ravel()))
-    for component, first in zip(model._components, starts[1:], strict=True):
+    for component, first in zip(model.components, starts[1:], strict=True):
         if component.Z is not None:
             row, column = np.nonzero(component.Z)
             parts.append((component.Z[row, column], row, first[of_row[row]] + column))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,19 +13,18 @@ from scipy import optimize, special
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.inference.wald import check_level
-from mixedmodels.mixedlm.fitting.fit import OPTIONS
+from mixedmodels.mixedlm.description.model import ModelDescription
+from mixedmodels.mixedlm.fitting.record import FitRecord
+from mixedmodels.mixedlm.fitting.request import OPTIONS
 
-if TYPE_CHECKING:
-    from mixedmodels.mixedlm.results import MixedLMResults
 
-
-def parameter_index(result: MixedLMResults, re_ix: Any, vtype: str) -> int:
+def parameter_index(model: ModelDescription, re_ix: Any, vtype: str) -> int:
     """Return the position among the packed covariances that a caller names.
 
     Parameters
     ----------
-    result
-        The fit.
+    model
+        The model.
     re_ix
         For ``"re"`` the random coefficient, or a pair of them for their covariance, by position or name; for ``"vc"``
         the component, by name.
@@ -36,23 +36,21 @@ def parameter_index(result: MixedLMResults, re_ix: Any, vtype: str) -> int:
     InferenceError
         If there is no such parameter.
     """
-    model = result.model
     if vtype not in ("re", "vc"):
         raise InferenceError(f"vtype={vtype!r} must be 're' for random coefficients or 'vc' for a variance component.")
     if vtype == "vc":
-        names = list(model.exog_vc.names)
+        names = list(model.data.vcomp_names)
         if re_ix not in names:
             raise InferenceError(
                 f"There is no variance component {re_ix!r}.{nearest(str(re_ix), names)} There are: {', '.join(names)}."
             )
         return model.k_re2 + names.index(re_ix)
     pair = re_ix if isinstance(re_ix, tuple) else (re_ix, re_ix)
-    i, j = sorted((_effect(result, one) for one in pair), reverse=True)
+    i, j = sorted((_effect(model.data.exog_re_names, one) for one in pair), reverse=True)
     return i * (i + 1) // 2 + j
 
 
-def _effect(result: MixedLMResults, one: Any) -> int:
-    names = result.model.data.exog_re_names
+def _effect(names: list[str], one: Any) -> int:
     if isinstance(one, str):
         if one not in names:
             raise InferenceError(
@@ -64,60 +62,86 @@ def _effect(result: MixedLMResults, one: Any) -> int:
     return int(one)
 
 
+def check_profiled(record: FitRecord, index: int, name: str, fit_kwargs: Mapping[str, Any]) -> None:
+    """A covariance must have a profile, and the options of its fits must be known.
+
+    Raises
+    ------
+    InferenceError
+        If it is held, if the covariances were not fitted by likelihood, or an option is unknown.
+    """
+    if any(hold.index == index for hold in record.holds.covariances):
+        raise InferenceError(f"{name!r} is held, so it has no profile. Fit without holding it.")
+    if record.cov_pen is not None:
+        raise InferenceError("A fit with cov_pen holds no covariances, so they have no profile.")
+    if record.regularized is not None:
+        raise InferenceError(
+            "fit_regularized keeps the covariances of the unpenalised fit, so they have no profile. Profile that "
+            "fit, or penalise with fe_pen, which fits both."
+        )
+    known = ("method", "full_output", "niter_em", "niter_sa", "do_cg", *OPTIONS)
+    for option in fit_kwargs:
+        if option not in known:
+            raise InferenceError(
+                f"profile_re does not take {option!r}; the fits of a profile take {', '.join(known)}."
+                f"{nearest(option, known)}"
+            )
+
+
+def less_penalty(record: FitRecord) -> float:
+    """Return the log-likelihood of a fit less the penalty on its fixed effects."""
+    penalty = 0.0 if record.fe_pen is None else float(record.fe_pen.func(record.params.fe_params))
+    return record.llf - penalty
+
+
+@dataclass(frozen=True)
 class Profile:
     """The log-likelihood with one covariance parameter held, all others at their best.
 
-    Parameters
+    Attributes
     ----------
-    result
-        The fit.
-    index
-        The parameter's position among the packed covariances.
-    fit_kwargs
-        Passed to the fits.
+    name
+        Of the parameter.
+    estimate, se
+        In natural units.
+    is_variance
+        Whether it cannot be negative.
+    scale
+        Residual variance.
+    best
+        The log-likelihood at the estimate, less a penalty on the fixed effects.
+    llf_held
+        That with the parameter held at a value.
     """
 
-    def __init__(self, result: MixedLMResults, index: int, fit_kwargs: dict[str, Any]) -> None:
-        model = result.model
-        self.name = model.data.param_names[model.k_fe + index]
-        if any(hold.index == index for hold in result.record.holds.covariances):
-            raise InferenceError(f"{self.name!r} is held, so it has no profile. Fit without holding it.")
-        if result.cov_pen is not None:
-            raise InferenceError("A fit with cov_pen holds no covariances, so they have no profile.")
-        if result.record.regularized is not None:
-            raise InferenceError(
-                "fit_regularized keeps the covariances of the unpenalised fit, so they have no profile. Profile that "
-                "fit, or penalise with fe_pen, which fits both."
-            )
-        _check_options(fit_kwargs)
-        self.result, self.index, self.fit_kwargs = result, index, fit_kwargs
-        self.estimate = float(result._natural[index])
-        row, column = np.tril_indices(model.k_re)
-        self.is_variance = index >= model.k_re2 or bool(row[index] == column[index])
+    name: str
+    estimate: float
+    se: float
+    is_variance: bool
+    scale: float
+    best: float
+    llf_held: Callable[[float], float]
 
     def llf(self, value: float) -> float:
         """Return the profile log-likelihood at a value of the parameter, less a penalty on the fixed effects."""
-        result = self.result
-        if value == self.estimate:
-            return _less_penalty(result)
-        return _less_penalty(result._again(result.model, {result.model.k_fe + self.index: value}, **self.fit_kwargs))
+        return self.best if value == self.estimate else self.llf_held(value)
 
-    def interval(self, level: float) -> tuple[float, float]:
-        """Return where twice the log-likelihood falls by the quantile of chi-squared with one degree of freedom.
+    def interval(self, level: float) -> pd.Series[float]:
+        """Return ``lower, upper``: where twice the log-likelihood falls by the quantile of chi-squared with one df.
 
         A variance's lower limit is zero where the log-likelihood at zero has not fallen so far.
         """
         check_level(level)
         drop = 0.5 * float(special.chdtri(1, 1 - level))
-        return self._limit(-1, drop), self._limit(1, drop)
+        return pd.Series({"lower": self._limit(-1, drop), "upper": self._limit(1, drop)}, name=self.name)
 
     def _limit(self, sign: int, drop: float) -> float:
         def above(value: float) -> float:
-            return self.llf(value) - _less_penalty(self.result) + drop
+            return self.llf(value) - self.best + drop
 
-        step = sign * max(float(np.nan_to_num(self.result._natural_se[self.index])), 1e-3 * abs(self.estimate))
+        step = sign * max(self.se, 1e-3 * abs(self.estimate))
         if step == 0:
-            step = 1e-3 * sign * self.result.scale
+            step = 1e-3 * sign * self.scale
         inner = outer = self.estimate
         for _ in range(40):
             outer = inner + step
@@ -132,22 +156,6 @@ class Profile:
         else:
             return sign * np.inf
         return float(optimize.brentq(above, inner, outer, xtol=1e-8 * abs(outer - inner), rtol=1e-10))
-
-
-def _check_options(fit_kwargs: Mapping[str, Any]) -> None:
-    known = ("method", "full_output", "niter_em", "niter_sa", "do_cg", *OPTIONS)
-    for name in fit_kwargs:
-        if name not in known:
-            raise InferenceError(
-                f"profile_re does not take {name!r}; the fits of a profile take {', '.join(known)}."
-                f"{nearest(name, known)}"
-            )
-
-
-def _less_penalty(result: MixedLMResults) -> float:
-    """Return the log-likelihood of a fit less the penalty on its fixed effects."""
-    penalty = 0.0 if result.fe_pen is None else float(result.fe_pen.func(result.record.params.fe_params))
-    return result.llf - penalty
 
 
 def profile_table(
@@ -175,13 +183,5 @@ def profile_table(
 def _distance(profile: Profile, given: float | None, sign: int) -> float:
     if given is not None:
         return float(given)
-    se = float(np.nan_to_num(profile.result._natural_se[profile.index]))
-    reach = 2 * se if se > 0 else profile.result.scale
+    reach = 2 * profile.se if profile.se > 0 else profile.scale
     return min(reach, 0.9 * profile.estimate) if sign < 0 and profile.is_variance else reach
-
-
-def profile_interval(result: MixedLMResults, index: int, level: float) -> pd.Series[float]:
-    """Return the profile interval of a covariance parameter: ``lower, upper``."""
-    profile = Profile(result, index, {})
-    lower, upper = profile.interval(level)
-    return pd.Series({"lower": lower, "upper": upper}, name=profile.name)

@@ -7,17 +7,14 @@ zero covariances, is no part of the structure that is fitted, so all is as if th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from inspect import signature
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from mixedmodels.errors import InferenceError
-from mixedmodels.mixedlm.fitting.holds import structure_of
+from mixedmodels.mixedlm.fitting.record import FitRecord
 from mixedmodels.result import LmmResult
-
-if TYPE_CHECKING:
-    from mixedmodels.mixedlm.results import MixedLMResults
 
 Class = TypeVar("Class", bound=type)
 
@@ -31,7 +28,17 @@ OF_FIXED_EFFECTS = ("cooks_distance", "cov_fe_robust", "hat_values", "vif")
 FROM_ESTIMATED_COVARIANCES = ("satterthwaite", "kenward-roger")
 
 
-def refuse_if_penalized(result: MixedLMResults, what: str) -> None:
+class Questioned(Protocol):
+    """A result that may have to refuse."""
+
+    record: FitRecord
+
+    @property
+    def held_covariances(self) -> list[str]:
+        """Names of the covariances that are held at a value."""
+
+
+def refuse_if_penalized(record: FitRecord, what: str) -> None:
     """Refuse what is for maximum-likelihood estimates.
 
     Raises
@@ -39,14 +46,14 @@ def refuse_if_penalized(result: MixedLMResults, what: str) -> None:
     InferenceError
         If there was a penalty.
     """
-    if result.record.is_penalized:
+    if record.is_penalized:
         raise InferenceError(
             f"{what} is for estimates by maximum likelihood, and a penalty moved those of this fit; bse and "
             "conf_int come from the curvature there."
         )
 
 
-def refuse_if_covariances_held(result: MixedLMResults, what: str) -> None:
+def refuse_if_covariances_held(names: Sequence[str], what: str) -> None:
     """Refuse what fits all covariances anew, or counts them.
 
     Raises
@@ -54,7 +61,6 @@ def refuse_if_covariances_held(result: MixedLMResults, what: str) -> None:
     InferenceError
         If some are held at a value.
     """
-    names = held_covariances(result)
     if names:
         raise InferenceError(
             f"{what} takes all covariances for estimated, and this fit holds {', '.join(names)}. Standard errors and "
@@ -62,7 +68,7 @@ def refuse_if_covariances_held(result: MixedLMResults, what: str) -> None:
         )
 
 
-def refuse_degrees_of_freedom(result: MixedLMResults, what: str, ddf: object) -> None:
+def refuse_degrees_of_freedom(names: Sequence[str], what: str, ddf: object) -> None:
     """Refuse degrees of freedom that come from the estimation of all covariances.
 
     Raises
@@ -70,18 +76,11 @@ def refuse_degrees_of_freedom(result: MixedLMResults, what: str, ddf: object) ->
     InferenceError
         If some are held at a value.
     """
-    names = held_covariances(result)
     if names and ddf in FROM_ESTIMATED_COVARIANCES:
         raise InferenceError(
             f"{what} with ddf={ddf!r} takes all covariances for estimated, and this fit holds {', '.join(names)}. "
             "Pass ddf='normal'."
         )
-
-
-def held_covariances(result: MixedLMResults) -> list[str]:
-    """Return the names of the covariances that are held but part of the fit's structure."""
-    names = result.model.data.param_names[result.k_fe :]
-    return [names[hold.index] for hold in structure_of(result.model, result.record.holds)[1]]
 
 
 def refusing(cls: Class) -> Class:
@@ -101,8 +100,8 @@ Refusal = Callable[..., None]
 
 def _guarded(method: Callable[..., Any], refuse: Refusal | None) -> Callable[..., Any]:
     @wraps(method)
-    def guarded(self: MixedLMResults, *args: Any, **kwargs: Any) -> Any:
-        refuse_if_penalized(self, method.__name__)
+    def guarded(self: Questioned, *args: Any, **kwargs: Any) -> Any:
+        refuse_if_penalized(self.record, method.__name__)
         if refuse is not None:
             refuse(self, method, args, kwargs)
         return method(self, *args, **kwargs)
@@ -110,13 +109,13 @@ def _guarded(method: Callable[..., Any], refuse: Refusal | None) -> Callable[...
     return guarded
 
 
-def _of_free_covariances(self: MixedLMResults, method: Callable[..., Any], *_: object) -> None:
-    refuse_if_covariances_held(self, method.__name__)
+def _of_free_covariances(self: Questioned, method: Callable[..., Any], *_: object) -> None:
+    refuse_if_covariances_held(self.held_covariances, method.__name__)
 
 
 def _by_degrees_of_freedom(
-    self: MixedLMResults, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    self: Questioned, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> None:
     given = signature(method).bind(self, *args, **kwargs)
     given.apply_defaults()
-    refuse_degrees_of_freedom(self, method.__name__, given.arguments["ddf"])
+    refuse_degrees_of_freedom(self.held_covariances, method.__name__, given.arguments["ddf"])

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy import special
 
+from mixedmodels.design.records import Floats
 from mixedmodels.errors import InferenceError
-
-if TYPE_CHECKING:
-    from mixedmodels.mixedlm.results import MixedLMResults
 
 TITLE = "Mixed Linear Model Regression Results"
 
@@ -123,8 +121,41 @@ class _Block:
         return out
 
 
+@dataclass(frozen=True)
+class Facts:
+    """What a summary tells of a fit.
+
+    Attributes
+    ----------
+    names
+        Of all parameters.
+    response
+        Name of the response.
+    group_sizes
+        Rows of each group.
+    method, scale, llf, converged
+        ``"REML"`` or ``"ML"``, residual variance, log-likelihood, and whether the fit converged.
+    fixed, fixed_se
+        Fixed effects and standard errors, (k_fe,).
+    natural, natural_se
+        Covariances in natural units and standard errors, (k_re2 + k_vc,).
+    """
+
+    names: Sequence[str]
+    response: str
+    group_sizes: npt.NDArray[np.intp]
+    method: str
+    scale: float
+    llf: float
+    converged: bool
+    fixed: Floats
+    fixed_se: Floats
+    natural: Floats
+    natural_se: Floats
+
+
 def summarize(
-    result: MixedLMResults,
+    facts: Facts,
     yname: str | None,
     xname_fe: Sequence[str] | None,
     xname_re: Sequence[str] | None,
@@ -136,8 +167,8 @@ def summarize(
 
     Parameters
     ----------
-    result
-        The fit.
+    facts
+        What the summary tells.
     yname
         Name of the response; None for the model's.
     xname_fe, xname_re
@@ -154,8 +185,8 @@ def summarize(
     """
     if not 0 < alpha < 1:
         raise InferenceError(f"alpha is {alpha!r}; it must lie between 0 and 1, such as 0.05.")
-    names = list(result.model.data.param_names)
-    fixed, others = names[: result.k_fe], names[result.k_fe :]
+    names, k_fe = list(facts.names), len(facts.fixed)
+    fixed, others = names[:k_fe], names[k_fe:]
     for given, own, kind in ((xname_fe, fixed, "xname_fe"), (xname_re, others, "xname_re")):
         if given is not None:
             if len(given) != len(own):
@@ -163,35 +194,35 @@ def summarize(
                     f"{kind} has {len(given)} names; there are {len(own)} parameters: {', '.join(own)}."
                 )
             own[:] = list(given)
-    sizes = result.model._groups.sizes
+    sizes = facts.group_sizes
     left = [
         ("Model:", "MixedLM"),
-        ("No. Observations:", str(result.model.nobs)),
-        ("No. Groups:", str(result.model.n_groups)),
+        ("No. Observations:", str(sizes.sum())),
+        ("No. Groups:", str(len(sizes))),
         ("Min. group size:", f"{sizes.min():.0f}"),
         ("Max. group size:", f"{sizes.max():.0f}"),
         ("Mean group size:", f"{sizes.mean():.1f}"),
     ]
     right = [
-        ("Dependent Variable:", result.model.endog_names if yname is None else yname),
-        ("Method:", result.method),
-        ("Scale:", f"{result.scale:.4f}"),
-        ("Log-Likelihood:", f"{result.llf:.4f}"),
-        ("Converged:", "Yes" if result.converged else "No"),
+        ("Dependent Variable:", facts.response if yname is None else yname),
+        ("Method:", facts.method),
+        ("Scale:", f"{facts.scale:.4f}"),
+        ("Log-Likelihood:", f"{facts.llf:.4f}"),
+        ("Converged:", "Yes" if facts.converged else "No"),
         ("", ""),
     ]
-    facts = pd.DataFrame([[*a, *b] for a, b in zip(left, right, strict=True)], dtype=object)
-    estimate, se = result.record.params.fe_params, result._bse[: result.k_fe]
+    head = pd.DataFrame([[*a, *b] for a, b in zip(left, right, strict=True)], dtype=object)
+    estimate, se = facts.fixed, facts.fixed_se
     with np.errstate(divide="ignore", invalid="ignore"):
         z = estimate / se
     half = -special.ndtri(alpha / 2) * se
     columns = [estimate, se, z, 2 * special.ndtr(-np.abs(z)), estimate - half, estimate + half]
     rows = [[f"{value:.3f}" for value in row] for row in zip(*columns, strict=True)]
-    for value, error in zip(result._natural, result._natural_se, strict=True):
+    for value, error in zip(facts.natural, facts.natural_se, strict=True):
         rows.append([f"{value:.3f}", f"{error:.3f}" if np.isfinite(error) else "", "", "", "", ""])
     header = ["Coef.", "Std.Err.", "z", "P>|z|", f"[{alpha / 2:.4g}", f"{1 - alpha / 2:.4g}]"]
     coefficients = pd.DataFrame(rows, index=[*fixed, *others], columns=header, dtype=object)
-    return MixedLMSummary(TITLE if title is None else title, [facts, coefficients])
+    return MixedLMSummary(TITLE if title is None else title, [head, coefficients])
 
 
 def _latex(text: str) -> str:

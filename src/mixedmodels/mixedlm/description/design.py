@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,11 +14,9 @@ from mixedmodels.design.records import Codes, Floats, RandomFactor
 from mixedmodels.errors import DesignError
 from mixedmodels.formula.terms import Formula
 from mixedmodels.mixedlm.description.layout import Block, Layout
+from mixedmodels.mixedlm.description.recipe import ModelRecipe
 from mixedmodels.mixedlm.reading.components import Component
 from mixedmodels.mixedlm.reading.groups import Groups
-
-if TYPE_CHECKING:
-    from mixedmodels.mixedlm.description.recipe import ModelRecipe
 
 INTERCEPT = "Intercept"
 
@@ -286,29 +284,4 @@ def build_design(
         n_dropped={"missing values": dropped} if dropped else {},
         findings=(),
         recipe=recipe,  # type: ignore[arg-type]  # answers the same questions
-    )
-
-
-def at_fixed_effects(design: Design, fixed: Floats, held: Sequence[int] | None = None) -> Design:
-    """Return the design with some fixed effects known: their part is added to the offset, their columns are gone.
-
-    Parameters
-    ----------
-    design
-        The model.
-    fixed
-        Values of the fixed effects, (k_fe,).
-    held
-        Positions of those that are known; None for all.
-    """
-    k_fe = design.X.shape[1]
-    held = range(k_fe) if held is None else held
-    free = [j for j in range(k_fe) if j not in set(held)]
-    before = 0.0 if design.offset is None else design.offset
-    return replace(
-        design,
-        offset=before + design.X[:, list(held)] @ fixed[list(held)],
-        X=np.ascontiguousarray(design.X[:, free]),
-        x_names=tuple(design.x_names[j] for j in free),
-        columns={},
     )

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from mixedmodels.covariance.packed import cholesky_root
 from mixedmodels.design.records import Floats
-from mixedmodels.mixedlm.description.layout import cholesky_root
+from mixedmodels.mixedlm.description.model import ModelDescription
 from mixedmodels.mixedlm.reading.params import MixedLMParams
-
-if TYPE_CHECKING:
-    from mixedmodels.mixedlm.model import MixedLM
 
 
 class Distribution:
@@ -30,7 +28,9 @@ class Distribution:
         Fixed-effect columns; None takes the model's.
     """
 
-    def __init__(self, model: MixedLM, params: npt.ArrayLike, scale: float, exog: npt.ArrayLike | None) -> None:
+    def __init__(
+        self, model: ModelDescription, params: npt.ArrayLike, scale: float, exog: npt.ArrayLike | None
+    ) -> None:
         self.model, self.scale = model, scale
         self.exog = model.exog if exog is None else np.asarray(exog, dtype=np.float64)
         parts = MixedLMParams.from_packed(params, model.k_fe, model.k_re, use_sqrt=False, has_fe=True)
@@ -52,9 +52,9 @@ class Distribution:
         random = rng if hasattr(rng, "normal") else np.random.default_rng(rng)
         y = self.exog @ self.fe_params
         if model.exog_re is not None:
-            b = random.normal(size=(model.n_groups, model.k_re)) @ _root(self.cov_re).T
-            y = y + (b[model._groups.codes] * model.exog_re).sum(axis=1)
-        for component, variance in zip(model._components, self.vcomp, strict=True):
+            b = random.normal(size=(len(model.groups), model.k_re)) @ _root(self.cov_re).T
+            y = y + (b[model.groups.codes] * model.exog_re).sum(axis=1)
+        for component, variance in zip(model.components, self.vcomp, strict=True):
             eta = np.sqrt(max(variance, 0.0)) * random.normal(size=component.n_columns)
             if component.codes is not None:
                 part = eta[component.codes]
@@ -64,7 +64,7 @@ class Distribution:
                 starts = np.cumsum(component.counts) - component.counts
                 columns = starts[:, None] + np.arange(component.Z.shape[1])
                 padded = np.append(eta, 0.0)[np.minimum(columns, len(eta))]
-                y = y + (padded[model._groups.codes] * component.Z).sum(axis=1)
+                y = y + (padded[model.groups.codes] * component.Z).sum(axis=1)
         return np.asarray(y + np.sqrt(self.scale) * random.normal(size=len(y)))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,13 +15,10 @@ from mixedmodels.design.records import Codes, Floats, RandomFactor
 from mixedmodels.errors import DataError
 from mixedmodels.mixedlm.description.layout import Layout
 from mixedmodels.mixedlm.reading.component_recipes import ComponentRecipe, Membership, NewColumns, given
+from mixedmodels.mixedlm.reading.components import Component
 from mixedmodels.mixedlm.reading.formulas import Context, on_new_data
 from mixedmodels.mixedlm.reading.groups import label_array
 from mixedmodels.mixedlm.reading.tables import read_table
-
-if TYPE_CHECKING:
-    from mixedmodels.mixedlm.model import MixedLM
-    from mixedmodels.mixedlm.reading.components import Component
 
 
 @dataclass(frozen=True)
@@ -86,13 +83,27 @@ class ModelRecipe:
 
     Attributes
     ----------
-    model
-        The model.
+    names
+        Of the fixed effects.
+    formula
+        The formulas; None for a model of arrays.
+    group_name, group_labels
+        What the groups are called, and their labels, sorted.
+    k_re, is_random_intercept
+        Number of random coefficients, and whether there is an intercept alone.
+    components
+        The variance components.
     factors, layout
-        Its grouping factors and where its effects stand in them.
+        The grouping factors and where effects stand in them.
     """
 
-    model: MixedLM
+    names: tuple[str, ...]
+    formula: FormulaRecipe | None
+    group_name: str
+    group_labels: tuple[Any, ...]
+    k_re: int
+    is_random_intercept: bool
+    components: tuple[Component, ...]
     factors: tuple[RandomFactor, ...]
     layout: Layout
     offsets: tuple[str, ...] = ()
@@ -103,8 +114,7 @@ class ModelRecipe:
     @property
     def fixed(self) -> MatrixRecipe:
         """Recipe of the fixed part."""
-        names = tuple(self.model.exog_names)
-        formula = self.model._formula_recipe
+        names, formula = self.names, self.formula
         spec = None if formula is None else formula.fixed
         used = tuple(sorted(map(str, spec.required_variables))) if spec is not None else names
         return MatrixRecipe(names, used, spec, None if formula is None else formula.columns)
@@ -117,14 +127,14 @@ class ModelRecipe:
         DataError
             If the data do not have what the model needs.
         """
-        formula, rows = self.model._formula_recipe, _as_rows(data)
+        formula, rows = self.formula, _as_rows(data)
         frame = rows.frame
         if formula is None or frame is None:
             values = read_table("exog", rows.exog).values
-            if np.ndim(rows.exog) == 1 and len(values) == self.model.k_fe:
+            if np.ndim(rows.exog) == 1 and len(values) == len(self.names):
                 values = values.T
-            if values.shape[1] != self.model.k_fe:
-                raise DataError(f"exog has {values.shape[1]} columns; the model has {self.model.k_fe}.")
+            if values.shape[1] != len(self.names):
+                raise DataError(f"exog has {values.shape[1]} columns; the model has {len(self.names)}.")
             return values
         values = on_new_data(formula.fixed, frame, formula.context)
         return np.ascontiguousarray(values[:, list(formula.columns)])
@@ -151,7 +161,7 @@ class ModelRecipe:
         """Return what says which level of the k-th factor each row has: the group, and what is below it."""
         rows = _as_rows(data)
         own = self._own_component(k)
-        table = {self.model._group_name: pd.Series(self._groups(rows).labels)}
+        table = {self.group_name: pd.Series(self._groups(rows).labels)}
         if own is not None:
             table[f"{self.factors[k].name} of a group"] = pd.Series(self._component(rows, own).keys)
         return pd.DataFrame(table)
@@ -171,7 +181,7 @@ class ModelRecipe:
         return None
 
     def _shape(self, component: int) -> Component:
-        return self.model._components[component]
+        return self.components[component]
 
     def _groups(self, rows: NewRows) -> Membership:
         groups = self._known_groups(rows)
@@ -183,7 +193,7 @@ class ModelRecipe:
         return groups
 
     def _known_groups(self, rows: NewRows) -> Membership | None:
-        formula, frame = self.model._formula_recipe, rows.frame
+        formula, frame = self.formula, rows.frame
         labels = rows.groups
         if labels is None and formula is not None and frame is not None and formula.group in frame:
             labels = frame[formula.group]
@@ -195,27 +205,27 @@ class ModelRecipe:
                 f"groups has the shape {array.shape}, but there are {len(rows)} new rows. Pass one label for each."
             )
         index = pd.Index(array)
-        codes = pd.Index(self.model.group_labels).get_indexer(index)
+        codes = pd.Index(self.group_labels).get_indexer(index)
         return Membership(index, np.where(index.isna(), -1, codes).astype(np.int32))
 
     def _coefficients(self, rows: NewRows) -> Floats:
-        formula, model, frame = self.model._formula_recipe, self.model, rows.frame
+        formula, frame = self.formula, rows.frame
         if rows.exog_re is not None:
             values = read_table("exog_re", rows.exog_re).values
-            if values.shape != (len(rows), model.k_re):
+            if values.shape != (len(rows), self.k_re):
                 raise DataError(
-                    f"exog_re has the shape {values.shape}; there are {len(rows)} new rows and {model.k_re} random "
+                    f"exog_re has the shape {values.shape}; there are {len(rows)} new rows and {self.k_re} random "
                     "coefficients."
                 )
             return values
         if formula is not None and formula.random is not None and frame is not None:
             return on_new_data(formula.random, frame, formula.context)
-        if model._is_random_intercept:
+        if self.is_random_intercept:
             return np.ones((len(rows), 1))
         raise DataError("Random effects of new rows need the columns of their coefficients: exog_re=....")
 
     def _component_recipe(self, component: int) -> ComponentRecipe | None:
-        formula = self.model._formula_recipe
+        formula = self.formula
         return None if formula is None else formula.components.get(self._shape(component).name)
 
     def _component_values(self, rows: NewRows, component: int) -> Floats:

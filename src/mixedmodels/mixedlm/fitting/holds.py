@@ -3,74 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from numbers import Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError, nearest
+from mixedmodels.fit.held import Hold, Holds
 from mixedmodels.mixedlm.description.design import Structure
+from mixedmodels.mixedlm.description.model import ModelDescription
 from mixedmodels.mixedlm.reading.params import MixedLMParams
-
-if TYPE_CHECKING:
-    from mixedmodels.mixedlm.model import MixedLM
-
-
-@dataclass(frozen=True)
-class Hold:
-    """One covariance parameter held at a value.
-
-    Attributes
-    ----------
-    index
-        Its position among the packed covariance parameters.
-    value
-        What it is held at.
-    is_ratio
-        The value is a ratio to the residual variance, not in natural units.
-    """
-
-    index: int
-    value: float
-    is_ratio: bool
-
-
-@dataclass(frozen=True)
-class Holds:
-    """What a fit holds fixed.
-
-    Attributes
-    ----------
-    fixed
-        Fixed effects held: position -> value.
-    covariances
-        Covariance parameters held.
-    n_params
-        Number of all parameters.
-    """
-
-    fixed: Mapping[int, float]
-    covariances: tuple[Hold, ...]
-    k_fe: int
-    n_params: int
-
-    def __bool__(self) -> bool:
-        return bool(self.fixed or self.covariances)
-
-    @property
-    def is_free(self) -> npt.NDArray[np.bool_]:
-        """Which of all parameters, packed, are estimated."""
-        free = np.ones(self.n_params, dtype=bool)
-        free[list(self.fixed)] = False
-        free[[self.k_fe + hold.index for hold in self.covariances]] = False
-        return free
 
 
 def read_holds(
-    model: MixedLM, free: MixedLMParams | None, start: MixedLMParams, fixed: Mapping[str | int, float] | None
+    model: ModelDescription, free: MixedLMParams | None, start: MixedLMParams, fixed: Mapping[str | int, float] | None
 ) -> Holds:
     """Return what is held: by a mask at the starting values, and by name, or position, in natural units.
 
@@ -79,18 +25,18 @@ def read_holds(
     DataError
         If the mask has another shape, a name is unknown, or a variance is negative.
     """
-    names = model.data.param_names
+    names = model.param_names
     values = _held_by_mask(model, free, start) | _held_by_name(names, fixed)
     held_fixed = {j: value for j, (value, _) in values.items() if j < model.k_fe}
     covariances = {j - model.k_fe: Hold(j - model.k_fe, *value) for j, value in values.items() if j >= model.k_fe}
     for hold in covariances.values():
-        if hold.value < 0 and (hold.index >= model.k_re2 or _pair(model, hold.index)[0] == _pair(model, hold.index)[1]):
+        if hold.value < 0 and model.is_variance(hold.index):
             raise DataError(f"{names[model.k_fe + hold.index]!r} is a variance and cannot be held at {hold.value}.")
     covariances = _with_those_of_no_variance(model, covariances)
     return Holds(held_fixed, tuple(covariances.values()), model.k_fe, len(names))
 
 
-def _held_by_mask(model: MixedLM, free: Any, start: MixedLMParams) -> dict[int, tuple[float, bool]]:
+def _held_by_mask(model: ModelDescription, free: Any, start: MixedLMParams) -> dict[int, tuple[float, bool]]:
     """Return position -> value, and that it is a ratio, of what a mask holds at the start."""
     if free is None:
         return {}
@@ -122,7 +68,7 @@ def _held_by_name(names: list[str], fixed: Any) -> dict[int, tuple[float, bool]]
     return held
 
 
-def _with_those_of_no_variance(model: MixedLM, held: Mapping[int, Hold]) -> dict[int, Hold]:
+def _with_those_of_no_variance(model: ModelDescription, held: Mapping[int, Hold]) -> dict[int, Hold]:
     """Return the holds and those that follow: an effect without variance has no covariances.
 
     Raises
@@ -130,9 +76,9 @@ def _with_those_of_no_variance(model: MixedLM, held: Mapping[int, Hold]) -> dict
     DataError
         If such a covariance is held elsewhere.
     """
-    names, out = model.data.param_names[model.k_fe :], dict(held)
+    names, out = model.param_names[model.k_fe :], dict(held)
     for index in range(model.k_re2):
-        for i in _pair(model, index):
+        for i in model.pair(index) or ():
             variance = held.get(i * (i + 3) // 2)
             if variance is None or variance.value != 0:
                 continue
@@ -144,12 +90,7 @@ def _with_those_of_no_variance(model: MixedLM, held: Mapping[int, Hold]) -> dict
     return out
 
 
-def _pair(model: MixedLM, index: int) -> tuple[int, int]:
-    row, column = np.tril_indices(model.k_re)
-    return int(row[index]), int(column[index])
-
-
-def structure_of(model: MixedLM, holds: Holds) -> tuple[Structure, tuple[Hold, ...]]:
+def structure_of(model: ModelDescription, holds: Holds) -> tuple[Structure, tuple[Hold, ...]]:
     """Return the covariance structure that zeros make, and the holds that it leaves.
 
     A variance held at zero takes its effect out. Zero covariances divide the random coefficients into blocks where
@@ -165,16 +106,14 @@ def structure_of(model: MixedLM, holds: Holds) -> tuple[Structure, tuple[Hold, .
         blocks = [b for b in blocks if b not in joined] + [sorted([i, *(j for b in joined for j in b)])]
     components = tuple(k for k in range(model.k_vc) if model.k_re2 + k not in zero)
     if not blocks and not components:
-        return model._full_structure, holds.covariances
+        return model.full_structure, holds.covariances
     inside = {place[i, j] for block in blocks for i in block for j in block if i >= j}
     inside |= {model.k_re2 + k for k in components}
     rest = tuple(hold for hold in holds.covariances if hold.index in inside)
     return Structure(tuple(tuple(block) for block in sorted(blocks)), components), rest
 
 
-def packed_values(holds: tuple[Hold, ...], packed: Floats, scale: float) -> Floats:
-    """Return packed ratios with the held ones in place."""
-    out = packed.copy()
-    for hold in holds:
-        out[hold.index] = hold.value if hold.is_ratio else hold.value / scale
-    return out
+def held_covariances(model: ModelDescription, holds: Holds) -> list[str]:
+    """Return the names of the covariances that are held but part of the fit's structure."""
+    names = model.param_names[model.k_fe :]
+    return [names[hold.index] for hold in structure_of(model, holds)[1]]

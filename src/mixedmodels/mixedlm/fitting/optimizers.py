@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy import optimize
 
 from mixedmodels.design.records import Floats
-
-if TYPE_CHECKING:
-    from mixedmodels.mixedlm.fitting.objective import Objective
+from mixedmodels.fit.objective import Objective
 
 METHODS = {
     "bfgs": "BFGS",

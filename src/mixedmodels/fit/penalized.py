@@ -4,65 +4,73 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from mixedmodels.design.records import Floats
-
-if TYPE_CHECKING:
-    from mixedmodels.mixedlm.fitting.fit import Task
-    from mixedmodels.mixedlm.fitting.likelihood import Solution
+from mixedmodels.fit.held import HeldModel
+from mixedmodels.fit.likelihood import Solution
 
 MAX_STEPS = 200
 DECREMENT_TOL = 1e-14
 """Decrease of the penalised deviance, relative to its number of degrees of freedom, at which Newton stops."""
 
 
+class Penalty(Protocol):
+    """A penalty on parameters; perhaps with ``deriv2``, the diagonal of its second derivative."""
+
+    def func(self, params: Any) -> Any:
+        """Return the penalty."""
+
+    def deriv(self, params: Any) -> Any:
+        """Return its derivative."""
+
+
 @dataclass(frozen=True)
-class FixedPenalty:
+class BetaPenalty:
     """A penalty on all fixed effects, seen from those that are not held.
 
     Attributes
     ----------
-    task
+    held
         The model with its holds.
     penalty
-        With ``func``, ``deriv`` and perhaps ``deriv2``.
+        Of all fixed effects.
     """
 
-    task: Task
-    penalty: Any
+    held: HeldModel
+    penalty: Penalty
 
     def value(self, estimated: Floats) -> float:
-        """Return the penalty at the fixed effects that are not held, (k free,)."""
-        return float(self.penalty.func(self.task.all_fixed(estimated)))
+        """Return the penalty at the fixed effects that are not held, (n_free,)."""
+        return float(self.penalty.func(self.held.all_beta(estimated)))
 
-    def fixed(self, cov_re: Floats, vcomp: Floats, scale: float | None = None) -> Floats:
-        """Return the fixed effects that maximise the penalised log-likelihood at some covariances, (k free,).
+    def best(self, S: Floats, scale: float | None = None) -> Floats:
+        """Return the fixed effects that maximise the penalised log-likelihood at some covariances, (n_free,).
 
         Parameters
         ----------
-        cov_re, vcomp
-            Ratios to the residual variance.
+        S
+            Ratios to the residual variance, packed.
         scale
             The residual variance; None for the most likely one.
         """
-        likelihood = self.task.likelihood
-        solution = likelihood.solve(cov_re, vcomp)
-        free = list(self.task.free)
-        return penalized_least_squares(solution, likelihood.dof, self.penalty, self.task.all_fixed, free, scale)
+        likelihood = self.held.likelihood
+        solution, free = likelihood.solve(S), list(self.held.free)
+        return penalized_least_squares(solution, likelihood.dof, self.penalty, self.held.all_beta, free, scale=scale)
 
 
 def penalized_least_squares(
     solution: Solution,
     dof: int,
-    penalty: Any,
-    all_fixed: Callable[[Floats], Floats],
+    penalty: Penalty,
+    all_beta: Callable[[Floats], Floats],
     free: list[int],
+    *,
     scale: float | None = None,
 ) -> Floats:
-    """Return the maximum of -dof/2 log q(b) - penalty(b), the residual variance profiled out, (k_fe,).
+    """Return the maximum of -dof/2 log q(b) - penalty(b), the residual variance profiled out, (n_fixed,).
 
     At a known residual variance s it is that of -q(b) / (2 s) - penalty(b).
 
@@ -77,7 +85,7 @@ def penalized_least_squares(
         n, or n - p under REML.
     penalty
         With ``func``, ``deriv`` and perhaps ``deriv2``, of all fixed effects.
-    all_fixed
+    all_beta
         Fills in those that are held.
     free
         Positions of the others.
@@ -91,7 +99,7 @@ def penalized_least_squares(
         away = b - least
         rise = float(away @ A @ away)
         loss = dof * float(np.log1p(rise / (dof * solution.scale))) if scale is None else rise / scale
-        return 0.5 * loss + float(penalty.func(all_fixed(b)))
+        return 0.5 * loss + float(penalty.func(all_beta(b)))
 
     def scaled(b: Floats) -> float:
         if scale is not None:
@@ -102,8 +110,8 @@ def penalized_least_squares(
     b, current = least.copy(), value(least)
     for _ in range(MAX_STEPS):
         s = scaled(b)
-        slope = A @ (b - least) / s + np.asarray(penalty.deriv(all_fixed(b)))[free]
-        curvature = A / s + np.diag(_curvature(penalty, all_fixed(b))[free])
+        slope = A @ (b - least) / s + np.asarray(penalty.deriv(all_beta(b)))[free]
+        curvature = A / s + np.diag(_curvature(penalty, all_beta(b))[free])
         step = np.linalg.solve(curvature, slope)
         decrement = float(slope @ step)
         length = 1.0
@@ -116,10 +124,11 @@ def penalized_least_squares(
     return b
 
 
-def _curvature(penalty: Any, fixed: Floats) -> Floats:
+def _curvature(penalty: Penalty, fixed: Floats) -> Floats:
     """Return the diagonal of the penalty's second derivative where it is positive, else of a bound on it."""
     try:
-        curvature = np.asarray(penalty.deriv2(fixed), dtype=np.float64)
+        deriv2: Any = getattr(penalty, "deriv2", None)
+        curvature = np.asarray(deriv2(fixed), dtype=np.float64)
         if curvature.shape == fixed.shape:
             return np.clip(curvature, 0, None)
     except (AttributeError, NotImplementedError, TypeError, ValueError):

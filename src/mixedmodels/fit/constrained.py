@@ -10,11 +10,9 @@ from scipy import optimize
 
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import FitError
-from mixedmodels.mixedlm.description.layout import lower_triangle
-from mixedmodels.mixedlm.fitting.holds import Hold, packed_values
-from mixedmodels.mixedlm.fitting.likelihood import Likelihood
-from mixedmodels.mixedlm.fitting.penalized import FixedPenalty
-from mixedmodels.mixedlm.reading.params import MixedLMParams
+from mixedmodels.fit.held import Hold, with_held_values
+from mixedmodels.fit.likelihood import Likelihood
+from mixedmodels.fit.penalized import BetaPenalty
 
 DECREASE_TOL = 1e-13
 """Decrease of the deviance per row at which the optimiser stops."""
@@ -46,8 +44,8 @@ class HeldMinimum:
 def minimize_held(
     likelihood: Likelihood,
     holds: tuple[Hold, ...],
-    start: MixedLMParams | None,
-    penalty: FixedPenalty | None = None,
+    start: Floats | None,
+    penalty: BetaPenalty | None = None,
 ) -> HeldMinimum:
     """Return the minimum of the deviance with some covariances held, as ratios or in natural units.
 
@@ -62,7 +60,7 @@ def minimize_held(
     holds
         What is held; a variance held at zero is not among them.
     start
-        First parameters; None starts from the diagonal.
+        First ratios to the residual variance, packed; None starts from the fit without holds.
     penalty
         On the fixed effects.
 
@@ -71,10 +69,10 @@ def minimize_held(
     FitError
         If no positive semidefinite covariance has the held values.
     """
-    layout, model, reml = likelihood.layout, likelihood.problem.model, likelihood.reml
+    covariances, model, reml = likelihood.covariances, likelihood.problem.model, likelihood.reml
     natural = any(not hold.is_ratio for hold in holds)
     first, scale0 = _start(likelihood, holds, start)
-    theta0 = layout.theta(*layout.unpack(first))
+    theta0 = covariances.theta(first)
     assert theta0 is not None
     x0 = model.to_engine(theta0)
     if natural:
@@ -101,18 +99,19 @@ def minimize_held(
         total = deviance + dof * (np.exp(-d) - 1 + d)
         return total / n, np.append(gradient - slope * s2_gradient / s2, slope) / n
 
-    units = np.array([abs(hold.value) or _unit(likelihood, hold.index) for hold in holds])
+    sizes = _sizes(likelihood)
+    units = np.array([abs(hold.value) or sizes[hold.index] for hold in holds])
 
     def residual(x: Floats) -> Floats:
         inner, t = split(x)
-        packed = layout.pack(*layout.covariances(model.to_user(inner)))
+        packed = covariances.packed(model.to_user(inner))
         factor = np.array([1.0 if hold.is_ratio else scale0 * np.exp(t) for hold in holds])
         held = packed[[hold.index for hold in holds]] * factor
         return np.asarray((held - [hold.value for hold in holds]) / units)
 
     def jacobian(x: Floats) -> Floats:
         inner, t = split(x)
-        rows = np.array([_covariance_slope(likelihood, inner, hold.index) for hold in holds])
+        rows = np.array([likelihood.covariance_slope(inner, hold.index) for hold in holds])
         factor = np.array([1.0 if hold.is_ratio else scale0 * np.exp(t) for hold in holds])
         rows = rows * (factor / units)[:, None]
         if not natural:
@@ -146,84 +145,51 @@ def minimize_held(
 
 
 def _penalized(
-    likelihood: Likelihood, penalty: FixedPenalty, inner: Floats, scale: float | None
+    likelihood: Likelihood, penalty: BetaPenalty, inner: Floats, scale: float | None
 ) -> tuple[float, float, Floats, Floats]:
     """Return the deviance and s2 at the fixed effects under a penalty, which is added, and derivatives in theta~.
 
     At their best the fixed effects add nothing to the derivative of the whole.
     """
-    layout = likelihood.layout
-    cov_re, vcomp = layout.covariances(likelihood.problem.model.to_user(inner))
-    fixed = penalty.fixed(cov_re, vcomp, scale)
-    s2 = likelihood.scale(cov_re, vcomp, fixed)
-    deviance = -2 * likelihood.value(cov_re, vcomp, fixed) + 2 * penalty.value(fixed)
-    score, log_scale = likelihood.slopes_at(cov_re, vcomp, fixed)
-    J = np.array([_covariance_slope(likelihood, inner, k) for k in range(likelihood.size)])
+    S = likelihood.covariances.packed(likelihood.problem.model.to_user(inner))
+    beta = penalty.best(S, scale)
+    s2 = likelihood.scale(S, beta)
+    deviance = -2 * likelihood.value(S, beta) + 2 * penalty.value(beta)
+    score, log_scale = likelihood.slopes_at(S, beta)
+    J = np.array([likelihood.covariance_slope(inner, k) for k in range(len(S))])
     return deviance, s2, -2 * score @ J, s2 * log_scale @ J
 
 
-def _start(likelihood: Likelihood, holds: tuple[Hold, ...], start: MixedLMParams | None) -> tuple[Floats, float]:
+def _start(likelihood: Likelihood, holds: tuple[Hold, ...], start: Floats | None) -> tuple[Floats, float]:
     """Return packed ratios that meet the holds, and a residual variance."""
-    layout = likelihood.layout
+    covariances = likelihood.covariances
+    variances = covariances.variances()
     if start is None:
         theta = likelihood.problem.model.minimize(likelihood.reml, None, 50, 1).theta
-        first = layout.pack(*layout.covariances(theta))
-        floor = layout.pack(*unit_covariances(likelihood))
-        lower = 1e-3 * floor
-        diagonal = np.flatnonzero(floor)
-        first[diagonal] = np.maximum(first[diagonal], lower[diagonal])
+        first = covariances.packed(theta)
+        first[variances] = np.maximum(first[variances], 1e-3 * likelihood.unit_covariances()[variances])
     else:
-        first = layout.pack(start.cov_re, start.vcomp)
-    scale = likelihood.solve(*layout.unpack(first)).scale
+        first = start.copy()
+    scale = likelihood.solve(first).scale
     held = {hold.index for hold in holds}
-    row, column = np.tril_indices(layout.k_re)
-    off_diagonal = [k for k in range(layout.k_re2) if row[k] != column[k] and k not in held]
-    candidate = packed_values(holds, first, scale)
+    free = [k for block in covariances.blocks for k in block.places if k not in held]
+    off_diagonal = [k for k in free if k not in variances]
+    candidate = with_held_values(holds, first, scale)
     for _ in range(60):
-        if layout.theta(*layout.unpack(candidate)) is not None:
+        if covariances.theta(candidate) is not None:
             return candidate, scale
         candidate[off_diagonal] *= 0.5
-    for k in range(layout.k_re2):
-        if row[k] == column[k] and k not in held:
-            candidate[k] = 10 * np.abs(candidate).max()
-    if layout.theta(*layout.unpack(candidate)) is None:
+    correlated = {k for block in covariances.blocks if block.size > 1 for k in block.places}
+    candidate[[k for k in free if k in variances and k in correlated]] = 10 * np.abs(candidate).max()
+    if covariances.theta(candidate) is None:
         raise FitError("No positive semidefinite covariance has the values that are held. Change them.")
     return candidate, scale
 
 
-def _unit(likelihood: Likelihood, index: int) -> float:
-    """Return the size that a covariance held at zero is measured by: that of effects as large as the residual."""
-    row, column = (int(places[index]) for places in np.tril_indices(likelihood.layout.k_re))
-    sizes = np.diag(unit_covariances(likelihood)[0])
-    return float(np.sqrt(sizes[row] * sizes[column]))
-
-
-def unit_covariances(likelihood: Likelihood) -> tuple[Floats, Floats]:
-    """Return the covariances of effects as large as the residual, uncorrelated in the engine's basis."""
-    model, layout = likelihood.problem.model, likelihood.layout
-    theta = np.zeros(layout.n_theta)
-    for block in layout.blocks:
-        size = max(len(block.effects), 1)
-        column, row = np.triu_indices(size)
-        theta[list(block.theta)] = (row == column).astype(np.float64)
-    return layout.covariances(model.to_user(theta))
-
-
-def _covariance_slope(likelihood: Likelihood, theta: Floats, index: int) -> Floats:
-    """Return the derivative of one packed covariance in the engine's theta."""
-    layout = likelihood.layout
-    out = np.zeros_like(theta)
-    if index >= layout.k_re2:
-        for block, basis in zip(layout.blocks, likelihood._bases, strict=True):
-            if block.component == index - layout.k_re2:
-                out[block.theta[0]] = 2 * theta[block.theta[0]] * basis[0, 0] ** 2
-        return out
-    row, column = (int(a[index]) for a in np.tril_indices(layout.k_re))
-    for block, basis in zip(layout.blocks, likelihood._bases, strict=True):
-        if row in block.effects and column in block.effects:
-            i, j = block.effects.index(row), block.effects.index(column)
-            Lambda = lower_triangle(theta[list(block.theta)], len(block.effects))
-            TL = basis @ Lambda
-            slope = np.outer(basis[i], TL[j]) + np.outer(basis[j], TL[i])
-            out[list(block.theta)] = slope.T[np.triu_indices(len(block.effects))]
+def _sizes(likelihood: Likelihood) -> Floats:
+    """Return what each covariance held at zero is measured by: that of effects as large as the residual."""
+    out, unit = np.ones(likelihood.covariances.n_packed), likelihood.unit_covariances()
+    for block in likelihood.covariances.blocks:
+        sd = np.sqrt(np.diag(block.covariance(unit)))
+        out[list(block.places)] = np.outer(sd, sd)[np.tril_indices(block.size)]
     return out

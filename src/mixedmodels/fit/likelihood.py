@@ -1,0 +1,390 @@
+"""Log-likelihood, score and Hessian at any parameters.
+
+Covariances S are ratios to the residual variance, packed: V = sigma^2 V0, V0 = I + Z S Z'. With q the quadratic form
+(y - X b)' V0^-1 (y - X b) and m = n (ML) or n - p (REML),
+
+-2 loglike = log|V0| + m (1 + log(2 pi q / m)) [+ log|X' V0^-1 X| under REML].
+
+The engine gives the criterion and its gradient with the fixed effects at their generalised least squares estimate b^.
+Elsewhere, q(b) = q(b^) + (b - b^)' A (b - b^), A = X' V0^-1 X, and derivatives in S come from the same model with the
+fixed effects known, y - X b on no columns.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from mixedmodels.covariance.packed import PackedCovariances, from_lower, lower_triangle
+from mixedmodels.design.known_effects import with_known_effects
+from mixedmodels.design.records import Floats
+from mixedmodels.errors import DataError, FitError
+from mixedmodels.fit.problem import Problem
+
+LIFT_SCALED = 1e-8
+"""What a singular covariance is lifted by, in the engine's units, before a derivative is taken there."""
+
+NOT_POSITIVE = (
+    "A covariance of the random effects is not positive semidefinite. Give variances that are not negative, and "
+    "covariances that they allow."
+)
+"""What is wrong with covariances that have no theta."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The fixed effects at some covariances.
+
+    Attributes
+    ----------
+    beta
+        Generalised least squares, (n_fixed,).
+    unscaled_cov
+        (X' V0^-1 X)^-1, (n_fixed, n_fixed).
+    scale
+        Residual variance, profiled.
+    """
+
+    beta: Floats
+    unscaled_cov: Floats
+    scale: float
+
+
+@dataclass(frozen=True)
+class _Slope:
+    """The criterion in S at the generalised least squares estimate: derivatives of it and of log(scale), packed."""
+
+    deviance: float
+    gradient: Floats
+    log_scale: Floats
+
+
+class Likelihood:
+    """The log-likelihood of a model, the residual variance profiled out.
+
+    Parameters
+    ----------
+    problem
+        The engine's view of the model.
+    covariances
+        Where its covariances stand in the packed vector S.
+    reml
+        Restricted likelihood.
+    """
+
+    def __init__(self, problem: Problem, covariances: PackedCovariances, reml: bool) -> None:
+        self.problem, self.covariances, self.reml = problem, covariances, reml
+
+    @property
+    def n_obs(self) -> int:
+        """Rows."""
+        return self.problem.design.n_obs
+
+    @property
+    def n_fixed(self) -> int:
+        """Fixed effects."""
+        return int(self.problem.design.X.shape[1])
+
+    @property
+    def dof(self) -> int:
+        """n, or n - p under REML."""
+        return self.n_obs - self.n_fixed if self.reml else self.n_obs
+
+    def value(self, S: Floats, beta: Floats | None = None) -> float:
+        """Return the log-likelihood; -inf where a covariance is not positive semidefinite.
+
+        Parameters
+        ----------
+        S
+            Ratios to the residual variance, (n_packed,).
+        beta
+            Fixed effects; None for their generalised least squares estimate.
+        """
+        theta = self.covariances.theta(S)
+        if theta is None:
+            return -math.inf
+        deviance = self.problem.deviance(theta, self.reml)
+        if beta is not None and self.n_fixed:
+            solution = self._solve(theta)
+            ratio = self._scale_at(solution, beta) / solution.scale
+            deviance += self.dof * math.log(ratio)
+        return -0.5 * deviance
+
+    def solve(self, S: Floats) -> Solution:
+        """Return the fixed effects and the residual variance at some covariances.
+
+        Raises
+        ------
+        DataError
+            If a covariance is not positive semidefinite.
+        """
+        theta = self.covariances.theta(S)
+        if theta is None:
+            raise DataError(NOT_POSITIVE)
+        return self._solve(theta)
+
+    def scale(self, S: Floats, beta: Floats) -> float:
+        """Return the residual variance that maximises the likelihood."""
+        return self._scale_at(self.solve(S), beta)
+
+    def _solve(self, theta: Floats) -> Solution:
+        model = self.problem.model
+        if len(model.kept) < self.n_fixed:
+            raise FitError(collinear(self.problem))
+        beta, unscaled_cov, sigma, _ = model.solve(theta, self.reml)
+        return Solution(beta, unscaled_cov, sigma**2)
+
+    def _scale_at(self, solution: Solution, beta: Floats) -> float:
+        away = beta - solution.beta
+        if not away.any():
+            return solution.scale
+        return solution.scale + float(away @ np.linalg.solve(solution.unscaled_cov, away)) / self.dof
+
+    # Derivatives
+
+    def score(self, S: Floats, beta: Floats) -> tuple[Floats, Floats]:
+        """Return the derivatives in the fixed effects (n_fixed,) and in the packed covariances (n_packed,).
+
+        Parameters
+        ----------
+        S
+            Ratios to the residual variance.
+        beta
+            Fixed effects.
+        """
+        return self._score(S, beta, self._known(beta))
+
+    def slopes_at(self, S: Floats, beta: Floats) -> tuple[Floats, Floats]:
+        """Return the derivatives of the log-likelihood and of log(scale) at fixed effects, both (n_packed,)."""
+        known = self._known(beta)
+        return self._score(S, beta, known)[1], self._slope(known, S, False).log_scale
+
+    def profile_score(self, S: Floats) -> Floats:
+        """Return the derivative in the packed covariances, the fixed effects profiled out, (n_packed,)."""
+        return -0.5 * self._slope(self.problem, S, self.reml).gradient
+
+    def _known(self, beta: Floats) -> Problem:
+        """Return the model with the fixed effects known: y - X b on no columns."""
+        if not self.n_fixed:
+            return self.problem
+        return Problem(with_known_effects(self.problem.design, beta), n_threads=self.problem.n_threads)
+
+    def _score(self, S: Floats, beta: Floats, known: Problem) -> tuple[Floats, Floats]:
+        slope = self._slope(known, S, False)
+        deviance = slope.gradient + (self.dof - self.n_obs) * slope.log_scale
+        if not self.n_fixed:
+            return np.zeros(0), -0.5 * deviance
+        if self.reml:
+            restricted, plain = (self._slope(self.problem, S, reml) for reml in (True, False))
+            # log|A| is what the two criteria differ by, beside their multiples of log q.
+            deviance = deviance + restricted.gradient - plain.gradient + self.n_fixed * plain.log_scale
+        solution = self.solve(S)
+        scale = self._scale_at(solution, beta)
+        pull = np.asarray(np.linalg.solve(solution.unscaled_cov, solution.beta - beta), dtype=np.float64)
+        return pull / scale, -0.5 * deviance
+
+    def _slope(self, problem: Problem, S: Floats, reml: bool) -> _Slope:
+        theta = self.covariances.theta(self._lifted(S))
+        if theta is None:
+            raise DataError(NOT_POSITIVE)
+        model = problem.model
+        inner = model.to_engine(theta)
+        deviance, s2, gradient, _, s2_gradient, _ = model.evaluate(inner, reml)
+        both = self._in_covariances(inner, np.stack([gradient, s2_gradient / s2]))
+        return _Slope(deviance, both[0], both[1])
+
+    @cached_property
+    def bases(self) -> list[Floats]:
+        """The engine's basis T of each block, (size, size): S = T S~ T'."""
+        bases = self.problem.model.basis()
+        return [
+            bases[block.factor][np.ix_(block.columns[: block.size], block.columns[: block.size])]
+            for block in self.covariances.blocks
+        ]
+
+    def unit_covariances(self) -> Floats:
+        """Return the packed covariances of effects as large as the residual: one in the engine's units."""
+        theta = self.covariances.theta(self.covariances.unit())
+        assert theta is not None
+        return self.covariances.packed(self.problem.model.to_user(theta))
+
+    def _lifted(self, S: Floats) -> Floats:
+        """Return the covariances with singular blocks lifted off the boundary."""
+        lifted = S.copy()
+        for block, basis in zip(self.covariances.blocks, self.bases, strict=True):
+            covariance = block.covariance(S)
+            inverse = np.linalg.inv(basis)
+            eigenvalues = np.linalg.eigvalsh(inverse @ covariance @ inverse.T)
+            lift = LIFT_SCALED * max(1.0, float(eigenvalues[-1]))
+            if -1e-6 * lift <= eigenvalues[0] < lift:
+                covariance = covariance + lift * basis @ basis.T
+                lifted[list(block.places)] = covariance[np.tril_indices(block.size)]
+        return lifted
+
+    def _in_covariances(self, theta: Floats, gradients: Floats) -> Floats:
+        """Return derivatives in packed covariances, (m, n_packed), from those in the engine's theta, (m, n_theta)."""
+        out = np.zeros((len(gradients), self.covariances.n_packed))
+        for block, basis in zip(self.covariances.blocks, self.bases, strict=True):
+            Lambda = lower_triangle(theta[list(block.theta)], block.size)
+            inverse = np.linalg.inv(basis)
+            row, column = np.tril_indices(block.size)
+            for k, gradient in enumerate(gradients[:, list(block.theta)]):
+                symmetric = inverse.T @ _gradient_in_product(Lambda, gradient) @ inverse
+                out[k, list(block.places)] = np.where(row == column, 1.0, 2.0) * symmetric[row, column]
+        return out
+
+    def covariance_slope(self, theta: Floats, index: int) -> Floats:
+        """Return the derivative of one packed covariance in the engine's theta, (n_theta,)."""
+        out = np.zeros_like(theta)
+        for block, basis in zip(self.covariances.blocks, self.bases, strict=True):
+            if index in block.places:
+                place = block.places.index(index)
+                i, j = (int(side[place]) for side in np.tril_indices(block.size))
+                TL = basis @ lower_triangle(theta[list(block.theta)], block.size)
+                slope = np.outer(basis[i], TL[j]) + np.outer(basis[j], TL[i])
+                out[list(block.theta)] = slope.T[np.triu_indices(block.size)]
+        return out
+
+    # Second derivatives
+
+    def hessian(self, S: Floats, beta: Floats) -> tuple[Floats, bool]:
+        """Return the second derivative in fixed effects and packed covariances, and whether these are singular.
+
+        Parameters
+        ----------
+        S, beta
+            As for ``score``.
+        """
+        _, joint = self.joint(S, beta, self.scale(S, beta))
+        across = joint[-1, :-1]
+        return joint[:-1, :-1] - np.outer(across, across) / joint[-1, -1], self.is_singular(S)
+
+    def joint(self, S: Floats, beta: Floats, scale: float) -> tuple[Floats, Floats]:
+        """Return the gradient and Hessian in fixed effects b, packed ratios S and t = log residual variance s.
+
+        With r = y - X b, q = r'V0^-1 r and G_i = dV0 / dS_i the blocks of the Hessian are
+
+            bb -A / s,   bS -c_i / s,   bt -X'V0^-1 r / s,   SS T_ij / 2 - N_ij / s,   St -l_i / (2 s),   tt -q / (2 s),
+
+        c_i = X'V0^-1 G_i V0^-1 r, l_i = r'V0^-1 G_i V0^-1 r, N_ij = r'V0^-1 G_i V0^-1 G_j V0^-1 r and
+        T_ij = tr(P0 G_i P0 G_j) with P0 = V0^-1 for ML. V0 is linear in S, so a singular S is a point like any other.
+
+        Parameters
+        ----------
+        S
+            Ratios to the residual variance.
+        beta, scale
+            Fixed effects, (n_fixed,), and the residual variance, at its maximum or not.
+        """
+        p, k = self.n_fixed, self.covariances.n_packed
+        solution = self.solve(S)
+        q = self.dof * self._scale_at(solution, beta)
+        A = np.linalg.inv(solution.unscaled_cov) if p else np.zeros((0, 0))
+        pull = A @ (solution.beta - beta)
+        first, second, trace, traces = self._products(S, beta)
+        c, along, bend = first[:, :p, p], first[:, p, p], second[:, :, p, p]
+        gradient = np.concatenate([pull / scale, 0.5 * (along / scale - trace), [0.5 * (q / scale - self.dof)]])
+        hessian = np.empty((p + k + 1, p + k + 1))
+        hessian[:p, :p] = -A / scale
+        hessian[p:-1, :p] = -c / scale
+        hessian[p:-1, p:-1] = 0.5 * traces - (bend + bend.T) / (2 * scale)
+        hessian[-1] = np.concatenate([-pull / scale, -0.5 * along / scale, [-0.5 * q / scale]])
+        hessian[:p, p:-1] = hessian[p:-1, :p].T
+        hessian[:, -1] = hessian[-1]
+        return gradient, hessian
+
+    def is_singular(self, S: Floats) -> bool:
+        """Return True if a covariance block has less than full rank, in the engine's units."""
+        return bool((self._lifted(S) != S).any())
+
+    def at_boundary(self, S: Floats) -> list[int]:
+        """Return the packed covariances of effects without variance and of other blocks of less than full rank."""
+        out: list[int] = []
+        lifted = self._lifted(S)
+        for block in self.covariances.blocks:
+            places = list(block.places)
+            if block.size == 1:
+                out += [place for place in places if lifted[place] != S[place]]
+                continue
+            covariance = block.covariance(S)
+            sd = np.sqrt(np.diag(covariance))
+            vary = np.flatnonzero(sd > 0)
+            correlation = covariance[np.ix_(vary, vary)] / np.outer(sd[vary], sd[vary])
+            is_regular = np.linalg.eigvalsh(correlation).min(initial=1.0) > LIFT_SCALED
+            is_out = (sd == 0) | (not is_regular)
+            row, column = np.tril_indices(block.size)
+            out += [place for place, lost in zip(places, is_out[row] | is_out[column], strict=True) if lost]
+        return out
+
+    def _products(self, S: Floats, beta: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """Return R'V0^-1 G_i V0^-1 R, R'V0^-1 G_i V0^-1 G_j V0^-1 R, tr(P0 G_i) and tr(P0 G_i P0 G_j), R = [X, r].
+
+        i and j are packed covariances. These are what Kenward and Roger's method needs of a model with the columns R,
+        whose response plays no part.
+        """
+        theta = self.covariances.theta(S)
+        assert theta is not None  # solve has seen to it
+        design = self.problem.design
+        offset = 0.0 if design.offset is None else design.offset
+        residual = design.y - offset - design.X @ beta
+        any_response = np.cos(np.arange(float(design.n_obs)) ** 2)
+        columns = np.column_stack([design.X, residual])
+        names = (*design.x_names, "residual")
+        beside = Problem(
+            replace(design, y=any_response, offset=None, X=columns, x_names=names, columns={}),
+            n_threads=self.problem.n_threads,
+        )
+        if len(beside.model.kept) < len(names):
+            raise FitError("The fixed effects fit the response perfectly, so the likelihood has no second derivative.")
+        _, first, second, _, _, root = beside.model.kenward_roger(theta)
+        _, _, _, trace, traces, _ = (self.problem if self.reml else self._known(beta)).model.kenward_roger(theta)
+        back, J = np.linalg.inv(root), self._engine_covariances
+        return (
+            _contracted(J, back.T @ first @ back),
+            _contracted(J, _contracted(J, back.T @ second @ back).swapaxes(0, 1)).swapaxes(0, 1),
+            trace @ J,
+            J.T @ traces @ J,
+        )
+
+    @cached_property
+    def _engine_covariances(self) -> Floats:
+        """The linear map from packed covariances to the elements of the engine's S~, (n_theta, n_packed)."""
+        out = np.zeros((self.covariances.n_theta, self.covariances.n_packed))
+        for block, basis in zip(self.covariances.blocks, self.bases, strict=True):
+            inverse = np.linalg.inv(basis)
+            for place, unit in zip(block.places, np.eye(len(block.places)), strict=True):
+                inner = inverse @ from_lower(unit, block.size) @ inverse.T
+                out[list(block.theta), place] = inner[np.triu_indices(block.size)]
+        return out
+
+
+def _contracted(J: Floats, values: Floats) -> Floats:
+    """Return sum_i J[i, t] values[i]."""
+    return np.tensordot(J.T, values, axes=1)
+
+
+def _gradient_in_product(Lambda: Floats, gradient: Floats) -> Floats:
+    """Return the symmetric G with tr(G d(Lambda Lambda')) = gradient . d theta, from a gradient stacked by column."""
+    size = len(Lambda)
+    column, row = np.triu_indices(size)
+    first, second = np.tril_indices(size)
+    # Element (a, b) of 2 G Lambda, a >= b, is the derivative in Lambda_ab.
+    system = np.zeros((len(gradient), len(first)))
+    for k, (i, j) in enumerate(zip(first, second, strict=True)):
+        unit = np.zeros((size, size))
+        unit[i, j] = unit[j, i] = 1.0
+        system[:, k] = (2 * unit @ Lambda)[row, column]
+    return from_lower(np.asarray(np.linalg.solve(system, gradient), dtype=np.float64), size)
+
+
+def collinear(problem: Problem) -> str:
+    """Return the sentence that names the columns of X that are combinations of others."""
+    kept = set(problem.model.kept)
+    dropped = [name for j, name in enumerate(problem.design.x_names) if j not in kept]
+    return (
+        f"The columns of exog are collinear: {', '.join(dropped)} can be computed from the others, so the fixed "
+        "effects are not determined. Leave them out."
+    )

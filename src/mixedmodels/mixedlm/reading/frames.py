@@ -1,0 +1,71 @@
+"""Data of any kind as a frame of pandas, and the groups in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mixedmodels.errors import DataError, nearest
+from mixedmodels.mixedlm.reading.groups import label_array
+
+
+def read_frame(data: Any) -> tuple[pd.DataFrame, pd.Index]:
+    """Return the data with rows numbered from 0, and their labels.
+
+    Raises
+    ------
+    DataError
+        If they are no table, or have no rows.
+    """
+    if isinstance(data, Mapping):
+        data = pd.DataFrame(dict(data))
+    elif not isinstance(data, pd.DataFrame):
+        frame = nw.from_native(data, eager_only=True, pass_through=True)
+        if not isinstance(frame, nw.DataFrame):
+            raise DataError(f"data must be a DataFrame, an arrow table or a mapping, not {type(data).__name__!r}.")
+        data = frame.to_pandas()
+    if not len(data):
+        raise DataError("The data have no rows.")
+    return data.reset_index(drop=True), data.index
+
+
+def group_values(groups: Any, frame: pd.DataFrame, unnamed: str) -> tuple[str, npt.NDArray[Any]]:
+    """Return what the groups are called, and the label of each row.
+
+    Parameters
+    ----------
+    groups
+        Name of a column, or labels.
+    frame
+        The data.
+    unnamed
+        What labels without a name are called.
+
+    Raises
+    ------
+    DataError
+        If there is no such column, or another number of labels than rows.
+    """
+    if not isinstance(groups, str):
+        values = label_array(groups)
+        if isinstance(groups, list | tuple) and set(map(str, groups)) <= set(map(str, frame.columns)):
+            raise DataError(
+                f"groups names {len(groups)} columns. Name one; combine several into one column, or pass the finer "
+                "ones as variance components (vc_formula)."
+            )
+        if not values.ndim:
+            raise DataError(f"groups is {groups!r}; name a column, or pass one label for each row.")
+        if len(values) != len(frame):
+            raise DataError(f"groups has {len(values)} labels, but the data have {len(frame)} rows.")
+        return unnamed, values
+    if groups not in frame.columns:
+        listed = ", ".join(map(str, frame.columns[:20]))
+        raise DataError(
+            f"There is no column {groups!r} for groups.{nearest(groups, frame.columns)} The columns are: {listed}."
+        )
+    return groups, np.asarray(frame[groups])
