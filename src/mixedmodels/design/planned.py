@@ -10,7 +10,7 @@ import numpy as np
 from mixedmodels.design.build import build_design
 from mixedmodels.design.frame import Column, Frame, open_frame
 from mixedmodels.errors import DataError
-from mixedmodels.formula.expressions import names_in
+from mixedmodels.formula.expressions import mentions
 
 if TYPE_CHECKING:
     from mixedmodels.design.design import Design
@@ -35,16 +35,17 @@ def planned_design(formula: Formula, data: object) -> Design:
         The model cannot be identified from these data.
     """
     frame = open_frame(data)
-    response = _columns_of_response(formula.response)
+    is_name = formula.response in formula.names
+    response = {formula.response} if is_name else {mention.name for mention in mentions(formula.response)}
     predictors = tuple(name for name in frame.names if name not in response)
-    name = formula.response if formula.response.isidentifier() else "response"
+    name = formula.response if is_name else "response"
     while name in predictors:
         name += "_"
     noise = Column(np.random.default_rng(0).standard_normal(frame.n_rows))
     planned = Frame(
         frame.n_rows, (name, *predictors), lambda wanted: noise if wanted == name else frame.read(wanted), frame.index
     )
-    design = build_design(replace(formula, response=name), planned)
+    design = build_design(replace(formula, response=name, names=formula.names | {name}), planned)
     if design.n_dropped:
         reasons = ", ".join(f"{reason} {count}" for reason, count in design.n_dropped.items())
         raise DataError(
@@ -52,10 +53,3 @@ def planned_design(formula: Formula, data: object) -> Design:
             "Fill them in, or leave these rows out."
         )
     return replace(design, formula=formula, response_name=formula.response)
-
-
-def _columns_of_response(response: str) -> set[str]:
-    try:
-        return {response, *names_in(response).values}
-    except SyntaxError:  # a name that stood in backticks
-        return {response}
