@@ -30,6 +30,8 @@ if TYPE_CHECKING:
         MixedModelsWarning,
         RankDeficiencyWarning,
         SingularFitWarning,
+        UnknownArgumentError,
+        UnknownAttributeError,
         UnknownGroupError,
     )
     from mixedmodels.fit.control import Control
@@ -59,6 +61,8 @@ __all__ = [
     "MixedModelsWarning",
     "RankDeficiencyWarning",
     "SingularFitWarning",
+    "UnknownArgumentError",
+    "UnknownAttributeError",
     "UnknownGroupError",
     "VCSpec",
     "__version__",
@@ -95,10 +99,18 @@ _LAZY = {
 def __getattr__(name: str) -> object:
     # pandas and formulaic are loaded with the first name that needs them, not with the package.
     if name not in __all__:
-        raise AttributeError(f"module 'mixedmodels' has no attribute {name!r}")
+        raise _unknown(name)
     if name == "plot":
         return import_module("mixedmodels.plot")
     return getattr(import_module(f"mixedmodels.{_LAZY.get(name, 'errors')}"), name)
+
+
+def _unknown(name: str) -> AttributeError:
+    if name.startswith("_"):
+        return AttributeError(f"module 'mixedmodels' has no attribute {name!r}")
+    from mixedmodels.vocabulary import OF_THE_PACKAGE, unknown_attribute  # noqa: PLC0415  # loaded when it is needed
+
+    return unknown_attribute("mixedmodels", name, OF_THE_PACKAGE, __all__)
 
 
 def __dir__() -> list[str]:

@@ -50,6 +50,14 @@ class UnknownGroupError(InferenceError, KeyError):
     __str__ = InferenceError.__str__  # a KeyError shows the repr of its message
 
 
+class UnknownAttributeError(MixedModelsError, AttributeError):
+    """Something has no such name; an AttributeError too, as ``hasattr`` needs one."""
+
+
+class UnknownArgumentError(MixedModelsError, TypeError):
+    """A function has no such argument; a TypeError too, as Python's own."""
+
+
 class MixedModelsWarning(UserWarning):
     """Root of the package's warnings."""
 

@@ -16,6 +16,7 @@ from mixedmodels.errors import (
 from mixedmodels.fit.call import Call, build_problem, snapshot
 from mixedmodels.fit.fit import check_reml, fit_identified
 from mixedmodels.result import LmmResult
+from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -33,6 +34,7 @@ WARNINGS: Mapping[str, type[MixedModelsWarning]] = {
 """Findings that a user hears of at once; the others wait in the summary."""
 
 
+@refuses_unknown
 def lmer(
     formula: str,
     data: object,
@@ -112,6 +114,7 @@ class LinearMixedModel:
         What each element of theta is.
     """
 
+    @refuses_unknown
     def __init__(
         self,
         formula: str,
@@ -145,6 +148,7 @@ class LinearMixedModel:
         check_reml(reml)
         return self.problem.gradient(theta, reml)
 
+    @refuses_unknown
     def fit(
         self, reml: bool = True, *, start: npt.ArrayLike | None = None, control: Control | None = None
     ) -> LmmResult:
@@ -167,4 +171,4 @@ def warn_of_findings(findings: tuple[Finding, ...]) -> None:
     """Warn of the findings that change the reading of a fit, at the line that called the caller."""
     for finding in findings:
         if finding.kind in WARNINGS:
-            warnings.warn(finding.message, WARNINGS[finding.kind], stacklevel=3)
+            warnings.warn(finding.message, WARNINGS[finding.kind], stacklevel=4)

@@ -44,6 +44,7 @@ from mixedmodels.inference.variance_parameters import variance_parameters
 from mixedmodels.predict import random_effects
 from mixedmodels.predict.predict import predict
 from mixedmodels.predict.simulate import simulate
+from mixedmodels.vocabulary import OF_A_FIT, refuses_unknown, unknown_attribute
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -78,6 +79,11 @@ class LmmResult:
     def __init__(self, state: FitState, call: Call | None = None) -> None:
         self.state = state
         self.call = call
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or hasattr(type(self), name):  # the latter where a property raised AttributeError
+            return object.__getattribute__(self, name)
+        raise unknown_attribute("A fit", name, OF_A_FIT, dir(type(self)))
 
     # Estimates
 
@@ -278,6 +284,7 @@ class LmmResult:
 
     # Tables
 
+    @refuses_unknown
     def summary(
         self, ddf: str | Approximation = "satterthwaite", level: float = 0.95, correlation: bool = False
     ) -> Summary:
@@ -292,6 +299,7 @@ class LmmResult:
         """
         return summarize(self.state, ddf, level, correlation)
 
+    @refuses_unknown
     def coef_table(self, ddf: str | Approximation = "satterthwaite", level: float = 0.95) -> pd.DataFrame:
         """Return the fixed effects: ``estimate, std_error, df, statistic, p_value, ci_lower, ci_upper``.
 
@@ -311,6 +319,7 @@ class LmmResult:
         """
         return show_notes(wald.coef_table(self.state, ddf, level))
 
+    @refuses_unknown
     def anova(self, type: int = 3, ddf: str | Approximation = "satterthwaite") -> pd.DataFrame:
         """Return F tests by term: ``sum_sq, mean_sq, num_df, den_df, f_value, p_value``.
 
@@ -329,6 +338,7 @@ class LmmResult:
         """
         return show_notes(anova(self.state, type, ddf))
 
+    @refuses_unknown
     def contrast(
         self, L: object, ddf: str | Approximation = "satterthwaite", level: float = 0.95, joint: bool = False
     ) -> pd.DataFrame:
@@ -352,6 +362,7 @@ class LmmResult:
         """
         return show_notes(contrast(self.state, L, ddf, level, joint))
 
+    @refuses_unknown
     def margins(  # noqa: PLR0917 - the order of the public signature is promised
         self,
         specs: str | Sequence[str],
@@ -399,6 +410,7 @@ class LmmResult:
         )
         return show_notes(table)
 
+    @refuses_unknown
     def ranova(self, n_exact: int = 0, seed: int | np.random.Generator | None = None) -> pd.DataFrame:
         """Return likelihood-ratio tests of each random term: ``n_params, llf, aic, chisq, df, p_value, p_boundary``.
 
@@ -426,6 +438,7 @@ class LmmResult:
         """
         return show_notes(criteria_table(self.state))
 
+    @refuses_unknown
     def tidy(
         self,
         effects: str | Iterable[str] = broom.EFFECTS,
@@ -498,6 +511,7 @@ class LmmResult:
         """
         return conf_int(self.state, self._of, method, level, which, **options)
 
+    @refuses_unknown
     def profile(
         self,
         which: str | Iterable[str] | Mapping[str, Callable[[Any], float]] | None = None,
@@ -526,6 +540,7 @@ class LmmResult:
         """Return what a statistic of the bootstrap gets."""
         return LmmResult(state)
 
+    @refuses_unknown
     def bootstrap(
         self,
         n: int = 1000,
@@ -576,6 +591,7 @@ class LmmResult:
 
     # New rows
 
+    @refuses_unknown
     def predict(
         self,
         data: object = None,
@@ -626,6 +642,7 @@ class LmmResult:
             correction=correction,
         )
 
+    @refuses_unknown
     def simulate(
         self,
         n: int = 1,
@@ -671,6 +688,7 @@ class LmmResult:
         """
         return self._by_row(cooks_distance(self.state), "cooks_distance")
 
+    @refuses_unknown
     def influence(self, by: str | None = None, method: str = "exact", *, progress: bool = True) -> Influence:
         """Return estimates without each row, or each level: ``.fe_params``, ``.cooks_distance``, ``.dfbetas``, ...
 
@@ -745,6 +763,7 @@ class LmmResult:
         problem = self.state.problem.with_response(y)
         return type(self)(fit_problem(problem, reml=self.reml, control=self.state.control))
 
+    @refuses_unknown
     def update(
         self,
         formula: str | None = None,

@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "mixedmodels"
 MODULES = sorted(SOURCE.rglob("*.py"))
 ROWS = (
     {"errors"},
-    {"formula", "covariance", "datasets"},
+    {"formula", "covariance", "datasets", "vocabulary"},
     {"design"},
     {"fit"},
     {"inference"},

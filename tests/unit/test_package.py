@@ -34,5 +34,5 @@ def test_every_name_is_there() -> None:
 
 
 def test_unknown_names_are_attribute_errors() -> None:
-    with pytest.raises(AttributeError, match="module 'mixedmodels' has no attribute 'lmmer'"):
+    with pytest.raises(AttributeError, match=r"mixedmodels has no 'lmmer'\. Did you mean 'lmer'"):
         _ = mm.lmmer

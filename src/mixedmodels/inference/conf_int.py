@@ -12,6 +12,7 @@ from mixedmodels.inference.bootstrap import bootstrap
 from mixedmodels.inference.profile import profile
 from mixedmodels.inference.variance_parameters import list_parameters, variance_parameters
 from mixedmodels.inference.wald import check_level, coef_table, names_in
+from mixedmodels.vocabulary import OF_A_CALL
 
 if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
@@ -61,8 +62,10 @@ def conf_int(
             f"method={method!r} is not available; it must be one of {allowed}.{nearest(str(method), METHODS)}"
         )
     allowed_options = {"wald": {"ddf"}, "profile": set(), "bootstrap": BOOTSTRAP_OPTIONS}[method]
-    for option in set(options) - allowed_options:
-        raise InferenceError(f"{option}= does not go with method={method!r}.")
+    for option in options:
+        if option not in allowed_options:
+            advice = f": {OF_A_CALL[option]}" if option in OF_A_CALL else ""
+            raise InferenceError(f"{option}= does not go with method={method!r}{advice}.")
     names = None if which is None else names_in(which)
     if method == "profile":
         table = profile(state, names).conf_int(level)

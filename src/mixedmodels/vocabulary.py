@@ -1,0 +1,124 @@
+"""What users of R, statsmodels and scikit-learn look for under another name, and where it is here."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from types import MappingProxyType
+from typing import ParamSpec, TypeVar
+
+from mixedmodels.errors import UnknownArgumentError, UnknownAttributeError, nearest
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _by_name(sentences: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the sentence of each name; names that share one stand side by side in its key."""
+    return MappingProxyType({name: sentence for names, sentence in sentences.items() for name in names.split()})
+
+
+OF_A_FIT = _by_name({
+    "params coef coefs coef_ fixef coefficients beta": "the fixed effects are fit.fe_params, with tests and intervals "
+    "fit.coef_table()",
+    "pvalues tvalues": "tests are in fit.coef_table()",
+    "bse se": "standard errors of the fixed effects are fit.bse_fe",
+    "cov_params vcov": "the covariance of the fixed effects is fit.cov_fe",
+    "cov_re vcomp VarCorr": "the covariances of the random effects are fit.varcorr",
+    "ranef": "the effects of the levels are fit.random_effects",
+    "loglik logLik loglike": "the log-likelihood is fit.llf",
+    "rsquared rsquared_adj": "R-squared, marginal and conditional, is fit.r2()",
+    "emmeans lsmeans": "marginal means are fit.margins()",
+    "t_test f_test wald_test": "tests of combinations of coefficients are fit.contrast(...)",
+    "compare_lr_test lrtest": "fits are compared by mixedmodels.compare",
+    "confint": "intervals are fit.conf_int(method)",
+    "fitted": "fitted values are fit.fittedvalues",
+    "AIC": "it is fit.aic here",
+    "BIC": "it is fit.bic here",
+    "REML": "it is fit.reml here",
+    "model": "the design is fit.state.design, and what made it is fit.call",
+})  # fmt: skip
+"""Names that results have elsewhere, and what to use here."""
+
+OF_THE_PACKAGE = _by_name({
+    "glmer nlmer glmmTMB": "responses are normal here, and linear mixed models are fitted by mixedmodels.lmer",
+    "lme Lmer": "linear mixed models are fitted by mixedmodels.lmer",
+    "anova": "fits are compared by mixedmodels.compare, terms are tested by fit.anova()",
+    "summary fixef ranef VarCorr confint ranova": "ask the fit, as in fit.summary(), fit.fe_params, "
+    "fit.random_effects, fit.varcorr, fit.conf_int() or fit.ranova()",
+    "simulate predict": "ask the fit, as in fit.simulate() or fit.predict()",
+    "emmeans lsmeans": "marginal means are fit.margins()",
+    "powerSim powerCurve": "it is mixedmodels.power here",
+    "lmerControl": "limits of the optimiser are mixedmodels.Control",
+    "allFit": "there is one optimiser, whose steps are in fit.optimizer",
+    "isSingular": "it is fit.is_singular here",
+})  # fmt: skip
+"""Names that packages for mixed models have elsewhere, and what to use here."""
+
+OF_A_CALL = _by_name({
+    "REML method": "write reml=True or reml=False",
+    "subset": "leave rows out of the data, as in data[data['x'] > 0]",
+    "na_action": "write missing='drop' or missing='raise'",
+    "family link": "responses are normal here, and other families are not fitted",
+    "random groups re_formula vc_formula exog_re": "random terms stand in the formula, as in (1 | g), and "
+    "mixedmodels.mixedlm takes what statsmodels takes",
+    "correlation": "residuals are independent here, and weights change their variances",
+    "re_form use_re": "write random_effects=, which is 'conditional', 'population' or names of terms (to simulate "
+    "'new' or 'conditional')",
+    "newdata exog": "write data=",
+    "allow_new_levels": "write new_levels='population'",
+    "se_fit": "write interval='confidence', which gives standard errors too",
+    "alpha conf_level": "write level=, the coverage, such as 0.95",
+    "nsim": "write n=",
+    "random_state": "write seed=",
+    "parm": "write which=",
+    "typ": "write type=",
+    "verbose": "the steps of a fit are in fit.optimizer.trace",
+    "devFunOnly": "mixedmodels.LinearMixedModel has deviance(theta) without a fit",
+})  # fmt: skip
+"""Arguments that functions take elsewhere, and what to write here."""
+
+
+def unknown_attribute(
+    owner: str, name: str, elsewhere: Mapping[str, str], known: Iterable[str]
+) -> UnknownAttributeError:
+    """Return the complaint that something has no such name, with what to use instead.
+
+    Parameters
+    ----------
+    owner
+        What it is that was asked.
+    name
+        The name.
+    elsewhere
+        Names known from elsewhere, and what to use here.
+    known
+        Names that there are.
+    """
+    if name in elsewhere:
+        return UnknownAttributeError(f"{owner} has no {name!r}: {elsewhere[name]}.")
+    return UnknownAttributeError(f"{owner} has no {name!r}.{nearest(name, known)}")
+
+
+def refuses_unknown(function: Callable[P, R]) -> Callable[P, R]:
+    """Return the function, which answers unknown keyword arguments with what is meant here.
+
+    Raises
+    ------
+    UnknownArgumentError
+        By the function returned.
+    """
+    known = tuple(name for name in inspect.signature(function).parameters if name != "self")
+
+    @wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        for name in kwargs:
+            if name not in known:
+                called = function.__qualname__.removesuffix(".__init__")
+                advice = OF_A_CALL.get(name, f"it takes {', '.join(known)}")
+                near = "" if name in OF_A_CALL else nearest(name, known)
+                raise UnknownArgumentError(f"{called}() has no argument {name!r}: {advice}.{near}")
+        return function(*args, **kwargs)
+
+    return checked
