@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mixedmodels.datasets import list_datasets, load_dataset
     from mixedmodels.display.compare_table import table
     from mixedmodels.errors import (
+        CollinearColumnsError,
         ConvergenceWarning,
         DataError,
         DesignError,
@@ -32,18 +33,28 @@ if TYPE_CHECKING:
         SingularFitWarning,
         UnknownArgumentError,
         UnknownAttributeError,
+        UnknownColumnError,
         UnknownGroupError,
     )
     from mixedmodels.fit.control import Control
     from mixedmodels.fit.storage import load
     from mixedmodels.lmer import LinearMixedModel, lmer
-    from mixedmodels.mixedlm import MixedLM, MixedLMParams, MixedLMResults, VCSpec, mixedlm
+    from mixedmodels.mixedlm import (
+        MixedLM,
+        MixedLMParams,
+        MixedLMResults,
+        MixedLMResultsWrapper,
+        Penalty,
+        VCSpec,
+        mixedlm,
+    )
     from mixedmodels.power import power
     from mixedmodels.result import LmmResult
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CollinearColumnsError",
     "Control",
     "ConvergenceWarning",
     "DataError",
@@ -57,12 +68,15 @@ __all__ = [
     "MixedLM",
     "MixedLMParams",
     "MixedLMResults",
+    "MixedLMResultsWrapper",
     "MixedModelsError",
     "MixedModelsWarning",
+    "Penalty",
     "RankDeficiencyWarning",
     "SingularFitWarning",
     "UnknownArgumentError",
     "UnknownAttributeError",
+    "UnknownColumnError",
     "UnknownGroupError",
     "VCSpec",
     "__version__",
@@ -84,6 +98,8 @@ _LAZY = {
     "MixedLM": "mixedlm",
     "MixedLMParams": "mixedlm",
     "MixedLMResults": "mixedlm",
+    "MixedLMResultsWrapper": "mixedlm",
+    "Penalty": "mixedlm",
     "VCSpec": "mixedlm",
     "compare": "compare",
     "list_datasets": "datasets",

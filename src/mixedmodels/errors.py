@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from numpy.linalg import LinAlgError
+
 
 class MixedModelsError(ValueError):
     """Anything this package refuses, said in one sentence: what was found, what is allowed, what to do."""
@@ -42,6 +44,16 @@ class FitError(MixedModelsError):
 
 class InferenceError(MixedModelsError):
     """A question that this fit cannot answer."""
+
+
+class CollinearColumnsError(FitError, LinAlgError):
+    """Fixed-effect columns are combinations of others; a LinAlgError too, which statsmodels raises for them."""
+
+
+class UnknownColumnError(DataError, KeyError):
+    """The data have no such column; a KeyError too, as for a data frame's columns."""
+
+    __str__ = DataError.__str__  # a KeyError shows the repr of its message
 
 
 class UnknownGroupError(InferenceError, KeyError):

@@ -18,6 +18,8 @@ PROMISED = {
     "MixedLM",
     "MixedLMParams",
     "MixedLMResults",
+    "MixedLMResultsWrapper",
+    "Penalty",
     "VCSpec",
     "__version__",
     "compare",

@@ -21,7 +21,7 @@ import numpy as np
 from mixedmodels.covariance.packed import PackedCovariances, from_lower, lower_triangle
 from mixedmodels.design.known_effects import with_known_effects
 from mixedmodels.design.records import Floats
-from mixedmodels.errors import DataError, FitError
+from mixedmodels.errors import CollinearColumnsError, DataError, FitError
 from mixedmodels.fit.problem import Problem
 
 LIFT_SCALED = 1e-8
@@ -133,7 +133,7 @@ class Likelihood:
     def _solve(self, theta: Floats) -> Solution:
         model = self.problem.model
         if len(model.kept) < self.n_fixed:
-            raise FitError(collinear(self.problem))
+            raise collinear(self.problem)
         beta, unscaled_cov, sigma, _ = model.solve(theta, self.reml)
         return Solution(beta, unscaled_cov, sigma**2)
 
@@ -380,11 +380,11 @@ def _gradient_in_product(Lambda: Floats, gradient: Floats) -> Floats:
     return from_lower(np.asarray(np.linalg.solve(system, gradient), dtype=np.float64), size)
 
 
-def collinear(problem: Problem) -> str:
-    """Return the sentence that names the columns of X that are combinations of others."""
+def collinear(problem: Problem) -> CollinearColumnsError:
+    """Return the complaint that names the columns of X that are combinations of others."""
     kept = set(problem.model.kept)
     dropped = [name for j, name in enumerate(problem.design.x_names) if j not in kept]
-    return (
+    return CollinearColumnsError(
         f"The columns of exog are collinear: {', '.join(dropped)} can be computed from the others, so the fixed "
         "effects are not determined. Leave them out."
     )

@@ -28,7 +28,7 @@ from mixedmodels.mixedlm.fitting.request import read_request, unused_options
 from mixedmodels.mixedlm.path import RegularizationPath
 from mixedmodels.mixedlm.reading.arguments import check_flag, read_count, read_numbers
 from mixedmodels.mixedlm.reading.formulas import Context, names_used
-from mixedmodels.mixedlm.reading.params import MixedLMParams
+from mixedmodels.mixedlm.reading.params import MixedLMParams, as_params
 from mixedmodels.mixedlm.reading.rows import check_missing
 from mixedmodels.mixedlm.reading.specification import VCSpec
 from mixedmodels.mixedlm.results import MixedLMResults
@@ -361,8 +361,9 @@ class MixedLM:
         return self.description.likelihood(self.reml if reml is None else reml)
 
     def _read_params(self, params: Any, has_fe: bool) -> MixedLMParams:
-        if isinstance(params, MixedLMParams):
-            return params
+        given = as_params("params", params, self.k_fe, self.k_re, self.k_vc)
+        if given is not None:
+            return given
         length = self.k_re2 + self.k_vc + (self.k_fe if has_fe else 0)
         packed = read_numbers("params", params).ravel()
         if len(packed) != length:
@@ -542,7 +543,7 @@ class MixedLM:
             X; None takes the model's.
         """
         X = self.exog if exog is None else read_numbers("exog", exog)
-        fixed = params.fe_params if isinstance(params, MixedLMParams) else read_numbers("params", params)
+        fixed = read_numbers("params", getattr(params, "fe_params", params))
         if fixed.shape not in {(self.k_fe,), (self.k_params,)}:
             raise DataError(
                 f"params has the shape {fixed.shape}; pass {self.k_fe} fixed effects, or all {self.k_params} "

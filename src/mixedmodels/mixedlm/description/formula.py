@@ -115,7 +115,8 @@ def describe_formulas(
     return describe(
         y, X, parsed, values, Z,
         spec=spec, components=components, re_names=names, group_name=group_name, use_sqrt=use_sqrt,
-        rows=rows, n_rows=n_rows, formula=formula, model_spec=fixed_part.spec, frame=frame, recipe=recipe,
+        rows=rows, n_rows=n_rows, formula=formula, model_spec=fixed_part.spec, frame=frame.set_axis(labels),
+        recipe=recipe,
     )  # fmt: skip
 
 

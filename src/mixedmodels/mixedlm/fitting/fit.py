@@ -11,7 +11,7 @@ import numpy as np
 
 from mixedmodels.design.known_effects import with_known_effects
 from mixedmodels.design.records import Floats
-from mixedmodels.errors import DataError, FitError
+from mixedmodels.errors import DataError
 from mixedmodels.fit.ascent import em_steps, steepest_ascent
 from mixedmodels.fit.constrained import minimize_held
 from mixedmodels.fit.control import Control
@@ -74,7 +74,7 @@ def hold(model: ModelDescription, holds: Holds, reml: bool) -> HeldModel:
     ------
     DesignError
         If the variances cannot be told apart.
-    FitError
+    CollinearColumnsError
         If the fixed effects are collinear.
     """
     structure, rest = structure_of(model, holds)
@@ -85,7 +85,7 @@ def hold(model: ModelDescription, holds: Holds, reml: bool) -> HeldModel:
     if holds.beta:
         problem = Problem(with_known_effects(problem.design, beta, sorted(holds.beta)))
     if len(problem.model.kept) < len(holds.estimated):
-        raise FitError(collinear(problem))
+        raise collinear(problem)
     return HeldModel(problem, layout.covariances, reml, rest, beta, tuple(holds.estimated))
 
 

@@ -12,7 +12,7 @@ from mixedmodels.errors import DataError, nearest
 from mixedmodels.fit.held import Hold, Holds
 from mixedmodels.mixedlm.description.design import Structure
 from mixedmodels.mixedlm.description.model import ModelDescription
-from mixedmodels.mixedlm.reading.params import MixedLMParams
+from mixedmodels.mixedlm.reading.params import MixedLMParams, as_params
 
 
 def read_holds(
@@ -40,14 +40,10 @@ def _held_by_mask(model: ModelDescription, free: Any, start: MixedLMParams) -> d
     """Return position -> value, and that it is a ratio, of what a mask holds at the start."""
     if free is None:
         return {}
-    if not isinstance(free, MixedLMParams):
+    pattern = as_params("free", free, model.k_fe, model.k_re, model.k_vc)
+    if pattern is None:
         raise DataError(f"free is {free!r}; it must be a MixedLMParams of ones and zeros.")
-    if (free.k_fe, free.k_re, free.k_vc) != (model.k_fe, model.k_re, model.k_vc):
-        raise DataError(
-            f"free is for {free.k_fe} fixed effects, {free.k_re} random coefficients and {free.k_vc} variance "
-            f"components; the model has {model.k_fe}, {model.k_re} and {model.k_vc}."
-        )
-    mask, values = (p.get_packed(use_sqrt=False, has_fe=True) for p in (free, start))
+    mask, values = (p.get_packed(use_sqrt=False, has_fe=True) for p in (pattern, start))
     return {j: (float(values[j]), True) for j in np.flatnonzero(mask == 0).tolist()}
 
 

@@ -17,7 +17,7 @@ from mixedmodels.mixedlm.fitting.holds import read_holds
 from mixedmodels.mixedlm.fitting.optimizers import METHODS
 from mixedmodels.mixedlm.fitting.record import OURS
 from mixedmodels.mixedlm.reading.arguments import check_flag, check_penalty, read_count, read_numbers
-from mixedmodels.mixedlm.reading.params import MixedLMParams
+from mixedmodels.mixedlm.reading.params import MixedLMParams, as_params
 
 OPTIONS = ("gtol", "maxiter", "eps", "maxcor", "ftol", "tol", "disp", "maxls", "min_method")
 
@@ -145,8 +145,9 @@ def read_start(model: ModelDescription, start_params: Any) -> MixedLMParams:
     """
     if start_params is None:
         return MixedLMParams.from_components(np.zeros(model.k_fe), np.eye(model.k_re), vcomp=np.ones(model.k_vc))
-    if isinstance(start_params, MixedLMParams):
-        return start_params.copy()
+    given = as_params("start_params", start_params, model.k_fe, model.k_re, model.k_vc)
+    if given is not None:
+        return given.copy()
     packed = read_numbers("start_params", start_params).ravel()
     n_cov = model.k_re2 + model.k_vc
     if len(packed) not in (n_cov, n_cov + model.k_fe):

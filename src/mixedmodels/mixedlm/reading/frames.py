@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mixedmodels.errors import DataError, nearest
+from mixedmodels.errors import DataError, UnknownColumnError, nearest
 from mixedmodels.mixedlm.reading.groups import label_array
 
 
@@ -65,7 +65,7 @@ def group_values(groups: Any, frame: pd.DataFrame, unnamed: str) -> tuple[str, n
         return unnamed, values
     if groups not in frame.columns:
         listed = ", ".join(map(str, frame.columns[:20]))
-        raise DataError(
+        raise UnknownColumnError(
             f"There is no column {groups!r} for groups.{nearest(groups, frame.columns)} The columns are: {listed}."
         )
     return groups, np.asarray(frame[groups])

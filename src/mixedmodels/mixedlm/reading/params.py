@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -23,7 +25,9 @@ class MixedLMParams:
     k_re
         Number of random coefficients that have a covariance.
     k_vc
-        Number of variance components.
+        Number of variance components. A boolean is ``use_sqrt``, which was the third argument in release 0.6.
+    use_sqrt
+        How ``get_packed`` and ``set_packed`` pack where they are not told.
 
     Attributes
     ----------
@@ -39,13 +43,15 @@ class MixedLMParams:
         Which likelihood the parameters maximise; None if they do not come from a fit.
     """
 
-    def __init__(self, k_fe: int, k_re: int, k_vc: int) -> None:
-        self.k_fe, self.k_re, self.k_vc = k_fe, k_re, k_vc
+    def __init__(self, k_fe: int, k_re: int, k_vc: int | bool = 0, *, use_sqrt: bool = True) -> None:
+        if isinstance(k_vc, bool):
+            use_sqrt, k_vc = k_vc, False
+        self.k_fe, self.k_re, self.k_vc, self.use_sqrt = k_fe, k_re, int(k_vc), use_sqrt
         self.k_re2 = k_re * (k_re + 1) // 2
         self.k_tot = self.k_fe + self.k_re2 + self.k_vc
         self.fe_params: Floats = np.zeros(k_fe)
         self.cov_re: Floats = np.zeros((k_re, k_re))
-        self.vcomp: Floats = np.zeros(k_vc)
+        self.vcomp: Floats = np.zeros(self.k_vc)
         self.reml: bool | None = None
         self._ix = np.tril_indices(k_re)
 
@@ -114,29 +120,88 @@ class MixedLMParams:
 
     def copy(self) -> MixedLMParams:
         """Return a copy that shares nothing."""
-        out = MixedLMParams(self.k_fe, self.k_re, self.k_vc)
+        out = MixedLMParams(self.k_fe, self.k_re, self.k_vc, use_sqrt=self.use_sqrt)
         out.fe_params = np.array(self.fe_params, dtype=np.float64)
         out.cov_re = np.array(self.cov_re, dtype=np.float64)
         out.vcomp = np.array(self.vcomp, dtype=np.float64)
         out.reml = self.reml
         return out
 
-    def get_packed(self, use_sqrt: bool, has_fe: bool = False) -> Floats:
+    def get_packed(self, use_sqrt: bool | None = None, has_fe: bool | None = None) -> Floats:
         """Return the parameters as one vector.
 
         Parameters
         ----------
         use_sqrt
-            Pack the lower Cholesky factor of ``cov_re`` (the roots of its diagonal where it is not positive definite)
-            and the square roots of ``vcomp``.
+            True: pack the lower Cholesky factor of ``cov_re`` (the roots of its diagonal where it is not positive
+            definite) and the square roots of ``vcomp``. None takes that of the object and, as in release 0.6, puts the
+            fixed effects first.
         has_fe
             Put the fixed effects first.
         """
+        has_fe = use_sqrt is None if has_fe is None else has_fe
+        use_sqrt = self.use_sqrt if use_sqrt is None else use_sqrt
         covariance, components = self.cov_re, self.vcomp
         if use_sqrt:
             covariance, components = _root(covariance), np.sqrt(components)
         fixed = [self.fe_params] if has_fe else []
         return np.concatenate([*fixed, covariance[self._ix], components])
+
+    # As in release 0.6
+
+    def set_packed(self, params: npt.ArrayLike) -> None:
+        """Set all parameters from one vector, fixed effects first, packed as ``use_sqrt`` says."""
+        found = MixedLMParams.from_packed(params, self.k_fe, self.k_re, self.use_sqrt, has_fe=True)
+        if found.k_vc != self.k_vc:
+            raise DataError(f"The packed parameters have {np.size(params)} values; these need {self.k_tot}.")
+        self.fe_params, self.cov_re, self.vcomp = found.fe_params, found.cov_re, found.vcomp
+
+    def get_fe_params(self) -> Floats:
+        """Return ``fe_params``."""
+        return self.fe_params
+
+    def set_fe_params(self, fe_params: npt.ArrayLike) -> None:
+        """Set ``fe_params``."""
+        self.fe_params = np.array(fe_params, dtype=np.float64)
+
+    def get_cov_re(self) -> Floats:
+        """Return ``cov_re``."""
+        return self.cov_re
+
+    def set_cov_re(self, cov_re: npt.ArrayLike | None = None, cov_re_sqrt: npt.ArrayLike | None = None) -> None:
+        """Set ``cov_re``, or its lower Cholesky factor."""
+        self.cov_re = MixedLMParams.from_components(cov_re=cov_re, cov_re_sqrt=cov_re_sqrt).cov_re
+
+
+def as_params(name: str, given: Any, k_fe: int, k_re: int, k_vc: int) -> MixedLMParams | None:
+    """Return an object with the parts of a ``MixedLMParams``, such as statsmodels' own, as ours; None without them.
+
+    Parameters
+    ----------
+    name
+        Of the argument.
+    given
+        Anything.
+    k_fe, k_re, k_vc
+        Sizes of the model. Fixed effects may be left out, and are zero then.
+
+    Raises
+    ------
+    DataError
+        If the sizes are others.
+    """
+    if not all(hasattr(given, part) for part in ("fe_params", "cov_re", "vcomp")):
+        return None
+    found = MixedLMParams.from_components(given.fe_params, given.cov_re, vcomp=given.vcomp)
+    if found.k_fe not in (0, k_fe) or (found.k_re, found.k_vc) != (k_re, k_vc):
+        raise DataError(
+            f"{name} is for {found.k_fe} fixed effects, {found.k_re} random coefficients and {found.k_vc} variance "
+            f"components; the model has {k_fe}, {k_re} and {k_vc}."
+        )
+    if found.k_fe < k_fe:
+        found = MixedLMParams.from_components(np.zeros(k_fe), found.cov_re, vcomp=found.vcomp)
+    found.reml = getattr(given, "reml", None)
+    return found
 
 
 def _root(covariance: Floats) -> Floats:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from mixedmodels.errors import DataError, nearest
 from mixedmodels.mixedlm.reading.groups import Groups
-from mixedmodels.mixedlm.reading.specification import VCSpec, check_sizes, from_mapping
+from mixedmodels.mixedlm.reading.specification import VCSpec, as_specification, check_sizes, from_mapping
 from mixedmodels.mixedlm.reading.tables import Table, missing_rows, read_table
 
 MISSING = ("none", "drop", "raise")
@@ -117,18 +117,6 @@ def _subset_rows(subset: Any, labels: pd.Index) -> Rows:
 # Variance components given as matrices
 
 
-def check_specification(spec: Any) -> None:
-    """Variance components must be a ``VCSpec``.
-
-    Raises
-    ------
-    DataError
-        They are not.
-    """
-    if not isinstance(spec, VCSpec):
-        raise DataError(f"exog_vc is {spec!r}; it must be a VCSpec, or a mapping exog_vc[name][group] of designs.")
-
-
 def given_components(exog_vc: Any, groups: Groups, rows: Rows | None) -> VCSpec:
     """Return the specification given for all rows of the data at the rows that are used.
 
@@ -137,8 +125,7 @@ def given_components(exog_vc: Any, groups: Groups, rows: Rows | None) -> VCSpec:
     DataError
         If it is none, or a design does not have the rows of its group.
     """
-    spec = from_mapping(exog_vc, groups.labels) if isinstance(exog_vc, Mapping) else exog_vc
-    check_specification(spec)
+    spec = from_mapping(exog_vc, groups.labels) if isinstance(exog_vc, Mapping) else as_specification(exog_vc)
     return spec if rows is None else at_rows(spec, groups, rows)
 
 

@@ -34,6 +34,21 @@ class VCSpec:
         return f"VCSpec({', '.join(map(repr, self.names))})"
 
 
+def as_specification(given: Any) -> VCSpec:
+    """Return an object with the parts of a ``VCSpec``, such as statsmodels' own, as ours.
+
+    Raises
+    ------
+    DataError
+        If it has not.
+    """
+    if isinstance(given, VCSpec):
+        return given
+    if not all(hasattr(given, part) for part in ("names", "colnames", "mats")):
+        raise DataError(f"exog_vc is {given!r}; it must be a VCSpec, or a mapping exog_vc[name][group] of designs.")
+    return VCSpec(given.names, given.colnames, given.mats)
+
+
 def from_mapping(exog_vc: Mapping[str, Mapping[Any, Any]], labels: Sequence[Any]) -> VCSpec:
     """Return the specification that ``exog_vc[name][group]`` describes, components sorted by name.
 
