@@ -14,6 +14,8 @@ from mixedmodels.inference.hypotheses import Hypotheses, as_numbers, read_hypoth
 from mixedmodels.inference.wald import row_table
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from mixedmodels.design.records import Floats
     from mixedmodels.fit.records import FitState
     from mixedmodels.inference.approximation import Approximation
@@ -100,24 +102,37 @@ def estimable_rows(state: FitState, L: Floats, labels: Sequence[str]) -> Floats:
     InferenceError
         If a row cannot be estimated because columns were dropped.
     """
-    kept = list(state.kept)
-    dropped = [j for j in range(L.shape[1]) if j not in set(kept)]
-    if not dropped:
-        return L
-    X = state.design.X
-    size = np.sqrt(np.mean(X**2, axis=0))
-    size[size == 0] = 1.0  # an empty cell's column of zeros cannot be estimated either
-    A = np.linalg.lstsq(X[:, kept] / size[kept], X[:, dropped], rcond=None)[0] / size[kept][:, None]
-    missing = np.abs(L[:, dropped] - L[:, kept] @ A) * size[dropped]
-    lost = missing.max(axis=1) > ESTIMABLE_TOL * (np.abs(L) * size).max(axis=1)
+    missing = _undetermined(state, L)
+    lost = missing.any(axis=1)
     if lost.any():
         i = int(lost.argmax())
-        column = state.design.x_names[dropped[int(missing[i].argmax())]]
+        column = state.design.x_names[int(missing[i].argmax())]
         raise InferenceError(
             f"{labels[i]!r} cannot be estimated: the column {column!r} was dropped, because it is a combination of "
             "others in these data. Take it out of the formula, or ask for a combination that the data determine."
         )
-    return L[:, kept]
+    return L[:, list(state.kept)]
+
+
+def can_be_estimated(state: FitState, L: Floats) -> npt.NDArray[np.bool_]:
+    """Return which combinations of all columns of the design the data determine, see `estimable_rows`."""
+    return np.asarray(~_undetermined(state, L).any(axis=1))
+
+
+def _undetermined(state: FitState, L: Floats) -> Floats:
+    """Return how far L is from l_kept A, (n_rows, n_columns); zero in kept columns and for rounding."""
+    kept = list(state.kept)
+    dropped = [j for j in range(L.shape[1]) if j not in set(kept)]
+    missing = np.zeros(L.shape)
+    if not dropped:
+        return missing
+    X = state.design.X
+    size = np.sqrt(np.mean(X**2, axis=0))
+    size[size == 0] = 1.0  # an empty cell's column of zeros cannot be estimated either
+    A = np.linalg.lstsq(X[:, kept] / size[kept], X[:, dropped], rcond=None)[0] / size[kept][:, None]
+    missing[:, dropped] = np.abs(L[:, dropped] - L[:, kept] @ A) * size[dropped]
+    missing[missing.max(axis=1) <= ESTIMABLE_TOL * (np.abs(L) * size).max(axis=1)] = 0.0
+    return missing
 
 
 def dropped_columns(state: FitState) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mixedmodels.errors import InferenceError, nearest
+from mixedmodels.plot.canvas import load
 from mixedmodels.plot.labels import level_names
 from mixedmodels.plot.labels import name as axis_name
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from mixedmodels.design.design import Design
-    from mixedmodels.design.frame import Column
+    from mixedmodels.design.frame import Column, Values
     from mixedmodels.design.records import Floats, RandomFactor
 
 MAX_SIZE = 12
@@ -121,9 +122,17 @@ def place(ax: Axes, column: Column, name: str) -> Floats:
     """Return where the rows of a column stand on the x axis, which is labelled for it, shape (n_obs,)."""
     ax.set_xlabel(axis_name(name))
     if column.is_date:
-        days: Floats = column.values.astype("datetime64[us]").astype(np.float64) / 86_400e6
-        ax.xaxis_date()
-        return days
-    if column.levels is not None:
+        locator = load("dates").AutoDateLocator()
+        ax.xaxis.set_major_locator(locator)
+        ax.xaxis.set_major_formatter(load("dates").ConciseDateFormatter(locator))
+    elif column.levels is not None:
         name_categories(ax, column.levels)
-    return column.values.astype(np.float64)
+    return places(column.values)
+
+
+def places(values: Values) -> Floats:
+    """Return where values of a column stand on the x axis: dates as days, codes of levels and numbers as they are."""
+    if values.dtype.kind in "mM":
+        kind = {"M": "datetime64[us]", "m": "timedelta64[us]"}[values.dtype.kind]
+        return np.asarray(values.astype(kind).astype(np.float64) / 86_400e6)
+    return values.astype(np.float64)

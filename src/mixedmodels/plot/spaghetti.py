@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mixedmodels.errors import InferenceError
-from mixedmodels.fit.fitted import conditional_fitted, marginal_fitted
-from mixedmodels.plot.canvas import CONTRAST, DATA, MODEL, count_of, panels, scatter
-from mixedmodels.plot.labels import SIDE
+from mixedmodels.plot.canvas import CONTRAST, DATA, MAX_PLACES, MODEL, count_of, panels, scatter
+from mixedmodels.plot.held_lines import held_note, hold_others, is_constant_within, level_lines, population_line
+from mixedmodels.plot.labels import SIDE, literal
 from mixedmodels.plot.labels import name as axis_name
-from mixedmodels.plot.selection import find_column, find_factor, place
+from mixedmodels.plot.selection import find_column, find_factor, place, places
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -25,12 +26,18 @@ if TYPE_CHECKING:
 MAX_LINES = 150
 """Levels that have lines; of more, that many are drawn by lot, the same in every drawing."""
 
+NOTE = 72
+"""Characters of a line above the axes."""
+
 
 def spaghetti(fit: Fitted, x: str | None = None, group: str | None = None, *, ax: Axes | None = None) -> Any:
-    """Draw the response and the conditional fitted line of each level against a variable, and the population's line.
+    """Draw the response, the fitted line of each level and the population's against a variable, the others held.
 
-    Where a level has several rows at one value of the variable, lines pass through their averages. Of more than 150
-    levels, 150 have lines, drawn by lot; points and the population's line are those of all rows.
+    The population's line is that of estimated means: other numbers are held at their means and combinations of other
+    categories averaged, as ``fit.margins`` does. The line of a level has the level's own values of what does not vary
+    within levels, such as the arm of a subject. The title says what is held, and at what. Where levels have few values
+    of the variable, their data are joined too, by averages at each. Of more than 150 levels, 150 have lines, drawn by
+    lot; points are those of all rows.
 
     Parameters
     ----------
@@ -50,47 +57,68 @@ def spaghetti(fit: Fitted, x: str | None = None, group: str | None = None, *, ax
     Raises
     ------
     InferenceError
-        If there is no such column or factor, or the model has no column at all.
+        If there is no such column or factor, or the model has no column at all, or does not hold its data.
+    DataError
+        If something is computed from the whole column, so that it is not known for other values.
 
     Examples
     --------
     >>> import mixedmodels as mm
-    >>> fit = mm.lmer("Reaction ~ Days + (Days | Subject)", mm.load_dataset("sleepstudy"))
-    >>> mm.plot.spaghetti(fit).get_xlabel()
-    'Days'
+    >>> fit = mm.lmer("distance ~ age * Sex + (age | Subject)", mm.load_dataset("Orthodont"))
+    >>> print(mm.plot.spaghetti(fit).get_title())
+    Population averaged over Sex; each Subject at its own Sex.
     """
     state = fit.state
     design = state.design
-    factor = design.factors[find_factor(design, group)]
-    name = default_column(design, factor) if x is None else x
-    column = find_column(design, name)
+    name, factor, column = _shown(design, x, group)
+    held = hold_others(state, name, factor)
+    population = population_line(state, held)
     [on] = panels(ax, [name], size=(5.4, 4.2))
     at = place(on, column, name)
     scatter(on, _apart(at, column), design.y)
-    rows, label = np.arange(len(at)), f"each {factor.name}"
-    is_crowd = factor.n_levels > MAX_LINES
-    if is_crowd:
-        rows, label = drawn_by_lot(factor), f"{factor.name}: {MAX_LINES} of {count_of(factor.n_levels, 'level')}"
+    chosen, label = np.arange(factor.n_levels), f"each {factor.name}"
+    if factor.n_levels > MAX_LINES:
+        chosen, label = drawn_by_lot(factor), f"{factor.name}: {MAX_LINES} of {count_of(factor.n_levels, 'level')}"
     ink = float(np.clip(20 / factor.n_levels, 0.4, 0.9))
     style: dict[str, Any] = {"linewidth": 1.1 if ink > 0.5 else 0.7}
-    if not is_crowd:
-        on.plot(*mean_lines(factor.codes, at, design.y), color=DATA, alpha=ink / 2.5, zorder=1, **style)
-    lines = mean_lines(factor.codes[rows], at[rows], conditional_fitted(state)[rows])
-    on.plot(*lines, color=MODEL, alpha=ink, label=axis_name(label), **style)
-    everyone = mean_lines(np.zeros_like(factor.codes), at, marginal_fitted(state))
-    on.plot(*everyone, color=CONTRAST, linewidth=2.4, label="population")
+    data_x, data_y = mean_lines(factor.codes, at, design.y)
+    if len(chosen) == factor.n_levels and len(data_x) <= MAX_PLACES * factor.n_levels:
+        on.plot(data_x, data_y, color=DATA, alpha=ink / 2.5, zorder=1, **style)
+    lines = level_lines(state, held, factor, chosen)
+    on.plot(*mean_lines(lines.codes, places(lines.x), lines.y), color=MODEL, alpha=ink, label=axis_name(label), **style)
+    on.plot(places(population.x), population.y, color=CONTRAST, linewidth=2.4, label="population")
     on.set_ylabel(axis_name(design.response_name, SIDE))
+    on.set_title(fill(literal(held_note(design, held, factor)), NOTE), fontsize="small")
     legend = on.legend(frameon=False, fontsize="small")
     for handle in legend.get_lines():
         handle.set_alpha(1)
     return on
 
 
+def caption(fit: Fitted) -> str:
+    """Return what the picture of a fit shows, and what is held in it at what.
+
+    Raises
+    ------
+    MixedModelsError
+        If there is no such picture.
+    """
+    design = fit.state.design
+    name, factor, _ = _shown(design, None, None)
+    note = held_note(design, hold_others(fit.state, name, factor), factor)
+    return f"Data and fitted lines. {note}".rstrip()
+
+
+def _shown(design: Design, x: str | None, group: str | None) -> tuple[str, RandomFactor, Column]:
+    """Return the column that lines are drawn against, the factor whose levels have them, and the column's values."""
+    factor = design.factors[find_factor(design, group)]
+    name = default_column(design, factor) if x is None else x
+    return name, factor, find_column(design, name)
+
+
 def drawn_by_lot(factor: RandomFactor) -> npt.NDArray[np.intp]:
-    """Return the rows of ``MAX_LINES`` levels, the same at every call."""
-    is_drawn = np.zeros(factor.n_levels, dtype=bool)
-    is_drawn[np.random.default_rng(0).choice(factor.n_levels, MAX_LINES, replace=False)] = True
-    return np.flatnonzero(is_drawn[factor.codes])
+    """Return ``MAX_LINES`` levels, the same at every call."""
+    return np.sort(np.random.default_rng(0).choice(factor.n_levels, MAX_LINES, replace=False))
 
 
 def default_column(design: Design, factor: RandomFactor) -> str:
@@ -111,15 +139,9 @@ def default_column(design: Design, factor: RandomFactor) -> str:
 
     def rank(name: str) -> tuple[bool, bool, bool]:
         column = design.columns[name]
-        return not _varies_within(column, factor), name not in slopes, column.levels is not None
+        return is_constant_within(factor, column.values), name not in slopes, column.levels is not None
 
     return min(design.columns, key=rank)
-
-
-def _varies_within(column: Column, factor: RandomFactor) -> bool:
-    first = np.zeros(factor.n_levels, dtype=np.intp)
-    first[factor.codes[::-1]] = np.arange(len(factor.codes))[::-1]
-    return bool((column.values != column.values[first[factor.codes]]).any())
 
 
 def mean_lines(codes: Codes, x: Floats, y: Floats) -> tuple[Floats, Floats]:

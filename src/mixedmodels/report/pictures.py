@@ -17,6 +17,7 @@ from mixedmodels.plot.canvas import new_figure
 from mixedmodels.plot.caterpillar import height_for
 from mixedmodels.plot.qq import RESIDUALS
 from mixedmodels.plot.selection import find_effects
+from mixedmodels.plot.spaghetti import caption
 
 if TYPE_CHECKING:
     from mixedmodels.fit.records import Fitted
@@ -52,8 +53,9 @@ def fit_pictures(fit: Fitted, ddf: str, level: float) -> Iterator[Picture]:
         means = [_image(partial(effects, fit, name, ddf=ddf, level=level)) for name in predictors(design)[:MAX_PANELS]]
         if means:
             yield Picture(f"Estimated means with {share} confidence bands and partial residuals.", tuple(means))
-    if design.columns:
-        yield Picture("Data and fitted lines.", (_image(partial(spaghetti, fit), size=(5.4, 4.0)),))
+    with suppress(DataError, InferenceError):  # there is no column to draw lines against, or none can be computed
+        lines = _image(partial(spaghetti, fit), size=(5.4, 4.0))
+        yield Picture(caption(fit), (lines,))
     modes = [
         _image(
             partial(caterpillar, fit, each.factor.name, each.name, level=level),

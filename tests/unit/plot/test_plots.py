@@ -221,11 +221,13 @@ def test_lines_of_many_levels_are_a_sample_that_says_so() -> None:
     lines, population = lines_of(ax)
     gaps = np.isnan(lines[:, 1]).sum()
     assert gaps == 149
-    assert len(population) == 6_000
+    dose = FITS["many"].state.design.columns["dose [mg]"].values
+    assert population[[0, -1], 0].tolist() == [dose.min(), dose.max()]
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
     assert labels == ["patient id: 150 of 3,000 levels", "population"]
     fitted = FITS["many"].fittedvalues
-    assert np.isin(lines[~np.isnan(lines[:, 1]), 1], fitted).all()
+    ends = lines[np.r_[0, np.flatnonzero(np.isnan(lines[:, 1])) + 1], 1]  # two rows a patient: lines begin at one
+    assert np.isclose(ends[:, None], fitted.to_numpy()[None], rtol=1e-12).any(axis=1).all()
 
 
 def test_wide_bands_run_out_of_the_frame() -> None:
