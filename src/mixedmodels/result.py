@@ -382,7 +382,8 @@ class LmmResult:
         ----------
         specs
             Variables whose combinations of levels have a mean each. Other categorical variables are averaged over,
-            numeric ones are at their means.
+            numeric ones are at their means. A variable that is nested in others, as B in A by ``A/B``, is averaged over
+            within their levels and has its means within them.
         by
             Variables within whose levels means are compared.
         at

@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 
 from mixedmodels.errors import InferenceError, nearest
+from mixedmodels.fit.findings import listing
 from mixedmodels.inference.approximation import RowEstimates
 from mixedmodels.inference.contrast import MAX_NAMED, dropped_columns, estimable_rows
 from mixedmodels.inference.degrees import approximation, estimate_rows
+from mixedmodels.inference.grid_average import average
 from mixedmodels.inference.multiplicity import (
     Survival,
     adjusted_p,
@@ -25,6 +27,7 @@ from mixedmodels.inference.multiplicity import (
     dunnett_survival,
     tukey_survival,
 )
+from mixedmodels.inference.nested_factors import Nesting, find_nesting, variables_of_terms
 from mixedmodels.inference.reference_grid import (
     ReferenceGrid,
     check_variable,
@@ -64,6 +67,14 @@ class _Family:
     labels: list[str]
     L: Floats
     n_means: int
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Which means are compared: all pairs, or each with the control, None for the first."""
+
+    all_pairs: bool
+    control: object
 
 
 def margins(
@@ -110,8 +121,9 @@ def margins(
     -------
     pandas.DataFrame
         ``estimate, std_error, df, statistic, p_value, ci_lower, ci_upper``, indexed by ``by`` and ``specs``, or by
-        ``by`` and ``contrast``. Means that the data do not determine are NaN. ``attrs["notes"]`` says which these are,
-        what was averaged over and held, and how tests were adjusted.
+        ``by`` and ``contrast``; also by what a variable is nested in, where its levels do not tell. Means that the data
+        do not determine are NaN. ``attrs["notes"]`` says which these are, what is nested, was averaged over and held,
+        what interacts with that, and how tests were adjusted.
 
     Raises
     ------
@@ -130,18 +142,23 @@ def margins(
         raise InferenceError(f"at is {at!r}; it must map variables to their values, such as {{'x': [0, 1]}}.")
     grid = _grid(state.design, specs, by, at)
     method = approximation(state, ddf)
-    cells, averaged = _average(grid, (*by, *specs), weights)
+    nesting = find_nesting(state.design, grid.categorical)
+    by, specs, kept, cells, averaged = _means(grid, nesting, specs, by, weights)
     labels = [_text(cell) for cell in cells]
-    if pairwise == "trt.vs.ctrl" and control is None:
-        control = cells[0][len(by) :]
-    notes = (*_grid_notes(state.design, grid, (*by, *specs), weights, at), *method.notes)
+    notes = (
+        *_nesting_notes(nesting, grid),
+        *_grid_notes(state.design, grid, kept, weights, at),
+        *_interaction_notes(state.design, nesting, grid, kept, at),
+        *method.notes,
+    )
     if adjust is None:
         L = _estimable(state, averaged, labels)
         _check_some(L, "means")
         offset = 0.0 if state.design.offset is None else float(state.design.offset.mean())
         table = row_table(_estimates(state, L, method, offset), _index((*by, *specs), cells), level)
     else:
-        families = list(_families(state, cells, averaged, len(by), control))
+        comparison = _Comparison(control is None and pairwise != "trt.vs.ctrl", control)
+        families = _families(state, cells, averaged, len(by), comparison)
         _check_some(np.vstack([family.L for family in families]), "differences")
         tables = [_difference_table(state, family, method, adjust, level) for family in families]
         table = pd.concat(tables)
@@ -204,44 +221,22 @@ def _grid(design: Design, specs: tuple[str, ...], by: tuple[str, ...], at: Mappi
     return grid
 
 
-def _average(grid: ReferenceGrid, kept: tuple[str, ...], weights: str) -> tuple[list[tuple[Any, ...]], Floats]:
-    """Return the combinations of the kept variables and the averages of the grid's rows with them."""
-    others = [name for name in grid.levels if name not in kept]
-    order = [*kept, *others]
-    shape = [len(grid.levels[name]) for name in grid.levels]
-    axes = [list(grid.levels).index(name) for name in order]
-    X = grid.X.reshape(*shape, -1).transpose(*axes, len(shape))
-    X = X.reshape(*(len(grid.levels[name]) for name in kept), -1, X.shape[-1])
-    weight = _weights(grid, others, weights)
-    averaged = np.einsum("...wp,w->...p", X, weight).reshape(-1, X.shape[-1])
-    cells = pd.MultiIndex.from_product([_labels(grid, name) for name in kept])
-    return [tuple(cell) for cell in cells], averaged
+def _means(
+    grid: ReferenceGrid, nesting: Nesting, specs: tuple[str, ...], by: tuple[str, ...], weights: str
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], list[tuple[Any, ...]], Floats]:
+    """Return the variables that name means, by and specs; all not averaged over; names of means; and the means.
 
-
-def _labels(grid: ReferenceGrid, name: str) -> Sequence[Any]:
-    """Return the levels of a variable in the grid, as whole numbers where those of a continuous one are."""
-    levels = grid.levels[name]
-    if name in grid.categorical or not all(level.is_integer() for level in levels):
-        return levels
-    return [int(level) for level in levels]
-
-
-def _weights(grid: ReferenceGrid, others: Sequence[str], weights: str) -> Floats:
-    """Return the weight of each combination of the variables averaged over; they sum to one."""
-    shape = [len(grid.levels[name]) for name in others]
-    weight = np.ones(shape)
-    counted = [name for name in others if name in grid.categorical]
-    if weights == "proportional" and counted:
-        codes = np.stack([grid.counts[name] for name in counted])
-        counts = np.zeros([len(grid.levels[name]) for name in counted])
-        np.add.at(counts, tuple(codes[:, (codes >= 0).all(axis=0)]), 1.0)
-        weight = weight * counts.reshape([n if name in counted else 1 for n, name in zip(shape, others, strict=True)])
-        if not weight.any():
-            raise InferenceError(
-                f"No row has these levels of {' and '.join(counted)} together, so weights proportional to rows are all "
-                f"zero. Choose other levels with at, or average with equal weights."
-            )
-    return np.asarray((weight / weight.sum()).ravel())
+    Means of a nested variable are within the levels of its outer variables, which name them where its own do not.
+    """
+    groups = (*by, *nesting.outer_of(by, beside=specs))
+    kept = (*groups, *specs, *nesting.outer_of(specs, beside=groups))
+    cells, averaged = average(grid, nesting, kept, weights)
+    told = {outer for name, outer in nesting.told if name in kept and outer in nesting.outer.get(name, ())}
+    shown = [name in by or name in specs or name not in told for name in kept]
+    named = [tuple(part for part, is_shown in zip(cell, shown, strict=True) if is_shown) for cell in cells]
+    names = [name for name, is_shown in zip(kept, shown, strict=True) if is_shown]
+    n_by = len([name for name in names if name in groups])
+    return tuple(names[:n_by]), tuple(names[n_by:]), kept, named, averaged
 
 
 def _estimable(state: FitState, L: Floats, labels: Sequence[str]) -> Floats:
@@ -275,25 +270,30 @@ def _estimates(state: FitState, L: Floats, method: Approximation, offset: float 
 
 
 def _families(
-    state: FitState, cells: list[tuple[Any, ...]], means: Floats, n_by: int, control: object
-) -> Iterator[_Family]:
-    """Yield the comparisons within each combination of the ``by`` variables, which come first in the cells.
+    state: FitState, cells: list[tuple[Any, ...]], means: Floats, n_by: int, comparison: _Comparison
+) -> list[_Family]:
+    """Return the comparisons within each combination of the ``by`` variables, which come first in the cells.
 
-    A difference may be known where its means are not.
+    A difference may be known where its means are not. A combination with one mean, or without the control, has none.
     """
+    families = []
+    own_cells = list(dict.fromkeys(cell[n_by:] for cell in cells))
+    control = None if comparison.control is None else own_cells[_find_control(own_cells, comparison.control)]
     for by, members in groupby(range(len(cells)), key=lambda i: cells[i][:n_by]):
         rows = list(members)
         own = [cells[i][n_by:] for i in rows]
-        if control is None:
+        if comparison.all_pairs:
             pairs = list(combinations(range(len(rows)), 2))
         else:
-            reference = _find_control(own, control)
-            pairs = [(i, reference) for i in range(len(rows)) if i != reference]
-        if not pairs:
-            raise InferenceError("There is only one mean, and so no difference. Leave pairwise and control out.")
-        labels = [f"{_text(own[i])} - {_text(own[j])}" for i, j in pairs]
-        difference = np.array([means[rows[i]] - means[rows[j]] for i, j in pairs])
-        yield _Family(by, labels, _estimable(state, difference, labels), len(rows))
+            first = own[0] if control is None else control
+            pairs = [(i, own.index(first)) for i in range(len(rows)) if first in own and own[i] != first]
+        if pairs:
+            labels = [f"{_text(own[i])} - {_text(own[j])}" for i, j in pairs]
+            difference = np.array([means[rows[i]] - means[rows[j]] for i, j in pairs])
+            families.append(_Family(by, labels, _estimable(state, difference, labels), len(rows)))
+    if not families:
+        raise InferenceError("There is only one mean, and so no difference. Leave pairwise and control out.")
+    return families
 
 
 def _find_control(cells: list[tuple[Any, ...]], control: object) -> int:
@@ -360,6 +360,31 @@ def _grid_notes(
         yield f"At the mean of {', '.join(means)}."
     if design.offset is not None:
         yield "The mean of the offset is added to means."
+
+
+def _nesting_notes(nesting: Nesting, grid: ReferenceGrid) -> Iterator[str]:
+    """Yield which variables with a choice of levels are nested."""
+    for name, outer in nesting.outer.items():
+        if len(grid.levels[name]) > 1:
+            yield f"{name} is nested in {listing(outer)}."
+
+
+def _interaction_notes(
+    design: Design, nesting: Nesting, grid: ReferenceGrid, kept: tuple[str, ...], at: Mapping[str, object]
+) -> Iterator[str]:
+    """Yield which variables interact with others that are averaged over or held at their means."""
+    terms = variables_of_terms(design)
+    others = [name for name in grid.levels if name not in kept]
+    averaged = [name for name in others if len(grid.levels[name]) > 1]
+    held = [name for name in others if name not in grid.categorical and name not in at]
+    for name in kept:
+        partners = {other for term in terms if name in term for other in term if not nesting.related(name, other)}
+        hidden = [other for other in averaged if other in partners]
+        if hidden:
+            yield f"{name} interacts with {listing(hidden)}: averages over {listing(hidden)} may mislead."
+        hidden = [other for other in held if other in partners]
+        if hidden:
+            yield f"{name} interacts with {listing(hidden)}: what holds at the mean of {listing(hidden)} may mislead."
 
 
 def _unknown_notes(state: FitState, table: pd.DataFrame) -> Iterator[str]:

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from mixedmodels.diagnose.residuals import residuals
 from mixedmodels.errors import InferenceError
+from mixedmodels.fit.findings import listing
 from mixedmodels.inference.margins import margins
+from mixedmodels.inference.nested_factors import find_nesting
 from mixedmodels.inference.reference_grid import check_variable, predictors, reference_grid
 from mixedmodels.plot.canvas import MODEL, as_drawn, load, panels, scatter
 from mixedmodels.plot.labels import SIDE, level_names
@@ -119,17 +122,43 @@ def effects(
     shown = [name for name in names if name != by] if variable is None else [variable]
     if not shown:
         raise InferenceError("The fixed part has no variable whose effect could be drawn.")
-    variables = _variables(state.design, [*shown, *([by] if by else [])])
-    wide = by is not None and len(_groups(variables[by])[0]) > FEW_LINES
+    beside = {name: _line_for_each(state.design, name, by) for name in shown}
+    lines = {name for name in beside.values() if name}
+    variables = _variables(state.design, {*shown, *lines})
+    wide = any(len(_groups(variables[name])[0]) > FEW_LINES for name in lines)
     axes = panels(ax, shown, size=(6.4, 4.2) if wide else (4.8, 3.8))
     for name, on in zip(shown, axes, strict=True):
-        groups = variables[by] if by else None
+        groups = variables.get(beside[name] or "")
         _draw(on, state, (variables[name], groups), partial_residuals, {"ddf": ddf, "level": level})
         on.set_ylabel(axis_name(state.design.response_name, SIDE))
     return as_drawn(axes)
 
 
-def _variables(design: Design, names: Sequence[str]) -> dict[str, _Variable]:
+def _line_for_each(design: Design, variable: str, by: str | None) -> str | None:
+    """Return the column whose levels have a line each: ``by``, or what a variable is nested in that needs it.
+
+    Raises
+    ------
+    InferenceError
+        If a level of the variable or of ``by`` means something else in each level of another.
+    """
+    nesting = find_nesting(design, reference_grid(design, {}).categorical)
+    drawn = [name for name in (variable, by) if name is not None]
+    apart = [(name, outer) for name in drawn for outer in nesting.unnamed(name) if outer not in drawn]
+    if not apart:
+        return by
+    if by is None and len(apart) == 1:
+        return apart[0][1]
+    nested = apart[0][0]
+    outer = [name for other, name in apart if other == nested]
+    remedy = f"Draw it by {outer[0]!r}." if len(outer) == 1 else "fit.margins has its means."
+    raise InferenceError(
+        f"{nested!r} is nested in {listing(map(repr, outer))}, and its levels mean something else in each of those. "
+        f"{remedy}"
+    )
+
+
+def _variables(design: Design, names: Iterable[str]) -> dict[str, _Variable]:
     grid = reference_grid(design, {})
     out = {}
     for name in names:
@@ -153,6 +182,9 @@ def _draw(
     at = {variable.name: variable.values} | ({by.name: groups} if by else {})
     table = margins(state, variable.name, by=None if by is None else by.name, at=at, **options)
     shape = (max(1, len(groups)), len(variable.values))
+    if len(table) < np.prod(shape):  # levels that do not occur within those that they are nested in
+        index = pd.MultiIndex.from_product([groups, variable.values]) if by else pd.Index(variable.values)
+        table = table.reindex(index)
     mean, lower, upper = (table[c].to_numpy().reshape(shape) for c in ("estimate", "ci_lower", "ci_upper"))
     x = np.asarray(variable.values, dtype=np.float64) if variable.is_number else np.arange(shape[1], dtype=np.float64)
     residual = residuals(state)
@@ -209,7 +241,7 @@ def _colors(n: int) -> Sequence[Any]:
 
 def _keep_in_view(ax: Axes, inner: Floats) -> None:
     """Keep means and residuals legible beside bands many times wider."""
-    low, high = inner.min(), inner.max()
+    low, high = np.nanmin(inner), np.nanmax(inner)
     reach = MAX_BAND * (high - low)
     bottom, top = ax.get_ylim()
     ax.set_ylim(max(bottom, low - reach), min(top, high + reach))

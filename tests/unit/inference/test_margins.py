@@ -96,6 +96,68 @@ def test_empty_cells_are_missing() -> None:
     assert "Cannot" not in repr(fit.margins("Variety", at={"nitro": [0.0]}))
 
 
+@pytest.fixture(scope="module")
+def cuts() -> pd.DataFrame:
+    """Return controls of one kind and treatments of two, which also have a number within their arm."""
+    rng = np.random.default_rng(11)
+    data = pd.DataFrame({"arm": np.repeat(["ctl", "trt"], [30, 60]), "kind": np.repeat(["c1", "t1", "t2"], 30)})
+    data = data.assign(number=data["kind"].str[1], site=np.tile(np.arange(10), 9), sex=np.tile(["f", "m", "m"], 30))
+    return data.assign(y=rng.normal(size=90) + rng.normal(size=10)[data["site"]])
+
+
+NESTED = pytest.mark.filterwarnings("ignore::mixedmodels.errors.RankDeficiencyWarning")
+
+
+@NESTED
+@pytest.mark.parametrize("fixed", ["arm/kind", "arm + kind", "kind + arm", "arm/number"])
+def test_nested_means_are_those_of_the_model_of_the_inner_levels(cuts: pd.DataFrame, fixed: str) -> None:
+    right = mm.lmer("y ~ kind + (1 | site)", cuts).margins("kind")["estimate"]
+    inner = fixed.replace("/", " ").replace("+", " ").split()
+    fit = mm.lmer(f"y ~ {fixed} + (1 | site)", cuts)
+    outer = fit.margins("arm")
+    np.testing.assert_allclose(outer["estimate"], [right["c1"], (right["t1"] + right["t2"]) / 2], rtol=1e-7)
+    assert outer.attrs["notes"][0] == f"{next(name for name in inner if name != 'arm')} is nested in arm."
+    means = fit.margins(next(name for name in inner if name != "arm"))
+    np.testing.assert_allclose(means["estimate"], right, rtol=1e-7)
+    if "number" in inner:
+        assert means.index.tolist() == [("1", "ctl"), ("1", "trt"), ("2", "trt")]
+    else:
+        assert means.index.tolist() == ["c1", "t1", "t2"]
+
+
+@NESTED
+def test_comparisons_of_nested_levels(cuts: pd.DataFrame) -> None:
+    fit = mm.lmer("y ~ arm/kind + (1 | site)", cuts)
+    pairs = fit.margins("kind", by="arm", pairwise=True)  # one control has nothing to be compared with
+    assert pairs.index.tolist() == [("trt", "t1 - t2")]
+    assert fit.margins("kind", pairwise="trt.vs.ctrl").index.tolist() == ["t1 - c1", "t2 - c1"]
+    assert fit.margins("kind", by="arm", control="t2").index.tolist() == [("trt", "t1 - t2")]
+    with pytest.raises(mm.InferenceError, match="There is only one mean, and so no difference"):
+        fit.margins("kind", by="arm", control="c1")
+    with pytest.raises(mm.InferenceError, match=r"There is no level 't3' to compare with; .* 'c1', 't1', 't2'"):
+        fit.margins("kind", by="arm", control="t3")
+    np.testing.assert_allclose(
+        fit.margins("kind", at={"arm": "trt"})["estimate"], fit.margins("kind")["estimate"].iloc[1:], rtol=1e-9
+    )
+
+
+def test_interactions_with_what_is_averaged_are_named(cuts: pd.DataFrame) -> None:
+    data = cuts.assign(x=np.random.default_rng(1).normal(size=90))
+    plain = mm.lmer("y ~ kind + sex + x + (1 | site)", data)
+    assert "interact" not in repr(plain.margins("sex"))
+    fit = mm.lmer("y ~ kind * sex + sex:x + x + (1 | site)", data)
+    notes = fit.margins("sex").attrs["notes"]
+    assert "sex interacts with kind: averages over kind may mislead." in notes
+    assert "sex interacts with x: what holds at the mean of x may mislead." in notes
+    for table in (
+        fit.margins(["sex", "kind"], at={"x": 0}),
+        fit.margins("kind", by="sex", at={"x": 0}),
+        fit.margins("sex", at={"kind": "t1", "x": 0}),
+    ):
+        assert "interact" not in repr(table)
+    assert "kind interacts with sex" in repr(fit.margins("kind", pairwise=True))
+
+
 def test_ways_to_ask_for_comparisons(oats: mm.LmmResult) -> None:
     pd.testing.assert_frame_equal(oats.margins("nitro", pairwise="pairwise"), oats.margins("nitro", pairwise=True))
     first = oats.margins("nitro", by="Variety", pairwise="trt.vs.ctrl")

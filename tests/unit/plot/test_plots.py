@@ -253,6 +253,24 @@ def test_more_lines_than_colours_are_told_apart() -> None:
     assert len({mpl.colors.to_hex(line.get_color()) for line in ax.get_lines()}) == 13
 
 
+@pytest.mark.filterwarnings("ignore::mixedmodels.errors.RankDeficiencyWarning")
+def test_nested_factors_are_drawn_within_what_they_are_nested_in() -> None:
+    rng = np.random.default_rng(2)
+    data = pd.DataFrame({"arm": np.repeat(["ctl", "trt"], [20, 40]), "number": np.repeat(["1", "1", "2"], 20)})
+    data = data.assign(site=np.tile(np.arange(10), 6), kind=data["arm"] + data["number"], y=rng.normal(size=60))
+    data["sex"] = np.tile(["f", "m", "m"], 20)
+    fit = mm.lmer("y ~ arm/number + sex + (1 | site)", data)
+    ax = mm.plot.effects(fit, "number")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["ctl", "trt"]
+    drawn = [np.asarray(bars.lines[0].get_ydata(), dtype=float) for bars in ax.containers]
+    means = fit.margins("number")["estimate"]
+    np.testing.assert_allclose(drawn[0], [means["1", "ctl"], np.nan])
+    np.testing.assert_allclose(drawn[1], [means["1", "trt"], means["2", "trt"]])
+    assert mm.plot.effects(mm.lmer("y ~ arm/kind + (1 | site)", data), "kind", by="arm").get_legend() is not None
+    with pytest.raises(mm.InferenceError, match=r"'number' is nested in 'arm', and .* Draw it by 'arm'"):
+        mm.plot.effects(fit, "number", by="sex")
+
+
 def test_levels_that_a_profile_does_not_reach_are_left_out() -> None:
     profiled = FITS["crossed"].profile("sigma")
     short = profiled.zeta[profiled.zeta["zeta"] < 1.9]
