@@ -14,6 +14,7 @@ from mixedmodels.fit.held import Hold, with_held_values
 from mixedmodels.fit.likelihood import Likelihood
 from mixedmodels.fit.penalized import BetaPenalty
 
+MAX_ITERATIONS = 500
 DECREASE_TOL = 1e-13
 """Decrease of the deviance per row at which the optimiser stops."""
 
@@ -46,6 +47,7 @@ def minimize_held(
     holds: tuple[Hold, ...],
     start: Floats | None,
     penalty: BetaPenalty | None = None,
+    max_iterations: int = MAX_ITERATIONS,
 ) -> HeldMinimum:
     """Return the minimum of the deviance with some covariances held, as ratios or in natural units.
 
@@ -63,6 +65,8 @@ def minimize_held(
         First ratios to the residual variance, packed; None starts from the fit without holds.
     penalty
         On the fixed effects.
+    max_iterations
+        Most of its iterations.
 
     Raises
     ------
@@ -127,7 +131,7 @@ def minimize_held(
         jac=True,
         method="SLSQP",
         constraints={"type": "eq", "fun": residual, "jac": jacobian},
-        options={"maxiter": 500, "ftol": DECREASE_TOL},
+        options={"maxiter": max_iterations, "ftol": DECREASE_TOL},
     )
     inner, t = split(np.asarray(found.x))
     deviance, s2, *_ = evaluate(inner, t)

@@ -26,7 +26,7 @@ from mixedmodels.mixedlm.fitting.fit import fit_model
 from mixedmodels.mixedlm.fitting.regularized import fit_regularized, regularization_path
 from mixedmodels.mixedlm.fitting.request import read_request, unused_options
 from mixedmodels.mixedlm.path import RegularizationPath
-from mixedmodels.mixedlm.reading.arguments import check_flag, read_count, read_numbers
+from mixedmodels.mixedlm.reading.arguments import read_count, read_flag, read_numbers
 from mixedmodels.mixedlm.reading.formulas import Context, names_used
 from mixedmodels.mixedlm.reading.params import MixedLMParams, as_params
 from mixedmodels.mixedlm.reading.rows import check_missing
@@ -83,7 +83,7 @@ class MixedLM:
     ) -> None:
         _check_init(kwargs)
         check_missing(missing)
-        check_flag("use_sqrt", use_sqrt)
+        use_sqrt = read_flag("use_sqrt", use_sqrt)
         if isinstance(exog_vc, Mapping):
             warnings.warn("Using deprecated variance components format", FutureWarning, stacklevel=2)
         self.description = describe_arrays(
@@ -167,7 +167,7 @@ class MixedLM:
             )
         _check_init(kwargs)
         check_missing(missing)
-        check_flag("use_sqrt", use_sqrt)
+        use_sqrt = read_flag("use_sqrt", use_sqrt)
         texts = check_formulas(formula, re_formula, vc_formula)
         eval_env = 0 if eval_env is None else read_count("eval_env", eval_env, -1)
         description = describe_formulas(
@@ -358,7 +358,7 @@ class MixedLM:
         """Return the likelihood: of the fit that the parameters come from, unless the caller says which."""
         if reml is None:
             reml = getattr(params, "reml", None)
-        return self.description.likelihood(self.reml if reml is None else reml)
+        return self.description.likelihood(self.reml if reml is None else read_flag("reml", reml))
 
     def _read_params(self, params: Any, has_fe: bool) -> MixedLMParams:
         given = as_params("params", params, self.k_fe, self.k_re, self.k_vc)
@@ -612,14 +612,16 @@ class MixedLM:
         fixed
             Parameters held in natural units, by name or position: ``{"Pig Var": 40.0, "Time": 7.0}``.
         **fit_kwargs
-            ``maxiter, gtol, ftol, tol, eps, maxcor, maxls, disp`` of the optimiser.
+            ``maxiter, gtol, ftol, tol, eps, maxcor, maxls`` of the optimiser, as scipy has them, ``min_method`` for
+            ``"minimize"``, and ``disp``, which prints how it went. Our Newton goes on until a step gains nothing that
+            can be seen, which meets any ``gtol``, ``ftol`` and ``tol``. What nothing that runs takes is warned of.
 
         Warns
         -----
         ConvergenceWarning, SingularFitWarning
             If the fit did not converge, or a covariance is singular.
         """
-        self._warn_of_unused(fit_kwargs)
+        self._warn_of_unused(fit_kwargs, method, fe_pen is not None or cov_pen is not None)
         asked = read_request(
             self.description,
             start_params,
@@ -637,11 +639,14 @@ class MixedLM:
         )
         fit = fit_model(self.description, asked)
         alerts.tell(fit.state, stacklevel=2)
-        return MixedLMResults(fit.state, self, fit.record)
+        result = MixedLMResults(fit.state, self, fit.record)
+        if asked.options.get("disp"):
+            print(_progress(result.mle_retvals))
+        return result
 
     @staticmethod
-    def _warn_of_unused(options: Mapping[str, Any]) -> None:
-        message = unused_options(options)
+    def _warn_of_unused(options: Mapping[str, Any], method: Any = None, is_penalized: bool = False) -> None:
+        message = unused_options(options, method, is_penalized)
         if message is not None:
             warnings.warn(message, FutureWarning, stacklevel=3)
 
@@ -724,6 +729,14 @@ class MixedLM:
 
     def __repr__(self) -> str:
         return f"<MixedLM: {self.endog_names}; {self.nobs} observations in {self.n_groups} groups>"
+
+
+def _progress(ended: Mapping[str, Any]) -> str:
+    return (
+        f"{', '.join(ended['optimizer'])}: {'converged' if ended['converged'] else 'not converged'}\n"
+        f"    Function value: {ended['fopt']:.6f}\n    Iterations: {ended['iterations']}\n"
+        f"    Function evaluations: {ended['fcalls']}"
+    )
 
 
 def _check_init(kwargs: Mapping[str, Any]) -> None:

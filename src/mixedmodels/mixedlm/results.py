@@ -56,6 +56,9 @@ from mixedmodels.mixedlm.description.recipe import NewRows
 from mixedmodels.mixedlm.fitting.holds import held_covariances
 from mixedmodels.mixedlm.fitting.penalties import PenaltyOnCoefficients
 from mixedmodels.mixedlm.fitting.record import FitRecord
+from mixedmodels.mixedlm.fitting.request import read_methods
+from mixedmodels.mixedlm.reading.arguments import read_flag
+from mixedmodels.mixedlm.reading.frames import without_arrow_text
 from mixedmodels.mixedlm.reading.params import MixedLMParams
 from mixedmodels.predict.choice import used_factors
 from mixedmodels.predict.random_effects import coef_by_level
@@ -153,7 +156,7 @@ class MixedLMResults(LmmResult):
     @property
     def scale(self) -> float:
         """Residual variance."""
-        return self.record.scale
+        return np.float64(self.record.scale)
 
     @property
     def cov_re(self) -> Any:
@@ -252,7 +255,7 @@ class MixedLMResults(LmmResult):
     @property
     def llf(self) -> float:
         """Log-likelihood of the fit, restricted under REML, penalties not counted. No later fit changes it."""
-        return self.record.llf
+        return np.float64(self.record.llf)
 
     @property
     def n_estimated(self) -> int:
@@ -267,12 +270,12 @@ class MixedLMResults(LmmResult):
     @property
     def aic(self) -> float:
         """Akaike's criterion of a maximum-likelihood fit, nan under REML; see ``aic_reml``."""
-        return float("nan") if self.reml else -2 * (self.llf - self.n_estimated)
+        return np.float64("nan") if self.reml else -2 * (self.llf - self.n_estimated)
 
     @property
     def bic(self) -> float:
         """Schwarz's criterion of a maximum-likelihood fit, nan under REML; see ``bic_reml``."""
-        return float("nan") if self.reml else -2 * self.llf + float(np.log(self.nobs)) * self.n_estimated
+        return np.float64("nan") if self.reml else self.bic_reml
 
     @property
     def aic_reml(self) -> float:
@@ -477,7 +480,7 @@ class MixedLMResults(LmmResult):
 
     # Tests
 
-    def t_test(self, r_matrix: Any, cov_p: npt.ArrayLike | None = None, use_t: bool | None = None) -> ContrastResults:
+    def t_test(self, r_matrix: Any, use_t: bool | None = None, cov_p: npt.ArrayLike | None = None) -> ContrastResults:
         """Return a test of each row of a linear hypothesis about the fixed effects.
 
         Parameters
@@ -485,16 +488,17 @@ class MixedLMResults(LmmResult):
         r_matrix
             Text (``"Time = 0, Intercept = 2 * Time"``), a list of texts, a mapping, an array with k_fe columns, or a
             pair (R, q).
-        cov_p
-            Covariance of the fixed effects, or of all parameters, in place of this fit's.
         use_t
             Student's t with ``df_resid`` degrees of freedom; else the normal distribution.
+        cov_p
+            Covariance of the fixed effects, or of all parameters, in place of this fit's.
 
         Raises
         ------
         InferenceError
             If the hypothesis cannot be read, or has another number of columns.
         """
+        use_t = use_t is not None and read_flag("use_t", use_t)
         hypothesis = read_hypothesis(r_matrix, self.description.data.xnames)
         if hypothesis.matrix.shape[1] != self.k_fe:
             raise InferenceError(f"r_matrix for t-test should have {self.k_fe:d} columns")
@@ -801,7 +805,8 @@ class MixedLMResults(LmmResult):
         values = recipe.fixed_matrix(rows) @ self.record.params.fe_params
         if any(used):
             values = values + self._random_part(rows, used)
-        return pd.Series(values, index=labels) if isinstance(exog, pd.DataFrame | pd.Series) else values
+        is_labelled = labels is not None and isinstance(exog, pd.DataFrame | pd.Series | Mapping)
+        return pd.Series(values, index=labels) if is_labelled else values
 
     def _predict_own(
         self, random_effects: str | Sequence[str], of_new_rows: tuple[Any, ...], kwargs: dict[str, Any]
@@ -843,7 +848,7 @@ class MixedLMResults(LmmResult):
                 "This model has a formula, so predict needs a DataFrame with its columns; "
                 "pass transform=False to give columns of the fixed effects."
             )
-        return frame
+        return without_arrow_text(frame)
 
     def _random_part(self, rows: NewRows, used: Sequence[bool]) -> Floats:
         """Return Z b of some factors for new rows: zero for levels that the fit did not have, nan for none."""
@@ -885,7 +890,8 @@ class MixedLMResults(LmmResult):
         dist_low, dist_high
             How far they reach; None takes two standard errors, so that it works in any units.
         **fit_kwargs
-            Of ``MixedLM.fit``.
+            Of ``MixedLM.fit``. Whatever ``method`` names, a variance in natural units is held by sequential quadratic
+            programming, which ends where that method should.
 
         Returns
         -------
@@ -900,6 +906,7 @@ class MixedLMResults(LmmResult):
     def _profile(self, index: int, fit_kwargs: dict[str, Any]) -> Profile:
         place = self.k_fe + index
         check_profiled(self.record, index, self._names[place], fit_kwargs)
+        read_methods(fit_kwargs.pop("method", None))
         return Profile(
             name=self._names[place],
             estimate=float(self._natural[index]),

@@ -14,6 +14,7 @@ from scipy import stats
 
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import InferenceError, nearest
+from mixedmodels.mixedlm.answers.constraint_table import ConstraintTable, constraint_table
 
 
 class ContrastResults:
@@ -21,10 +22,12 @@ class ContrastResults:
 
     Attributes
     ----------
-    effect, sd
-        Estimates of R b - q and standard errors, (n_rows,); None for a joint test.
-    statistic, pvalue
-        Test statistics and p-values.
+    effect
+        Estimates of R b - q, (n_rows,); None for a joint test.
+    sd, statistic
+        Standard errors and test statistics, (n_rows,), but (1, 1) for one row, as in statsmodels.
+    pvalue
+        P-values, (n_rows,), or a number.
     distribution
         ``"t"``, ``"norm"``, ``"F"`` or ``"chi2"``.
     df_num, df_denom
@@ -42,6 +45,8 @@ class ContrastResults:
         df_denom: float | None = None,
         names: Sequence[str] | None = None,
     ) -> None:
+        if effect is not None and len(effect) == 1:
+            statistic, sd = np.reshape(statistic, (1, 1)), np.reshape(np.asarray(sd), (1, 1))
         self.distribution, self.statistic, self.effect, self.sd = distribution, statistic, effect, sd
         self.df_num, self.df_denom = df_num, df_denom
         self.dist = getattr(stats, distribution.lower())
@@ -66,7 +71,7 @@ class ContrastResults:
         """
         if self.effect is None or self.sd is None:
             raise InferenceError("A joint test has no confidence interval. Use t_test.")
-        half = self.dist.ppf(1 - alpha / 2, *self.dist_args) * self.sd
+        half = self.dist.ppf(1 - alpha / 2, *self.dist_args) * np.ravel(self.sd)
         return np.column_stack([self.effect - half, self.effect + half])
 
     def summary_frame(self, xname: Sequence[str] | None = None, alpha: float = 0.05) -> pd.DataFrame:
@@ -79,20 +84,28 @@ class ContrastResults:
         alpha
             One less the coverage of the intervals.
         """
-        interval = self.conf_int(alpha)
-        letter = "t" if self.distribution == "t" else "z"
-        columns = {
-            "coef": self.effect,
-            "std err": self.sd,
-            letter: self.statistic,
-            f"P>|{letter}|": np.atleast_1d(self.pvalue),
-            "Conf. Int. Low": interval[:, 0],
-            "Conf. Int. Upp.": interval[:, 1],
-        }
-        return pd.DataFrame(columns, index=list(self.c_names if xname is None else xname))  # type: ignore[arg-type]
+        letter, columns = self._letter, self._columns(alpha)
+        header = ["coef", "std err", letter, f"P>|{letter}|", "Conf. Int. Low", "Conf. Int. Upp."]
+        return pd.DataFrame(dict(zip(header, columns, strict=True)), index=self._row_names(xname))
 
-    def summary(self, xname: Sequence[str] | None = None, alpha: float = 0.05, title: str | None = None) -> str:
-        """Return the tests as text.
+    @property
+    def _letter(self) -> str:
+        return "t" if self.distribution == "t" else "z"
+
+    def _columns(self, alpha: float) -> list[Floats]:
+        parts = (self.effect, self.sd, self.statistic, self.pvalue, *self.conf_int(alpha).T)
+        return [np.ravel(np.asarray(part, dtype=np.float64)) for part in parts]
+
+    def _row_names(self, given: Sequence[str] | None) -> list[str]:
+        own = self.c_names or []
+        if given is not None and len(given) != len(own):
+            raise InferenceError(f"xname has {len(given)} names; there are {len(own)} rows.")
+        return list(own if given is None else given)
+
+    def summary(
+        self, xname: Sequence[str] | None = None, alpha: float = 0.05, title: str | None = None
+    ) -> ConstraintTable | str:
+        """Return the tests as a table, a joint test as a line, both as statsmodels prints them.
 
         Parameters
         ----------
@@ -103,13 +116,14 @@ class ContrastResults:
         """
         if self.effect is not None:
             heading = "Test for Constraints" if title is None else title
-            return f"{heading}\n{self.summary_frame(xname, alpha).to_string()}"
-        kind = "F" if self.distribution == "F" else "Wald"
-        df = f"df_num={self.df_num:g}, " if self.df_num is not None else ""
-        return f"<{kind} test: statistic={self.statistic}, p={self.pvalue}, {df}df_denom={self.df_denom:g}>"
+            return constraint_table(heading, self._row_names(xname), self._columns(alpha), self._letter, alpha)
+        if self.distribution == "F":
+            degrees = f"df_denom={self.df_denom:.3g}, df_num={self.df_num:.3g}"
+            return f"<F test: F={self.fvalue!r}, p={self.pvalue}, {degrees}>"
+        return f"<Wald test (chi2): statistic={self.statistic}, p-value={self.pvalue}, df_denom={self.df_denom:.3g}>"
 
     def __str__(self) -> str:
-        return self.summary()
+        return str(self.summary())
 
     def __repr__(self) -> str:
         return f"{type(self)}\n{self}"

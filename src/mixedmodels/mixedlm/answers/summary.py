@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
+from textwrap import wrap
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from mixedmodels.errors import InferenceError
 TITLE = "Mixed Linear Model Regression Results"
 
 
-@dataclass(frozen=True)
+@dataclass
 class MixedLMSummary:
     """A printable summary.
 
@@ -27,10 +28,31 @@ class MixedLMSummary:
         First line.
     tables
         The facts, (6, 4), and the coefficients, both frames of text.
+    extra_txt
+        Notes below the tables.
     """
 
     title: str
     tables: list[pd.DataFrame]
+    extra_txt: list[str] = field(default_factory=list)
+
+    def add_text(self, string: str) -> None:
+        """Append a note, wrapped to the width of the tables where it is printed."""
+        self.extra_txt.append(string)
+
+    def add_title(self, title: str | None = None, results: object = None) -> None:
+        """Set the title.
+
+        Parameters
+        ----------
+        title
+            The title; None names the model of ``results``, or leaves the title out.
+        results
+            A fit.
+        """
+        if title is None:
+            title = "" if results is None else "Results: MixedLM"
+        self.title = title
 
     def as_text(self) -> str:
         """Return plain text: all tables as wide as the widest, columns padded alike, the rest in the first one."""
@@ -50,7 +72,8 @@ class MixedLMSummary:
         heavy, light = "=" * widest, "-" * widest
         first, second = (block.lines(widest) for block in blocks)
         title = " " * int(widest / 2 - len(self.title) / 2) + self.title
-        return "\n".join([title, heavy, *first, light, second[0], light, *second[1:], heavy, ""])
+        notes = "\n".join("\n".join(wrap(note, widest)) for note in self.extra_txt)
+        return "\n".join([title, heavy, *first, light, second[0], light, *second[1:], heavy, notes])
 
     def as_html(self) -> str:
         """Return HTML, names and numbers escaped."""
@@ -65,18 +88,27 @@ class MixedLMSummary:
         return (
             f'<table class="simpletable">{caption}{rows}</table>\n'
             f'<table class="simpletable"><tr>{head}</tr>{body}</table>'
+            + "".join(f"<br/>\n{escape(note)}" for note in self.extra_txt)
         )
 
-    def as_latex(self) -> str:
-        """Return a LaTeX table of facts and one of coefficients."""
+    def as_latex(self, label: str = "") -> str:
+        r"""Return a LaTeX table of facts and one of coefficients.
+
+        Parameters
+        ----------
+        label
+            What ``\ref`` names it by; empty for none.
+        """
         facts, coefficients = self.tables
-        parts = [rf"\begin{{table}}\caption{{{_latex(self.title)}}}", r"\begin{tabular}{llll}", r"\hline"]
+        reference = rf"\label{{{label}}}" if label else ""
+        parts = [rf"\begin{{table}}\caption{{{_latex(self.title)}}}{reference}", r"\begin{tabular}{llll}", r"\hline"]
         parts += [" & ".join(map(_latex, row)) + r" \\" for row in facts.to_numpy(dtype=str)]
         parts += [r"\hline", r"\end{tabular}", "", rf"\begin{{tabular}}{{l{'r' * coefficients.shape[1]}}}", r"\hline"]
         parts += [" & ".join(["", *(_latex(str(c)) for c in coefficients.columns)]) + r" \\", r"\hline"]
         for name, row in zip(coefficients.index, coefficients.to_numpy(dtype=str), strict=True):
             parts.append(" & ".join([_latex(str(name)), *map(_latex, row)]) + r" \\")
-        return "\n".join([*parts, r"\hline", r"\end{tabular}", r"\end{table}", ""])
+        notes = [r"\bigskip", *(_latex(note) + r" \newline" for note in self.extra_txt)] if self.extra_txt else []
+        return "\n".join([*parts, r"\hline", r"\end{tabular}", r"\end{table}", *notes, ""])
 
     def __str__(self) -> str:
         return self.as_text()

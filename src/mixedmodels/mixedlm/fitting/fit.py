@@ -13,7 +13,7 @@ from mixedmodels.design.known_effects import with_known_effects
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError
 from mixedmodels.fit.ascent import em_steps, steepest_ascent
-from mixedmodels.fit.constrained import minimize_held
+from mixedmodels.fit.constrained import MAX_ITERATIONS, minimize_held
 from mixedmodels.fit.control import Control
 from mixedmodels.fit.fit import fit_problem, minimize_deviance
 from mixedmodels.fit.given import Search, penalized_state, state_at, with_scale
@@ -58,7 +58,7 @@ def fit_model(model: ModelDescription, asked: FitRequest) -> Fit:
     elif not is_penalized and not held.rest and asked.methods[0] == OURS:
         state, report = by_newton(held, None if start is None else held_theta(held, S), asked.options)
     elif held.rest and asked.cov_pen is None and is_default:
-        state, report = by_constraints(held, start, asked.fe_pen)
+        state, report = by_constraints(held, start, asked.fe_pen, asked.options)
     else:
         state, report = by_optimizer(held, S, asked, PenaltyOnCoefficients.of(model, asked.cov_pen))
     record = make_record(held, state, asked, report)
@@ -142,13 +142,16 @@ def by_newton(held: HeldModel, start: Floats | None, options: Mapping[str, Any])
     return state, _Report(hist=[hist])
 
 
-def by_constraints(held: HeldModel, start: Floats | None, fe_pen: Any) -> tuple[FitState, _Report]:
+def by_constraints(
+    held: HeldModel, start: Floats | None, fe_pen: Any, options: Mapping[str, Any]
+) -> tuple[FitState, _Report]:
     """Return the fit with covariances held at values other than zero."""
     began = perf_counter()
     penalty = None if fe_pen is None else BetaPenalty(held, fe_pen)
-    found = minimize_held(held.likelihood, held.rest, start, penalty)
+    found = minimize_held(held.likelihood, held.rest, start, penalty, options.get("maxiter", MAX_ITERATIONS))
+    is_short = found.n_iterations >= options.get("maxiter", MAX_ITERATIONS)
     search = Search(
-        "converged" if found.converged else "no further decrease",
+        "converged" if found.converged else "iteration limit" if is_short else "no further decrease",
         found.gradient_norm,
         found.n_iterations,
         found.n_evaluations,

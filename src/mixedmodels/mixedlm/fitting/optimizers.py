@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
@@ -24,13 +24,19 @@ METHODS = {
     "minimize": "minimize",
 }
 _TAKES = {
-    "BFGS": {"gtol": "gtol", "maxiter": "maxiter", "eps": "eps", "disp": "disp"},
-    "CG": {"gtol": "gtol", "maxiter": "maxiter", "eps": "eps", "disp": "disp"},
-    "L-BFGS-B": {n: n for n in ("gtol", "ftol", "maxiter", "eps", "maxcor", "maxls")},
-    "Newton-CG": {"tol": "xtol", "maxiter": "maxiter", "eps": "eps", "disp": "disp"},
-    "Powell": {"ftol": "ftol", "tol": "xtol", "maxiter": "maxiter", "disp": "disp"},
-    "Nelder-Mead": {"ftol": "fatol", "tol": "xatol", "maxiter": "maxiter", "disp": "disp"},
+    "BFGS": {"gtol": "gtol", "maxiter": "maxiter"},
+    "CG": {"gtol": "gtol", "maxiter": "maxiter"},
+    "L-BFGS-B": {n: n for n in ("gtol", "ftol", "maxiter", "maxcor", "maxls")},
+    "Newton-CG": {"maxiter": "maxiter", "eps": "eps"},
+    "Powell": {"ftol": "ftol", "maxiter": "maxiter"},
+    "Nelder-Mead": {"ftol": "fatol", "maxiter": "maxiter"},
+    "TNC": {"gtol": "gtol", "ftol": "ftol", "maxiter": "maxfun"},
+    "SLSQP": {"ftol": "ftol", "maxiter": "maxiter"},
 }
+"""Their options beside ``tol``, which all take, under scipy's names. Gradients are exact, so that ``eps``, a step of
+differences, is for what makes a Hessian of them."""
+MIN_METHODS = tuple(_TAKES)
+"""What ``method="minimize"`` runs by the name ``min_method``."""
 _WITHOUT_GRADIENT = ("Powell", "Nelder-Mead")
 
 CERTIFIED_DECREASE = 1e-6
@@ -196,6 +202,22 @@ def _entry(name: str, found: Any, is_optimum: bool, path: list[Floats]) -> dict[
     return entry
 
 
+def taken_by(method: str, options: Mapping[str, Any]) -> set[str]:
+    """Return the options that a method takes.
+
+    Parameters
+    ----------
+    method
+        A name, as statsmodels spells it.
+    options
+        All that were given; ``min_method`` says what ``"minimize"`` is.
+    """
+    name = METHODS[method]
+    if name == "minimize":
+        return {"tol", "min_method", *_TAKES.get(options.get("min_method", "BFGS"), {})}
+    return {"tol", *_TAKES["L-BFGS-B" if name == "basinhopping" else name]}
+
+
 def _run(objective: Objective, x0: Floats, method: str, options: dict[str, Any], path: list[Floats]) -> Any:
     if method == "minimize":
         method = options.get("min_method", "BFGS")
@@ -203,14 +225,15 @@ def _run(objective: Objective, x0: Floats, method: str, options: dict[str, Any],
         return SimpleNamespace(x=x0, fun=objective.value(x0), success=True, message="nothing to estimate")
     callback = lambda x, *_: path.append(np.array(x))  # noqa: E731  # scipy calls it with different arguments
     gradient = None if method in _WITHOUT_GRADIENT else objective.gradient
+    tol = options.get("tol")
     if method == "basinhopping":
-        inner: Any = {"method": "L-BFGS-B", "jac": objective.gradient}
+        chosen = {name: options[name] for name in _TAKES["L-BFGS-B"] if name in options and name != "maxiter"}
+        inner: Any = {"method": "L-BFGS-B", "jac": objective.gradient, "options": chosen, "tol": tol}
         found = optimize.basinhopping(
             objective.value, x0, niter=options["maxiter"], minimizer_kwargs=inner, rng=0, callback=callback
         )
         found.success = bool(found.lowest_optimization_result.success)
         return found
-    takes = _TAKES.get(method, {"maxiter": "maxiter"})
-    chosen = {takes[name]: value for name, value in options.items() if name in takes}
+    chosen = {_TAKES[method][name]: value for name, value in options.items() if name in _TAKES[method]}
     run: Any = optimize.minimize  # its overloads know names of methods, not variables
-    return run(objective.value, x0, method=method, jac=gradient, options=chosen, callback=callback)
+    return run(objective.value, x0, method=method, jac=gradient, options=chosen, tol=tol, callback=callback)

@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 
 from mixedmodels.errors import DataError, nearest
-from mixedmodels.fit.fit import check_reml
 from mixedmodels.fit.held import Holds
 from mixedmodels.mixedlm.description.model import ModelDescription
 from mixedmodels.mixedlm.fitting.holds import read_holds
-from mixedmodels.mixedlm.fitting.optimizers import METHODS
+from mixedmodels.mixedlm.fitting.optimizers import METHODS, MIN_METHODS, taken_by
 from mixedmodels.mixedlm.fitting.record import OURS
-from mixedmodels.mixedlm.reading.arguments import check_flag, check_penalty, read_count, read_numbers
+from mixedmodels.mixedlm.reading.arguments import check_penalty, check_tolerance, read_count, read_flag, read_numbers
 from mixedmodels.mixedlm.reading.params import MixedLMParams, as_params
 
 OPTIONS = ("gtol", "maxiter", "eps", "maxcor", "ftol", "tol", "disp", "maxls", "min_method")
+OF_NEWTON = ("maxiter", "gtol", "ftol", "tol")
+"""What our Newton takes; it goes on until a step gains nothing that can be seen, which meets all tolerances."""
 
 
 @dataclass(frozen=True)
@@ -82,37 +83,70 @@ def read_request(
     """
     methods = read_methods(method)
     niter_em, niter_sa = read_count("niter_em", niter_em, 0), read_count("niter_sa", niter_sa, 0)
-    check_reml(reml)
-    for name, flag in (("do_cg", do_cg), ("full_output", full_output)):
-        check_flag(name, flag)
     for name, penalty in (("fe_pen", fe_pen), ("cov_pen", cov_pen)):
         check_penalty(name, penalty)
     start = read_start(model, start_params)
     return FitRequest(
         start=start,
         has_start=start_params is not None,
-        reml=reml,
+        reml=read_flag("reml", reml),
         niter_sa=niter_sa,
         niter_em=niter_em,
-        do_cg=do_cg,
+        do_cg=read_flag("do_cg", do_cg),
         fe_pen=fe_pen,
         cov_pen=cov_pen,
         free=free,
-        full_output=full_output,
+        full_output=read_flag("full_output", full_output),
         methods=methods,
         holds=read_holds(model, free, start, fixed),
-        options={name: value for name, value in options.items() if name in OPTIONS},
+        options=read_options(options),
     )
 
 
-def unused_options(options: Mapping[str, Any]) -> str | None:
-    """Return the sentence that names options which no optimiser takes, or None if there are none."""
-    unknown = sorted(set(options) - set(OPTIONS) - set(signature(read_request).parameters))
-    if not unknown:
+def read_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of optimisers, read; others are left out.
+
+    Raises
+    ------
+    DataError
+        If one is not what it should be.
+    """
+    found = {name: value for name, value in options.items() if name in OPTIONS and value is not None}
+    for name, value in found.items():
+        if name in ("maxiter", "maxcor", "maxls"):
+            found[name] = read_count(name, value, 1)
+        elif name in ("gtol", "ftol", "tol", "eps"):
+            check_tolerance(name, value)
+        elif name == "disp":
+            found[name] = read_flag(name, value)
+    if "min_method" in found and found["min_method"] not in MIN_METHODS:
+        raise DataError(
+            f"min_method is {found['min_method']!r}; it must be one of {', '.join(MIN_METHODS)}."
+            f"{nearest(found['min_method'], MIN_METHODS)}"
+        )
+    return found
+
+
+def unused_options(options: Mapping[str, Any], method: Any = None, is_penalized: bool = False) -> str | None:
+    """Return the sentence that names options which nothing that runs takes, or None if there are none.
+
+    Parameters
+    ----------
+    options, method
+        As for ``MixedLM.fit``.
+    is_penalized
+        There is a penalty, so that BFGS runs where no method is named.
+    """
+    methods = read_methods(method)
+    taken = {"disp"}
+    for name in methods:
+        taken |= set(taken_by("bfgs" if is_penalized else name, options) if name != OURS or is_penalized else OF_NEWTON)
+    unused = sorted(set(options) - taken - set(signature(read_request).parameters))
+    if not unused:
         return None
     return (
-        f"Argument{'s' if len(unknown) > 1 else ''} {', '.join(unknown)} not used by MixedLM.fit. "
-        f"It takes {', '.join(OPTIONS)}."
+        f"Argument{'s' if len(unused) > 1 else ''} {', '.join(unused)} not used by MixedLM.fit with "
+        f"method={', '.join(methods)!r}. It takes {', '.join(name for name in OPTIONS if name in taken)}."
     )
 
 

@@ -29,14 +29,15 @@ def read_numbers(name: str, values: Any) -> Floats:
 
 
 def read_count(name: str, value: Any, at_least: int) -> int:
-    """Return an argument as a whole number.
+    """Return an argument as a whole number; ``1e3`` is one too.
 
     Raises
     ------
     DataError
         If it is none, or too small.
     """
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < at_least:
+    is_whole = isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer())
+    if not is_whole or isinstance(value, bool) or value < at_least:
         raise DataError(f"{name} is {value!r}; it must be a whole number of at least {at_least}.")
     return int(value)
 
@@ -53,16 +54,17 @@ def check_tolerance(name: str, value: Any) -> None:
         raise DataError(f"{name} is {value!r}; it must be a positive number.")
 
 
-def check_flag(name: str, value: Any) -> None:
-    """An argument must be True or False.
+def read_flag(name: str, value: Any) -> bool:
+    """Return an argument that must be True or False, or 1 or 0, as code written for statsmodels has them.
 
     Raises
     ------
     DataError
-        It is not.
+        If it is anything else.
     """
-    if not isinstance(value, bool | np.bool_):
+    if not isinstance(value, bool | np.bool_ | Integral) or value not in (0, 1):
         raise DataError(f"{name} is {value!r}; it must be True or False.")
+    return bool(value)
 
 
 def check_penalty(name: str, penalty: Any) -> None:

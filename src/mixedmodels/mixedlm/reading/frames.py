@@ -24,6 +24,8 @@ def read_frame(data: Any) -> tuple[pd.DataFrame, pd.Index]:
     """
     if isinstance(data, Mapping):
         data = pd.DataFrame(dict(data))
+    elif isinstance(data, np.ndarray) and data.dtype.names:
+        data = pd.DataFrame(data)
     elif not isinstance(data, pd.DataFrame):
         frame = nw.from_native(data, eager_only=True, pass_through=True)
         if not isinstance(frame, nw.DataFrame):
@@ -31,7 +33,17 @@ def read_frame(data: Any) -> tuple[pd.DataFrame, pd.Index]:
         data = frame.to_pandas()
     if not len(data):
         raise DataError("The data have no rows.")
-    return data.reset_index(drop=True), data.index
+    return without_arrow_text(data).reset_index(drop=True), data.index
+
+
+def without_arrow_text(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with arrow's columns of text as plain ones, which formulas know to be categories."""
+    texts = [
+        name
+        for name, kind in frame.dtypes.items()
+        if isinstance(kind, pd.ArrowDtype) and pd.api.types.is_string_dtype(kind)
+    ]
+    return frame.astype(dict.fromkeys(texts, object)) if texts else frame
 
 
 def group_values(groups: Any, frame: pd.DataFrame, unnamed: str) -> tuple[str, npt.NDArray[Any]]:
