@@ -25,8 +25,9 @@ class FormulaError(MixedModelsError):
 
     def __init__(self, message: str, text: str | None = None, position: int | None = None) -> None:
         self.text, self.position = text, position
+        message = _printable(message)
         if text is not None and position is not None:
-            message = f"{message}\n  {text}\n  {' ' * position}^"
+            message = f"{message}\n  {_printable(text)}\n  {' ' * position}^"
         super().__init__(message)
 
 
@@ -88,6 +89,11 @@ class RankDeficiencyWarning(MixedModelsWarning):
 
 class DroppedRowsWarning(MixedModelsWarning):
     """Rows with missing values were left out."""
+
+
+def _printable(text: str) -> str:
+    """Return the text with a sign of replacement for each character that a terminal would act upon."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def nearest(name: object, known: Iterable[str]) -> str:

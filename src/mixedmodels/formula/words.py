@@ -32,6 +32,9 @@ _STATEMENTS = "|".join(
 _IN_CALLS = re.compile(
     rf"`[^`]*`|{STRING}|\^|[−–]|\s+|as\.factor(?=\s*\()|(?<![\w.])(?P<statement>{_STATEMENTS})(?![\w.])"
 )
+# An expression in pieces that keep comparisons, signs between conditions, commas, brackets and quoted text whole.
+_PARTS = re.compile(rf"`[^`]*`|{STRING}|<<|>>|[=!<>]=|[()\[\]{{}},&|=<>]|[^`\"'()\[\]{{}},&|=<>!]+|.")
+_COMPOUND = re.compile(r"\b(lambda|for|if)\b")
 _BRACKETS = re.compile(rf"`[^`]*`|{STRING}|[()\[\]{{}}]")
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 # Signs that word processors and printed pages put in the place of the typed ones.
@@ -223,7 +226,49 @@ def in_python(code: str) -> str:
             return f"`{match[0]}`"
         return " " if match[0].isspace() else translation.get(match[0], match[0])
 
-    return _IN_CALLS.sub(spelled, code)
+    return _with_conditions_apart(_IN_CALLS.sub(spelled, code))
+
+
+def _with_conditions_apart(code: str) -> str:
+    """Return an expression with parentheses around comparisons that ``&`` and ``|`` join.
+
+    Comparisons bind closer than these in R and less close in Python: ``x > 0 & z > 0`` is ``(x > 0) & (z > 0)``.
+    """
+    if ("&" in code or "|" in code) and not _COMPOUND.search(code):
+        return _conditions_apart(iter(_PARTS.findall(code)))
+    return code
+
+
+def _conditions_apart(parts: Iterator[str]) -> str:
+    """Return the parts up to the bracket that closes, or to the end, as one text."""
+    text, operands, compares = "", [""], [False]
+    for part in parts:
+        if part in _CLOSING:
+            operands[-1] += part + _conditions_apart(parts)
+        elif part in ("&", "|"):
+            operands.append("")
+            compares.append(False)
+            operands[-1] += part
+        elif part in (")", "]", "}", ",", "="):
+            text += _joined_conditions(operands, compares) + part
+            operands, compares = [""], [False]
+            if part in _CLOSING.values():
+                return text
+        else:
+            compares[-1] |= part in ("==", "!=", "<=", ">=", "<", ">")
+            operands[-1] += part
+    return text + _joined_conditions(operands, compares)
+
+
+def _joined_conditions(operands: Sequence[str], compares: Sequence[bool]) -> str:
+    """Return operands, each after the first with its sign before it, as one text."""
+    if len(operands) == 1:
+        return operands[0]
+    text = ""
+    for operand, is_comparison in zip(operands, compares, strict=True):
+        sign, condition = (operand[:1], operand[1:]) if text else ("", operand)
+        text += sign + (f" ({condition.strip()}) " if is_comparison else condition)
+    return text.strip()
 
 
 def has_rest(tokens: Sequence[Token]) -> bool:

@@ -149,3 +149,19 @@ def test_what_a_call_makes_true_or_false_is_a_category(call: str) -> None:
     assert name.endswith("[T.True]")
     alone = fit.predict(DATA.iloc[[0]])
     np.testing.assert_allclose(alone, fit.predict(DATA)[:1])
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("I(x > 0 & i > 0)", "I((x > 0) & (i > 0))"),
+        ("I(x > 0 | i == 1 & x < 1)", "I((x > 0) | ((i == 1) & (x < 1)))"),
+        ("np.where(x > 0 & b, x[i > 0 | x > -9], 0)", "np.where((x > 0) & b, x[(i > 0) | (x > -9)], 0)"),
+        ("I(t == 'x & y > 0' | t == 'yes')", "I((t == 'x & y > 0') | (t == 'yes'))"),
+        ("I(b & ~b | x > 0)", "I((b & ~b) | (x > 0))"),
+    ],
+)
+def test_comparisons_bind_closer_than_what_joins_them_as_in_r(written: str, meant: str) -> None:
+    read, twin = mm.lmer(f"y ~ {written} + (1|g)", DATA), mm.lmer(f"y ~ {meant} + (1|g)", DATA)
+    assert read.deviance == twin.deviance
+    assert read.fe_params.index.tolist() == twin.fe_params.index.tolist()
