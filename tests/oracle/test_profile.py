@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -33,16 +34,19 @@ class Twin:
     correlated: bool
     reml: bool
 
-    def incidence(self) -> list[np.ndarray]:
-        return [z[:, None] * (labels[:, None] == np.unique(labels)) for labels, z in self.effects]
+    @cached_property
+    def products(self) -> tuple[list[np.ndarray], np.ndarray]:
+        """Z Z' of each effect, and what a covariance of the first and the last adds, (n, n) each."""
+        Z = [z[:, None] * (labels[:, None] == np.unique(labels)) for labels, z in self.effects]
+        cross = Z[0] @ Z[-1].T if self.correlated else np.zeros((len(self.y), len(self.y)))
+        return [z @ z.T for z in Z], cross + cross.T
 
     def criterion(self, sds: np.ndarray, cor: float, sigma: float, held: tuple[int, float] | None) -> float:
         """Return -2 log-likelihood (restricted if ``reml``), the fixed effects free but for one that may be held."""
-        Z = self.incidence()
-        V = sigma**2 * np.eye(len(self.y)) + sum(s**2 * z @ z.T for s, z in zip(sds, Z, strict=True))
+        squares, cross = self.products
+        V = sigma**2 * np.eye(len(self.y)) + sum(s**2 * square for s, square in zip(sds, squares, strict=True))
         if self.correlated:
-            cross = cor * sds[0] * sds[1] * Z[0] @ Z[1].T
-            V = V + cross + cross.T
+            V += cor * sds[0] * sds[1] * cross
         L = np.linalg.cholesky(V)
         X, y = (sl.solve_triangular(L, a, lower=True) for a in (self.X, self.y))
         free = X
