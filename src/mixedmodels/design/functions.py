@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from formulaic.materializers.types import FactorValues
 from formulaic.transforms import TRANSFORMS, C, ContrastsRegistry
 from formulaic.transforms.contrasts import Contrasts
@@ -28,6 +29,8 @@ def categories(data: Any, contrasts: Any = None, *, levels: Any = None, spans_in
     coding = CODINGS.get(name) if isinstance(name, str) else contrasts
     if not (is_coding(coding) or isinstance(coding, np.ndarray | Mapping) or contrasts is None):
         raise DataError("its second argument is no coding; sum, helmert and treatment('level') are some")
+    if isinstance(data, pd.Series) and data.dtype.kind in "mM":  # which NumPy 1 and pandas do not find among levels
+        data = data.astype("category")
     return C(data, coding, levels=levels, spans_intercept=spans_intercept)
 
 
