@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.special import betaincinv
 
 from mixedmodels.design.canonical import in_canonical_order
-from mixedmodels.design.checks import check_factors
+from mixedmodels.design.checks import check_factors, check_identified
 from mixedmodels.design.planned import planned_design
 from mixedmodels.design.resize import resize_levels, resize_rows
 from mixedmodels.display.composition import levels_in_words, rows_in_words
@@ -20,7 +20,7 @@ from mixedmodels.display.noted_frame import show_notes
 from mixedmodels.errors import DesignError, InferenceError, nearest, unknown_group
 from mixedmodels.fit.problem import Problem, row_arguments
 from mixedmodels.fit.progress import progress_bar
-from mixedmodels.fit.stated import check_complete, unfitted_state, with_parameters
+from mixedmodels.fit.stated import check_complete, independent_columns, unfitted_state, with_parameters
 from mixedmodels.formula.parse import parse_formula
 from mixedmodels.inference.bootstrap import check_seed, simulated_response
 from mixedmodels.inference.degrees import estimate_rows, joint_test
@@ -157,7 +157,8 @@ def power(
     with progress_bar(n * len(plans), "power", "fit", progress) as advance:
         for cell, plan in enumerate(plans):
             design = plan.carry_out(truth.design)
-            study = _Study(truth, design, L, ddf, (entropy, cell), plan)
+            _check_fits(truth, design, plan)
+            study = _Study(truth, design, L, ddf, (entropy, cell))
             rows.append({"n_obs": design.n_obs} | _summary(study, n, alpha, level, advance))
             notes += plan.in_words(design)
     index: pd.Index = pd.MultiIndex.from_tuples([plan.label for plan in plans], names=plans[0].names)
@@ -173,7 +174,7 @@ def _truth(
     if isinstance(model, str):
         if data is None:
             raise InferenceError("data is None; with a formula it must hold the design, one row an observation.")
-        state = unfitted_state(Problem(planned_design(parse_formula(model), data)))
+        state = unfitted_state(planned_design(parse_formula(model), data))
         check_complete(state, beta, varcorr, sigma)
         return with_parameters(state, beta, varcorr, sigma)
     if data is not None:
@@ -244,12 +245,12 @@ class _Plan:
         return (*self.levels.values(), *self.rows.values())
 
     def __str__(self) -> str:
-        parts = [f"{n} levels of {name}" for name, n in self.levels.items()]
+        parts = [f"{n} level{'s' if n > 1 else ''} of {name}" for name, n in self.levels.items()]
         parts += [f"{n} row{'s' if n > 1 else ''} in each level of {name}" for name, n in self.rows.items()]
         return " and ".join(parts)
 
     def carry_out(self, design: Design) -> Design:
-        """Return the design with these numbers, as it is where it has them."""
+        """Return the design with these numbers, as it is where it has them; y of another is noise."""
         if not self.rows and self._is_met(design):
             return design
         made = in_canonical_order(design)
@@ -265,11 +266,7 @@ class _Plan:
             )
         for name, n in self.rows.items():
             made = resize_rows(made, name, n)
-        try:
-            check_factors(made.factors, made.n_obs)
-        except DesignError as error:
-            raise InferenceError(f"With {self} the model cannot be fitted. {error}") from error
-        return made
+        return replace(made, y=np.random.default_rng(0).standard_normal(made.n_obs))
 
     def _is_met(self, design: Design) -> bool:
         found = _n_levels(design)
@@ -333,6 +330,29 @@ def _numbers_asked(
     return {name: [int(count) for count in counts] for name, counts in asked.items()}
 
 
+def _check_fits(truth: FitState, design: Design, plan: _Plan) -> None:
+    """The model must be one that can be fitted to the design, with all its fixed effects.
+
+    Raises
+    ------
+    InferenceError
+        It is not.
+    """
+    try:
+        check_factors(design.factors, design.n_obs)
+        made_anew = design is not truth.design
+        if design.n_obs == truth.n_fixed or (made_anew and independent_columns(design) != truth.kept):
+            made = "; ".join(plan.in_words(design))
+            raise InferenceError(
+                f"With {plan} not all fixed effects of the model can be estimated{f' ({made})' if made else ''}. Ask "
+                "for more, or leave fixed effects out."
+            )
+        if truth.reml:
+            check_identified(design)
+    except DesignError as error:
+        raise InferenceError(f"With {plan} the model cannot be fitted. {error}") from error
+
+
 @dataclass(frozen=True)
 class _Test:
     """Estimate, NaN for a joint test, and p-value of the effect in one simulated response."""
@@ -345,16 +365,8 @@ class _Test:
 class _Study:
     """A design whose responses are drawn from known parameters."""
 
-    def __init__(  # noqa: PLR0917  # one place makes it
-        self, truth: FitState, design: Design, L: Floats, ddf: str, key: tuple[Any, int], plan: _Plan
-    ) -> None:
+    def __init__(self, truth: FitState, design: Design, L: Floats, ddf: str, key: tuple[Any, int]) -> None:
         self.problem = Problem(design, n_threads=truth.problem.n_threads)
-        if tuple(self.problem.model.kept) != truth.kept:
-            made = "; ".join(plan.in_words(design))
-            raise InferenceError(
-                f"With {plan} not all fixed effects of the model can be estimated{f' ({made})' if made else ''}. Ask "
-                "for more, or leave fixed effects out."
-            )
         self.truth = replace(truth, design=design, problem=self.problem)
         self.L, self.ddf, self.key = L, ddf, key
 

@@ -183,6 +183,26 @@ def test_what_cannot_be_built_is_refused_in_a_sentence() -> None:
         mm.power("y ~ arm + (1 | g)", "arm", data=design, within={"g": [1]}, **options)
 
 
+def test_one_level_and_one_row_show_a_design() -> None:
+    """A paired t test from one pair, and clinics in two arms from a patient in each."""
+    pair = pd.DataFrame({"g": [1, 1], "c": ["a", "b"]})
+    truth: dict[str, Any] = {"beta": [0.0, 0.9], "varcorr": {"g": 4.0}, "sigma": 1.0, "n": 1000, "seed": 1}
+    table = mm.power("y ~ c + (1 | g)", data=pair, vary={"g": [12]}, progress=False, **truth)
+    assert_powers(table, [noncentral_t(0.9 / np.sqrt(2 / 12), 11)], 1000)
+    clinics = pd.DataFrame({"subject": [1, 2], "arm": ["ctl", "trt"]})
+    options: dict[str, Any] = {"vary": {"subject": [12]}, "within": {"subject": [4]}, "n": 1000, "seed": 3}
+    assert_powers(mm.power(TRIAL, data=clinics, progress=False, **options, **TRUTH), [trial_power(6, 6, 4)], 1000)
+    with pytest.raises(mm.InferenceError, match=r"With 1 level of g the model cannot be fitted\. The grouping"):
+        mm.power("y ~ c + (1 | g)", data=pair, **truth)
+
+
+def test_fixed_effects_for_every_level_are_refused() -> None:
+    data = pd.DataFrame({"g": np.repeat(list("abcdef"), 3), "x": np.tile([0.0, 1.0, 2.0], 6)})
+    truth: dict[str, Any] = {"beta": [0.0] * 6 + [1.0], "varcorr": {"g": 1.0}, "sigma": 1.0, "n": 2}
+    with pytest.raises(mm.InferenceError, match=r"With 6 levels of g the model cannot be fitted\. The fixed part has"):
+        mm.power("y ~ g + x + (1 | g)", "x", data=data, **truth)
+
+
 def test_rare_labels_keep_a_level() -> None:
     design = pd.DataFrame({"g": np.repeat(range(20), 2), "arm": np.repeat(["a"] * 19 + ["b"], 2)})
     table = mm.power(

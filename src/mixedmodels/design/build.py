@@ -93,6 +93,7 @@ def build_design(
     offset: object = None,
     contrasts: Mapping[str, object] | None = None,
     missing: str = "drop",
+    planned: bool = False,
 ) -> Design:
     """Return the arrays of a model, checked, and the recipe that makes them from new data.
 
@@ -111,6 +112,8 @@ def build_design(
         Column name -> coding of a categorical column, for the fixed part and left of the bars.
     missing
         ``"drop"`` leaves out rows with missing values, ``"raise"`` refuses them.
+    planned
+        Levels and rows are still to be multiplied: leave it to ``check_factors`` whether they are enough.
 
     Raises
     ------
@@ -144,7 +147,10 @@ def build_design(
         gaps = parts.gaps
         if not gaps:
             labels = frame.index if frame.index is None or rows.positions is None else frame.index[rows.positions]
-            return _assemble(plan, rows, evaluation, parts, labels)
+            design = _assemble(plan, rows, evaluation, parts, labels)
+            if not planned:
+                check_factors(design.factors, design.n_obs)
+            return design
 
 
 def _check_gaps_close(before: Gaps, after: Gaps) -> None:
@@ -307,7 +313,6 @@ def _assemble(plan: _Plan, rows: UsedRows, evaluation: Evaluation, parts: _Parts
         check_weights(str(plan.weights), weights)
     built = sorted(_factors(parts), key=lambda pair: -pair[0].n_levels)
     factors = tuple(factor for factor, _ in built)
-    check_factors(factors, len(y))
     term_columns = {name: evaluation.columns[name] for name in plan.term_columns}
     recipe = DesignRecipe(
         parts.fixed,

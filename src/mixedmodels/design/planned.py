@@ -45,7 +45,7 @@ def planned_design(formula: Formula, data: object) -> Design:
     planned = Frame(
         frame.n_rows, (name, *predictors), lambda wanted: noise if wanted == name else frame.read(wanted), frame.index
     )
-    design = build_design(replace(formula, response=name, names=formula.names | {name}), planned)
+    design = build_design(replace(formula, response=name, names=formula.names | {name}), planned, planned=True)
     if design.n_dropped:
         reasons = ", ".join(f"{reason} {count}" for reason, count in design.n_dropped.items())
         raise DataError(

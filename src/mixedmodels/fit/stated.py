@@ -10,27 +10,29 @@ import numpy as np
 import pandas as pd
 
 from mixedmodels.covariance.unstructured import relative_factor, relative_theta, split_theta
+from mixedmodels.design.subset import take_rows
 from mixedmodels.errors import InferenceError, nearest, unknown_group
 from mixedmodels.fit.control import Control
+from mixedmodels.fit.problem import Problem
 from mixedmodels.fit.records import FitState, Optimum
 
 if TYPE_CHECKING:
+    from mixedmodels.design.design import Design
     from mixedmodels.design.records import Floats, RandomFactor
-    from mixedmodels.fit.problem import Problem
 
 TOLERANCE = 1e-8
 """Size, relative to the largest variance, of what counts as rounding in a covariance."""
 
 
-def unfitted_state(problem: Problem) -> FitState:
+def unfitted_state(design: Design) -> FitState:
     """Return a state for REML whose fixed effects and covariances are zero and whose sigma is one.
 
     Parameters
     ----------
-    problem
-        The model; its response is not used.
+    design
+        The model; its response is not used, and its rows may be fewer than the fixed effects need.
     """
-    design, kept = problem.design, tuple(problem.model.kept)
+    problem, kept = Problem(design), independent_columns(design)
     theta = np.zeros(len(design.theta_names))
     return FitState(
         problem=problem,
@@ -48,6 +50,19 @@ def unfitted_state(problem: Problem) -> FitState:
         is_singular=True,
         findings=design.findings,
     )
+
+
+def independent_columns(design: Design) -> tuple[int, ...]:
+    """Return the columns of X that are estimated, whatever the response, and be there no rows to spare.
+
+    Parameters
+    ----------
+    design
+        The whole.
+    """
+    twice = take_rows(design, np.tile(np.arange(design.n_obs), 2))
+    noise = np.random.default_rng(0).standard_normal(twice.n_obs)
+    return tuple(Problem(replace(twice, y=noise, offset=None)).model.kept)
 
 
 def with_parameters(state: FitState, beta: object = None, varcorr: object = None, sigma: object = None) -> FitState:
