@@ -17,17 +17,17 @@ FORMAT = 1
 
 
 def save(result: object, path: str | PathLike[str]) -> None:
-    """Write a result: one line that says which version wrote it, then its pickle.
+    """Write a result: its pickle, which ``pickle.load`` reads too, then one line that says which version wrote it.
 
     Raises
     ------
     DataError
         If the file cannot be written.
     """
-    header = json.dumps({"format": FORMAT, "version": version("mixedmodels")})
+    trailer = json.dumps({"format": FORMAT, "version": version("mixedmodels")})
     with _opened(path, "wb", "written") as file:
-        file.write(MAGIC + header.encode() + b"\n")
         pickle.dump(result, file, protocol=pickle.HIGHEST_PROTOCOL)
+        file.write(b"\n" + MAGIC + trailer.encode() + b"\n")
 
 
 def load(path: str | PathLike[str]) -> Any:
@@ -44,16 +44,16 @@ def load(path: str | PathLike[str]) -> Any:
         If the file cannot be read or is not a saved result, or a later version wrote it in another format.
     """
     with _opened(path, "rb", "read") as file:
-        line = file.readline(1000)
-        if not line.startswith(MAGIC):
-            raise DataError(f"{str(path)!r} is not a result saved by mixedmodels.")
-        header = json.loads(line.removeprefix(MAGIC))
-        if header["format"] > FORMAT:
-            raise DataError(
-                f"{str(path)!r} was saved by mixedmodels {header['version']} in format {header['format']}; this is "
-                f"mixedmodels {version('mixedmodels')}, which reads formats up to {FORMAT}. Upgrade mixedmodels."
-            )
-        return pickle.load(file)
+        pickled, _, line = file.read().removesuffix(b"\n").rpartition(b"\n")
+    if not line.startswith(MAGIC):
+        raise DataError(f"{str(path)!r} is not a result saved by mixedmodels.")
+    writer = json.loads(line.removeprefix(MAGIC))
+    if writer["format"] > FORMAT:
+        raise DataError(
+            f"{str(path)!r} was saved by mixedmodels {writer['version']} in format {writer['format']}; this is "
+            f"mixedmodels {version('mixedmodels')}, which reads formats up to {FORMAT}. Upgrade mixedmodels."
+        )
+    return pickle.loads(pickled)
 
 
 def _opened(path: str | PathLike[str], mode: str, done: str) -> IO[bytes]:

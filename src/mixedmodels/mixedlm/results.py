@@ -27,7 +27,7 @@ from mixedmodels.inference.observed_information import (
     standard_errors_of_covariances,
 )
 from mixedmodels.inference.r2 import r2
-from mixedmodels.mixedlm.answers import group_effects
+from mixedmodels.mixedlm.answers import group_effects, stargazer
 from mixedmodels.mixedlm.answers.bare import without_rows
 from mixedmodels.mixedlm.answers.contrasts import (
     ContrastResults,
@@ -114,6 +114,12 @@ class MixedLMResults(LmmResult):
         self.model = model
         self.record = record
         self._is_bare = False
+        self._is_labelled = self.description.is_pandas
+        stargazer.offer(type(self))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        stargazer.offer(type(self))
 
     @property
     def description(self) -> ModelDescription:
@@ -123,10 +129,10 @@ class MixedLMResults(LmmResult):
     # Estimates
 
     def _labelled(self, values: Floats, names: Sequence[str]) -> Any:
-        return pd.Series(values, index=list(names), copy=True) if self.description.is_pandas else np.array(values)
+        return pd.Series(values, index=list(names), copy=True) if self._is_labelled else np.array(values)
 
     def _labelled_square(self, values: Floats, names: Sequence[str]) -> Any:
-        if not self.description.is_pandas:
+        if not self._is_labelled:
             return np.array(values)
         return pd.DataFrame(values, index=list(names), columns=list(names), copy=True)
 
@@ -248,7 +254,10 @@ class MixedLMResults(LmmResult):
 
     @property
     def _results(self) -> MixedLMResults:
-        return self
+        """The same result without labels, which functions of statsmodels take off by this name."""
+        plain = copy(self)
+        plain._is_labelled = False
+        return plain
 
     # Criteria
 
@@ -474,7 +483,7 @@ class MixedLMResults(LmmResult):
         half = -special.ndtri(alpha / 2) * self._bse
         interval = np.column_stack([self._packed - half, self._packed + half])
         rows = np.arange(len(interval)) if cols is None else np.atleast_1d(np.asarray(cols))
-        if not self.description.is_pandas:
+        if not self._is_labelled:
             return interval[rows]
         return pd.DataFrame(interval[rows], index=[self._names[k] for k in rows], columns=[0, 1])
 
@@ -727,7 +736,7 @@ class MixedLMResults(LmmResult):
 
     def _rowwise(self, values: Floats) -> Any:
         labels = self.description.data.row_labels
-        return pd.Series(values, index=labels) if self.description.is_pandas else values
+        return pd.Series(values, index=labels) if self._is_labelled else values
 
     @property
     def fittedvalues(self) -> Any:

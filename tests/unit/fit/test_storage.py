@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,18 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     assert storage.load(str(path)) == {"a": [1, 2]}
 
 
-def test_first_line_tells_the_version(tmp_path: Path) -> None:
+def test_last_line_tells_the_version(tmp_path: Path) -> None:
     path = tmp_path / "fit.mm"
     storage.save(None, path)
-    first = path.read_bytes().splitlines()[0]
-    assert json.loads(first.removeprefix(storage.MAGIC)).keys() == {"format", "version"}
+    last = path.read_bytes().splitlines()[-1]
+    assert json.loads(last.removeprefix(storage.MAGIC)).keys() == {"format", "version"}
+
+
+def test_a_file_is_a_pickle_too(tmp_path: Path) -> None:
+    path = tmp_path / "fit.mm"
+    storage.save({"a": b"\nmixedmodels \n"}, path)
+    with path.open("rb") as file:
+        assert pickle.load(file) == storage.load(path) == {"a": b"\nmixedmodels \n"}
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
@@ -35,7 +43,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 def test_later_formats_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "fit.mm"
     header = json.dumps({"format": storage.FORMAT + 1, "version": "99.0"})
-    path.write_bytes(storage.MAGIC + header.encode() + b"\nwhatever")
+    path.write_bytes(b"whatever\n" + storage.MAGIC + header.encode() + b"\n")
     with pytest.raises(DataError, match=r"saved by mixedmodels 99\.0 .* Upgrade mixedmodels"):
         storage.load(path)
 
