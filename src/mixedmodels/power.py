@@ -152,12 +152,13 @@ def power(
     L = _hypothesis(truth, effect)
     truth = truth if size is None else _with_size(truth, effect, size)
     plans = _plans(truth.design, vary, within)
+    designs = [plan.carry_out(truth.design) for plan in plans]
+    for plan, design in zip(plans, designs, strict=True):
+        _check_fits(truth, design, plan)
     entropy = np.random.SeedSequence(seed).entropy
     rows, notes = [], []
     with progress_bar(n * len(plans), "power", "fit", progress) as advance:
-        for cell, plan in enumerate(plans):
-            design = plan.carry_out(truth.design)
-            _check_fits(truth, design, plan)
+        for cell, (plan, design) in enumerate(zip(plans, designs, strict=True)):
             study = _Study(truth, design, L, ddf, (entropy, cell))
             rows.append({"n_obs": design.n_obs} | _summary(study, n, alpha, level, advance))
             notes += plan.in_words(design)
