@@ -20,7 +20,15 @@ from formulaic.parser.types import Term
 from formulaic.transforms.contrasts import Contrasts
 from formulaic.utils.stateful_transforms import stateful_eval
 
-from mixedmodels.design.expression import INTERCEPT, alias, as_category, columns_of, is_boolean, runnable
+from mixedmodels.design.expression import (
+    INTERCEPT,
+    alias,
+    as_category,
+    columns_of,
+    columns_of_factor,
+    is_boolean,
+    runnable,
+)
 from mixedmodels.design.frame import Column, read_array
 from mixedmodels.design.functions import FUNCTIONS, categories
 from mixedmodels.design.records import Floats
@@ -80,6 +88,30 @@ class MatrixRecipe:
     columns: tuple[str, ...]
     spec: ModelSpec | None
     used: tuple[int, ...] | None = None
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether there are terms that something is computed for."""
+        return self.spec is not None
+
+    @property
+    def column_terms(self) -> list[str]:
+        """The term of each column that is used, ``"1"`` for the intercept."""
+        if self.spec is None:
+            return ["1" if name == INTERCEPT else name for name in self.names]
+        names = [str(part.term) for part in self.spec.structure for _ in part.columns]
+        return names if self.used is None else [names[j] for j in self.used]
+
+    @property
+    def coded_levels(self) -> Mapping[str, Sequence[Any]]:
+        """Levels of the categorical expressions."""
+        states = {} if self.spec is None else self.spec.factor_contrasts
+        return {factor.expr: state.levels for factor, state in states.items()}
+
+    def factors_of(self, column: str) -> set[str]:
+        """Return the expressions that a column of the data is used in."""
+        factors = {factor for term in self.terms for factor in term.factors}
+        return {str(factor.expr) for factor in factors if column in columns_of_factor(factor, self.columns)}
 
     @property
     def terms(self) -> tuple[Term, ...]:

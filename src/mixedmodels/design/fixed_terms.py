@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mixedmodels.design.evaluation import Evaluation
 from mixedmodels.design.expression import INTERCEPT
+from mixedmodels.design.recipe import DesignRecipe
 from mixedmodels.errors import InferenceError
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 
 WITHOUT_COLUMNS = (
-    "this model does not hold: it was made of arrays, or a fixed effect is held, or its formula calls a function of "
-    "your own. Fit it with lmer, a held effect as offset(...)"
+    "this model does not hold: it was made of arrays, or a fixed effect is held, or columns were left out with "
+    "drop_cols. Fit it with lmer, a held effect as offset(...)"
 )
 """How the columns of the data that a question needs can be missing, and what to do."""
 
@@ -66,21 +67,17 @@ class TermMatrix:
 
 def columns_by_term(design: Design) -> dict[str, list[int]]:
     """Return the positions of the columns of each term of the fixed part, the intercept not among them."""
-    fixed = design.recipe.fixed
-    if fixed.spec is None:
-        return {name: [j] for j, name in enumerate(design.x_names) if name != INTERCEPT}
-    names = [str(part.term) for part in fixed.spec.structure for _ in part.columns]
-    places: dict[str, list[int]] = {name: [] for name in names if name != "1"}
-    for j, position in enumerate(range(len(names)) if fixed.used is None else fixed.used):
-        if names[position] != "1":
-            places[names[position]].append(j)
+    places: dict[str, list[int]] = {}
+    for j, name in enumerate(design.recipe.fixed.column_terms):
+        if name != "1":
+            places.setdefault(name, []).append(j)
     return places
 
 
 def can_tell_terms(design: Design) -> bool:
     """Return True if a design has no formula, or holds the columns that its terms are made from."""
     fixed = design.recipe.fixed
-    return fixed.spec is None or design.columns.keys() >= set(fixed.columns)
+    return not fixed.is_computed or design.columns.keys() >= set(fixed.columns)
 
 
 def term_matrix(design: Design) -> TermMatrix:
@@ -91,8 +88,7 @@ def term_matrix(design: Design) -> TermMatrix:
     InferenceError
         If the design does not hold the columns that its terms are made from.
     """
-    spec = design.recipe.fixed.spec
-    if spec is None:
+    if not design.recipe.fixed.is_computed:
         names = [name for name in design.x_names if name != INTERCEPT]
         places = np.array([names.index(name) if name != INTERCEPT else -1 for name in design.x_names], dtype=np.intp)
         return TermMatrix(design.X, tuple(FixedTerm(name, frozenset({name}), frozenset()) for name in names), places)
@@ -101,8 +97,13 @@ def term_matrix(design: Design) -> TermMatrix:
             f"The terms of the fixed part are made from columns that {WITHOUT_COLUMNS}, or test coefficients by "
             "contrast."
         )
-    evaluation = Evaluation(design.columns, design.n_obs, design.recipe.memory, design.recipe.contrasts)
-    matrix, full = evaluation.indicator_matrix(spec)
+    recipe: Any = design.recipe
+    if not isinstance(recipe, DesignRecipe):  # the door's, whose formulas are patsy's
+        own: TermMatrix = recipe.term_matrix()
+        return own
+    evaluation = Evaluation(design.columns, design.n_obs, recipe.memory, recipe.contrasts)
+    assert recipe.fixed.spec is not None
+    matrix, full = evaluation.indicator_matrix(recipe.fixed.spec)
     coded = {factor.expr for factor in full.factor_contrasts}
     terms: list[FixedTerm] = []
     term: list[int] = []

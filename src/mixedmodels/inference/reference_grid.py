@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from mixedmodels.design.expression import columns_of_factor
 from mixedmodels.design.fixed_terms import WITHOUT_COLUMNS
 from mixedmodels.errors import InferenceError, nearest
 
@@ -115,14 +114,12 @@ def _check_kept(design: Design, names: Sequence[str]) -> None:
 
 def _is_categorical(design: Design, name: str) -> bool:
     """Return True for labels and booleans, for numbers that are coded by their values, and for dates that are coded."""
-    column, spec = design.columns[name], design.recipe.fixed.spec
+    column, fixed = design.columns[name], design.recipe.fixed
     if column.is_boolean or column.levels is not None:
         return True
-    if spec is None:
+    if not fixed.is_computed:
         return False
-    coded = {factor.expr: state.levels for factor, state in spec.factor_contrasts.items()}
-    factors = {factor for term in spec.formula for factor in term.factors}
-    using = {factor.expr for factor in factors if name in columns_of_factor(factor, predictors(design))}
+    coded, using = fixed.coded_levels, fixed.factors_of(name)
     if not column.is_number:
         return using <= coded.keys()
     values = set(_levels(column))

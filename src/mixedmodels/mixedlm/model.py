@@ -27,7 +27,8 @@ from mixedmodels.mixedlm.fitting.regularized import fit_regularized, regularizat
 from mixedmodels.mixedlm.fitting.request import read_request, unused_options
 from mixedmodels.mixedlm.path import RegularizationPath
 from mixedmodels.mixedlm.reading.arguments import read_count, read_flag, read_numbers
-from mixedmodels.mixedlm.reading.formulas import Context, names_used
+from mixedmodels.mixedlm.reading.formula_recipe import Context
+from mixedmodels.mixedlm.reading.formulas import names_used
 from mixedmodels.mixedlm.reading.params import MixedLMParams, as_params
 from mixedmodels.mixedlm.reading.rows import check_missing
 from mixedmodels.mixedlm.reading.specification import VCSpec
@@ -758,6 +759,4 @@ def _caller_names(texts: list[str], eval_env: int) -> dict[str, Any]:
     """Return what the names in formulas stand for in the frame that called ``from_formula``."""
     frame = sys._getframe(2 + eval_env)
     used = names_used(texts)
-    return {
-        name: scope[name] for scope in (frame.f_builtins, frame.f_globals, frame.f_locals) for name in used & set(scope)
-    }
+    return {name: scope[name] for scope in (frame.f_globals, frame.f_locals) for name in used & set(scope)}

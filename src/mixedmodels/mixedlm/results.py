@@ -58,7 +58,6 @@ from mixedmodels.mixedlm.fitting.penalties import PenaltyOnCoefficients
 from mixedmodels.mixedlm.fitting.record import FitRecord
 from mixedmodels.mixedlm.fitting.request import read_methods
 from mixedmodels.mixedlm.reading.arguments import read_flag
-from mixedmodels.mixedlm.reading.frames import without_arrow_text
 from mixedmodels.mixedlm.reading.params import MixedLMParams
 from mixedmodels.predict.choice import used_factors
 from mixedmodels.predict.random_effects import coef_by_level
@@ -625,16 +624,11 @@ class MixedLMResults(LmmResult):
 
     def _terms(self) -> list[tuple[str, list[int]]]:
         """Return the terms of the fixed part and the positions of their columns."""
-        spec = self.description.data.model_spec
-        names = self.description.data.xnames
-        if spec is None:
-            return [(name, [k]) for k, name in enumerate(names)]
-        formula = self.description.recipe
-        used = range(len(spec.column_names)) if formula is None else formula.columns
-        pairs = [
-            ("Intercept" if str(term) == "1" else str(term), [k for k, j in enumerate(used) if j in places])
-            for term, places in spec.term_indices.items()
-        ]
+        data, formulas = self.description.data, self.description.formulas
+        if data.recipe is None:
+            return [(name, [k]) for k, name in enumerate(data.xnames)]
+        used = range(self.k_fe) if formulas is None else formulas.columns
+        pairs = [(name, [k for k, j in enumerate(used) if j in places]) for name, places in data.recipe.terms.items()]
         return [(name, columns) for name, columns in pairs if columns]
 
     def t_test_pairwise(
@@ -676,21 +670,15 @@ class MixedLMResults(LmmResult):
 
     def _coding(self, term_name: str) -> tuple[list[Any], Floats, list[int]]:
         """Return the levels of a categorical term, its coding (n_levels, n_columns), and its columns."""
-        spec, terms = self.description.data.model_spec, dict(self._terms())
+        recipe, terms = self.description.data.recipe, dict(self._terms())
         if term_name not in terms:
             raise InferenceError(
                 f"There is no term {term_name!r}.{nearest(term_name, terms)} The terms are: {', '.join(terms)}."
             )
-        states = {} if spec is None else {str(factor): state for factor, state in spec.factor_contrasts.items()}
-        if term_name not in states:
+        coding = None if recipe is None else recipe.coding(term_name)
+        if recipe is None or coding is None:
             raise InferenceError(f"{term_name!r} is not one categorical variable. Pairs need levels to compare.")
-        columns, state = terms[term_name], states[term_name]
-        levels = list(state.levels)
-        is_reduced = len(columns) < len(levels)
-        coding = np.asarray(
-            state.contrasts.get_coding_matrix(levels, reduced_rank=is_reduced, sparse=False), dtype=np.float64
-        )
-        return levels, coding, columns
+        return list(recipe.levels[term_name]), coding, terms[term_name]
 
     # Random effects
 
@@ -842,7 +830,7 @@ class MixedLMResults(LmmResult):
 
     def _new_data(self, exog: Any, transform: bool) -> Any:
         """Return new data as a frame, or as they are where no formula is applied to them."""
-        if self.description.recipe is None or not transform:
+        if self.description.formulas is None or not transform:
             is_row = np.ndim(exog) == 1 and len(exog) == self.k_fe != 1
             if isinstance(exog, pd.Series):
                 return exog.to_frame().T if is_row else exog.to_frame()
@@ -857,7 +845,7 @@ class MixedLMResults(LmmResult):
                 "This model has a formula, so predict needs a DataFrame with its columns; "
                 "pass transform=False to give columns of the fixed effects."
             )
-        return without_arrow_text(frame)
+        return frame
 
     def _random_part(self, rows: NewRows, used: Sequence[bool]) -> Floats:
         """Return Z b of some factors for new rows: zero for levels that the fit did not have, nan for none."""

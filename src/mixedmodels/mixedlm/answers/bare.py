@@ -70,7 +70,7 @@ def without_rows(state: FitState, description: ModelDescription) -> FitState:
     design = state.design
     factors = tuple(_bare(_BareFactor, factor) for factor in design.factors)
     recipe: Any = design.recipe
-    recipe = replace(recipe, components=description.components, factors=factors)
+    recipe = replace(recipe, components=description.components, frame=None, factors=factors)
     nothing: dict[str, Any] = {"offset": None, "weights": None, "rows": None, "labels": None, "columns": {}}
     bare = _bare(_BareDesign, design, n_used=design.n_obs, factors=factors, recipe=recipe, **nothing)
     return replace(state, design=bare, problem=_NoRows(bare))

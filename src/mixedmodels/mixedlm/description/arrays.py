@@ -10,8 +10,9 @@ import pandas as pd
 from mixedmodels.errors import DataError
 from mixedmodels.mixedlm.description.data import ModelData, covariance_names
 from mixedmodels.mixedlm.description.model import ModelDescription
-from mixedmodels.mixedlm.description.recipe import FormulaRecipe
+from mixedmodels.mixedlm.description.recipe import ModelFormulas
 from mixedmodels.mixedlm.reading.components import Component, from_specification
+from mixedmodels.mixedlm.reading.formula_recipe import FormulaRecipe
 from mixedmodels.mixedlm.reading.groups import Groups, label_array, read_groups
 from mixedmodels.mixedlm.reading.rows import Rows, at_rows, complete_rows, given_components
 from mixedmodels.mixedlm.reading.specification import VCSpec
@@ -61,7 +62,8 @@ def describe_arrays(
     return describe(
         y, X, parsed, labels, Z,
         spec=spec, components=from_specification(spec, parsed), re_names=_effect_names(Z, exog_re, spec),
-        group_name=GROUP, use_sqrt=use_sqrt, rows=rows, n_rows=n_rows, formula=formula, model_spec=model_spec,
+        group_name=GROUP, use_sqrt=use_sqrt, rows=rows, n_rows=n_rows, formula=formula,
+        recipe=None if model_spec is None else FormulaRecipe(model_spec),
     )  # fmt: skip
 
 
@@ -80,8 +82,8 @@ def describe(
     rows: Rows | None,
     n_rows: int,
     formula: str | None = None,
-    model_spec: Any = None,
     frame: pd.DataFrame | None = None,
+    formulas: ModelFormulas | None = None,
     recipe: FormulaRecipe | None = None,
 ) -> ModelDescription:
     """Return the description of tables that have been read.
@@ -93,9 +95,9 @@ def describe(
         nothing where there are components.
     spec, components, re_names
         The variance components, and names of the random coefficients.
-    group_name, use_sqrt, rows, n_rows, recipe
+    group_name, use_sqrt, rows, n_rows, formulas
         As in ``ModelDescription``.
-    formula, model_spec, frame
+    formula, frame, recipe
         As in ``ModelData``.
     """
     endog = np.ascontiguousarray(y.values[:, 0])
@@ -110,7 +112,7 @@ def describe(
         orig_endog=pd.Series(endog, index=y.index, name=yname, copy=False) if y.is_pandas else endog,
         orig_exog=pd.DataFrame(X.values, index=X.index, columns=xnames, copy=False) if X.is_pandas else X.values,
         frame=frame,
-        model_spec=model_spec,
+        recipe=recipe if formulas is None else formulas.fixed,
         formula=formula,
         row_labels=X.index if X.index is not None else y.index,
         ynames=yname,
@@ -133,7 +135,7 @@ def describe(
         rows=rows,
         n_rows=n_rows,
         k_constant=int(has_constant),
-        recipe=recipe,
+        formulas=formulas,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from mixedmodels.design.records import Floats
+from mixedmodels.mixedlm.reading.formula_recipe import FormulaRecipe
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class ModelData:
         Response and fixed part as given, rows with missing values left out.
     frame
         The data of a formula, None without one.
-    model_spec
-        formulaic's recipe of the fixed part, None without a formula.
+    recipe
+        How the fixed part is made of data, None without a formula.
     formula
         The formula, None without one.
     row_labels
@@ -43,7 +44,7 @@ class ModelData:
     orig_endog: Any
     orig_exog: Any
     frame: pd.DataFrame | None
-    model_spec: Any
+    recipe: FormulaRecipe | None
     formula: str | None
     row_labels: pd.Index | None
     ynames: str
@@ -51,6 +52,16 @@ class ModelData:
     exog_re_names: list[str]
     exog_re_names_full: list[str]
     vcomp_names: list[str]
+
+    @property
+    def design_info(self) -> Any:
+        """patsy's ``DesignInfo`` of the fixed part, for ``patsy.build_design_matrices``; None without a formula."""
+        return None if self.recipe is None else self.recipe.info
+
+    @property
+    def model_spec(self) -> Any:
+        """``design_info``, under its newer name."""
+        return self.design_info
 
     @property
     def param_names(self) -> list[str]:

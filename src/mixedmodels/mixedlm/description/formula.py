@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mixedmodels.errors import DataError, nearest
+from mixedmodels.errors import DataError, FormulaError, nearest
 from mixedmodels.mixedlm.description.arrays import GROUP, describe
 from mixedmodels.mixedlm.description.model import ModelDescription
-from mixedmodels.mixedlm.description.recipe import FormulaRecipe
+from mixedmodels.mixedlm.description.recipe import ModelFormulas
 from mixedmodels.mixedlm.reading.arguments import check_text
 from mixedmodels.mixedlm.reading.components import Component, FormulaVCSpec, from_formulas, from_specification
-from mixedmodels.mixedlm.reading.formulas import Context, Formulas, Part, names_used
+from mixedmodels.mixedlm.reading.formula_recipe import Context
+from mixedmodels.mixedlm.reading.formulas import Formulas, Part, names_used
 from mixedmodels.mixedlm.reading.frames import group_values, read_frame
 from mixedmodels.mixedlm.reading.groups import read_groups
 from mixedmodels.mixedlm.reading.rows import Rows, chosen_rows, given_components, missing_message
@@ -72,14 +73,14 @@ def describe_formulas(
     MixedModelsError
         If a formula or the data cannot be used.
     """
-    frame, labels = read_frame(data)
+    frame = read_frame(data)
     group_name, values = group_values(groups, frame, GROUP)
     exog_re, exog_vc = None if re_formula else exog_re, None if vc_formula else exog_vc
     all_values, n_rows = values, len(frame)
     used = names_used([formula, *([] if re_formula is None else [re_formula]), *(vc_formula or {}).values()])
-    rows = chosen_rows(frame, labels, values, subset, missing, used, exog_re)
+    rows = chosen_rows(frame, values, subset, missing, used, exog_re)
     if rows is not None:
-        frame, values, labels = frame.iloc[rows].reset_index(drop=True), values[rows], labels[rows]
+        frame, values = frame.iloc[rows], values[rows]
     while True:
         parts = _evaluate(formula, re_formula, frame, context)
         gaps, where = missing_rows([(part.first_gap, part.values) for part in parts if part is not None])
@@ -88,8 +89,10 @@ def describe_formulas(
         if missing != "drop":
             raise DataError(missing_message(where, gaps, missing))
         kept = np.flatnonzero(~gaps)
+        if not len(kept):
+            raise DataError("Every row has a missing value.")
         rows = kept if rows is None else rows[kept]
-        frame, values, labels = frame.iloc[kept].reset_index(drop=True), values[kept], labels[kept]
+        frame, values = frame.iloc[kept], values[kept]
     response, fixed, random = parts
     parsed = read_groups(values, len(frame))
     fixed_part, columns = _without(fixed, drop_cols)
@@ -102,21 +105,19 @@ def describe_formulas(
     elif exog_vc is not None:
         spec = given_components(exog_vc, read_groups(all_values, n_rows), rows)
         components = from_specification(spec, parsed)
-    recipe = FormulaRecipe(
-        fixed=fixed_part.spec,
+    formulas = ModelFormulas(
+        fixed=fixed.recipe,
         columns=columns,
-        random=None if random is None else random.spec,
+        random=None if random is None else random.recipe,
         group=groups if isinstance(groups, str) else None,
         components=dict(zip(spec.names, spec.recipes, strict=True)) if isinstance(spec, FormulaVCSpec) else {},
-        context=context,
     )
-    y = Table(response.values, [response.names[0]], labels)
-    X = Table(fixed_part.values, list(fixed_part.names), labels)
+    y = Table(response.values, [response.names[0]], frame.index)
+    X = Table(fixed_part.values, list(fixed_part.names), frame.index)
     return describe(
         y, X, parsed, values, Z,
         spec=spec, components=components, re_names=names, group_name=group_name, use_sqrt=use_sqrt,
-        rows=rows, n_rows=n_rows, formula=formula, model_spec=fixed_part.spec, frame=frame.set_axis(labels),
-        recipe=recipe,
+        rows=rows, n_rows=n_rows, formula=formula, frame=frame, formulas=formulas,
     )  # fmt: skip
 
 
@@ -140,13 +141,18 @@ def _without(part: Part, drop_cols: Any) -> tuple[Part, tuple[int, ...]]:
     kept = tuple(j for j, name in enumerate(part.names) if name not in dropped)
     if len(kept) == len(part.names):
         return part, kept
-    return Part(np.ascontiguousarray(part.values[:, kept]), [part.names[j] for j in kept], part.spec), kept
+    return Part(np.ascontiguousarray(part.values[:, kept]), [part.names[j] for j in kept], part.recipe, part.gap), kept
 
 
 def _random_part(
     random: Part | None, exog_re: Any, rows: Rows | None, group_name: str, n_rows: int, vc: object
 ) -> tuple[Table | None, list[str]]:
     """Return the random coefficients' columns and names."""
+    if random is not None and not random.names and not vc:
+        raise FormulaError(
+            "re_formula leaves nothing random, and there are no variance components. Leave it out for a random "
+            "intercept, or give vc_formula."
+        )
     if random is not None:
         names = [name.replace("Intercept", group_name) for name in random.names]
         return Table(random.values, names, None), names

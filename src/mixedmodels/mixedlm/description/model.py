@@ -20,11 +20,9 @@ from mixedmodels.fit.problem import Problem
 from mixedmodels.mixedlm.description.data import ModelData
 from mixedmodels.mixedlm.description.design import RandomPart, Structure, build_design, build_random
 from mixedmodels.mixedlm.description.layout import Layout
-from mixedmodels.mixedlm.description.recipe import FormulaRecipe, ModelRecipe
+from mixedmodels.mixedlm.description.recipe import ModelFormulas, ModelRecipe
 from mixedmodels.mixedlm.reading.components import Component
-from mixedmodels.mixedlm.reading.formulas import names_used
 from mixedmodels.mixedlm.reading.groups import Groups
-from mixedmodels.mixedlm.reading.patsy_conventions import with_booleans
 from mixedmodels.mixedlm.reading.specification import VCSpec
 
 
@@ -52,7 +50,7 @@ class ModelDescription:
         Rows in the user's data.
     k_constant
         1 if the fixed part has a constant column.
-    recipe
+    formulas
         The formulas, None for a model of arrays.
     """
 
@@ -67,7 +65,7 @@ class ModelDescription:
     rows: npt.NDArray[np.intp] | None
     n_rows: int
     k_constant: int
-    recipe: FormulaRecipe | None = None
+    formulas: ModelFormulas | None = None
 
     @property
     def endog(self) -> Floats:
@@ -196,12 +194,13 @@ class ModelDescription:
         factors, layout = build_random(part, structure)
         recipe = ModelRecipe(
             names=tuple(data.xnames),
-            formula=self.recipe,
+            formula=self.formulas,
             group_name=self.group_name,
             group_labels=tuple(self.groups.labels),
             k_re=self.k_re,
             is_random_intercept=self._is_random_intercept,
             components=self.components,
+            frame=data.frame,
             factors=factors,
             layout=layout,
         )
@@ -224,13 +223,9 @@ class ModelDescription:
 
     @cached_property
     def _columns(self) -> dict[str, Column]:
-        """Data columns of a formula's fixed part, for what is asked by terms; none if it has names that lmer lacks."""
-        formula, frame = self.recipe, self.data.frame
-        if formula is None or frame is None or self.data.formula is None:
+        """Data of a formula's fixed part, for what is asked by terms; none if some of its columns are left out."""
+        formulas, frame = self.formulas, self.data.frame
+        if formulas is None or frame is None or len(formulas.columns) < len(formulas.fixed.names):
             return {}
-        if len(formula.columns) < len(formula.fixed.column_names):
-            return {}
-        if names_used([self.data.formula]) & ({"Q", *formula.context} - {"np", *frame.columns}):
-            return {}
-        read = open_frame(with_booleans(frame, formula.fixed.factors)).read
-        return {name: read(name) for name in map(str, formula.fixed.required_variables) if name in frame}
+        read = open_frame(frame).read
+        return {name: read(name) for name in formulas.fixed.variables([str(name) for name in frame.columns])}

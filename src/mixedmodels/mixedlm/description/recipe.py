@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,40 +11,39 @@ import numpy as np
 import pandas as pd
 
 from mixedmodels.design.evaluation import MatrixRecipe, Memory
+from mixedmodels.design.fixed_terms import FixedTerm, TermMatrix
 from mixedmodels.design.records import Codes, Floats, RandomFactor
 from mixedmodels.errors import DataError
 from mixedmodels.mixedlm.description.layout import Layout
 from mixedmodels.mixedlm.reading.component_recipes import ComponentRecipe, Membership, NewColumns, given
 from mixedmodels.mixedlm.reading.components import Component
-from mixedmodels.mixedlm.reading.formulas import Context, on_new_data
+from mixedmodels.mixedlm.reading.formula_recipe import INTERCEPT, FormulaRecipe, mentioned
+from mixedmodels.mixedlm.reading.formulas import on_new_data, with_plain_columns
 from mixedmodels.mixedlm.reading.groups import label_array
 from mixedmodels.mixedlm.reading.tables import read_table
 
 
 @dataclass(frozen=True)
-class FormulaRecipe:
+class ModelFormulas:
     """The formulas of a model.
 
     Attributes
     ----------
     fixed, columns
-        formulaic's recipe of the fixed part, and the positions of those of its columns that are used.
+        Recipe of the fixed part, and the positions of those of its columns that are used.
     random
         That of the random coefficients; None for an intercept or nothing.
     group
         Name of the column with the groups; None if they were given as an array.
     components
         How new rows get their columns of each variance component.
-    context
-        What formulas see beside the columns.
     """
 
-    fixed: Any
+    fixed: FormulaRecipe
     columns: tuple[int, ...]
-    random: Any
+    random: FormulaRecipe | None
     group: str | None
     components: Mapping[str, ComponentRecipe]
-    context: Context
 
 
 @dataclass(frozen=True)
@@ -78,6 +77,43 @@ class NewRows:
 
 
 @dataclass(frozen=True)
+class PatsyMatrix(MatrixRecipe):
+    """A model matrix that patsy makes.
+
+    Attributes
+    ----------
+    recipe
+        How it makes it.
+    """
+
+    recipe: FormulaRecipe | None = None
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether there are terms that something is computed for."""
+        return True
+
+    @property
+    def column_terms(self) -> list[str]:
+        """The term of each column, ``"1"`` for the intercept."""
+        assert self.recipe is not None
+        names = {j: name for name, places in self.recipe.terms.items() for j in places}
+        used = range(len(names)) if self.used is None else self.used
+        return ["1" if names[j] == INTERCEPT else names[j] for j in used]
+
+    @property
+    def coded_levels(self) -> Mapping[str, Sequence[Any]]:
+        """Levels of the categorical expressions."""
+        assert self.recipe is not None
+        return self.recipe.levels
+
+    def factors_of(self, column: str) -> set[str]:
+        """Return the expressions that a column of the data is used in."""
+        assert self.recipe is not None
+        return {factor for factor in self.recipe.factors if column in mentioned(factor)}
+
+
+@dataclass(frozen=True)
 class ModelRecipe:
     """Answers for a ``MixedLM`` what a ``DesignRecipe`` answers for a formula with bars.
 
@@ -93,17 +129,20 @@ class ModelRecipe:
         Number of random coefficients, and whether there is an intercept alone.
     components
         The variance components.
+    frame
+        The data of a formula, None without one.
     factors, layout
         The grouping factors and where effects stand in them.
     """
 
     names: tuple[str, ...]
-    formula: FormulaRecipe | None
+    formula: ModelFormulas | None
     group_name: str
     group_labels: tuple[Any, ...]
     k_re: int
     is_random_intercept: bool
     components: tuple[Component, ...]
+    frame: pd.DataFrame | None
     factors: tuple[RandomFactor, ...]
     layout: Layout
     offsets: tuple[str, ...] = ()
@@ -114,10 +153,30 @@ class ModelRecipe:
     @property
     def fixed(self) -> MatrixRecipe:
         """Recipe of the fixed part."""
-        names, formula = self.names, self.formula
-        spec = None if formula is None else formula.fixed
-        used = tuple(sorted(map(str, spec.required_variables))) if spec is not None else names
-        return MatrixRecipe(names, used, spec, None if formula is None else formula.columns)
+        if self.formula is None:
+            return MatrixRecipe(self.names, self.names, None)
+        columns = () if self.frame is None else tuple(map(str, self.frame.columns))
+        recipe = self.formula.fixed
+        return PatsyMatrix(self.names, recipe.variables(columns), None, self.formula.columns, recipe)
+
+    def term_matrix(self) -> TermMatrix:
+        """Return the fixed part by terms, with a column for every level of a categorical variable.
+
+        Only where there is a formula, whose data are held.
+        """
+        assert self.formula is not None
+        assert self.frame is not None
+        recipe = self.formula.fixed
+        info, terms = recipe.indicators()
+        matrix = recipe.matrix(with_plain_columns(self.frame), info)
+        coded = frozenset(recipe.levels)
+        of_column: list[int] = []
+        found: list[FixedTerm] = []
+        for name, factors, width in terms:
+            of_column += [len(found) if factors else -1] * width
+            if factors:
+                found.append(FixedTerm(name, factors - coded, factors & coded))
+        return TermMatrix(matrix, tuple(found), np.array(of_column, dtype=np.intp))
 
     def fixed_matrix(self, data: Any) -> Floats:
         """Return X for other data, (n_rows, k_fe).
@@ -136,7 +195,7 @@ class ModelRecipe:
             if values.shape[1] != len(self.names):
                 raise DataError(f"exog has {values.shape[1]} columns; the model has {len(self.names)}.")
             return values
-        values = on_new_data(formula.fixed, frame, formula.context)
+        values = on_new_data(formula.fixed, frame)
         return np.ascontiguousarray(values[:, list(formula.columns)])
 
     def random_matrix(self, data: Any, k: int) -> Floats:
@@ -219,7 +278,7 @@ class ModelRecipe:
                 )
             return values
         if formula is not None and formula.random is not None and frame is not None:
-            return on_new_data(formula.random, frame, formula.context)
+            return on_new_data(formula.random, frame)
         if self.is_random_intercept:
             return np.ones((len(rows), 1))
         raise DataError("Random effects of new rows need the columns of their coefficients: exog_re=....")

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from formulaic.model_spec import ModelSpec
 
 from mixedmodels.design.records import Codes, Floats
 from mixedmodels.errors import DataError
-from mixedmodels.mixedlm.reading.formulas import Context, Formulas, Indicator, on_new_data
+from mixedmodels.mixedlm.reading.formula_recipe import Context, FormulaRecipe
+from mixedmodels.mixedlm.reading.formulas import Formulas, Indicator, on_new_data
 
 Rows = npt.NDArray[np.intp]
 
@@ -132,15 +132,15 @@ class ByColumns:
     ----------
     name, text
         Of the component, and its formula.
-    specs
-        formulaic's recipe in each group, or one for all where rows do not depend on each other.
+    recipes
+        Recipe in each group, or one for all where rows do not depend on each other.
     context
         What formulas see beside the columns.
     """
 
     name: str
     text: str
-    specs: tuple[ModelSpec, ...]
+    recipes: tuple[FormulaRecipe, ...]
     context: Context
 
     def columns(self, frame: pd.DataFrame, groups: Membership | None, shape: Shape) -> NewColumns:
@@ -151,8 +151,8 @@ class ByColumns:
         DataError
             If the formula depends on the groups and there are none, or it cannot be computed.
         """
-        if len(self.specs) == 1:
-            matrix = on_new_data(self.specs[0], frame, self.context)
+        if len(self.recipes) == 1:
+            matrix = on_new_data(self.recipes[0], frame)
             whole = pd.Index(np.zeros(len(frame))), np.full(len(frame), -1, dtype=np.int32)
             split = (groups or Membership(*whole)).split()
             designs = [(rows, group, matrix[rows]) for rows, group in split]
@@ -172,7 +172,7 @@ class ByColumns:
     def _design(self, frame: pd.DataFrame, rows: Rows, group: int) -> Floats:
         if group < 0:
             return Formulas(frame, self.context).one_sided(self.text, rows.tolist()).values
-        return on_new_data(self.specs[group], frame.iloc[rows].reset_index(drop=True), self.context)
+        return on_new_data(self.recipes[group], frame.iloc[rows].reset_index(drop=True))
 
 
 def given(name: str, designs: Mapping[Any, Any], groups: Membership, shape: Shape) -> NewColumns:

@@ -219,11 +219,11 @@ def _from_formula(
         row, column = np.nonzero(part.values)
         labels = part.names * len(groups)
         component = _assemble(name, counts, groups, row, column, part.values[row, column])
-        return labels, component, ByColumns(name, text, (part.spec,), formulas.context)
+        return labels, component, ByColumns(name, text, (part.recipe,), formulas.context)
     parts = [formulas.one_sided(text, rows.tolist()) for rows in groups.split()]
     labels = [label for part in parts for label in part.names]
     component = _from_matrices(name, [part.values for part in parts], groups)
-    return labels, component, ByColumns(name, text, tuple(part.spec for part in parts), formulas.context)
+    return labels, component, ByColumns(name, text, tuple(part.recipe for part in parts), formulas.context)
 
 
 def _from_indicator(
@@ -234,7 +234,7 @@ def _from_indicator(
         present = pd.Index(present.categories[present.codes])
     codes, pairs = integer_codes(groups.codes.astype(np.int64) * len(present) + level)
     counts = np.bincount(pairs // len(present), minlength=len(groups)).astype(np.intp)
-    shown = np.array([indicator.label(label) for label in present.tolist()], dtype=object)
+    shown = np.array(indicator.labels(present.tolist()), dtype=object)
     values = None if indicator.value is None else formulas.frame[indicator.value].to_numpy(dtype=np.float64)
     component = Component(name, counts, codes, values, None, _level_names(groups, present, pairs))
     return shown[pairs % len(present)], component, ByLevel(name, indicator, pd.Index(present), pairs)

@@ -1,78 +1,35 @@
-"""Formulas of the model on a frame, with the caller's functions in sight."""
+"""Formulas of the model, which patsy reads and evaluates as it does for statsmodels."""
 
 from __future__ import annotations
 
 import ast
 import io
-import pickle
 import re
 import tokenize
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from formulaic import Formula
-from formulaic.errors import DataMismatchWarning, FormulaicError, FormulaSyntaxError
-from formulaic.model_spec import ModelSpec
-from formulaic.parser.types import Factor
 
 from mixedmodels.design.expression import unknown_column
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError, FormulaError
-from mixedmodels.mixedlm.reading.patsy_conventions import FUNCTIONS, PARSER, column_names, ordered, with_booleans
+from mixedmodels.mixedlm.reading.formula_recipe import Context, FormulaRecipe, RowKeeper
 
-_TROUBLE = (FormulaicError, ArithmeticError, AttributeError, LookupError, NameError, TypeError, ValueError)
-_COMPARISON = re.compile(r"[\w.]+\s*(?:[=!<>]=|[<>])\s*(?:'[^']*'|\"[^\"]*\"|[\w.]+)")
+_PLACE = re.compile(r" \(<\w+>, line \d+\)")
 _NUMPY_FUNCTIONS = ("np.log", "np.exp", "np.sqrt", "np.abs", "np.log10", "np.log2", "np.log1p")
 
 
-class Context(Mapping[str, Any]):
-    """Names that formulas see beside the columns: those of the caller, kept only if a formula uses them.
-
-    Parameters
-    ----------
-    names
-        Names and what they stand for.
-    """
-
-    def __init__(self, names: Mapping[str, Any]) -> None:
-        self.names = dict(names)
-
-    def __getitem__(self, name: str) -> Any:
-        return self.names[name]
-
-    def __iter__(self) -> Any:
-        return iter(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Functions defined inside functions and modules cannot be pickled; new data then need them anew.
-        return {"names": {name: value for name, value in self.names.items() if _is_picklable(value)}}
-
-
-def _is_picklable(value: object) -> bool:
-    try:
-        pickle.dumps(value)
-    except Exception:  # whatever a foreign object raises, it cannot be kept
-        return False
-    return True
-
-
 def names_used(texts: Iterable[str]) -> set[str]:
-    """Return every name, quoted name and backticked name in some formulas."""
+    """Return every name and quoted name in some formulas."""
     found: set[str] = set()
     for text in texts:
-        parts = text.split("`")
-        found.update(parts[1::2])
         try:
-            tokens = list(tokenize.generate_tokens(io.StringIO(" ".join(parts[::2])).readline))
+            tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
         except (tokenize.TokenError, SyntaxError):
-            continue  # formulaic says what is wrong with it
+            continue  # patsy says what is wrong with it
         for token in tokens:
             if token.type == tokenize.NAME:
                 found.add(token.string)
@@ -88,21 +45,26 @@ class Part:
     Attributes
     ----------
     values
-        (n_rows, n_columns), NaN where something is missing.
+        (n_rows, n_columns), NaN in rows where something is missing.
     names
-        Of the columns, as patsy has them.
-    spec
-        formulaic's recipe, to repeat it on new data.
+        Of the columns.
+    recipe
+        To repeat it on new data.
+    gap
+        The first expression with missing values; empty if there are none.
     """
 
     values: Floats
     names: list[str]
-    spec: ModelSpec
+    recipe: FormulaRecipe
+    gap: str
 
     @property
     def first_gap(self) -> str:
-        """Name of the first column with values that are not finite; that of the first column if there is none."""
-        return self.names[int(np.isfinite(self.values).all(axis=0).argmin())] if self.names else ""
+        """The first expression with missing values, or the first column with values that are not finite."""
+        if self.gap or not self.names:
+            return self.gap
+        return self.names[int(np.isfinite(self.values).all(axis=0).argmin())]
 
 
 class Formulas:
@@ -111,13 +73,14 @@ class Formulas:
     Parameters
     ----------
     frame
-        The data, rows numbered from 0.
+        The data.
     context
-        Functions and values that formulas may name.
+        Functions and values of the caller that formulas may name.
     """
 
     def __init__(self, frame: pd.DataFrame, context: Context) -> None:
         self.frame, self.context = frame, context
+        self._plain = with_plain_columns(frame)
 
     def two_sided(self, text: str) -> tuple[Part, Part]:
         """Return the response and the fixed part.
@@ -125,14 +88,13 @@ class Formulas:
         Raises
         ------
         FormulaError
-            If the formula has no response, or several.
+            If the formula has no response, or several, or cannot be read.
         DataError
             If it cannot be computed.
         """
-        left, right = self._matrices(text, self.frame)
-        if left is None:
+        if not read_formula(text).lhs_termlist:
             raise FormulaError(f"{text!r} has no response. Write it left of a tilde: 'y ~ x'.")
-        response, fixed = _part(left, text), _part(right, text)
+        response, fixed = self._parts(text, self._plain)
         if response.values.shape[1] != 1:
             raise DataError(
                 f"The response of {text!r} must be one numeric column, but it gives {', '.join(response.names)}. "
@@ -145,98 +107,178 @@ class Formulas:
 
         Raises
         ------
+        FormulaError
+            If it cannot be read, or has a left side.
         DataError
             If it cannot be computed.
         """
-        frame = self.frame if rows is None else self.frame.iloc[list(rows)]
-        return _part(self._matrices(text, frame)[1], text)
+        frame = self._plain if rows is None else self._plain.iloc[list(rows)]
+        *responses, part = self._parts(text, frame)
+        if responses:
+            raise FormulaError(
+                f"{text!r} has something left of its tilde. Only the model's own formula has a response."
+            )
+        return part
 
-    def column(self, expression: str) -> Any:
-        """Return the values of a column."""
-        return self.frame[expression]
+    def _parts(self, text: str, frame: pd.DataFrame) -> list[Part]:
+        """Return the sides of a formula, evaluated together."""
+        from patsy import EvalEnvironment, dmatrices, dmatrix
 
-    def _matrices(self, text: str, frame: pd.DataFrame) -> tuple[Any, Any]:
-        """Return the matrices of both sides; None for a left side that is not there."""
+        description, keeper = read_formula(text), RowKeeper()
+        evaluate = dmatrices if description.lhs_termlist else dmatrix
         try:
-            formula = Formula(text, _parser=PARSER, _ordering="none")
-            left, terms = getattr(formula, "lhs", None), list(getattr(formula, "rhs", formula))
-            frame = with_booleans(frame, (factor for term in terms for factor in term.factors))
-            right = ordered(terms, lambda expr: _looks_numeric(expr, frame))
-            both = self._matrices_of(right if left is None else Formula(lhs=left, rhs=right), frame)
-            response, matrix = getattr(both, "lhs", None), getattr(both, "rhs", both)
-            kinds = matrix.model_spec.encoder_state
-            again = ordered(terms, lambda expr: expr not in kinds or kinds[expr][0] is Factor.Kind.NUMERICAL)
-            if list(map(str, again)) != list(map(str, right)):
-                matrix = self._matrices_of(again, frame)
-            return response, matrix
-        except _TROUBLE as error:
-            compared = _COMPARISON.search(text) if isinstance(error, FormulaSyntaxError) else None
-            if compared is not None:
-                raise DataError(
-                    f"{text!r} compares outside of a function. Write the comparison in I(): I({compared[0]})."
-                ) from error
-            if isinstance(error, FormulaSyntaxError) and "|" in text:
-                raise FormulaError(
-                    f"{text!r} has a bar. Terms such as (1 | g) belong to mixedmodels.lmer; here groups, re_formula "
-                    "and vc_formula say what is random."
-                ) from error
-            # formulaic shows the place below an empty line, in a terminal's colours.
-            reason = str(error).partition("\n\n")[0]
-            raise _unknown_name(text, frame, error) or DataError(f"{text!r} cannot be computed: {reason}") from error
-
-    def _matrices_of(self, formula: Any, frame: pd.DataFrame) -> Any:
-        context = {**FUNCTIONS, **self.context}
-        with np.errstate(all="ignore"):
-            return formula.get_model_matrix(frame, context=context, na_action="ignore", output="numpy")
+            with np.errstate(all="ignore"):
+                found = evaluate(description, frame, EvalEnvironment([self.context.names]), NA_action=keeper)
+        except SyntaxError as error:
+            raise _unreadable(text, error) from error
+        except Exception as error:  # whatever a function of the caller raises
+            raise _complaint(text, frame, error, "cannot be computed") from error
+        sides = found if isinstance(found, tuple) else (found,)
+        infos = [side.design_info for side in sides]
+        return [
+            Part(keeper.spread(side), list(info.column_names), FormulaRecipe(info), keeper.where)
+            for side, info in zip(sides, infos, strict=True)
+        ]
 
 
-def _unknown_name(text: str, frame: pd.DataFrame, error: BaseException) -> DataError | None:
-    """Return the complaint about a name that a formula could not find; None if the trouble is another."""
-    cause = error.__cause__ or error.__context__
-    if not isinstance(cause, NameError):
-        return None
-    name = cause.name or str(cause).strip("`").partition("`")[0]  # a column's name is in formulaic's sentence only
-    if re.search(rf"(?<![\w.]){re.escape(name)}\s*\(", text):
-        return DataError(f"{text!r} calls {name!r}, which is not a known function.")
-    return unknown_column(name, list(map(str, frame.columns)))
-
-
-def on_new_data(spec: ModelSpec, frame: pd.DataFrame, context: Mapping[str, Any]) -> Floats:
-    """Return the matrix of a recipe for new data, (n_rows, n_columns).
+def on_new_data(recipe: FormulaRecipe, frame: pd.DataFrame) -> Floats:
+    """Return the matrix of a recipe for new data, (n_rows, n_columns), NaN in rows with missing values.
 
     Raises
     ------
     DataError
         If a column is missing, or holds a level that the fit did not have.
     """
-    for expression, (kind, _) in spec.encoder_state.items():
-        if kind is Factor.Kind.NUMERICAL and expression in frame and _is_text(frame[expression]):
-            held = ", ".join(map(repr, frame[expression].iloc[:1]))
-            raise DataError(f"Column {expression!r} was numeric in the fit, but holds {held or 'texts'} now.")
+    plain = with_plain_columns(frame)
+    for name in recipe.numeric:
+        if name in plain and _is_text(plain[name]):
+            held = ", ".join(map(repr, plain[name].iloc[:1]))
+            raise DataError(f"Column {name!r} was numeric in the fit, but holds {held or 'texts'} now.")
     try:
-        with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("error", DataMismatchWarning)
-            frame = with_booleans(frame, spec.factors)
-            matrix = spec.get_model_matrix(frame, context={**FUNCTIONS, **context}, na_action="ignore", output="numpy")
-    except (*_TROUBLE, DataMismatchWarning) as error:
-        text = str(spec.formula)
-        unknown = _unknown_name(text, frame, error)
-        raise unknown or DataError(f"{text!r} cannot be computed for these data: {error}") from error
-    return np.ascontiguousarray(matrix, dtype=np.float64)
+        return recipe.matrix(plain)
+    except Exception as error:  # whatever a function of the caller raises
+        text = " + ".join(name for name in recipe.terms if name != "Intercept")
+        raise _complaint(text, plain, error, "cannot be computed for these data") from error
 
 
 def _is_text(column: pd.Series[Any]) -> bool:
     return bool(pd.api.types.is_string_dtype(column.dtype) or isinstance(column.dtype, pd.CategoricalDtype))
 
 
-def _part(matrix: Any, text: str) -> Part:
-    spec = matrix.model_spec
-    return Part(np.ascontiguousarray(matrix, dtype=np.float64), column_names(spec, text), spec)
+def with_plain_columns(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the data with columns of pandas' nullable types, which patsy does not know, as NumPy has them."""
+    plain = {name: _plain(frame[name]) for name in frame.columns if _is_extension(frame, name)}
+    return frame.assign(**plain) if plain else frame
 
 
-def _looks_numeric(expression: str, frame: pd.DataFrame) -> bool:
-    """Return whether a factor is numeric, as far as that can be told before it is computed."""
-    return _is_number(expression, frame) if expression in frame.columns else not expression.startswith("C(")
+def _is_extension(frame: pd.DataFrame, name: Any) -> bool:
+    column = frame[name]
+    is_known = not isinstance(column, pd.Series) or isinstance(column.dtype, np.dtype | pd.CategoricalDtype)
+    return not is_known and isinstance(name, str)
+
+
+def _plain(column: pd.Series[Any]) -> pd.Series[Any]:
+    dtype, has_gaps = column.dtype, bool(column.isna().any())
+    if pd.api.types.is_bool_dtype(dtype):
+        return column.astype(object if has_gaps else bool).where(column.notna(), None)
+    if pd.api.types.is_numeric_dtype(dtype):
+        is_whole = pd.api.types.is_integer_dtype(dtype) and not has_gaps
+        return column.astype(np.int64 if is_whole else np.float64)
+    if pd.api.types.is_string_dtype(dtype):
+        return column.astype(object).where(column.notna(), None)
+    return column
+
+
+# What patsy cannot do, in a sentence
+
+
+def read_formula(text: str) -> Any:
+    """Return patsy's ``ModelDesc`` of a formula.
+
+    Raises
+    ------
+    FormulaError
+        If it cannot be read, or has terms such as ``(1 | g)``.
+    """
+    from patsy import ModelDesc
+
+    _refuse_bars(text)
+    try:
+        return ModelDesc.from_formula(text)
+    except Exception as error:  # patsy's parser raises Python's errors too
+        raise _unreadable(text, error) from error
+
+
+def _unreadable(text: str, error: Exception) -> FormulaError:
+    """Return the complaint about a formula that is none."""
+    needs_quotes = isinstance(error, SyntaxError) or "`" in text
+    hint = " A name that Python would not read is written Q('the name')." if needs_quotes else ""
+    return FormulaError(f"{text!r} cannot be read: {_reason(error)}.{hint}")
+
+
+def _refuse_bars(text: str) -> None:
+    """A formula must not have terms such as ``(1 | g)``, which Python would compute.
+
+    Raises
+    ------
+    FormulaError
+        It has.
+    """
+    calls = [False]
+    try:
+        tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
+    except (tokenize.TokenError, SyntaxError):
+        return
+    before = None
+    for token in tokens:
+        if token.string in ("(", "["):
+            is_call = before is not None and (before.type == tokenize.NAME or before.string in (")", "]"))
+            calls.append(calls[-1] or is_call)
+        elif token.string in (")", "]") and len(calls) > 1:
+            calls.pop()
+        elif token.type == tokenize.OP and token.string in ("|", "||") and not calls[-1]:
+            raise FormulaError(
+                f"{text!r} has a bar. Terms such as (1 | g) belong to mixedmodels.lmer; here groups, re_formula "
+                "and vc_formula say what is random."
+            )
+        before = token
+
+
+def _complaint(text: str, frame: pd.DataFrame, error: Exception, what: str) -> DataError:
+    """Return the sentence for what patsy raised."""
+    unknown = _unknown_name(text, frame, error)
+    if unknown is not None:
+        return unknown
+    reason = _reason(error)
+    if "has no attribute 'dtype'" in reason:  # so patsy fails where it would say so
+        reason = "an expression that gave numbers in the fit gives something else now"
+    return DataError(f"{text!r} {what}: {reason}.")
+
+
+def _reason(error: Exception) -> str:
+    """Return the first sentence of an error, without the place that patsy shows below it."""
+    said = str(getattr(error, "message", None) or error).strip().splitlines() or ["patsy finds no sense in it"]
+    return _PLACE.sub("", said[0].removeprefix("Error evaluating factor: ")).rstrip(". ")
+
+
+def _unknown_name(text: str, frame: pd.DataFrame, error: BaseException) -> DataError | None:
+    """Return the complaint about a name that a formula could not find; None if the trouble is another."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, NameError):
+        cause = cause.__cause__ or cause.__context__
+    if not isinstance(cause, NameError):
+        return None
+    quoted = re.search(r"'([^']*)'", str(cause))
+    name = cause.name or (quoted[1] if quoted else str(cause))
+    if re.search(rf"(?<![\w.]){re.escape(name)}\s*\(", text):
+        return DataError(
+            f"{text!r} calls {name!r}, which is not a known function. Define or import it where the model is made; "
+            "those of NumPy are written np.log(x)."
+        )
+    return unknown_column(name, list(map(str, frame.columns)))
+
+
+# Shapes of variance components that need no evaluation group by group
 
 
 @dataclass(frozen=True)
@@ -247,8 +289,8 @@ class Indicator:
     ----------
     category
         The categorical column.
-    label
-        Names the matrix's column of a level.
+    prefix, suffix
+        What stands before and behind the level in the names of columns.
     value
         Numeric column that the indicator is multiplied by; None for ones.
     """
@@ -258,9 +300,11 @@ class Indicator:
     suffix: str
     value: str | None
 
-    def label(self, level: object) -> str:
-        """Return the name of the matrix's column of a level."""
-        return f"{self.prefix}[{level}]{self.suffix}"
+    def labels(self, levels: Sequence[Any]) -> list[str]:
+        """Return the names of the matrix's columns of some levels."""
+        from patsy import Treatment
+
+        return [f"{self.prefix}{name}{self.suffix}" for name in Treatment().code_with_intercept(levels).column_suffixes]
 
 
 def as_indicator(text: str, frame: pd.DataFrame) -> Indicator | None:
@@ -274,43 +318,34 @@ def as_indicator(text: str, frame: pd.DataFrame) -> Indicator | None:
         The data.
     """
     terms = _terms(text)
-    if terms is None or len(terms) != 1:
+    if len(terms) != 1 or not terms[0]:
         return None
-    kinds = [(_category(factor, frame), factor.expr) for factor in terms[0].factors]
-    categories = [name for name, _ in kinds if name is not None]
-    numbers = [text for name, text in kinds if name is None]
-    if len(categories) != 1 or len(numbers) > 1 or not all(_is_number(name, frame) for name in numbers):
+    texts = terms[0]
+    categories = [_category(expression, frame) for expression in texts]
+    places = [k for k, name in enumerate(categories) if name is not None]
+    numbers = [expression for expression, name in zip(texts, categories, strict=True) if name is None]
+    if len(places) != 1 or len(numbers) > 1 or not all(_is_number(name, frame) for name in numbers):
         return None
-    texts = [expression for _, expression in kinds]
-    place = next(i for i, (name, _) in enumerate(kinds) if name is not None)
+    (place,) = places
     before, after = "".join(f"{t}:" for t in texts[:place]), "".join(f":{t}" for t in texts[place + 1 :])
-    return Indicator(categories[0], before + texts[place], after, numbers[0] if numbers else None)
+    return Indicator(str(categories[place]), before + texts[place], after, numbers[0] if numbers else None)
 
 
 def is_rowwise(text: str, frame: pd.DataFrame) -> bool:
     """Return True if a formula gives each row numbers that depend on that row alone, the same columns everywhere."""
-    terms = _terms(text, allow_intercept=True)
-    return terms is not None and all(
-        factor.expr == "1" or _is_number(factor.expr, frame) or _is_arithmetic(factor.expr, frame)
-        for term in terms
-        for factor in term.factors
-    )
+    terms = _terms(text)
+    return bool(terms) and all(_is_arithmetic(expression, frame) for term in terms for expression in term)
 
 
-def _terms(text: str, allow_intercept: bool = False) -> list[Any] | None:
-    try:
-        formula = Formula(text)
-    except _TROUBLE:
-        return None
-    if hasattr(formula, "lhs"):
-        return None
-    terms = list(formula)
-    has_intercept = any(factor.expr == "1" for term in terms for factor in term.factors)
-    return None if has_intercept and not allow_intercept else terms
+def _terms(text: str) -> list[list[str]]:
+    """Return the expressions of each term, none for the intercept; no terms if there is a left side."""
+    description = read_formula(text)
+    if description.lhs_termlist:
+        return []
+    return [[factor.name() for factor in term.factors] for term in description.rhs_termlist]
 
 
-def _category(factor: Factor, frame: pd.DataFrame) -> str | None:
-    expression = str(factor.expr)
+def _category(expression: str, frame: pd.DataFrame) -> str | None:
     if expression.startswith("C(") and expression.endswith(")") and expression[2:-1].strip() in frame.columns:
         return expression[2:-1].strip()
     if expression in frame.columns:
@@ -328,11 +363,7 @@ def _is_number(name: str, frame: pd.DataFrame) -> bool:
 
 def _is_arithmetic(expression: str, frame: pd.DataFrame) -> bool:
     """Return True for arithmetic of number columns, alone or in ``I()`` or a function of numpy's that works by row."""
-    try:
-        node = ast.parse(expression, mode="eval").body
-    except SyntaxError:
-        return False
-    return _is_rowwise_node(node, frame)
+    return _is_rowwise_node(ast.parse(expression, mode="eval").body, frame)
 
 
 def _is_rowwise_node(node: ast.AST, frame: pd.DataFrame) -> bool:

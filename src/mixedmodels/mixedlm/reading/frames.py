@@ -14,8 +14,8 @@ from mixedmodels.errors import DataError, UnknownColumnError, nearest
 from mixedmodels.mixedlm.reading.groups import label_array
 
 
-def read_frame(data: Any) -> tuple[pd.DataFrame, pd.Index]:
-    """Return the data with rows numbered from 0, and their labels.
+def read_frame(data: Any) -> pd.DataFrame:
+    """Return the data as a frame of pandas.
 
     Raises
     ------
@@ -31,19 +31,10 @@ def read_frame(data: Any) -> tuple[pd.DataFrame, pd.Index]:
         if not isinstance(frame, nw.DataFrame):
             raise DataError(f"data must be a DataFrame, an arrow table or a mapping, not {type(data).__name__!r}.")
         data = frame.to_pandas()
-    if not len(data):
+    found: pd.DataFrame = data
+    if not len(found):
         raise DataError("The data have no rows.")
-    return without_arrow_text(data).reset_index(drop=True), data.index
-
-
-def without_arrow_text(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return the frame with arrow's columns of text as plain ones, which formulas know to be categories."""
-    texts = [
-        name
-        for name, kind in frame.dtypes.items()
-        if isinstance(kind, pd.ArrowDtype) and pd.api.types.is_string_dtype(kind)
-    ]
-    return frame.astype(dict.fromkeys(texts, object)) if texts else frame
+    return found
 
 
 def group_values(groups: Any, frame: pd.DataFrame, unnamed: str) -> tuple[str, npt.NDArray[Any]]:

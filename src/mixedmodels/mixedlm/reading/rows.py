@@ -60,7 +60,6 @@ def complete_rows(y: Table, X: Table, Z: Table | None, groups: Groups, missing: 
 
 def chosen_rows(
     frame: pd.DataFrame,
-    labels: pd.Index,
     groups: npt.NDArray[Any],
     subset: Any,
     missing: str,
@@ -74,7 +73,7 @@ def chosen_rows(
     DataError
         If the subset does not fit the data, or values are missing and may not be.
     """
-    rows = None if subset is None else _subset_rows(subset, labels)
+    rows = None if subset is None else _subset_rows(subset, frame.index)
     used = [name for name in frame.columns if name in names]
     gaps = frame[used].isna().any(axis=1).to_numpy()
     if groups.ndim == 1:

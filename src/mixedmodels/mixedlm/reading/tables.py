@@ -54,7 +54,7 @@ def read_table(what: str, data: Any) -> Table:
     what
         What it is called in messages.
     data
-        Array, list, Series or DataFrame with one or two dimensions.
+        Array, list, Series, DataFrame or patsy's ``DesignMatrix``, with one or two dimensions.
 
     Raises
     ------
@@ -72,6 +72,8 @@ def read_table(what: str, data: Any) -> Table:
         _refuse_text(what, data)
     elif hasattr(data, "to_pandas"):
         return read_table(what, data.to_pandas())
+    elif hasattr(data, "design_info"):  # a matrix that patsy made
+        names = list(data.design_info.column_names)
     try:
         if np.iscomplexobj(data):
             raise TypeError("it holds complex numbers")
