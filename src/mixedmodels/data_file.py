@@ -326,7 +326,7 @@ def _labels(path: str, texts: pd.Series, decimal: str | None, *, is_value: bool)
     one, other = [text for text, number in zip(written, numbers, strict=True) if number == same][:2]
     raise DataError(
         f"Column {texts.name!r} of {path!r} is used as labels and as numbers, but its labels {one!r} and {other!r} are "
-        "one number. Make a column of each."
+        f"one number. Write C({texts.name}) where they are labels, or make a column of each."
     )
 
 
