@@ -16,7 +16,7 @@ import pandas as pd
 from scipy import special
 
 from mixedmodels.design.records import Floats
-from mixedmodels.errors import DataError, InferenceError, nearest
+from mixedmodels.errors import DataError, InferenceError
 from mixedmodels.fit import storage
 from mixedmodels.fit.fitted import conditional_fitted
 from mixedmodels.fit.records import FitState
@@ -29,14 +29,8 @@ from mixedmodels.inference.observed_information import (
 from mixedmodels.inference.r2 import r2
 from mixedmodels.mixedlm.answers import group_effects, stargazer
 from mixedmodels.mixedlm.answers.bare import without_rows
-from mixedmodels.mixedlm.answers.contrasts import (
-    ContrastResults,
-    PairwiseResult,
-    WaldTestResults,
-    adjusted_pvalues,
-    pair_labels,
-)
-from mixedmodels.mixedlm.answers.hypothesis import Hypothesis, read_hypothesis
+from mixedmodels.mixedlm.answers.contrasts import ContrastResults, PairwiseResult, WaldTestResults
+from mixedmodels.mixedlm.answers.predictions import predicted, read_new_data
 from mixedmodels.mixedlm.answers.profile import (
     Profile,
     check_profiled,
@@ -51,6 +45,7 @@ from mixedmodels.mixedlm.answers.refusals import (
     refusing,
 )
 from mixedmodels.mixedlm.answers.summary import Facts, MixedLMSummary, summarize
+from mixedmodels.mixedlm.answers.wald import WaldTests
 from mixedmodels.mixedlm.description.model import ModelDescription
 from mixedmodels.mixedlm.description.recipe import NewRows
 from mixedmodels.mixedlm.fitting.holds import held_covariances
@@ -506,25 +501,11 @@ class MixedLMResults(LmmResult):
         InferenceError
             If the hypothesis cannot be read, or has another number of columns.
         """
-        use_t = use_t is not None and read_flag("use_t", use_t)
-        hypothesis = read_hypothesis(r_matrix, self.description.data.xnames)
-        if hypothesis.matrix.shape[1] != self.k_fe:
-            raise InferenceError(f"r_matrix for t-test should have {self.k_fe:d} columns")
-        covariance = self._covariance if cov_p is None else np.asarray(cov_p, dtype=np.float64)
-        covariance = covariance[: self.k_fe, : self.k_fe]
-        effect = hypothesis.matrix @ self.record.params.fe_params
-        sd = np.sqrt(np.einsum("ij,jk,ik->i", hypothesis.matrix, covariance, hypothesis.matrix))
-        if not sd.all():
-            _refuse_nothing_estimated(str(hypothesis.names[int(sd.argmin())]))
-        statistic = (effect - hypothesis.values) / sd
-        return ContrastResults(
-            "t" if use_t else "norm",
-            statistic,
-            effect=effect,
-            sd=sd,
-            df_denom=float(self.df_resid) if use_t else None,
-            names=hypothesis.names,
-        )
+        return self._wald.each(r_matrix, use_t is not None and read_flag("use_t", use_t), cov_p)
+
+    @property
+    def _wald(self) -> WaldTests:
+        return WaldTests(self.description, self._packed, self._covariance, self._estimated)
 
     def wald_test(
         self,
@@ -552,34 +533,9 @@ class MixedLMResults(LmmResult):
         scalar
             The statistic is a number, not an array (1, 1).
         """
-        hypothesis = self._padded(read_hypothesis(r_matrix, self._names))
-        R, away = hypothesis.matrix, hypothesis.matrix @ self._packed - hypothesis.values
-        covariance = self._covariance if cov_p is None else np.asarray(cov_p, dtype=np.float64)
-        used = np.flatnonzero(R.any(axis=0))
-        of_rows = R[:, used] @ covariance[np.ix_(used, used)] @ R[:, used].T
-        if np.isnan(of_rows).any():
-            raise InferenceError("The covariance of these parameters is not known: one is zero or on a boundary.")
-        if not of_rows.any():
-            _refuse_nothing_estimated(", ".join(map(str, hypothesis.names)))
-        inverse = np.linalg.pinv(of_rows, hermitian=True) if invcov is None else np.asarray(invcov)
-        rank = int(np.linalg.matrix_rank(of_rows, hermitian=True)) if df_constraints is None else df_constraints
-        value: Any = away @ inverse @ away
-        if use_f:
-            value = value / rank
-        value = float(value) if scalar else np.array([[value]])
-        if use_f:
-            return ContrastResults("F", value, df_num=float(rank), df_denom=float(self.df_resid))
-        return ContrastResults("chi2", value, df_denom=float(rank))
-
-    def _padded(self, hypothesis: Hypothesis) -> Hypothesis:
-        n = hypothesis.matrix.shape[1]
-        k = len(self._packed)
-        if n == self.k_fe < k:
-            zeros = np.zeros((len(hypothesis.matrix), k - n))
-            return Hypothesis(np.hstack([hypothesis.matrix, zeros]), hypothesis.values, hypothesis.names)
-        if n != k:
-            raise InferenceError(f"r_matrix has {n} columns; there are {self.k_fe} fixed effects and {k} parameters.")
-        return hypothesis
+        return self._wald.joint(
+            r_matrix, cov_p=cov_p, invcov=invcov, use_f=use_f, df_constraints=df_constraints, scalar=scalar
+        )
 
     def f_test(
         self, r_matrix: Any, cov_p: npt.ArrayLike | None = None, invcov: npt.ArrayLike | None = None
@@ -607,29 +563,7 @@ class MixedLMResults(LmmResult):
         scalar
             Statistics are numbers.
         """
-        identity = np.eye(len(self._packed))
-        estimated = set(self._estimated)
-        terms = [(name, identity[columns]) for name, columns in self._terms() if estimated.intersection(columns)]
-        tests = [(name, R) for name, R in terms if not (skip_single and len(R) == 1)]
-        for text in combine_terms or []:
-            joined = [R for name, R in terms if text in name]
-            if not joined:
-                raise InferenceError(f"No term contains {text!r}; there are {', '.join(name for name, _ in terms)}.")
-            tests.append((text, np.vstack(joined)))
-        tests.extend(_named_constraints(extra_constraints))
-        found = [(name, self.wald_test(R, scalar=scalar)) for name, R in tests]
-        rows = [(test.statistic, test.pvalue, int(test.df_denom or 0)) for _, test in found]
-        columns = ["statistic", "pvalue", "df_constraint"]
-        return WaldTestResults(pd.DataFrame(rows, index=[name for name, _ in found], columns=columns))
-
-    def _terms(self) -> list[tuple[str, list[int]]]:
-        """Return the terms of the fixed part and the positions of their columns."""
-        data, formulas = self.description.data, self.description.formulas
-        if data.recipe is None:
-            return [(name, [k]) for k, name in enumerate(data.xnames)]
-        used = range(self.k_fe) if formulas is None else formulas.columns
-        pairs = [(name, [k for k, j in enumerate(used) if j in places]) for name, places in data.recipe.terms.items()]
-        return [(name, columns) for name, columns in pairs if columns]
+        return self._wald.terms(skip_single, extra_constraints, combine_terms, scalar)
 
     def t_test_pairwise(
         self, term_name: str, method: str | Sequence[str] = "hs", alpha: float = 0.05, factor_labels: Any = None
@@ -652,33 +586,7 @@ class MixedLMResults(LmmResult):
         InferenceError
             If there is no such term, or it is not one categorical variable.
         """
-        levels, coding, columns = self._coding(term_name)
-        if factor_labels is not None:
-            if len(factor_labels) != len(levels):
-                raise InferenceError(f"factor_labels has {len(factor_labels)} names; there are {len(levels)} levels.")
-            levels = list(factor_labels)
-        pairs = np.array([coding[j] - coding[i] for i in range(len(levels)) for j in range(i + 1, len(levels))])
-        contrasts = np.zeros((len(pairs), self.k_fe))
-        contrasts[:, columns] = pairs
-        labels = pair_labels(levels)
-        tests = self.t_test(contrasts)
-        frame = tests.summary_frame(xname=labels, alpha=alpha)
-        for name in [method] if isinstance(method, str) else method:
-            frame[f"pvalue-{name}"] = adjusted_pvalues(np.atleast_1d(tests.pvalue), name)
-            frame[f"reject-{name}"] = frame[f"pvalue-{name}"] <= alpha
-        return PairwiseResult(frame, contrasts, labels, term_name)
-
-    def _coding(self, term_name: str) -> tuple[list[Any], Floats, list[int]]:
-        """Return the levels of a categorical term, its coding (n_levels, n_columns), and its columns."""
-        recipe, terms = self.description.data.recipe, dict(self._terms())
-        if term_name not in terms:
-            raise InferenceError(
-                f"There is no term {term_name!r}.{nearest(term_name, terms)} The terms are: {', '.join(terms)}."
-            )
-        coding = None if recipe is None else recipe.coding(term_name)
-        if recipe is None or coding is None:
-            raise InferenceError(f"{term_name!r} is not one categorical variable. Pairs need levels to compare.")
-        return list(recipe.levels[term_name]), coding, terms[term_name]
+        return self._wald.pairwise(term_name, method, alpha, factor_labels)
 
     # Random effects
 
@@ -784,7 +692,7 @@ class MixedLMResults(LmmResult):
         used = used_factors([factor.name for factor in self.state.design.factors], random_effects)
         if exog is None:
             return self._predict_own(random_effects, (groups, exog_re, exog_vc), kwargs)
-        new = self._new_data(exog, transform)
+        new = read_new_data(self.description, exog, transform)
         rows = NewRows(new if transform else np.asarray(new), groups, exog_re, exog_vc)
         labels = new.index if isinstance(new, pd.DataFrame) else None
         if kwargs:
@@ -798,10 +706,7 @@ class MixedLMResults(LmmResult):
             self._refuse_interval(kwargs)
             found = super().predict(rows, random_effects=random_effects, **kwargs)
             return found if labels is None else found.set_axis(labels)
-        recipe: Any = self.state.design.recipe
-        values = recipe.fixed_matrix(rows) @ self.record.params.fe_params
-        if any(used):
-            values = values + self._random_part(rows, used)
+        values = predicted(self.state, self.record.params.fe_params, rows, used)
         is_labelled = labels is not None and isinstance(exog, pd.DataFrame | pd.Series | Mapping)
         return pd.Series(values, index=labels) if is_labelled else values
 
@@ -827,39 +732,6 @@ class MixedLMResults(LmmResult):
             )
             if asked.get("correction") is not None:
                 refuse_if_covariances_held(self.held_covariances, "The correction of an interval")
-
-    def _new_data(self, exog: Any, transform: bool) -> Any:
-        """Return new data as a frame, or as they are where no formula is applied to them."""
-        if self.description.formulas is None or not transform:
-            is_row = np.ndim(exog) == 1 and len(exog) == self.k_fe != 1
-            if isinstance(exog, pd.Series):
-                return exog.to_frame().T if is_row else exog.to_frame()
-            return np.asarray(exog)[None, :] if is_row else exog
-        if isinstance(exog, pd.Series):
-            return exog.to_frame().T.infer_objects()
-        if isinstance(exog, Mapping):
-            return pd.DataFrame(dict(exog))
-        frame = exog.to_pandas() if hasattr(exog, "to_pandas") else exog
-        if not isinstance(frame, pd.DataFrame):
-            raise DataError(
-                "This model has a formula, so predict needs a DataFrame with its columns; "
-                "pass transform=False to give columns of the fixed effects."
-            )
-        return frame
-
-    def _random_part(self, rows: NewRows, used: Sequence[bool]) -> Floats:
-        """Return Z b of some factors for new rows: zero for levels that the fit did not have, nan for none."""
-        recipe: Any = self.state.design.recipe
-        total = np.zeros(len(rows))
-        for k, b in enumerate(self.state.b):
-            if not used[k]:
-                continue
-            codes = recipe.level_codes(rows, k)
-            known = codes >= 0
-            Z = recipe.random_matrix(rows, k)[known]
-            total[known] += np.einsum("ij,ij->i", Z, b[codes[known]])
-            total[recipe.level_table(rows, k).isna().any(axis=1).to_numpy()] = np.nan
-        return total
 
     # Profiles
 
@@ -1083,25 +955,3 @@ class MixedLMResults(LmmResult):
     def _refuse_if_bare(self, what: str) -> None:
         if self._is_bare:
             raise InferenceError(f"{what} needs the rows of the fit, which remove_data let go of.")
-
-
-def _refuse_nothing_estimated(name: str) -> None:
-    raise InferenceError(f"Nothing that was estimated is in the hypothesis {name!r}, so there is nothing to test.")
-
-
-def _named_constraints(extra: Any) -> list[tuple[str, Any]]:
-    """Return pairs of a name and a hypothesis.
-
-    Raises
-    ------
-    InferenceError
-        If something is no such pair.
-    """
-    pairs = list(extra or [])
-    for pair in pairs:
-        if not (isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str)):
-            raise InferenceError(
-                f"extra_constraints holds {pair!r}; each must be a pair of a name and a hypothesis, such as "
-                "('no slope', 'Time = 0')."
-            )
-    return pairs

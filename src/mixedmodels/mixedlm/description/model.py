@@ -117,6 +117,16 @@ class ModelDescription:
         """Names of all parameters, in packed order."""
         return self.data.param_names
 
+    @property
+    def terms(self) -> list[tuple[str, list[int]]]:
+        """Terms of the formula and the positions of their columns; of a model of arrays, each column."""
+        if self.data.recipe is None:
+            return [(name, [k]) for k, name in enumerate(self.data.xnames)]
+        used = range(self.k_fe) if self.formulas is None else self.formulas.columns
+        places = self.data.recipe.terms.items()
+        pairs = [(name, [k for k, j in enumerate(used) if j in its]) for name, its in places]
+        return [(name, columns) for name, columns in pairs if columns]
+
     def pair(self, index: int) -> tuple[int, int] | None:
         """Return the two random coefficients of a packed covariance, the later first; None for a component."""
         if index >= self.k_re2:
