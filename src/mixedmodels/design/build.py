@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,16 +142,29 @@ def build_design(
         if missing == "raise":
             refuse(gaps, frame.n_rows)
         rows = rows.without(gaps)
-        evaluation = _used_levels_only(plan, rows, source, contrasts)
+        with _telling_of_rows_left_out(rows):
+            evaluation = _used_levels_only(plan, rows, source, contrasts)
         parts = _evaluate(plan, evaluation)
         _check_gaps_close(gaps, parts.gaps)
         gaps = parts.gaps
         if not gaps:
             labels = frame.index if frame.index is None or rows.positions is None else frame.index[rows.positions]
-            design = _assemble(plan, rows, evaluation, parts, labels)
-            if not planned:
-                check_factors(design.factors, design.n_obs)
-            return design
+            with _telling_of_rows_left_out(rows):
+                design = _assemble(plan, rows, evaluation, parts, labels)
+                if not planned:
+                    check_factors(design.factors, design.n_obs)
+                return design
+
+
+@contextmanager
+def _telling_of_rows_left_out(rows: UsedRows) -> Iterator[None]:
+    """What cannot be estimated may be so because of rows left out: complaints end with how many and why."""
+    try:
+        yield
+    except DesignError as error:
+        if not rows.n_left_out:
+            raise
+        raise DesignError(f"{error} {rows.left_out}") from error
 
 
 def _check_gaps_close(before: Gaps, after: Gaps) -> None:
@@ -323,6 +337,7 @@ def _assemble(plan: _Plan, rows: UsedRows, evaluation: Evaluation, parts: _Parts
         evaluation.contrasts,
         evaluation.memory,
         frozenset(name for name, column in term_columns.items() if column.is_boolean),
+        {name: column.values.dtype for name, column in term_columns.items() if column.is_date},
         None if plan.weights == _WEIGHTS else plan.weights,
         _probe(plan, evaluation, parts),
     )

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
-import pandas as pd
 from formulaic.formula import SimpleFormula
 
 from mixedmodels.design.design import Design
 from mixedmodels.design.expression import lookups
 from mixedmodels.design.frame import Column
 from mixedmodels.design.grouping import integer_codes
+from mixedmodels.design.labels import level_text, odd_ones
 from mixedmodels.design.records import Codes, Finding, Floats, RandomFactor
 from mixedmodels.errors import DataError, DesignError
 from mixedmodels.formula.expressions import adds_conditions
@@ -38,11 +38,16 @@ def check_numeric(role: str, expression: str, column: Column) -> None:
         return
     if column.levels is None:
         raise DataError(f"The {role} {expression!r} holds dates or times. Convert them to numbers, such as days.")
-    levels = column.levels.astype(str)
-    listed = ", ".join(map(repr, levels[:3].tolist())) + (", ..." if len(levels) > 3 else "")
-    numeric = pd.to_numeric(pd.Series(levels), errors="coerce").notna()
-    hint = f" They look like numbers: convert them first, data[{expression!r}] = data[{expression!r}].astype(float)."
-    raise DataError(f"The {role} {expression!r} must be numeric, but holds {listed}.{hint if numeric.all() else ''}")
+    odd = odd_ones(column.levels)
+    found = odd or list(map(level_text, column.levels))
+    listed = ", ".join(map(repr, found[:3])) + (", ..." if len(found) > 3 else "")
+    if odd and len(odd) < len(column.levels):
+        listed += " among numbers"
+        hint = " Make that missing: pandas.to_numeric(..., errors='coerce') reads all but numbers as missing."
+    else:
+        convert = f"data[{expression!r}] = data[{expression!r}].astype(float)"
+        hint = "" if odd else f" They look like numbers: convert them first, {convert}."
+    raise DataError(f"The {role} {expression!r} must be numeric, but holds {listed}.{hint}")
 
 
 def check_conditions(expressions: Iterable[str], columns: Mapping[str, Column]) -> None:
@@ -82,7 +87,7 @@ def check_terms(terms: SimpleFormula, columns: Mapping[str, Column]) -> None:
             )
         if levels is not None and len(levels) == 1:
             raise DesignError(
-                f"Column {name!r} has one level only ({str(levels[0])!r}), so it has no effect to estimate. "
+                f"Column {name!r} has one level only ({level_text(levels[0])!r}), so it has no effect to estimate. "
                 "Leave it out of the formula."
             )
 
@@ -148,7 +153,7 @@ def check_factors(factors: Sequence[RandomFactor], n_obs: int) -> None:
 def _check_levels(factor: RandomFactor, n_obs: int) -> None:
     if factor.n_levels == 1:
         raise DesignError(
-            f"The grouping factor {factor.name!r} has one level only ({str(factor.levels[0])!r}). "
+            f"The grouping factor {factor.name!r} has one level only ({level_text(factor.levels[0])!r}). "
             "A variance between levels needs at least two."
         )
     if factor.n_levels >= n_obs:

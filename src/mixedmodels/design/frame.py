@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from importlib.util import find_spec
+from numbers import Real
 from typing import Any
 
 import narwhals as nw
@@ -12,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mixedmodels.design.labels import shown_level
 from mixedmodels.errors import DataError
 
 # Without it polars hands over text as Python objects, which takes longer.
@@ -76,13 +79,14 @@ class Column:
         return Column(position[self.values], self.levels[used])
 
     def to_series(self) -> pd.Series:
-        """Return the column as formulaic knows it: levels make a Categorical, whole numbers do not overflow."""
+        """Return the column as formulaic knows it: levels make a Categorical, dates among them called by their text."""
         if self.levels is None:
             values = self.values
             if values.dtype.kind == "i" or (values.dtype.kind == "u" and values.max(initial=0) <= LARGEST_INTEGER):
                 values = values.astype(np.int64, copy=False)
             return pd.Series(values, copy=False)
-        return pd.Series(pd.Categorical.from_codes(self.values, self.levels, validate=False), copy=False)
+        levels = self.levels.map(shown_level) if self.levels.dtype.kind in "mM" else self.levels
+        return pd.Series(pd.Categorical.from_codes(self.values, levels, validate=False), copy=False)
 
 
 @dataclass(frozen=True)
@@ -285,6 +289,8 @@ def _from_objects(name: str, series: pd.Series) -> Column:
         return _from_numpy(name, values, missing if missing.any() else None)
     if kind in ("date", "datetime", "datetime64"):
         return _from_numpy(name, pd.to_datetime(series).to_numpy(dtype="datetime64[ns]"))
+    if kind in ("mixed", "mixed-integer") and all(isinstance(value, Real | Decimal) for value in series[~missing]):
+        return _from_numpy(name, series.astype(np.float64).to_numpy(), missing if missing.any() else None)
     return _from_labels(name, series)
 
 

@@ -14,6 +14,7 @@ from formulaic.transforms import TRANSFORMS, C, ContrastsRegistry
 from formulaic.transforms.contrasts import Contrasts
 from formulaic.utils.stateful_transforms import stateful_transform
 
+from mixedmodels.design.labels import shown_level
 from mixedmodels.errors import DataError
 
 CODINGS: Mapping[str, type[Contrasts]] = MappingProxyType(
@@ -29,9 +30,15 @@ def categories(data: Any, contrasts: Any = None, *, levels: Any = None, spans_in
     coding = CODINGS.get(name) if isinstance(name, str) else contrasts
     if not (is_coding(coding) or isinstance(coding, np.ndarray | Mapping) or contrasts is None):
         raise DataError("its second argument is no coding; sum, helmert and treatment('level') are some")
-    if isinstance(data, pd.Series) and data.dtype.kind in "mM":  # which NumPy 1 and pandas do not find among levels
-        data = data.astype("category")
-    return C(data, coding, levels=levels, spans_intercept=spans_intercept)
+    return C(_with_dates_as_text(data), coding, levels=levels, spans_intercept=spans_intercept)
+
+
+def _with_dates_as_text(data: Any) -> Any:
+    """Return dates and durations as a category of their texts, in the order of time; other values as they are."""
+    if not isinstance(data, pd.Series) or data.dtype.kind not in "mM":
+        return data
+    times, codes = np.unique(data.to_numpy(), return_inverse=True)
+    return pd.Series(pd.Categorical.from_codes(codes, pd.Index(list(map(shown_level, times)))), index=data.index)
 
 
 def is_coding(value: object) -> bool:

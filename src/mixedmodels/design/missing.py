@@ -39,6 +39,16 @@ class UsedRows:
         """Number of rows used."""
         return self.n_rows if self.positions is None else len(self.positions)
 
+    @property
+    def n_left_out(self) -> int:
+        """Number of the other rows."""
+        return self.n_rows - self.n_used
+
+    @property
+    def left_out(self) -> str:
+        """The sentence that says how many rows are left out, and why."""
+        return f"Left out {self.n_left_out} of {self.n_rows} rows: {_listed(self.n_dropped)}."
+
     def without(self, gaps: Gaps) -> UsedRows:
         """Return the rows that remain when those with gaps are left out.
 
@@ -69,14 +79,8 @@ class UsedRows:
         """Return what to tell the user about rows left out."""
         if self.positions is None:
             return []
-        n = self.n_rows - self.n_used
-        return [
-            Finding(
-                "dropped_rows",
-                f"Left out {n} of {self.n_rows} rows: {_listed(self.n_dropped)}.",
-                {"n_dropped": n, "n_rows": self.n_rows, "by_reason": dict(self.n_dropped)},
-            )
-        ]
+        facts = {"n_dropped": self.n_left_out, "n_rows": self.n_rows, "by_reason": dict(self.n_dropped)}
+        return [Finding("dropped_rows", self.left_out, facts)]
 
 
 def refuse(gaps: Gaps, n_rows: int) -> None:

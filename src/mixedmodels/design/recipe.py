@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from mixedmodels.design.evaluation import Evaluation, MatrixRecipe, Memory, chec
 from mixedmodels.design.expression import unknown_column
 from mixedmodels.design.frame import Column, Frame, open_frame
 from mixedmodels.design.grouping import Grouping, look_up
+from mixedmodels.design.labels import level_text, odd_ones, shown_level
 from mixedmodels.design.probe import Probe
 from mixedmodels.design.records import Codes, Floats
 from mixedmodels.errors import DataError
@@ -52,6 +54,8 @@ class DesignRecipe:
         What transformations remember.
     booleans
         Columns of true and false that something is computed from.
+    dates
+        Types of the columns of dates and durations.
     weights
         The column of weights, if they were given by name.
     probe
@@ -66,6 +70,7 @@ class DesignRecipe:
     contrasts: Mapping[str, Contrasts]
     memory: Memory
     booleans: frozenset[str] = frozenset()
+    dates: Mapping[str, np.dtype[Any]] = field(default_factory=dict)
     weights: str | None = None
     probe: Probe | None = None
 
@@ -177,22 +182,30 @@ class DesignRecipe:
     def _as_in_fit(self, name: str, column: Column) -> Column:
         """Return the column with the levels that it had in the fit."""
         levels = self.levels.get(name)
+        if name in self.dates:
+            return _as_dates(name, column, self.dates[name])
         if levels is None:
             if column.levels is not None:
-                raise DataError(f"Column {name!r} was numeric in the fit, but holds {column.levels[0]!r} now.")
+                odd = next(iter(odd_ones(column.levels)), level_text(column.levels[0]))
+                raise DataError(f"Column {name!r} was numeric in the fit, but holds {odd!r} now.")
             return self._number_as_in_fit(name, column)
         codes = look_up(column, levels)
         unseen = codes < 0 if column.missing is None else (codes < 0) & ~column.missing
         if unseen.any():
             found = column.values[unseen][:1]
-            value = (found if column.levels is None else column.levels[found]).tolist()[0]
-            listed = ", ".join(map(repr, levels[:20].tolist())) + (", ..." if len(levels) > 20 else "")
-            raise DataError(f"Column {name!r} has the level {value!r}, which the fit did not have. It had {listed}.")
+            value = shown_level((found if column.levels is None else column.levels[found])[0])
+            listed = ", ".join(repr(shown_level(level)) for level in levels[:20])
+            more = ", ..." if len(levels) > 20 else ""
+            raise DataError(
+                f"Column {name!r} has the level {value!r}, which the fit did not have. It had {listed}{more}."
+            )
         return Column(codes, levels, column.missing)
 
     def _number_as_in_fit(self, name: str, column: Column) -> Column:
         """Return true and false as 1 and 0, or the other way about, where the fit had them so."""
-        if column.is_boolean == (name in self.booleans) or column.is_date:
+        if column.is_date:
+            raise DataError(f"Column {name!r} was numeric in the fit, but holds dates or times now.")
+        if column.is_boolean == (name in self.booleans):
             return column
         if column.is_boolean:
             return Column(column.values.astype(np.int64), None, column.missing)
@@ -201,6 +214,21 @@ class DesignRecipe:
         if other.any():
             raise DataError(f"Column {name!r} was true or false in the fit, but holds {column.values[other][0]} now.")
         return Column(column.values.astype(np.bool_), None, column.missing)
+
+
+def _as_dates(name: str, column: Column, dtype: np.dtype[Any]) -> Column:
+    """Return a column of dates, which may be known by their texts."""
+    if column.is_date and column.values.dtype.kind == dtype.kind:
+        return column
+    if column.levels is None:
+        raise DataError(f"Column {name!r} held dates or durations in the fit, but holds numbers now.")
+    read = pd.to_datetime if dtype.kind == "M" else pd.to_timedelta
+    times = [read(str(level), errors="coerce") for level in column.levels]
+    if any(map(pd.isna, times)):
+        wrong = next(level for level, time in zip(column.levels, times, strict=True) if pd.isna(time))
+        raise DataError(f"Column {name!r} held dates or durations in the fit, but holds {shown_level(wrong)!r} now.")
+    values = np.array([time.to_numpy() for time in times], dtype=dtype)[column.values]
+    return Column(values, missing=column.missing)
 
 
 def _check_there(names: Iterable[str], frame: Frame) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from mixedmodels.design.labels import level_text
 from mixedmodels.design.subset import take_rows
 from mixedmodels.diagnose.hat_values import hat_values, remaining
 from mixedmodels.diagnose.residuals import residuals
@@ -63,7 +64,7 @@ class Influence:
 
 def label_text(label: Hashable) -> str:
     """Return the label of a row or level as text, those of several indexes joined by commas."""
-    return ", ".join(map(str, label)) if isinstance(label, tuple) else str(label)
+    return ", ".join(map(level_text, label)) if isinstance(label, tuple) else level_text(label)
 
 
 def influence(state: FitState, by: str | None = None, method: str = "exact", *, progress: bool = False) -> Influence:

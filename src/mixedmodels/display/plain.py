@@ -6,6 +6,7 @@ import math
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from mixedmodels.design.labels import level_text
 from mixedmodels.inference import criteria
 from mixedmodels.inference.covariances import covariance_frame, factor_covariances
 from mixedmodels.inference.wald import coef_table
@@ -53,7 +54,7 @@ def to_dict(state: FitState, ddf: str | Approximation = "satterthwaite", level: 
         "varcorr": _records(covariance_frame(covariances, state.sigma)),
         "random_effects": {
             factor.name: {
-                "levels": [str(level) for level in factor.levels],
+                "levels": [level_text(level) for level in factor.levels],
                 "effects": list(factor.columns),
                 "values": b.tolist(),
             }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from mixedmodels.design.labels import level_text, shown_level
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.fit.findings import listing
 from mixedmodels.inference.approximation import RowEstimates
@@ -32,7 +33,6 @@ from mixedmodels.inference.reference_grid import (
     ReferenceGrid,
     check_variable,
     predictors,
-    printed_level,
     reference_grid,
 )
 from mixedmodels.inference.wald import check_level, row_table
@@ -300,9 +300,10 @@ def _find_control(cells: list[tuple[Any, ...]], control: object) -> int:
     wanted = control if isinstance(control, tuple) else (control,)
     if wanted in cells:
         return cells.index(wanted)
-    printed = [tuple(map(printed_level, cell)) for cell in cells]
-    if wanted in printed:
-        return printed.index(wanted)
+    printed = [tuple(map(shown_level, cell)) for cell in cells]
+    as_shown = tuple(map(shown_level, wanted))
+    if as_shown in printed:
+        return printed.index(as_shown)
     known = [_text(cell) for cell in cells if any(isinstance(part, str) for part in cell)]
     shown = [repr(cell[0] if len(cell) == 1 else cell) for cell in printed[:20]]
     raise InferenceError(
@@ -344,7 +345,7 @@ def _index(names: tuple[str, ...], cells: Sequence[tuple[Any, ...]]) -> pd.Index
 
 
 def _text(cell: tuple[Any, ...]) -> str:
-    return " ".join(map(str, cell))
+    return " ".join(map(level_text, cell))
 
 
 def _grid_notes(

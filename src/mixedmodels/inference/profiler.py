@@ -527,8 +527,11 @@ def _is_reached(largest: float) -> bool:
     return NEAR_CEILING * largest <= TARGETS[-1]
 
 
-def hermite(x: Any, y: Any, slope: Any) -> Callable[[float], Any]:
-    """Return the piecewise cubic curve through points with given slopes."""
+def hermite(x: Any, y: Any, slope: Any) -> Callable[[Any], Any]:
+    """Return the piecewise cubic curve through points with given slopes; the cubes are of shares of its range."""
     from scipy.interpolate import CubicHermiteSpline  # noqa: PLC0415  # takes longer to import than most fits take
 
-    return CubicHermiteSpline(x, y, slope)
+    places = np.asarray(x, dtype=np.float64)
+    start, span = places[0], places[-1] - places[0]
+    curve = CubicHermiteSpline((places - start) / span, y, np.asarray(slope) * span)
+    return lambda at: curve((np.asarray(at) - start) / span)

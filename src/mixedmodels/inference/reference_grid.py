@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mixedmodels.design.fixed_terms import WITHOUT_COLUMNS
+from mixedmodels.design.labels import level_text, shown_level
 from mixedmodels.errors import InferenceError, nearest
 
 if TYPE_CHECKING:
@@ -138,13 +139,13 @@ def _chosen(name: str, wanted: Any, levels: Sequence[Any] | None) -> list[Any]:
     if not values:
         raise InferenceError(f"at has no values for {name!r}. Give one or several.")
     if levels is not None:
-        by_text = {printed_level(level): level for level in levels}
-        values = [value if value in levels else by_text.get(value, value) for value in values]
+        by_text = {level_text(level): level for level in levels if not isinstance(level, str)}
+        values = [value if value in levels else by_text.get(shown_level(value), value) for value in values]
     for value in values:
         if levels is None:
             _check_number(name, value)
         elif value not in levels:
-            listed = ", ".join(repr(printed_level(level)) for level in levels[:20])
+            listed = ", ".join(repr(shown_level(level)) for level in levels[:20])
             near = nearest(str(value), [level for level in levels if isinstance(level, str)])
             raise InferenceError(f"{name!r} has no level {value!r}; its levels are {listed}.{near}")
     values = [float(value) for value in values] if levels is None else values
@@ -152,11 +153,6 @@ def _chosen(name: str, wanted: Any, levels: Sequence[Any] | None) -> list[Any]:
     if repeated:
         raise InferenceError(f"at has the value {repeated[0]!r} of {name!r} twice. Give it once.")
     return values
-
-
-def printed_level(level: Any) -> Any:
-    """Return an interval, such as pandas.cut makes, as the text that tables show, and other levels as they are."""
-    return str(level) if isinstance(level, pd.Interval) else level
 
 
 def _check_number(name: str, value: Any) -> None:

@@ -23,6 +23,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mixedmodels.covariance.unstructured import relative_factor, split_theta
+from mixedmodels.design.labels import shown_level
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.fit.fitted import marginal_fitted
 from mixedmodels.inference.approximation import FTest, wald_f
@@ -240,7 +241,7 @@ def find_clusters(state: FitState, cluster: str | npt.ArrayLike | None) -> Clust
     for factor in factors:
         split = _level_clusters(factor, codes)[factor.codes] != codes
         if split.any():
-            level = factor.levels[factor.codes[int(np.argmax(split))]]
+            level = shown_level(factor.levels[factor.codes[int(np.argmax(split))]])
             raise InferenceError(
                 f"Level {level!r} of {factor.name} has rows in several clusters ({name}): a random effect makes rows "
                 "of different clusters depend on each other, and robust covariances take clusters as independent. Use "

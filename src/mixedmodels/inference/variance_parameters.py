@@ -91,7 +91,7 @@ def natural_values(parameters: Sequence[VarianceParameter], covariances: Sequenc
         if p.kind == "sd":
             columns.append(np.sqrt(S[:, p.row, p.row]))
         else:
-            scale = np.sqrt(S[:, p.row, p.row] * S[:, p.column, p.column])
+            scale = np.sqrt(S[:, p.row, p.row]) * np.sqrt(S[:, p.column, p.column])
             defined = scale > 0
             correlation = np.clip(S[:, p.row, p.column] / np.where(defined, scale, 1.0), -1.0, 1.0)
             columns.append(np.where(defined, correlation, np.nan))
@@ -165,8 +165,8 @@ class CovarianceMap:
         covariance = self.covariance(psi, k, row, column)[0]
         if parameter.kind == "sd":
             return float(np.sqrt(covariance))
-        variances = self.covariance(psi, k, row, row)[0] * self.covariance(psi, k, column, column)[0]
-        return covariance / float(np.sqrt(variances)) if variances > 0 else np.nan
+        scale = math.prod(math.sqrt(self.covariance(psi, k, j, j)[0]) for j in (row, column))
+        return covariance / scale if scale > 0 else np.nan
 
     def unbounded(self, psi: Floats, parameter: VarianceParameter) -> tuple[float, Floats]:
         """Return log sd or Fisher's z of a correlation and its gradient; not for a parameter on a bound."""

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from textwrap import fill
 from typing import Any
 
+from mixedmodels.design.labels import level_text
+
 LINE = 40
 """Characters of a line that fit below an axis."""
 
@@ -36,7 +38,7 @@ def level_names(levels: Iterable[Any], most: int = SHORT) -> list[str]:
 
     Names are cut at the end if that keeps them apart, else in the middle, else the words are cut that all begin with.
     """
-    texts = [str(level) for level in levels]
+    texts = [level_text(level) for level in levels]
     same = next((i for i, letters in enumerate(zip(*texts, strict=False)) if len(set(letters)) > 1), 0)
     start = texts[0].rfind(" ", 0, same) + 1 if texts else 0
     ways = [

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.interpolate import CubicHermiteSpline
 from scipy.special import ndtri
 
 from mixedmodels.errors import InferenceError
 from mixedmodels.inference.profile import Profile
+from mixedmodels.inference.profiler import hermite
 from mixedmodels.inference.wald import check_level
 from mixedmodels.plot.canvas import CONTRAST, GUIDE, MODEL, as_drawn, first_of_row, panels
 from mixedmodels.plot.labels import name as axis_name
@@ -68,7 +68,7 @@ def profile(fit: Profile | Fitted, *, levels: Sequence[float] = LEVELS, ax: Axes
     for name, on in zip(names, axes, strict=True):
         points = profiled.zeta[profiled.zeta["parameter"] == name]
         value, zeta, slope = (points[c].to_numpy(np.float64) for c in ("value", "zeta", "slope"))
-        curve = CubicHermiteSpline(value, zeta, slope)
+        curve = hermite(value, zeta, slope)
         fine = np.linspace(value[0], value[-1], 300)
         zeta = curve(fine)
         limit = 1.25 * max(cuts)

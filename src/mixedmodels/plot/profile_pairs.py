@@ -6,9 +6,10 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.interpolate import CubicHermiteSpline, CubicSpline, PchipInterpolator
+from scipy.interpolate import CubicSpline, PchipInterpolator
 
 from mixedmodels.errors import InferenceError
+from mixedmodels.inference.profiler import hermite
 from mixedmodels.inference.wald import check_level
 from mixedmodels.plot.canvas import CONTRAST, DATA, MODEL, as_drawn, panels
 from mixedmodels.plot.labels import SIDE, name
@@ -91,7 +92,7 @@ class _Curve:
         self.name = name
         self.points = zeta[zeta["parameter"] == name]
         value, z, slope = (self.points[c].to_numpy(np.float64) for c in ("value", "zeta", "slope"))
-        self.zeta: Callable[[Floats], Floats] = CubicHermiteSpline(value, z, slope)
+        self.zeta: Callable[[Floats], Floats] = hermite(value, z, slope)
         rising = np.r_[True, np.diff(np.maximum.accumulate(z)) > 0]
         self.reached = float(z[0]), float(z[-1])
         self._value = PchipInterpolator(z[rising], value[rising])

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mixedmodels.design.evaluation import check_finite
+from mixedmodels.design.labels import level_text
 from mixedmodels.design.recipe import DesignRecipe
 from mixedmodels.errors import DataError, InferenceError
 from mixedmodels.inference.contrast import estimable_rows
@@ -179,7 +180,7 @@ def level_table(state: FitState, data: object, k: int) -> pd.DataFrame:
 
 
 def _new_level(state: FitState, table: pd.DataFrame, k: int, row: int) -> DataError:
-    label = ":".join(str(column.iloc[row]) for _, column in table.items())
+    label = ":".join(level_text(column.iloc[row]) for _, column in table.items())
     return DataError(
         f"Row {row} (counted from 0) has the level {label!r} of {state.design.factors[k].name!r}, which the fit did "
         "not have. Pass new_levels='population' to predict such rows without that effect."

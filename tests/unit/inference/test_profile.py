@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import mixedmodels as mm
+from data_loader import load
 from mixedmodels.inference.profile import Profile
 
 DATA = mm.load_dataset("sleepstudy")
@@ -196,3 +197,12 @@ def test_a_profile_that_reaches_one_below_the_level_ends_there(seed: int) -> Non
 
 def test_a_name_given_twice_is_profiled_once(fit: mm.LmmResult) -> None:
     pd.testing.assert_frame_equal(fit.profile(["sigma", "sigma"]).conf_int(), fit.profile("sigma").conf_int())
+
+
+@pytest.mark.parametrize("unit", [1e-150, 1e150])
+def test_profiles_in_units_far_from_one(unit: float) -> None:
+    sleep = load("sleepstudy")
+    plain = mm.lmer("Reaction ~ Days + (Days | Subject)", sleep).conf_int("profile")
+    scaled = mm.lmer("Reaction ~ Days + (Days | Subject)", sleep.assign(Reaction=sleep.Reaction * unit))
+    units = np.where(plain.index.str.startswith("cor_"), 1.0, unit)[:, None]
+    np.testing.assert_allclose(scaled.conf_int("profile") / units, plain, rtol=1e-9)

@@ -1,0 +1,37 @@
+"""Levels as messages and tables show them."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+_MIDNIGHT = " 00:00:00"
+
+
+def shown_level(level: Any) -> Any:
+    """Return a level as it is shown: dates, durations and intervals as text, other values as Python has them.
+
+    A date is shown without the time of day where that is midnight.
+    """
+    if isinstance(level, np.datetime64 | dt.date):
+        return str(pd.Timestamp(level)).removesuffix(_MIDNIGHT)
+    if isinstance(level, np.timedelta64 | dt.timedelta):
+        return str(pd.Timedelta(level)).removesuffix(_MIDNIGHT)
+    if isinstance(level, pd.Interval):
+        return str(level)
+    return level.item() if isinstance(level, np.generic) else level
+
+
+def level_text(level: Any) -> str:
+    """Return the text of a level."""
+    return str(shown_level(level))
+
+
+def odd_ones(levels: pd.Index) -> list[str]:
+    """Return the texts of those levels that cannot be read as numbers."""
+    texts = [level_text(level) for level in levels]
+    numbers = pd.to_numeric(pd.Series(texts, dtype=object), errors="coerce")
+    return [text for text, number in zip(texts, numbers, strict=True) if pd.isna(number)]

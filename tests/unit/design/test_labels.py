@@ -1,0 +1,143 @@
+"""Levels as messages and tables show them; dates as categories."""
+
+from __future__ import annotations
+
+import datetime as dt
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mixedmodels as mm
+from data_loader import load
+from mixedmodels.design.labels import shown_level
+
+RNG = np.random.default_rng(61)
+TEXTS = ["2014-01-15", "2014-02-17", "2014-03-20"]
+DATA = pd.DataFrame({
+    "date": np.repeat(pd.to_datetime(TEXTS), 12), "text": np.repeat(TEXTS, 12),
+    "block": np.tile(np.repeat([1, 2, 3, 4], 3), 3), "arm": np.tile(["a", "b", "c"], 12),
+})  # fmt: skip
+DATA["y"] = RNG.normal(size=36) + np.array([0, -2, 3, 1, 5])[DATA.block]
+DATES = mm.lmer("y ~ arm * C(date) + (1 | block)", DATA)
+TWIN = mm.lmer("y ~ arm * text + (1 | block)", DATA)
+NAMES = [
+    "2014-02-17",
+    dt.date(2014, 2, 17),
+    dt.datetime(2014, 2, 17),
+    pd.Timestamp("2014-02-17"),
+    np.datetime64("2014-02-17"),
+]
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [
+        (pd.Timestamp("2014-01-15"), "2014-01-15"),
+        (dt.date(2014, 1, 15), "2014-01-15"),
+        (pd.Timestamp("2014-01-15 12:30"), "2014-01-15 12:30:00"),
+        (pd.Timedelta(days=2), "2 days"),
+        (np.int64(3), 3),
+        (pd.Interval(0, 1), "(0, 1]"),
+        ("a", "a"),
+    ],
+)
+def test_levels_are_shown_as_users_write_them(level: Any, expected: Any) -> None:
+    assert shown_level(level) == expected
+    assert type(shown_level(level)) is type(expected)
+
+
+def test_dates_as_categories_are_their_texts() -> None:
+    assert DATES.deviance == pytest.approx(TWIN.deviance, abs=1e-9)
+    assert [name.replace("C(date)", "text") for name in DATES.fe_params.index] == TWIN.fe_params.index.tolist()
+    pairs = DATES.margins("date", pairwise=True)
+    assert pairs.index.tolist() == TWIN.margins("text", pairwise=True).index.tolist()
+    np.testing.assert_allclose(pairs["estimate"], TWIN.margins("text", pairwise=True)["estimate"], atol=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES, ids=lambda name: type(name).__name__)
+def test_a_date_is_known_by_text_and_value(name: Any) -> None:
+    expected = TWIN.predict({"arm": ["c"], "text": ["2014-02-17"], "block": [2]})
+    np.testing.assert_allclose(DATES.predict({"arm": ["c"], "date": [name], "block": [2]}), expected)
+    means = DATES.margins("arm", at={"date": [name]})["estimate"]
+    np.testing.assert_allclose(means, TWIN.margins("arm", at={"text": ["2014-02-17"]})["estimate"])
+    against = DATES.margins("date", control=name)
+    assert against.index.tolist() == ["2014-01-15 - 2014-02-17", "2014-03-20 - 2014-02-17"]
+    drift = DATA.assign(y=DATA.y + 3 * (DATA.date.dt.month - 2))
+    grouped = mm.lmer("y ~ arm + (1 | block) + (1 | date)", drift)
+    np.testing.assert_allclose(
+        grouped.predict({"arm": ["c"], "date": [name], "block": [2]}),
+        grouped.predict({"arm": ["c"], "date": ["2014-02-17"], "block": [2]}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("spring", "held dates or durations in the fit, but holds 'spring' now"),
+        (3, "held dates or durations in the fit, but holds numbers now"),
+        ("2014-05-01", "levels that the fit did not have: '2014-05-01'"),
+        (pd.Timestamp("2014-05-01"), "levels that the fit did not have: '2014-05-01'"),
+    ],
+)
+def test_what_is_no_date_of_the_fit_is_refused(value: Any, says: str) -> None:
+    with pytest.raises(mm.DataError) as caught:
+        DATES.predict({"arm": ["c"], "date": [value], "block": [2]})
+    assert says in str(caught.value)
+
+
+def test_categories_of_dates_and_times_of_day() -> None:
+    data = DATA.assign(date=pd.Categorical(DATA.date), late=DATA.date + pd.Timedelta(hours=9))
+    plain = mm.lmer("y ~ arm * date + (1 | block)", data)
+    assert plain.fe_params.index.tolist() == [name.replace("C(date)", "date") for name in DATES.fe_params.index]
+    np.testing.assert_allclose(plain.predict(DATA), DATES.predict(DATA))
+    assert mm.lmer("y ~ C(late) + (1 | block)", data).fe_params.index[1] == "C(late)[T.2014-02-17 09:00:00]"
+
+
+def test_levels_in_messages_are_python_values() -> None:
+    data = load("Penicillin").assign(plate=lambda d: d.plate.cat.codes.astype(np.int64))
+    with pytest.raises(mm.InferenceError, match=r"^Level 0 of plate has rows"):
+        mm.lmer("diameter ~ 1 + (1 | plate) + (1 | sample)", data).cov_fe_robust("CR2", cluster="sample")
+
+
+def test_one_level_after_rows_are_left_out() -> None:
+    data = pd.DataFrame(
+        {"arm": np.repeat(["c", "t"], 30), "g": np.r_[np.full(30, np.nan), np.repeat(np.arange(10), 3)]}
+    )
+    data["y"] = RNG.normal(size=60)
+    with pytest.raises(
+        mm.DesignError, match=r"'arm' has one level only \('t'\).* Left out 30 of 60 rows: missing g 30\.$"
+    ):
+        mm.lmer("y ~ arm + (1 | g)", data)
+    for gone, says in (("y", "one level only"), ("x", "has one level only")):
+        less = data.assign(x=1.0, h=np.repeat([1, 2], 30)).astype({gone: float})
+        less.loc[30:, gone] = np.nan
+        with pytest.raises(mm.DesignError, match=f"{says}.* Left out 30 of 60 rows: missing {gone} 30"):
+            mm.lmer("y ~ x + (1 | h)", less.assign(x=RNG.normal(size=60) + less.x))
+    with pytest.raises(mm.DesignError, match=r"Leave it out of the formula\.$"):
+        mm.lmer("y ~ arm + (1 | g)", data.assign(arm="c", g=np.tile(np.arange(6), 10)))
+
+
+@pytest.mark.parametrize("others", [[], [2.5], [1], [None]])
+def test_fractions_are_numbers(others: list[Any]) -> None:
+    values = [Fraction(k, 7) for k in range(36 - len(others))] + others
+    fit = mm.lmer("y ~ x + (1 | block)", DATA.assign(x=values), missing="drop") if None not in others else None
+    if fit is None:
+        with pytest.warns(mm.DroppedRowsWarning):
+            fit = mm.lmer("y ~ x + (1 | block)", DATA.assign(x=values))
+    numbers = DATA.assign(x=[np.nan if v is None else float(v) for v in values]).dropna()
+    twin = mm.lmer("y ~ x + (1 | block)", numbers)
+    assert fit.fe_params.to_dict() == twin.fe_params.to_dict()
+
+
+def test_what_is_no_number_among_numbers_is_shown() -> None:
+    odd = ["." if k == 3 else f"{v:.3f}" for k, v in enumerate(DATA.y)]
+    with pytest.raises(mm.DataError, match=r"response 'y' must be numeric, but holds '\.' among numbers\. Make that"):
+        mm.lmer("y ~ arm + (1 | block)", DATA.assign(y=odd))
+    with pytest.raises(mm.DataError, match=r"must be numeric, but holds .* They look like numbers"):
+        mm.lmer("y ~ arm + (1 | block)", DATA.assign(y=[f"{v:.3f}" for v in DATA.y]))
+    fit = mm.lmer("y ~ x + (1 | block)", DATA.assign(x=RNG.normal(size=36)))
+    with pytest.raises(mm.DataError, match=r"'x' was numeric in the fit, but holds '\.' now"):
+        fit.predict(DATA.assign(x=odd))
