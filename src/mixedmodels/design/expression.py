@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from formulaic.formula import SimpleFormula
-from formulaic.materializers.types import FactorValues
 from formulaic.parser.types import Factor
 
 from mixedmodels.design.functions import FUNCTIONS
@@ -49,12 +48,6 @@ _ELSEWHERE: Mapping[str, str] = MappingProxyType(
         "dummy": "For one level against the others write I(x == 'level').",
     }
 )
-
-
-def protect(x: Any) -> Any:
-    """Return x; what is true or false is a category."""
-    values = FactorValues(x).__wrapped__
-    return as_category(values) if is_boolean(values) else x
 
 
 def as_category(values: Any) -> pd.Series[Any]:
