@@ -1,6 +1,9 @@
-"""The statsmodels spellings: the same ``mixedlm`` call on ours and on statsmodels, each in a process of its own.
+"""The statsmodels spellings: the same code on ours and on statsmodels.
 
-python benchmarks/door.py [--timeout 300] [--out results/door.json]
+Problems are one ``mixedlm`` call each, in a process of its own. Everyday tasks are short: both packages do them in
+turn, in one process, so that what else the machine does slows both.
+
+python benchmarks/door.py [--timeout 300] [--everyday] [--out results/door.json]
 """
 
 from __future__ import annotations
@@ -8,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing as mp
+import os
 import resource
 import time
 import warnings
@@ -70,6 +74,141 @@ PROBLEMS: dict[str, Callable[..., tuple[pd.DataFrame, Arguments]]] = {
 }
 
 
+Task = Callable[[Any], Callable[[], object]]
+"""Makes ready what is not timed, with the module of one package, and returns what is."""
+
+
+def tiny() -> pd.DataFrame:
+    """20 rows in 5 groups."""
+    rng, g = np.random.default_rng(5), np.repeat(np.arange(5), 4)
+    x = rng.normal(size=20)
+    return pd.DataFrame({"y": x + rng.normal(size=5)[g] + rng.normal(size=20), "x": x, "g": g})
+
+
+def thousands() -> pd.DataFrame:
+    """2,000 groups of 5 rows."""
+    rng, g = np.random.default_rng(6), np.repeat(np.arange(2000), 5)
+    x = rng.normal(size=10_000)
+    return pd.DataFrame({"y": x + rng.normal(size=2000)[g] + rng.normal(size=10_000), "x": x, "g": g})
+
+
+def dietox() -> pd.DataFrame:
+    """861 weights of 72 pigs."""
+    return pd.read_csv(HERE.parent / "tests" / "data" / "dietox.csv")
+
+
+def fit_of_tiny(package: Any) -> Callable[[], object]:
+    """Return the fit by formula."""
+    data = tiny()
+    return lambda: package.mixedlm("y ~ x", data, groups="g").fit()
+
+
+def fit_of_tiny_arrays(package: Any) -> Callable[[], object]:
+    """Return the fit of arrays."""
+    data = tiny()
+    y, X, g = data["y"].to_numpy(), np.column_stack([np.ones(20), data["x"]]), data["g"].to_numpy()
+    return lambda: package.MixedLM(y, X, g).fit()
+
+
+def refit_of_tiny(package: Any) -> Callable[[], object]:
+    """Return ``fit`` of a model that is there already."""
+    return package.mixedlm("y ~ x", tiny(), groups="g").fit
+
+
+def fit_of_dietox(package: Any) -> Callable[[], object]:
+    """Return the fit with an intercept for each pig."""
+    data = dietox()
+    return lambda: package.mixedlm("Weight ~ Time", data, groups="Pig").fit()
+
+
+def all_of_thousands(package: Any) -> Callable[[], object]:
+    """Return fit, printed summary and random effects."""
+    data = thousands()
+
+    def run() -> object:
+        fit = package.mixedlm("y ~ x", data, groups="g").fit()
+        return str(fit.summary()), fit.random_effects
+
+    return run
+
+
+def tests_of_terms(package: Any) -> Callable[[], object]:
+    """Return a likelihood-ratio test of two fits and Wald tests of the larger one's terms."""
+    data = dietox()
+
+    def run() -> object:
+        small, large = (
+            package.mixedlm(f"Weight ~ Time{more}", data, groups="Pig").fit(reml=False) for more in ("", " * C(Cu)")
+        )
+        return 2 * (large.llf - small.llf), large.wald_test_terms()
+
+    return run
+
+
+def loop_over_effects(name: str) -> Task:
+    """Return the task to ask a fit's attribute again for each group."""
+
+    def task(package: Any) -> Callable[[], object]:
+        data = dietox()
+        model = package.mixedlm("Weight ~ Time", data, groups="Pig")
+
+        def run() -> object:
+            fit = model.fit()
+            return [getattr(fit, name)[label] for label in model.group_labels]
+
+        return run
+
+    return task
+
+
+def covariances_of_thousands(package: Any) -> Callable[[], object]:
+    """Return a fit's conditional covariances."""
+    model = package.mixedlm("y ~ x", thousands(), groups="g")
+    return lambda: model.fit().random_effects_cov
+
+
+EVERYDAY: dict[str, tuple[Task, int]] = {
+    "20 rows, by formula": (fit_of_tiny, 40),
+    "20 rows, by arrays": (fit_of_tiny_arrays, 40),
+    "20 rows, `fit` alone": (refit_of_tiny, 40),
+    "dietox, intercept": (fit_of_dietox, 20),
+    "2,000 groups x 5: fit, summary, random effects": (all_of_thousands, 3),
+    "likelihood ratio and `wald_test_terms`": (tests_of_terms, 10),
+    "`fit` and `random_effects[g]` for each g": (loop_over_effects("random_effects"), 5),
+    "`fit` and `random_effects_cov[g]` for each g": (loop_over_effects("random_effects_cov"), 5),
+    "`fit` and `random_effects_cov` of 2,000 groups": (covariances_of_thousands, 3),
+}
+"""What is done, and how often."""
+
+
+def everyday() -> dict[str, Any]:
+    """Return medians of seconds of both packages, which take turns, and print a table."""
+    import statsmodels.api as sm  # noqa: PLC0415
+    import statsmodels.formula.api as smf  # noqa: PLC0415
+
+    import mixedmodels  # noqa: PLC0415
+
+    warnings.simplefilter("ignore")
+    theirs = argparse.Namespace(mixedlm=smf.mixedlm, MixedLM=sm.MixedLM)
+    found: dict[str, Any] = {"load": os.getloadavg()[0]}
+    print("| task | ours (s) | statsmodels (s) | ratio |")
+    print("| --- | --- | --- | --- |")
+    for name, (task, n) in EVERYDAY.items():
+        runs = task(mixedmodels), task(theirs)
+        seconds = np.array([[_seconds(run) for run in runs] for _ in range(n + 1)])[1:]
+        ours, others = np.median(seconds, axis=0).tolist()
+        ratio = float(np.median(seconds[:, 1] / seconds[:, 0]))
+        found[name] = {"ours": ours, "statsmodels": others, "ratio": ratio}
+        print(f"| {name} | {ours:.3g} | {others:.3g} | {ratio:.3g}x |", flush=True)
+    return found
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
 def measure(package: str, problem: str, scale: int, out: mp.Queue[tuple[float, float, float]]) -> None:
     """Put seconds of one call, log-likelihood and MB added into the queue."""
     if package == "ours":
@@ -107,9 +246,16 @@ def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--timeout", type=float, default=300)
+    parser.add_argument(
+        "--everyday", action="store_true", help="the everyday tasks alone; the problems stay as they are"
+    )
     parser.add_argument("--out", type=Path, default=HERE / "results" / "door.json")
     options = parser.parse_args()
-    results = {}
+    results = json.loads(options.out.read_text()) if options.out.exists() else {}
+    results["everyday"] = everyday()
+    options.out.write_text(json.dumps(results, indent=1) + "\n")
+    if options.everyday:
+        return
     print("| problem | ours (s) | statsmodels (s) | ratio | llf ours - theirs | MB, MB of twice the rows |")
     print("| --- | --- | --- | --- | --- | --- |")
     for problem in PROBLEMS:
