@@ -16,7 +16,7 @@ import pandas as pd
 from mixedmodels.design.expression import unknown_column
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError, FormulaError
-from mixedmodels.mixedlm.reading.formula_recipe import Context, FormulaRecipe, RowKeeper
+from mixedmodels.mixedlm.reading.formula_recipe import Context, FormulaRecipe, RowKeeper, patsy_data
 
 _PLACE = re.compile(r" \(<\w+>, line \d+\)")
 _NUMPY_FUNCTIONS = ("np.log", "np.exp", "np.sqrt", "np.abs", "np.log10", "np.log2", "np.log1p")
@@ -92,9 +92,10 @@ class Formulas:
         DataError
             If it cannot be computed.
         """
-        if not read_formula(text).lhs_termlist:
+        description = read_formula(text)
+        if not description.lhs_termlist:
             raise FormulaError(f"{text!r} has no response. Write it left of a tilde: 'y ~ x'.")
-        response, fixed = self._parts(text, self._plain)
+        response, fixed = self._parts(description, text, self._plain)
         if response.values.shape[1] != 1:
             raise DataError(
                 f"The response of {text!r} must be one numeric column, but it gives {', '.join(response.names)}. "
@@ -113,22 +114,24 @@ class Formulas:
             If it cannot be computed.
         """
         frame = self._plain if rows is None else self._plain.iloc[list(rows)]
-        *responses, part = self._parts(text, frame)
+        *responses, part = self._parts(read_formula(text), text, frame)
         if responses:
             raise FormulaError(
                 f"{text!r} has something left of its tilde. Only the model's own formula has a response."
             )
         return part
 
-    def _parts(self, text: str, frame: pd.DataFrame) -> list[Part]:
+    def _parts(self, description: Any, text: str, frame: pd.DataFrame) -> list[Part]:
         """Return the sides of a formula, evaluated together."""
         from patsy import EvalEnvironment, dmatrices, dmatrix
 
-        description, keeper = read_formula(text), RowKeeper()
+        keeper = RowKeeper()
         evaluate = dmatrices if description.lhs_termlist else dmatrix
+        terms = [*description.lhs_termlist, *description.rhs_termlist]
+        data = patsy_data(frame, {factor.name() for term in terms for factor in term.factors})
         try:
             with np.errstate(all="ignore"):
-                found = evaluate(description, frame, EvalEnvironment([self.context.names]), NA_action=keeper)
+                found = evaluate(description, data, EvalEnvironment([self.context.names]), NA_action=keeper)
         except SyntaxError as error:
             raise _unreadable(text, error) from error
         except Exception as error:  # whatever a function of the caller raises
@@ -167,14 +170,10 @@ def _is_text(column: pd.Series[Any]) -> bool:
 
 def with_plain_columns(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the data with columns of pandas' nullable types, which patsy does not know, as NumPy has them."""
-    plain = {name: _plain(frame[name]) for name in frame.columns if _is_extension(frame, name)}
+    foreign = [name for name, kind in frame.dtypes.items() if not isinstance(kind, np.dtype | pd.CategoricalDtype)]
+    columns = {name: frame[name] for name in foreign if isinstance(name, str)}
+    plain = {name: _plain(column) for name, column in columns.items() if isinstance(column, pd.Series)}
     return frame.assign(**plain) if plain else frame
-
-
-def _is_extension(frame: pd.DataFrame, name: Any) -> bool:
-    column = frame[name]
-    is_known = not isinstance(column, pd.Series) or isinstance(column.dtype, np.dtype | pd.CategoricalDtype)
-    return not is_known and isinstance(name, str)
 
 
 def _plain(column: pd.Series[Any]) -> pd.Series[Any]:

@@ -75,7 +75,10 @@ def chosen_rows(
     """
     rows = None if subset is None else _subset_rows(subset, frame.index)
     used = [name for name in frame.columns if name in names]
-    gaps = frame[used].isna().any(axis=1).to_numpy()
+    gaps = np.zeros(len(frame), dtype=bool)
+    for name in used:
+        missing_here = frame[name].isna().to_numpy()
+        gaps |= missing_here if missing_here.ndim == 1 else missing_here.any(axis=1)
     if groups.ndim == 1:
         gaps = gaps | pd.isna(groups)
     if exog_re is not None:
