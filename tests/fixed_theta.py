@@ -33,6 +33,9 @@ class FixedTheta(dense_engine.Model):
     def parameters(self) -> npt.NDArray[np.int64]:
         return self.engine.parameters
 
+    def identification(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], list[npt.NDArray[np.float64]]]:
+        return self.engine.identification()
+
     def information(self, theta: npt.NDArray[np.float64], reml: bool) -> tuple[npt.NDArray[np.float64], ...]:
         return self.engine.information(theta, reml)
 

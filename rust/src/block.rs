@@ -175,6 +175,11 @@ pub fn transpose(a: &[f64], m: usize, n: usize) -> Vec<f64> {
 /// Columns of A are rotated (Givens) into row echelon form; a row without a pivot gets a zero column, so that a
 /// singular A keeps exact zeros and its other columns stand at their pivot's place.
 pub fn lower_factor(a: &[f64], q: usize) -> Vec<f64> {
+    lower_factor_above(a, q, 0.0)
+}
+
+/// The same with pivots that are not above `smallest` taken as zero.
+pub fn lower_factor_above(a: &[f64], q: usize, smallest: f64) -> Vec<f64> {
     let mut work = a.to_vec();
     let mut out = vec![0.0; q * q];
     let mut first = 0;
@@ -194,7 +199,7 @@ pub fn lower_factor(a: &[f64], q: usize) -> Vec<f64> {
             }
             work[j * q + row] = 0.0;
         }
-        if first < q && work[first * q + row].abs() > 1e-13 * length {
+        if first < q && work[first * q + row].abs() > smallest.max(1e-13 * length) {
             let sign = work[first * q + row].signum();
             for i in row..q {
                 out[row * q + i] = sign * work[first * q + i];
@@ -258,6 +263,18 @@ mod tests {
             backward(&l, q, &mut b);
             close(&b, &x);
         }
+    }
+
+    #[test]
+    fn a_small_pivot_leaves_its_column_to_the_rows_below() {
+        // rows 1 and 2 have full rank by themselves; row 0 is next to nothing
+        let a = [1e-7, 0.5, -0.2, 0.0, 0.2, 0.5, 0.0, 0.0, 0.0];
+        let l = lower_factor_above(&a, 3, 1e-5);
+        assert_eq!(l[..3], [0.0; 3]);
+        let (mut left, mut right) = ([0.0; 9], [0.0; 9]);
+        times_transpose(&l, &l, 3, 3, 3, &mut left);
+        times_transpose(&a, &a, 3, 3, 3, &mut right);
+        left.iter().zip(right).for_each(|(x, y)| assert!((x - y).abs() < 1e-7));
     }
 
     #[test]

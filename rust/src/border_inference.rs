@@ -37,6 +37,27 @@ impl Model {
         factors.iter().map(|f| by_rows(f.basis.matrix(), f.q).into_pyarray(py).reshape([f.q, f.q])).collect()
     }
 
+    /// Directions of (sigma^2, sigma^2 S~) that change neither V (m, k + 1) nor, by REML, A'VA (m', k + 1), and what the
+    /// fixed part leaves of Z'WZ, summed over the levels (q, q) of each factor.
+    #[allow(clippy::type_complexity)]
+    fn identification<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(Bound<'py, PyArray2<f64>>, Bound<'py, PyArray2<f64>>, Vec<Bound<'py, PyArray2<f64>>>)> {
+        let found = guarded(py, self.pool.as_deref(), || self.problem.identification())?;
+        let m = self.problem.n_theta() + 1;
+        let rows = |flat: Vec<f64>| {
+            let n = flat.len() / m;
+            flat.into_pyarray(py).reshape([n, m])
+        };
+        let square = |flat: Vec<f64>| {
+            let q = flat.len().isqrt();
+            flat.into_pyarray(py).reshape([q, q])
+        };
+        let visible = found.visible.into_iter().map(square).collect::<PyResult<_>>()?;
+        Ok((rows(found.covariance)?, rows(found.contrasts)?, visible))
+    }
+
     fn to_engine<'py>(&self, py: Python<'py>, theta: PyReadonlyArray1<'_, f64>) -> PyResult<Bound<'py, PyArray1<f64>>> {
         Ok(self.problem.to_engine(self.theta(&theta)?).into_pyarray(py))
     }

@@ -7,7 +7,7 @@
 
 use crate::block::{self, with_size};
 use crate::cholesky::{Factored, Pattern};
-use crate::products::{Block, Products};
+use crate::products::{Block, Factor, Products};
 use crate::schur::{self, Eliminated};
 use crate::selected_inverse::selected_inverse;
 use faer::Par;
@@ -257,6 +257,11 @@ impl Problem {
         Some(self.derivatives(theta, &self.factorize(theta, reml)?, false)?.gradient)
     }
 
+    /// The size of a diagonal of Lambda below which derivatives are taken at Lambda lifted.
+    pub fn negligible(&self, factor: &Factor) -> f64 {
+        (LIFT_SQUARED * factor.n_levels as f64 / self.products.n as f64).sqrt()
+    }
+
     /// Lambda with diagonals at zero lifted to a size where Lambda^-1 loses no more than it gains.
     ///
     /// G is a smooth function of S, so evaluating it at Lambda + eps I changes it by eps^2 Z'Z relative, while
@@ -265,7 +270,7 @@ impl Problem {
         let mut lambda = lambda.to_vec();
         let mut lifted = false;
         for (block, f) in lambda.iter_mut().zip(&self.products.factors) {
-            let eps = (LIFT_SQUARED * f.n_levels as f64 / self.products.n as f64).sqrt();
+            let eps = self.negligible(f);
             for i in 0..f.q {
                 let d = &mut block[i * f.q + i];
                 if d.abs() < eps {

@@ -7,6 +7,7 @@ mod border_profile;
 mod cholesky;
 mod constrained;
 mod deviance;
+mod identification;
 mod inference;
 mod model;
 mod prediction;

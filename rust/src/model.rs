@@ -212,15 +212,22 @@ impl Problem {
         for e in 0..self.products.factors.len() {
             let mut start = 0;
             for &block in &self.products.factors[e].blocks {
-                while let Some(theta) = self.without_smallest(run_theta, e, start, block) {
+                let mut accepted = |theta: Vec<f64>, run_theta: &mut Vec<f64>| {
                     n_evaluations += 1;
-                    match self.factorize(&theta, reml) {
-                        Some(at) if at.deviance <= *deviance + tolerance => {
-                            *run_theta = theta;
-                            *deviance = at.deviance;
-                        }
-                        _ => break,
+                    let low =
+                        self.factorize(&theta, reml).map(|at| at.deviance).filter(|d| *d <= *deviance + tolerance);
+                    if let Some(low) = low {
+                        (*run_theta, *deviance) = (theta, low);
                     }
+                    low.is_some()
+                };
+                while let Some(theta) = self.without_smallest(run_theta, e, start, block) {
+                    if !accepted(theta, run_theta) {
+                        break;
+                    }
+                }
+                if let Some(theta) = self.without_small_pivots(run_theta, e, start, block) {
+                    accepted(theta, run_theta);
                 }
                 start += block.size;
             }
@@ -237,12 +244,7 @@ impl Problem {
             return (theta[i] != 0.0 && theta[i] * theta[i] <= SMALL_VARIANCE).then_some(out);
         }
         let size = of.size;
-        let q = self.products.factors[factor].q;
-        let lambda = &self.lambda(theta)[factor];
-        let block: Vec<f64> = (0..size)
-            .flat_map(|j| (0..size).map(move |i| (i, j)))
-            .map(|(i, j)| lambda[(start + j) * q + start + i])
-            .collect();
+        let block = self.block_of(theta, factor, start, size);
         let mut s = vec![0.0; size * size];
         block::times_transpose(&block, &block, size, size, size, &mut s);
         let (values, vectors) = trust_region::eigen(&s, size);
@@ -254,14 +256,43 @@ impl Problem {
         for k in last + 1..size {
             (0..size).for_each(|i| root[k * size + i] = vectors[k * size + i] * values[k].max(0.0).sqrt());
         }
-        let lower = block::lower_factor(&root, size);
+        Some(self.with_block(theta, factor, start, &block::lower_factor(&root, size)))
+    }
+
+    /// Theta with pivots of one block that are next to zero made zero, their columns rotated into those behind them;
+    /// None if there are none. Lambda with a small pivot above a full column, and a zero further down, has derivatives
+    /// of no digits.
+    fn without_small_pivots(&self, theta: &[f64], factor: usize, start: usize, of: Block) -> Option<Vec<f64>> {
+        let size = of.size;
+        let smallest = self.negligible(&self.products.factors[factor]);
+        let block = self.block_of(theta, factor, start, size);
+        let small = |j: usize| {
+            let column = &block[j * size..(j + 1) * size];
+            column[j].abs() < smallest && column.iter().any(|v| *v != 0.0)
+        };
+        if of.tied || !(0..size).any(small) {
+            return None;
+        }
+        Some(self.with_block(theta, factor, start, &block::lower_factor_above(&block, size, smallest)))
+    }
+
+    /// One block of Lambda at theta, size x size.
+    fn block_of(&self, theta: &[f64], factor: usize, start: usize, size: usize) -> Vec<f64> {
+        let q = self.products.factors[factor].q;
+        let lambda = &self.lambda(theta)[factor];
+        (0..size).flat_map(|j| (0..size).map(move |i| lambda[(start + j) * q + start + i])).collect()
+    }
+
+    /// Theta with another lower triangular block of Lambda.
+    fn with_block(&self, theta: &[f64], factor: usize, start: usize, lower: &[f64]) -> Vec<f64> {
+        let size = lower.len().isqrt();
         let mut out = theta.to_vec();
         for (t, p) in out.iter_mut().zip(&self.parameters) {
             if p.factor == factor && p.column >= start && p.column < start + size {
                 *t = lower[(p.column - start) * size + p.row - start];
             }
         }
-        Some(out)
+        out
     }
 
     /// Sets what is nearly zero to exact zeros where that does not raise the deviance.

@@ -83,6 +83,10 @@ class SingularFitWarning(MixedModelsWarning):
     """A variance is estimated as zero or a correlation as plus or minus one."""
 
 
+class IdentificationWarning(MixedModelsWarning):
+    """The data cannot tell covariance parameters apart; they are one of many sets with the same likelihood."""
+
+
 class RankDeficiencyWarning(MixedModelsWarning):
     """Fixed-effect columns are linear combinations of others and were dropped."""
 

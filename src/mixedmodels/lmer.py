@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from mixedmodels.errors import (
     ConvergenceWarning,
     DroppedRowsWarning,
+    IdentificationWarning,
     MixedModelsWarning,
     RankDeficiencyWarning,
     SingularFitWarning,
 )
 from mixedmodels.fit.call import Call, build_problem, snapshot
-from mixedmodels.fit.fit import check_reml, fit_identified
+from mixedmodels.fit.fit import check_reml, fit_identified, fit_problem
 from mixedmodels.result import LmmResult
 from mixedmodels.vocabulary import refuses_unknown
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 WARNINGS: Mapping[str, type[MixedModelsWarning]] = {
     "not_converged": ConvergenceWarning,
     "singular": SingularFitWarning,
+    "unidentified": IdentificationWarning,
     "dropped_columns": RankDeficiencyWarning,
     "dropped_rows": DroppedRowsWarning,
 }
@@ -82,7 +84,7 @@ def lmer(
 
     Warns
     -----
-    ConvergenceWarning, SingularFitWarning, RankDeficiencyWarning, DroppedRowsWarning
+    ConvergenceWarning, SingularFitWarning, IdentificationWarning, RankDeficiencyWarning, DroppedRowsWarning
         For findings of the fit that change its reading.
 
     Examples
@@ -152,14 +154,19 @@ class LinearMixedModel:
     def fit(
         self, reml: bool = True, *, start: npt.ArrayLike | None = None, control: Control | None = None
     ) -> LmmResult:
-        """Return the fitted model.
+        """Return the fitted model, also where REML does not see one of its variances, which `lmer` refuses.
 
         Parameters
         ----------
         reml, start, control
             As for ``lmer``.
+
+        Warns
+        -----
+        IdentificationWarning
+            Where parameters are not determined; what depends on them has no standard error.
         """
-        state = fit_identified(self.problem, reml=reml, start=start, control=control)
+        state = fit_problem(self.problem, reml=reml, start=start, control=control)
         warn_of_findings(state.findings)
         return LmmResult(state, self.call)
 

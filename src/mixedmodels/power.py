@@ -12,15 +12,22 @@ import pandas as pd
 from scipy.special import betaincinv
 
 from mixedmodels.design.canonical import in_canonical_order
-from mixedmodels.design.checks import check_factors, check_identified
+from mixedmodels.design.checks import check_factors
 from mixedmodels.design.planned import planned_design
 from mixedmodels.design.resize import resize_levels, resize_rows
 from mixedmodels.display.composition import levels_in_words, rows_in_words
 from mixedmodels.display.noted_frame import show_notes
 from mixedmodels.errors import DesignError, InferenceError, nearest, unknown_group
+from mixedmodels.fit.identification import check_identified
 from mixedmodels.fit.problem import Problem, row_arguments
 from mixedmodels.fit.progress import progress_bar
-from mixedmodels.fit.stated import check_complete, independent_columns, unfitted_state, with_parameters
+from mixedmodels.fit.stated import (
+    check_complete,
+    independent_columns,
+    unfitted_state,
+    with_any_response,
+    with_parameters,
+)
 from mixedmodels.formula.parse import parse_formula
 from mixedmodels.inference.bootstrap import check_seed, simulated_response
 from mixedmodels.inference.degrees import estimate_rows, joint_test
@@ -348,8 +355,7 @@ def _check_fits(truth: FitState, design: Design, plan: _Plan) -> None:
                 f"With {plan} not all fixed effects of the model can be estimated{f' ({made})' if made else ''}. Ask "
                 "for more, or leave fixed effects out."
             )
-        if truth.reml:
-            check_identified(design)
+        check_identified(with_any_response(design), truth.reml)
     except DesignError as error:
         raise InferenceError(f"With {plan} the model cannot be fitted. {error}") from error
 

@@ -95,7 +95,9 @@ class LmmResult:
     @property
     def bse_fe(self) -> pd.Series[float]:
         """Standard errors of the fixed effects."""
-        return pd.Series(np.sqrt(np.diag(self.state.cov_beta)), index=list(self.state.fixed_names), name="std_error")
+        se = np.sqrt(np.diag(self.state.cov_beta))
+        se[self.state.undetermined_rows(np.eye(len(se)))] = np.nan
+        return pd.Series(se, index=list(self.state.fixed_names), name="std_error")
 
     @property
     def cov_fe(self) -> pd.DataFrame:

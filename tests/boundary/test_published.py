@@ -23,6 +23,7 @@ def test_early(reml: bool) -> None:
     assert S[0, 1] == pytest.approx(-np.sqrt(S[0, 0] * S[1, 1]), rel=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore::mixedmodels.IdentificationWarning")  # Source is constant within lots
 @pytest.mark.parametrize("reml", [True, False], ids=["REML", "ML"])
 def test_oxide(reml: bool) -> None:
     """A correlation of one is reached from either side."""

@@ -119,15 +119,22 @@ def test_errors_are_of_one_tree() -> None:
         assert isinstance(caught.value, ValueError)
 
 
-def test_a_variance_that_reml_cannot_see_is_refused_at_every_door() -> None:
+@pytest.mark.filterwarnings("ignore::mixedmodels.ConvergenceWarning")  # the criterion is flat
+def test_a_variance_that_reml_cannot_see_is_refused_by_the_doors_and_said_by_the_model() -> None:
     data, formula = load("sleepstudy"), "Reaction ~ Days + Subject + (1 | Subject)"
     fit = mm.lmer("Reaction ~ Days + (1 | Subject)", data)
-    for door in (
-        lambda: mm.lmer(formula, data),
-        lambda: mm.LinearMixedModel(formula, data).fit(),
-        lambda: fit.update(". ~ . + Subject"),
-    ):
+    for door in (lambda: mm.lmer(formula, data), lambda: fit.update(". ~ . + Subject")):
         with pytest.raises(mm.DesignError, match="of every level of 'Subject' already"):
             door()
+    with pytest.warns(mm.IdentificationWarning, match="cannot tell the variance of Intercept in Subject"):
+        said = mm.LinearMixedModel(formula, data).fit()
+    table = said.coef_table()
+    assert table.loc["Intercept", ["std_error", "df", "p_value", "ci_lower"]].isna().all()
+    # within subjects nothing depends on the variance between them: least squares
+    X = np.column_stack([pd.get_dummies(data["Subject"]).to_numpy(float), data["Days"]])
+    residual = data["Reaction"] - X @ np.linalg.lstsq(X, data["Reaction"], rcond=None)[0]
+    variance = residual @ residual / (180 - 19) * np.linalg.inv(X.T @ X)[-1, -1]
+    assert table.loc["Days", "std_error"] == pytest.approx(np.sqrt(variance), rel=1e-8)
+    assert table.loc["Days", "df"] == pytest.approx(161, rel=1e-5)
     with pytest.warns(mm.SingularFitWarning):
         assert mm.lmer(formula, data, reml=False).theta.tolist() == [0.0]

@@ -61,6 +61,26 @@ def relative_theta(Lambda: Floats, block_sizes: Sequence[int]) -> Floats:
     return np.concatenate(theta)
 
 
+def theta_elements(block_sizes: Sequence[int]) -> list[list[tuple[int, int]]]:
+    """Return the elements (row, column) of Lambda that each theta of one grouping factor stands for.
+
+    Parameters
+    ----------
+    block_sizes
+        As for ``relative_factor``.
+    """
+    elements: list[list[tuple[int, int]]] = []
+    first = 0
+    for size in block_sizes:
+        block = range(first, first + abs(size))
+        if size < 0:
+            elements.append([(k, k) for k in block])
+        else:
+            elements += [[(row, column)] for column in block for row in block if row >= column]
+        first += abs(size)
+    return elements
+
+
 def split_theta(theta: Floats, n_theta: Sequence[int]) -> list[Floats]:
     """Return the parameters (..., n_theta) of each grouping factor, given how many each has."""
     return np.split(theta, np.cumsum(n_theta)[:-1], axis=-1)

@@ -8,22 +8,15 @@ from itertools import combinations
 import numpy as np
 from formulaic.formula import SimpleFormula
 
-from mixedmodels.design.design import Design
 from mixedmodels.design.expression import lookups
 from mixedmodels.design.frame import Column
 from mixedmodels.design.grouping import integer_codes
 from mixedmodels.design.labels import level_text, odd_ones
-from mixedmodels.design.records import Codes, Finding, Floats, RandomFactor
+from mixedmodels.design.records import Finding, Floats, RandomFactor
 from mixedmodels.errors import DataError, DesignError
 from mixedmodels.formula.expressions import adds_conditions
 
 FEW_LEVELS = 5
-
-ROWS_LOOKED_AT = 1000
-"""Rows that show most random effects to be no combination of fixed columns, before all rows are looked at."""
-
-SPAN_TOL = 1e-9
-"""Size of what is no combination of other columns, relative to the whole, that counts as rounding."""
 
 
 def check_numeric(role: str, expression: str, column: Column) -> None:
@@ -168,48 +161,6 @@ def _check_levels(factor: RandomFactor, n_obs: int) -> None:
             f"effects each, {largest * factor.n_levels} in all, but there are {n_obs} rows only. "
             "They cannot be told apart from the residual: use fewer random effects."
         )
-
-
-def check_identified(design: Design) -> None:
-    """A random effect must not be determined by the fixed part, where the REML criterion has no slope in its variance.
-
-    Raises
-    ------
-    DesignError
-        A random effect's columns, one a level, are combinations of the fixed columns.
-    """
-    X = design.X
-    for factor in design.factors:
-        tied = min(factor.block_sizes) < 0  # a variance shared with effects that REML may see
-        if factor.n_levels > X.shape[1] or tied:
-            continue
-        for k, effect in enumerate(factor.columns):
-            z = np.ones(design.n_obs) if factor.Z is None else factor.Z[:, k]
-            few = slice(None, None, max(1, design.n_obs // ROWS_LOOKED_AT))
-            if _levels_in_span(X[few], factor.codes[few], z[few]) is None:
-                continue
-            used = _levels_in_span(X, factor.codes, z)
-            if used is not None:
-                names = [design.x_names[j] for j in used]
-                listed = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
-                raise DesignError(
-                    f"The fixed part has a parameter for the effect {effect!r} of every level of {factor.name!r} "
-                    f"already (columns {listed}), so REML has nothing to estimate its variance from. Leave "
-                    f"{factor.name!r} out of the fixed part, or this random effect out of the formula."
-                )
-
-
-def _levels_in_span(X: Floats, codes: Codes, z: Floats) -> Sequence[int] | None:
-    """Return the columns of X of which the columns 1(level) z are combinations, or None if they are not."""
-    N = np.zeros((len(z), codes.max() + 1))
-    N[np.arange(len(z)), codes] = z
-    size = np.sqrt(np.einsum("ij,ij->j", X, X))
-    size[size == 0] = 1.0
-    weights = np.linalg.lstsq(X / size, N, rcond=None)[0]
-    if np.linalg.norm(N - X / size @ weights) > SPAN_TOL * np.linalg.norm(N):
-        return None
-    largest = np.abs(weights).max(axis=1)
-    return [int(j) for j in np.flatnonzero(largest > SPAN_TOL * largest.max(initial=0.0))]
 
 
 def _same_groups(one: RandomFactor, other: RandomFactor) -> bool:

@@ -14,7 +14,7 @@ from mixedmodels.display import numbers
 from mixedmodels.display.table import TEXT_WIDTH, Table, to_latex_text
 from mixedmodels.display.varcorr import VarCorr, correlation_tables
 from mixedmodels.inference import criteria
-from mixedmodels.inference.degrees import approximation, estimate_rows
+from mixedmodels.inference.degrees import FixedDegrees, approximation, estimate_rows
 from mixedmodels.inference.wald import row_values
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def summarize(
     coefficients = row_values(estimate_rows(state, np.eye(state.n_fixed), tests), level)
     tables = [facts_table(state), residual_table(state), *VarCorr.from_state(state).tables()]
     if state.n_fixed:
-        tables.append(coefficient_table(state.fixed_names, coefficients, level))
+        tables.append(coefficient_table(state.fixed_names, coefficients, level, isinstance(tests, FixedDegrees)))
     if correlation:
         scale = np.sqrt(np.diag(state.cov_beta))
         matrix = state.cov_beta / np.outer(scale, scale)
@@ -147,7 +147,7 @@ def residual_table(state: FitState) -> Table:
     return Table("Standardized residuals", ("Min", "1Q", "Median", "3Q", "Max"), (texts,), "rrrrr")
 
 
-def coefficient_table(names: Sequence[str], values: Floats, level: float) -> Table:
+def coefficient_table(names: Sequence[str], values: Floats, level: float, whole_df: bool) -> Table:
     """Return the fixed effects, each with the digits that its standard error allows.
 
     Parameters
@@ -156,6 +156,8 @@ def coefficient_table(names: Sequence[str], values: Floats, level: float) -> Tab
         Of the fixed effects, and their row of ``coef_table``, (n_fixed, 7).
     level
         Coverage of the intervals.
+    whole_df
+        Degrees of freedom are whole by their kind, not by rounding.
     """
     is_normal = bool(np.isinf(values[:, 2]).all())
     symbol = "z" if is_normal else "t"
@@ -166,7 +168,7 @@ def coefficient_table(names: Sequence[str], values: Floats, level: float) -> Tab
     places = numbers.places(values[:, 1].tolist())
     for name, row, place in zip(names, values.tolist(), places, strict=True):
         estimate, error, df, statistic, p, lower, upper = row
-        dfs = [] if is_normal else [numbers.fixed(df, 0 if df.is_integer() else 1)]
+        dfs = [] if is_normal else [numbers.fixed(df, 0 if whole_df else 1)]
         tests = numbers.statistic(statistic), numbers.p_value(p)
         shown = numbers.to_place([estimate, error, lower, upper], place)
         rows.append((name, *shown[:2], *dfs, *tests, *shown[2:]))

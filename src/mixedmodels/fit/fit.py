@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy.typing as npt
 
-from mixedmodels.design.checks import check_identified
 from mixedmodels.errors import FitError
 from mixedmodels.fit.control import Control
 from mixedmodels.fit.findings import fit_findings
+from mixedmodels.fit.identification import check_identified, unidentified
 from mixedmodels.fit.records import FitState, Optimum
 
 if TYPE_CHECKING:
@@ -42,9 +42,7 @@ def fit_problem(
     FitError
         If the likelihood is unbounded, or an argument is not what it should be.
     """
-    control = Control() if control is None else control
-    if not isinstance(control, Control):
-        raise FitError(f"control is {control!r}; it must be a Control, such as Control(max_iterations=500).")
+    control = _checked(control)
     check_reml(reml)
     problem = problem.with_threads(control.n_threads)
     model = problem.model
@@ -79,7 +77,11 @@ def fit_problem(
         theta=minimum.theta,
         b=tuple(b),
         is_singular=minimum.singular,
-        findings=(*design.findings, *fit_findings(design, kept, optimum, minimum.singular)),
+        findings=(
+            *design.findings,
+            *fit_findings(design, kept, optimum, minimum.singular),
+            *unidentified(problem, reml),
+        ),
     )
 
 
@@ -96,13 +98,21 @@ def fit_identified(
     Raises
     ------
     DesignError
-        If the fixed part leaves REML nothing to estimate a variance from.
+        If a random effect is zero in every row, or the fixed part leaves REML nothing to estimate its variance from.
     FitError
         As for `fit_problem`.
     """
-    if reml:
-        check_identified(problem.design)
+    control = _checked(control)
+    check_reml(reml)
+    problem = problem.with_threads(control.n_threads)
+    check_identified(problem, reml)
     return fit_problem(problem, reml=reml, start=start, control=control)
+
+
+def _checked(control: Control | None) -> Control:
+    if control is not None and not isinstance(control, Control):
+        raise FitError(f"control is {control!r}; it must be a Control, such as Control(max_iterations=500).")
+    return Control() if control is None else control
 
 
 def check_reml(reml: object) -> None:

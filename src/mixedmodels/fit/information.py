@@ -41,11 +41,38 @@ class Information:
 
 
 @dataclass(frozen=True)
+class Identification:
+    """What the data cannot tell of the variance parameters phi = sigma^2 (1, S~_1, ..., S~_k).
+
+    In the engine's S~, which have no units; V = phi_0 W^-1 + sum_i phi_i G_i.
+
+    Attributes
+    ----------
+    covariance
+        Directions of phi along which V is constant, (m, n_theta + 1), independent.
+    contrasts
+        Directions along which A'VA is constant, A'X = 0, which is all that REML sees: those of ``covariance`` too.
+    visible
+        Sum over the levels of what the fixed effects leave of Z'WZ, (n_effects, n_effects) a factor.
+    """
+
+    covariance: Floats
+    contrasts: Floats
+    visible: tuple[Floats, ...]
+
+    def flat(self, reml: bool) -> Floats:
+        """Return the directions of phi along which the criterion is constant."""
+        return self.contrasts if reml else self.covariance
+
+
+@dataclass(frozen=True)
 class CovarianceDerivatives:
     """What the Kenward-Roger method needs of V0 = W^-1 + sum_i S~_i G_i; the S~_i have no units.
 
     Attributes
     ----------
+    covariance
+        S~, (n_theta,).
     p_hat
         K'X'V0^-1 G_i V0^-1 X K, (n_theta, n_fixed, n_fixed).
     q_hat
@@ -57,6 +84,7 @@ class CovarianceDerivatives:
         K with (X'V0^-1X)^-1 = K K', (n_fixed, n_fixed), user's units.
     """
 
+    covariance: Floats
     p_hat: Floats
     q_hat: Floats
     trace1: Floats

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from mixedmodels._engine import Model
 from mixedmodels.design.frame import check_order
 from mixedmodels.errors import DataError, FitError
-from mixedmodels.fit.information import CovarianceDerivatives, Information
+from mixedmodels.fit.information import CovarianceDerivatives, Identification, Information
 
 if TYPE_CHECKING:
     from mixedmodels.design.design import Design
@@ -62,6 +63,12 @@ class Problem:
             self.seconds["products"] = perf_counter() - began
         return self._model
 
+    @cached_property
+    def identification(self) -> Identification:
+        """What these data cannot tell of the variance parameters."""
+        covariance, contrasts, visible = self.model.identification()
+        return Identification(covariance, contrasts, tuple(visible))
+
     def deviance(self, theta: npt.ArrayLike, reml: bool = True) -> float:
         """Return -2 log-likelihood (the REML criterion under REML) at theta, beta and sigma profiled out."""
         return self.model.deviance(self.check_theta(theta), reml)
@@ -80,7 +87,7 @@ class Problem:
 
     def covariance_derivatives(self, theta: npt.ArrayLike) -> CovarianceDerivatives:
         """Return what the Kenward-Roger method needs of the derivatives of V at theta."""
-        return CovarianceDerivatives(*self.model.kenward_roger(self.check_theta(theta))[1:])
+        return CovarianceDerivatives(*self.model.kenward_roger(self.check_theta(theta)))
 
     def check_theta(self, theta: npt.ArrayLike) -> Floats:
         """Return theta as an array of the right length.

@@ -6,14 +6,23 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 import pandas as pd
 
+from mixedmodels.fit.undetermined import undetermined
+
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from mixedmodels.design.design import Design
     from mixedmodels.design.records import Finding, Floats
     from mixedmodels.fit.control import Control
     from mixedmodels.fit.information import CovarianceDerivatives, Information
     from mixedmodels.fit.problem import Problem
+    from mixedmodels.fit.undetermined import Undetermined
+
+ROUNDING = 1e-8
+"""Relative change of a variance that counts as none."""
 
 TRACE_COLUMNS = ("deviance", "gradient_norm", "predicted_decrease", "step_norm", "radius", "ratio")
 
@@ -144,6 +153,34 @@ class FitState:
     def information(self) -> Information:
         """Second derivatives at the optimum; computed when first asked for."""
         return self.problem.information(self.theta, self.reml)
+
+    @cached_property
+    def undetermined(self) -> Undetermined:
+        """The covariance parameters that the data cannot tell apart."""
+        return undetermined(self.problem, self.reml)
+
+    @cached_property
+    def open_directions(self) -> Floats:
+        """What the covariance of beta changes by along directions that REML does not see, (m, n_fixed, n_fixed).
+
+        Over sigma^2; m is 0 where the standard errors are determined, as in every model that `lmer` accepts.
+        """
+        found = self.problem.identification
+        p = self.n_fixed
+        if not self.reml or len(found.contrasts) == len(found.covariance):
+            return np.zeros((0, p, p))
+        terms, d = self.covariance_derivatives, found.contrasts
+        weights = d[:, 1:] - np.outer(d[:, 0], terms.covariance)
+        moved = d[:, :1, None] * np.eye(p) + np.einsum("mi,iab->mab", weights, terms.p_hat)
+        reach = 1.0 + np.abs(terms.covariance).max()  # how far a variance of this size may move
+        return np.asarray(reach * terms.root @ moved @ terms.root.T)
+
+    def undetermined_rows(self, L: Floats) -> npt.NDArray[np.bool_]:
+        """Return which combinations of the fixed effects, the rows of L, have no determined standard error."""
+        if not len(self.open_directions):
+            return np.zeros(len(L), dtype=bool)
+        moved = np.abs(np.einsum("ra,mab,rb->mr", L, self.open_directions, L)).max(axis=0)
+        return np.asarray(self.sigma**2 * moved > ROUNDING * np.einsum("ra,ab,rb->r", L, self.cov_beta, L))
 
     @cached_property
     def covariance_derivatives(self) -> CovarianceDerivatives:

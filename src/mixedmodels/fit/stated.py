@@ -61,8 +61,12 @@ def independent_columns(design: Design) -> tuple[int, ...]:
         The whole.
     """
     twice = take_rows(design, np.tile(np.arange(design.n_obs), 2))
-    noise = np.random.default_rng(0).standard_normal(twice.n_obs)
-    return tuple(Problem(replace(twice, y=noise, offset=None)).model.kept)
+    return tuple(with_any_response(twice).model.kept)
+
+
+def with_any_response(design: Design) -> Problem:
+    """Return the problem of a design for noise, to ask what does not depend on the response."""
+    return Problem(replace(design, y=np.random.default_rng(0).standard_normal(design.n_obs), offset=None))
 
 
 def with_parameters(state: FitState, beta: object = None, varcorr: object = None, sigma: object = None) -> FitState:

@@ -28,7 +28,13 @@ from mixedmodels.fit.problem import Problem, row_arguments
 from mixedmodels.fit.progress import progress_bar
 from mixedmodels.inference.covariances import factor_covariances
 from mixedmodels.inference.pivots import Pivots
-from mixedmodels.inference.variance_parameters import CovarianceMap, estimate, natural_values
+from mixedmodels.inference.variance_parameters import (
+    CovarianceMap,
+    estimate,
+    is_undetermined,
+    natural_values,
+    undetermined_notes,
+)
 from mixedmodels.inference.wald import check_level
 
 if TYPE_CHECKING:
@@ -129,7 +135,8 @@ class Bootstrap:
             factor with fewest (Efron 1987); ``"studentized"``: fixed effects by their t ratios in the replicates,
             standard deviations and correlations by pivots (Davison and Hinkley 1997, section 5.2; ``pivots``), the best
             with few groups. All but percentiles are nan where the estimate is
-            undefined or at the end of its range: they compare replicates on both sides of it.
+            undefined or at the end of its range: they compare replicates on both sides of it. All are nan for
+            parameters that the data cannot tell apart.
         level
             Coverage.
 
@@ -160,6 +167,9 @@ class Bootstrap:
         pivots = Pivots(self._plan.state, self._plan.parameters, self.estimates, done)
         rows = {}
         for name, estimated in zip(done.columns, self.estimates, strict=True):
+            if name in self._plan.kinds and is_undetermined(self._plan.state, parameters[name]):
+                rows[name] = (np.nan, np.nan)
+                continue
             values = done[name].dropna().to_numpy()
             defined = len(values) > 1 and (kind == "percentile" or name in self._plan.interior)
             low, high = np.nan, np.nan
@@ -173,7 +183,9 @@ class Bootstrap:
             elif defined:
                 low, high = _percentiles(values, estimated, kind, tails, acceleration[name])
             rows[name] = tuple(np.clip([low, high], *RANGES.get(self._plan.kinds.get(name, ""), REAL_LINE)))
-        return pd.DataFrame.from_dict(rows, orient="index", columns=["lower", "upper"]).rename_axis("parameter")
+        table = pd.DataFrame.from_dict(rows, orient="index", columns=["lower", "upper"]).rename_axis("parameter")
+        table.attrs["notes"] = undetermined_notes(self._plan.state)
+        return table
 
 
 def bootstrap(

@@ -167,7 +167,9 @@ def estimate_rows(state: FitState, L: Floats, ddf: str | Approximation = "satter
     """
     method = approximation(state, ddf)
     variance = np.sum((L @ method.covariance) * L, axis=1)
-    return RowEstimates(L @ state.beta, np.sqrt(variance), method.row_df(L))
+    variance[state.undetermined_rows(L)] = np.nan
+    df = np.where(np.isnan(variance), np.nan, method.row_df(L))
+    return RowEstimates(L @ state.beta, np.sqrt(variance), df)
 
 
 def joint_test(
@@ -202,4 +204,6 @@ def joint_test(
             "The hypotheses contradict each other: a row is a combination of others, but its right-hand side is not. "
             "Correct the right-hand side or leave the row out."
         )
+    if state.undetermined_rows(L[kept]).any():
+        return FTest(np.nan, len(kept), np.nan)
     return approximation(state, ddf).f_test(L[kept], difference[kept])

@@ -18,6 +18,7 @@ import numpy as np
 
 from mixedmodels.errors import InferenceError
 from mixedmodels.inference.approximation import FTest, wald_f
+from mixedmodels.inference.curvature import inverse_root
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
@@ -100,15 +101,17 @@ class KenwardRoger:
 
     @cached_property
     def _inverse_information(self) -> Floats:
-        """T^-1, (n_theta + 1, n_theta + 1); the pseudo-inverse where parameters cannot be told apart."""
+        """T^-1 on the directions with information, (n_theta + 1, n_theta + 1)."""
         terms, state = self.state.covariance_derivatives, self.state
         T = np.empty((len(terms.trace1) + 1,) * 2)
         T[0, 0] = state.design.n_obs - state.n_fixed
         T[0, 1:] = T[1:, 0] = terms.trace1
         T[1:, 1:] = terms.trace2
-        scale = np.sqrt(np.diag(T))
-        inverse = np.linalg.pinv(T / np.outer(scale, scale), rcond=NO_INFORMATION, hermitian=True)
-        return np.asarray(inverse / np.outer(scale, scale))
+        # along phi = d the coefficients of G_0 = V0 and of G_i are d_0 and d_i - d_0 S~_i
+        flat = state.problem.identification.flat(state.reml).copy()
+        flat[:, 1:] -= np.outer(flat[:, 0], terms.covariance)
+        root = inverse_root(T, flat, least=NO_INFORMATION)
+        return root @ root.T
 
 
 def scaled_f(q: int, a1: float, a2: float) -> tuple[float, float]:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 LIFT = 0.01
 """What a zero on the diagonal of Lambda~ is raised to, to see the information that levels have on the effect."""
+NO_INFORMATION = 1e-10
+"""Share of the largest information of levels that counts as none."""
 MOST_ZEROS = 0.25
 """Share of replicates of zero up to which the others show how the missing tail goes on."""
 FEWEST, MOST = 0.5, 1e6
@@ -119,7 +121,9 @@ def error_covariances(state: FitState) -> list[Floats]:
         inverse = np.linalg.inv(root)
         # in units of Sigma, I - root^-1 C root^-T: no cancellation between effects of different size
         information = np.eye(len(root)) - inverse @ C.mean(axis=0) @ inverse.T
-        out.append(np.asarray(root @ np.linalg.inv(information) @ root.T - Sigma))
+        # what levels tell nothing about has no error here; it is not determined
+        error = np.linalg.pinv(information, rcond=NO_INFORMATION, hermitian=True)
+        out.append(np.asarray(root @ error @ root.T - Sigma))
     return out
 
 

@@ -20,10 +20,15 @@ from mixedmodels.errors import InferenceError
 from mixedmodels.fit.progress import progress_bar
 from mixedmodels.inference.measure import Parameters
 from mixedmodels.inference.profiler import Profiler, hermite
+from mixedmodels.inference.variance_parameters import is_undetermined, list_parameters
 from mixedmodels.inference.wald import check_level, names_in
 
 if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
+
+
+FLAT_ZETA = 1e-2
+"""Zeta at the end of a profile that counts as no rise of the criterion."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +43,14 @@ class Profile:
         Lowest and highest possible value of each parameter.
     estimates
         Of each parameter.
+    undetermined
+        Those that the data cannot tell from others: where their profile stays flat an interval ends at the bound.
     """
 
     zeta: pd.DataFrame
     bounds: Mapping[str, tuple[float, float]]
     estimates: Mapping[str, float]
+    undetermined: frozenset[str] = frozenset()
 
     def __repr__(self) -> str:
         n = len(self.estimates)
@@ -75,9 +83,9 @@ class Profile:
         value, zeta, slope = (points[c].to_numpy() for c in ("value", "zeta", "slope"))
         low, high = self.bounds[name]
         if cut < 0 and cut < zeta[0]:
-            return self._beyond(name, low, value[0], level)
+            return low if self._stays_flat(name, zeta[0]) else self._beyond(name, low, value[0], level)
         if cut > 0 and cut > zeta[-1]:
-            return self._beyond(name, high, value[-1], level)
+            return high if self._stays_flat(name, zeta[-1]) else self._beyond(name, high, value[-1], level)
         # the outermost crossing: where zeta turns, the interval holds the whole region
         at = int(np.argmax(zeta >= cut)) if cut < 0 else len(zeta) - int(np.argmax(zeta[::-1] <= cut))
         at = min(max(at, 1), len(zeta) - 1)
@@ -90,6 +98,9 @@ class Profile:
         width = float(value[at] - value[at - 1])
         share = brentq(lambda s: float(curve(value[at - 1] + s * width)) - cut, 0.0, 1.0, xtol=1e-14)
         return float(value[at - 1] + share * width)
+
+    def _stays_flat(self, name: str, zeta: float) -> bool:
+        return name in self.undetermined and abs(zeta) < FLAT_ZETA
 
     def _beyond(self, name: str, bound: float, reached: float, level: float) -> float:
         if np.isfinite(bound) and abs(reached - bound) <= 1e-5 * max(1.0, abs(bound)):
@@ -140,4 +151,6 @@ def profile(
     if not paths:
         raise InferenceError("There is nothing to profile: which is empty.")
     frame = pd.concat([path.frame for path in paths], ignore_index=True)
-    return Profile(frame, {p.name: p.bounds for p in paths}, {p.name: p.estimate for p in paths})
+    variances = list_parameters(state.design.factors)
+    undetermined = frozenset(p.name for p in variances if is_undetermined(state, p))
+    return Profile(frame, {p.name: p.bounds for p in paths}, {p.name: p.estimate for p in paths}, undetermined)

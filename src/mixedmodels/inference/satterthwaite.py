@@ -13,67 +13,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mixedmodels.fit.findings import NEGLIGIBLE_SD_SCALED
 from mixedmodels.inference.approximation import FTest
+from mixedmodels.inference.curvature import flat_directions, has_first_order_effect, inverse_root
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.information import Information
     from mixedmodels.fit.records import FitState
-
-    Mask = npt.NDArray[np.bool_]
-
-FLAT_CURVATURE = 1e-7
-"""Eigenvalue of the Hessian, scaled to a unit diagonal, that counts as none."""
+    from mixedmodels.inference.curvature import Mask
 
 EQUAL_DF = 1e-8
 """Relative difference of degrees of freedom that counts as none."""
-
-
-@dataclass(frozen=True)
-class Curvature:
-    """The part of a Hessian that curves upwards, free of units: H = D E' diag(eigenvalues) E D on it, D = diag(scale).
-
-    Attributes
-    ----------
-    scale
-        (k,); infinite for parameters that are left out.
-    directions
-        E, (n_directions, k), orthonormal rows.
-    eigenvalues
-        (n_directions,), positive.
-    """
-
-    scale: Floats
-    directions: Floats
-    eigenvalues: Floats
-
-
-def positive_curvature(hessian: Floats, regular: Mask) -> Curvature:
-    """Return the positive eigenspace of a Hessian, scaled to a unit diagonal.
-
-    Parameters
-    ----------
-    hessian
-        (k, k).
-    regular
-        (k,), False for parameters to leave out.
-    """
-    diagonal = np.diag(hessian)
-    scale = np.where(regular & (diagonal > 0), np.sqrt(np.abs(diagonal)), np.inf)
-    values, vectors = np.linalg.eigh(hessian / np.outer(scale, scale))
-    positive = values > FLAT_CURVATURE
-    return Curvature(scale, vectors.T[positive], values[positive])
-
-
-def has_first_order_effect(information: Information) -> Mask:
-    """Return which theta~ move Lambda~ Lambda~' to first order, (n_theta,): those in columns that are not zero."""
-    factor, _, column = information.parameters.T
-    place = factor * (1 + column.max(initial=0)) + column
-    length = np.sqrt(np.bincount(place, information.theta**2))
-    return np.asarray(length[place] > NEGLIGIBLE_SD_SCALED)
 
 
 def joint_df(nu: Floats) -> float:
@@ -118,14 +67,14 @@ class Satterthwaite:
     def notes(self) -> tuple[str, ...]:
         """The method, and what a fit on the boundary means for it."""
         method = "Tests and intervals use Student's t with Satterthwaite's degrees of freedom."
-        regular, curvature = self._regular, self._curvature
+        regular = self._regular
         notes = [method]
         if not regular.all():
             notes.append(
                 "The degrees of freedom count a zero variance or a perfect correlation as known, "
                 "and so may be too large."
             )
-        if len(curvature.directions) < regular.sum() + 1:
+        if self._root.shape[1] < regular.sum() + 1 - len(self._flat):
             notes.append(
                 "The likelihood is not curved downwards in every direction of the variance parameters; the others are "
                 "left out of the degrees of freedom, which may be too large."
@@ -149,18 +98,21 @@ class Satterthwaite:
         return FTest(float(t @ t) / len(t), len(t), joint_df(self._df(rows)))
 
     def _df(self, unit_rows: Floats) -> Floats:
-        """Return 1 / sum_m (w_m'g)^2 / lambda_m of rows of length one in the coordinates of K."""
+        """Return 1 / (g'H^-1 g) of rows of length one in the coordinates of K."""
         gradient = np.empty((len(unit_rows), len(self._regular) + 1))
         gradient[:, :-1] = np.einsum("ma,iab,mb->mi", unit_rows, self.state.information.sensitivity, unit_rows)
         gradient[:, -1] = 2.0
-        curvature = self._curvature
-        along = (gradient / curvature.scale) @ curvature.directions.T
-        return np.asarray(1.0 / np.sum(along**2 / curvature.eigenvalues, axis=1))
+        return np.asarray(1.0 / np.sum((gradient @ self._root) ** 2, axis=1))
 
     @cached_property
     def _regular(self) -> Mask:
         return has_first_order_effect(self.state.information)
 
     @cached_property
-    def _curvature(self) -> Curvature:
-        return positive_curvature(self.state.information.hessian, np.append(self._regular, True))
+    def _flat(self) -> Floats:
+        return flat_directions(self.state)
+
+    @cached_property
+    def _root(self) -> Floats:
+        """R with R R' = H^-1 on the directions with curvature, (n_theta + 1, n_directions)."""
+        return inverse_root(self.state.information.hessian, self._flat, np.append(self._regular, True))

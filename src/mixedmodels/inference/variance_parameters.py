@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
+from mixedmodels.covariance.unstructured import theta_elements
 from mixedmodels.errors import InferenceError, nearest
-from mixedmodels.inference.satterthwaite import has_first_order_effect, positive_curvature
+from mixedmodels.inference.curvature import flat_directions, has_first_order_effect, inverse_root
 from mixedmodels.inference.wald import check_level
 
 if TYPE_CHECKING:
@@ -122,17 +123,8 @@ class CovarianceMap:
     @cached_property
     def _places(self) -> list[tuple[int, list[tuple[int, int]]]]:
         """Factor and elements of Lambda~ of each theta."""
-        places: list[tuple[int, list[tuple[int, int]]]] = []
-        for k, factor in enumerate(self.state.design.factors):
-            start = 0
-            for size in factor.block_sizes:
-                if size < 0:
-                    places.append((k, [(start + t, start + t) for t in range(-size)]))
-                else:
-                    corner = range(start, start + size)
-                    places += [(k, [(row, column)]) for column in corner for row in corner if row >= column]
-                start += abs(size)
-        return places
+        factors = enumerate(self.state.design.factors)
+        return [(k, elements) for k, factor in factors for elements in theta_elements(factor.block_sizes)]
 
     @cached_property
     def _rows(self) -> list[Floats]:
@@ -225,7 +217,8 @@ def variance_parameters(state: FitState, scale: str = "sd", level: float = 0.95)
     -------
     pandas.DataFrame
         ``estimate, std_error, ci_lower, ci_upper`` by name, sigma last; no standard error where a standard deviation is
-        zero or a correlation plus or minus one.
+        zero or a correlation plus or minus one, nor where the data cannot tell a parameter from others, which
+        ``attrs["notes"]`` says.
 
     Raises
     ------
@@ -242,18 +235,35 @@ def variance_parameters(state: FitState, scale: str = "sd", level: float = 0.95)
     rows = {}
     for parameter in covariance_map.parameters:
         name = parameter.name if scale != "variance" else _variance_name(parameter.name)
-        rows[name] = _row(covariance_map, psi, parameter, root=root, scale=scale, z=z)
+        if is_undetermined(state, parameter):
+            rows[name] = (_value(covariance_map, psi, parameter, scale), np.nan, np.nan, np.nan)
+        else:
+            rows[name] = _row(covariance_map, psi, parameter, root=root, scale=scale, z=z)
     columns = ["estimate", "std_error", "ci_lower", "ci_upper"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("parameter")
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("parameter")
+    table.attrs["notes"] = undetermined_notes(state)
+    return table
+
+
+def undetermined_notes(state: FitState) -> tuple[str, ...]:
+    """Return a sentence that names the variance parameters that are not determined, if there are any."""
+    names = [p.name for p in list_parameters(state.design.factors) if is_undetermined(state, p)]
+    if not names:
+        return ()
+    return (f"Not determined, because these data cannot tell them apart: {', '.join(names)}.",)
 
 
 def covariance_root(state: FitState) -> Floats:
     """Return R with Var(psi) = R R' = 2 H^-1 on the directions in which the likelihood is curved, (n_theta + 1, m)."""
-    information = state.information
-    regular = np.append(has_first_order_effect(information), True)
-    curvature = positive_curvature(information.hessian, regular)
-    inverse_scale = np.where(np.isfinite(curvature.scale), 1 / curvature.scale, 0.0)
-    return inverse_scale[:, None] * curvature.directions.T * np.sqrt(2 / curvature.eigenvalues)
+    regular = np.append(has_first_order_effect(state.information), True)
+    return math.sqrt(2) * inverse_root(state.information.hessian, flat_directions(state), regular)
+
+
+def is_undetermined(state: FitState, parameter: VarianceParameter) -> bool:
+    """Return whether the criterion is flat along a direction that moves the parameter."""
+    if parameter.kind == "sigma":
+        return state.undetermined.residual
+    return state.undetermined.has(parameter.factor, parameter.row, parameter.column)
 
 
 def _row(
@@ -261,9 +271,7 @@ def _row(
 ) -> tuple[float, float, float, float]:
     value = covariance_map.value(psi, parameter)
     if covariance_map.on_boundary(psi, parameter):
-        place = parameter.factor, parameter.row, parameter.column
-        variance = covariance_map.covariance(psi, *place)[0]
-        return {"sd": value, "variance": variance, "log": np.nan}[scale], np.nan, np.nan, np.nan
+        return _value(covariance_map, psi, parameter, scale), np.nan, np.nan, np.nan
     free, slope = covariance_map.unbounded(psi, parameter)
     se = float(np.linalg.norm(slope @ root))
     low, high = free - z * se, free + z * se
@@ -278,6 +286,15 @@ def _row(
         return covariance, se, covariance - z * se, covariance + z * se
     power = 1 if scale == "sd" else 2
     return value**power, power * value**power * se, float(np.exp(power * low)), float(np.exp(power * high))
+
+
+def _value(covariance_map: CovarianceMap, psi: Floats, parameter: VarianceParameter, scale: str) -> float:
+    """Return a parameter that has no standard error; none on the log scale, where it may be infinite."""
+    if scale == "log":
+        return np.nan if covariance_map.on_boundary(psi, parameter) else covariance_map.unbounded(psi, parameter)[0]
+    if scale == "sd" or parameter.kind == "sigma":
+        return covariance_map.value(psi, parameter) ** (1 if scale == "sd" else 2)
+    return covariance_map.covariance(psi, parameter.factor, parameter.row, parameter.column)[0]
 
 
 def _variance_name(name: str) -> str:

@@ -16,9 +16,10 @@ from fixed_theta import reference_state
 from mixedmodels.errors import InferenceError
 from mixedmodels.fit.problem import Problem
 from mixedmodels.inference.approximation import FTest, independent_rows
+from mixedmodels.inference.curvature import inverse_root
 from mixedmodels.inference.degrees import DDF_METHODS, FixedDegrees, approximation, estimate_rows, joint_test
 from mixedmodels.inference.kenward_roger import scaled_f
-from mixedmodels.inference.satterthwaite import joint_df, positive_curvature
+from mixedmodels.inference.satterthwaite import joint_df
 from mixedmodels.inference.wald import coef_table
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
@@ -130,13 +131,20 @@ def test_joint_df() -> None:
 def test_curvature_leaves_out_what_is_flat_or_irregular() -> None:
     H = np.diag([4.0, 1e8, 1e-12, -3.0, 9.0])
     H[0, 1] = H[1, 0] = 1e4
-    curvature = positive_curvature(H, np.array([True, True, True, True, False]))
-    E, d = curvature.directions, curvature.eigenvalues
-    assert len(d) == 3
-    inverse = (E.T / d) @ E / np.outer(curvature.scale, curvature.scale)
+    root = inverse_root(H, np.zeros((0, 5)), np.array([True, True, True, True, False]))
+    assert root.shape == (5, 3)
+    inverse = root @ root.T
     np.testing.assert_allclose(inverse[:2, :2], np.linalg.inv(H[:2, :2]), rtol=1e-9)
     assert inverse[2, 2] == pytest.approx(1e12)
     assert (inverse[3:] == 0).all()
+
+
+def test_curvature_beside_a_flat_direction_is_that_of_the_smaller_problem() -> None:
+    """With H = A'BA and A (1, 2, -1)' = 0, the inverse on the rest gives every estimable combination its variance."""
+    A = np.array([[1.0, 0, 1], [0, 1, 2]])
+    B = np.array([[3.0, 1], [1, 2]])
+    root = inverse_root(A.T @ B @ A, np.array([[1.0, 2, -1]]))
+    np.testing.assert_allclose(A @ root @ root.T @ A.T, np.linalg.inv(B), rtol=1e-10)
 
 
 def test_scaled_f_is_exact_for_hotelling() -> None:

@@ -1,0 +1,236 @@
+//! What the data can tell of the variance parameters: the directions along which V, or A'VA of REML, does not change.
+//!
+//! V = sigma^2 W^-1 + sum_i sigma^2 S~_i G_i is linear in phi = sigma^2 (1, S~_1, ..., S~_k), so the criterion is flat
+//! along phi where the map to W^1/2 V W^1/2 is singular (by ML), or to A'VA with A'X = 0 (by REML, which sees nothing
+//! else). The Gram matrices of both maps come from the cross-products: with B = Z'WZ and C = Z'WX R_X^-1 in orthonormal
+//! bases, tr(G_i W G_j W) = sum_ll' tr(B_ll' E_j B_l'l E_i), and by REML N = B - C C' stands for B.
+
+use crate::block;
+use crate::deviance::{Parameter, Problem};
+use crate::trust_region::eigen;
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef};
+
+/// Squared sine of the angle to the other directions below which one is rounding.
+const NONE_SQUARED: f64 = 1e-12;
+
+/// Directions of phi without effect, and what the fixed part leaves of each effect.
+pub struct Identification {
+    /// Directions along which V is constant, n x (k + 1), sigma^2 first, rows one after the other.
+    pub covariance: Vec<f64>,
+    /// The same for A'VA.
+    pub contrasts: Vec<f64>,
+    /// sum_l N_ll of each factor by the caller's order, q x q, in orthonormal bases.
+    pub visible: Vec<Vec<f64>>,
+}
+
+/// Elements (row, column) of the symmetric matrix E_i.
+fn elements(par: Parameter) -> Vec<(usize, usize)> {
+    if par.row == par.column { par.elements().collect() } else { vec![(par.row, par.column), (par.column, par.row)] }
+}
+
+/// Parameters of one factor, each with its elements.
+struct Own {
+    parameters: Vec<usize>,
+    elements: Vec<Vec<(usize, usize)>>,
+}
+
+impl Problem {
+    pub fn identification(&self) -> Identification {
+        let products = &self.products;
+        let (n, m) = (products.n as f64, self.n_theta() + 1);
+        let own: Vec<Own> = (0..products.factors.len()).map(|e| self.own(e)).collect();
+        let fixed: Vec<Vec<f64>> = (0..products.factors.len()).map(|e| self.fixed_products(e)).collect();
+
+        let mut v = vec![0.0; m * m];
+        let mut reduction = vec![0.0; m * m];
+        v[0] = n;
+        reduction[0] = products.p as f64;
+        let mut visible = vec![vec![]; products.factors.len()];
+        for (e, f) in products.factors.iter().enumerate() {
+            let q = f.q;
+            let mut whole = vec![0.0; q * q];
+            f.zz.chunks_exact(q * q).for_each(|zz| whole.iter_mut().zip(zz).for_each(|(s, z)| *s += z));
+            let mut seen = whole.clone();
+            for a in 0..q {
+                for b in 0..q {
+                    seen[b * q + a] -= dot(self.column(&fixed[e], e, a), self.column(&fixed[e], e, b));
+                }
+            }
+            for (&i, pairs) in own[e].parameters.iter().zip(&own[e].elements) {
+                let sum = |s: &[f64]| pairs.iter().map(|&(a, b)| s[b * q + a]).sum::<f64>();
+                v[(i + 1) * m] = sum(&whole);
+                reduction[(i + 1) * m] = sum(&whole) - sum(&seen);
+            }
+            for (level, zz) in f.zz.chunks_exact(q * q).enumerate() {
+                self.add_cell(
+                    &own[e],
+                    &own[e],
+                    zz,
+                    (&fixed[e], e, level),
+                    (&fixed[e], e, level),
+                    &mut v,
+                    &mut reduction,
+                );
+            }
+            visible[f.public] = seen;
+        }
+        self.for_each_cell(|e, level, o, other, values| {
+            let (row, column) = ((&fixed[e][..], e, level), (&fixed[o][..], o, other));
+            self.add_cell(&own[e], &own[o], values, row, column, &mut v, &mut reduction);
+        });
+        self.add_fixed(&own, &fixed, &mut reduction);
+        for j in 0..m {
+            for i in 0..j {
+                v[i * m + j] = v[j * m + i];
+                reduction[i * m + j] = reduction[j * m + i];
+            }
+        }
+        let size: Vec<f64> = (0..m).map(|i| v[i * m + i].sqrt()).collect();
+        let contrasts: Vec<f64> = v.iter().zip(&reduction).map(|(v, r)| v - r).collect();
+        Identification { covariance: kernel(&v, &size), contrasts: kernel(&contrasts, &size), visible }
+    }
+
+    fn own(&self, factor: usize) -> Own {
+        let parameters: Vec<usize> = (0..self.n_theta()).filter(|&i| self.parameters[i].factor == factor).collect();
+        let elements = parameters.iter().map(|&i| elements(self.parameters[i])).collect();
+        Own { parameters, elements }
+    }
+
+    /// C = Z'WX R_X^-1 of a factor: for each of its q columns the levels' p values, n_levels x p row by row.
+    fn fixed_products(&self, e: usize) -> Vec<f64> {
+        let products = &self.products;
+        let (f, p, m) = (&products.factors[e], products.p, products.p + 1);
+        let mut gram = vec![0.0; p * p];
+        (0..p).for_each(|j| gram[j * p..(j + 1) * p].copy_from_slice(&products.xx[j * m..j * m + p]));
+        if block::cholesky(&mut gram, p).is_none() {
+            gram = block::identity(p); // an orthonormal basis has a definite Gram matrix
+        }
+        let mut out = vec![0.0; f.q * f.n_levels * p];
+        for (level, zx) in f.zx.chunks_exact(f.q * m).enumerate() {
+            for a in 0..f.q {
+                let row = &mut out[(a * f.n_levels + level) * p..][..p];
+                row.iter_mut().enumerate().for_each(|(c, r)| *r = zx[c * f.q + a]);
+                block::forward(&gram, p, row);
+            }
+        }
+        out
+    }
+
+    /// All levels of one column of a factor in what `fixed_products` returns.
+    fn column<'a>(&self, fixed: &'a [f64], e: usize, a: usize) -> &'a [f64] {
+        let size = self.products.factors[e].n_levels * self.products.p;
+        &fixed[a * size..(a + 1) * size]
+    }
+
+    /// Adds what one block B_ll' (rows x columns, column-major) gives to the two Gram matrices, upper triangle.
+    fn add_cell(
+        &self,
+        rows: &Own,
+        columns: &Own,
+        b: &[f64],
+        row: (&[f64], usize, usize),
+        column: (&[f64], usize, usize),
+        v: &mut [f64],
+        reduction: &mut [f64],
+    ) {
+        let (p, m) = (self.products.p, self.n_theta() + 1);
+        let q = self.products.factors[row.1].q;
+        let q_other = self.products.factors[column.1].q;
+        let of = |(fixed, e, level): (&[f64], usize, usize), a: usize| {
+            let from = (a * self.products.factors[e].n_levels + level) * p;
+            from..from + p.min(fixed.len())
+        };
+        let mut cc = vec![0.0; q * q_other];
+        for d in 0..q_other {
+            for a in 0..q {
+                cc[d * q + a] = dot(&row.0[of(row, a)], &column.0[of(column, d)]);
+            }
+        }
+        for (&i, pairs) in rows.parameters.iter().zip(&rows.elements) {
+            for (&j, others) in columns.parameters.iter().zip(&columns.elements) {
+                if row.1 == column.1 && j < i {
+                    continue;
+                }
+                let (mut whole, mut fixed) = (0.0, 0.0);
+                for &(x, y) in pairs {
+                    for &(c, d) in others {
+                        whole += b[c * q + y] * b[d * q + x];
+                        fixed += b[c * q + y] * cc[d * q + x];
+                    }
+                }
+                let at = (i.max(j) + 1) * m + i.min(j) + 1;
+                v[at] += whole;
+                reduction[at] += 2.0 * fixed;
+            }
+        }
+    }
+
+    /// Calls `each(factor, level, other factor, other level, block)` for every block between two factors.
+    fn for_each_cell(&self, mut each: impl FnMut(usize, usize, usize, usize, &[f64])) {
+        let products = &self.products;
+        let place = |column: usize| {
+            let o = (1..products.factors.len()).rev().find(|&o| products.offset[o] <= column).unwrap_or(1);
+            (o, (column - products.offset[o]) / products.factors[o].q)
+        };
+        let (q, cross) = (products.factors[0].q, &products.cross);
+        for level in 0..products.factors[0].n_levels {
+            let mut at = cross.start[level];
+            while at < cross.start[level + 1] {
+                let (o, other) = place(cross.column[at] as usize);
+                let width = products.factors[o].q;
+                each(0, level, o, other, &cross.value[at * q..(at + width) * q]);
+                at += width;
+            }
+        }
+        for cell in products.rest_cells.iter() {
+            let (o, e) = (cell.row_factor, cell.column_factor);
+            let (q_row, q_column) = (products.factors[o].q, products.factors[e].q);
+            let values = &products.rest_values[cell.value..cell.value + q_row * q_column];
+            let other = (cell.row - products.offset[o]) / q_row;
+            let level = (cell.column - products.offset[e]) / q_column;
+            each(o, other, e, level, values);
+        }
+    }
+
+    /// Takes off what C C' C C' gives: the products of A_i = sum_l C_l' E_i C_l.
+    fn add_fixed(&self, own: &[Own], fixed: &[Vec<f64>], reduction: &mut [f64]) {
+        let (p, k) = (self.products.p, self.n_theta());
+        let mut sums = vec![0.0; k * p * p];
+        let mut part = vec![0.0; p * p];
+        for (e, of) in own.iter().enumerate() {
+            let n_levels = self.products.factors[e].n_levels;
+            for (&i, pairs) in of.parameters.iter().zip(&of.elements) {
+                let sum = &mut sums[i * p * p..(i + 1) * p * p];
+                for &(a, b) in pairs {
+                    // rows of C are contiguous: C' as p x n_levels
+                    let left = MatRef::from_column_major_slice(self.column(&fixed[e], e, a), p, n_levels);
+                    let right = MatRef::from_column_major_slice(self.column(&fixed[e], e, b), p, n_levels);
+                    let target = MatMut::from_column_major_slice_mut(&mut part, p, p);
+                    matmul(target, Accum::Replace, left, right.transpose(), 1.0, self.par);
+                    sum.iter_mut().zip(&part).for_each(|(s, v)| *s += v);
+                }
+            }
+        }
+        for j in 0..k {
+            for i in 0..=j {
+                let both = dot(&sums[i * p * p..(i + 1) * p * p], &sums[j * p * p..(j + 1) * p * p]);
+                reduction[(j + 1) * (k + 1) + i + 1] -= both;
+            }
+        }
+    }
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(x, y)| x * y).sum()
+}
+
+/// Directions in which a Gram matrix is zero, relative to the lengths `size`; rows of length k + 1, unit diagonal scale.
+fn kernel(gram: &[f64], size: &[f64]) -> Vec<f64> {
+    let m = size.len();
+    let scale: Vec<f64> = size.iter().map(|&s| if s > 0.0 { s } else { 1.0 }).collect();
+    let scaled: Vec<f64> = (0..m * m).map(|at| gram[at] / (scale[at % m] * scale[at / m])).collect();
+    let (values, vectors) = eigen(&scaled, m);
+    let none = (0..m).filter(|&j| values[j] < NONE_SQUARED);
+    none.flat_map(|j| (0..m).map(move |i| (i, j))).map(|(i, j)| vectors[j * m + i] * size[0] / scale[i]).collect()
+}

@@ -1,0 +1,232 @@
+"""What the data cannot tell is not answered; what they can tell is answered as by the model without the rest."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mixedmodels as mm
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::mixedmodels.IdentificationWarning", "ignore::mixedmodels.SingularFitWarning"
+)
+
+
+def repeated() -> pd.DataFrame:
+    """30 people under two conditions, 8 rows each."""
+    rng = np.random.default_rng(12)
+    g, condition = np.repeat(np.arange(30), 16), np.tile(np.repeat(["A", "B"], 8), 30)
+    u = rng.normal(size=(30, 2)) @ np.linalg.cholesky(np.array([[6400, 3200], [3200, 6400.0]])).T
+    y = np.where(condition == "A", 600, 800) + u[g, (condition == "B") * 1] + 80 * rng.normal(size=480)
+    return pd.DataFrame({"y": y, "condition": condition, "g": g, "t": np.tile(np.arange(16), 30)})
+
+
+def between() -> pd.DataFrame:
+    """24 people in two arms, 6 rows each."""
+    rng = np.random.default_rng(17)
+    g = np.repeat(np.arange(24), 6)
+    y = rng.normal(size=24)[g] * np.where(g < 12, 1, 1.5) + 0.5 * (g >= 12) + rng.normal(size=144)
+    return pd.DataFrame({"y": y, "g": g, "arm": np.where(g < 12, "ctl", "trt")})
+
+
+def empty_cell() -> pd.DataFrame:
+    rng = np.random.default_rng(131)
+    d = pd.DataFrame(
+        {
+            "f": rng.choice(list("ab"), 400),
+            "h": rng.choice(list("pq"), 400),
+            "g": rng.integers(0, 20, 400),
+            "x": rng.normal(size=400),
+        }
+    )
+    d = d[~((d["f"] == "b") & (d["h"] == "q"))].reset_index(drop=True)
+    y = rng.normal(size=20)[d["g"]] + rng.normal(size=len(d)) + 0.3 * d["x"]
+    return d.assign(y=y, k=2.0, zero=0.0, triple=3 * d["x"])
+
+
+def rare_level() -> pd.DataFrame:
+    """Level a of f occurs in group 0 only."""
+    rng = np.random.default_rng(7)
+    g = rng.integers(0, 20, 300)
+    f = np.where((g == 0) & (rng.random(300) < 0.6), "a", rng.choice(["b", "c"], 300))
+    u, x = rng.normal(size=(20, 3)), rng.normal(size=300)
+    y = u[g, ["abc".index(k) for k in f]] + 0.3 * x + rng.normal(size=300)
+    return pd.DataFrame({"y": y, "g": g, "f": f, "x": x})
+
+
+def controls_in_one_group() -> pd.DataFrame:
+    rng = np.random.default_rng(101)
+    arm = np.repeat(["C", "T"], 60)
+    group = np.append(np.repeat("none", 60), np.repeat([f"t{i}" for i in range(10)], 6))
+    u = dict(zip(dict.fromkeys(group), np.append(0, rng.normal(size=10)), strict=True))
+    y = 0.8 * (arm == "T") + pd.Series(group).map(u) + rng.normal(size=120)
+    return pd.DataFrame({"y": y, "arm": arm, "group": group, "treated": (arm == "T") * 1.0})
+
+
+def one_in_an_arm() -> pd.DataFrame:
+    d = between()
+    return d[(d["arm"] == "ctl") | (d["g"] == 20)]
+
+
+def slope_in_one_group() -> pd.DataFrame:
+    d = between()
+    return d.assign(dose=np.where(d["g"] == 3, np.arange(144) % 6, 0.0))
+
+
+REFUSED: list[tuple[Callable[[], pd.DataFrame], str, str]] = [
+    (rare_level, "y ~ f + x + (0 + f | g)", "'f[a]' of 'g' occurs in level '0' of 20 only"),
+    (rare_level, "y ~ f + x + (f | g)", "'Intercept - f[T.b] - f[T.c]' of 'g' occurs in level '0' of 20 only"),
+    (rare_level, "y ~ f + x + (0 + f || g)", "'f[a]' of 'g' occurs in level '0' of 20 only"),
+    (controls_in_one_group, "y ~ arm + (0 + arm || group)", "'arm[C]' of 'group' occurs in level 'none' of 11 only"),
+    (controls_in_one_group, "y ~ arm + (arm | group)", "'Intercept - arm[T.T]' of 'group' occurs in level 'none'"),
+    (one_in_an_arm, "y ~ arm + (0 + arm | g)", "'arm[trt]' of 'g' occurs in level '20' of 13 only"),
+    (one_in_an_arm, "y ~ arm + (arm | g)", "'arm[T.trt]' of 'g' occurs in level '20' of 13 only"),
+    (slope_in_one_group, "y ~ dose + (1 | g) + (0 + dose | g)", "'dose' of 'g' occurs in level '3' of 24 only"),
+    (slope_in_one_group, "y ~ dose + (dose | g)", "'dose' of 'g' occurs in level '3' of 24 only"),
+    (between, "y ~ C(g) + (1 | g)", "a parameter for the effect 'Intercept' of every level of 'g' already"),
+    (repeated, "y ~ C(g) * t + (t | g)", "a parameter for the effect 'Intercept' of every level of 'g' already"),
+    (empty_cell, "y ~ x + (0 + zero | g)", "'zero' of 'g' is zero in every row, so"),
+    (empty_cell, "y ~ x + (f * h || g)", "'f[T.b]:h[T.q]' of 'g' is zero in every row (no row has this combination)"),
+]
+
+
+@pytest.mark.parametrize(("data", "formula", "message"), REFUSED)
+def test_a_variance_without_anything_to_estimate_it_from_is_refused(
+    data: Callable[[], pd.DataFrame], formula: str, message: str
+) -> None:
+    with pytest.raises(mm.DesignError, match=re.escape(message)):
+        mm.lmer(formula, data())
+
+
+@pytest.mark.parametrize(("data", "formula"), [(data, f) for data, f, m in REFUSED if "zero in every" not in m])
+def test_reml_does_not_depend_on_what_is_refused(data: Callable[[], pd.DataFrame], formula: str) -> None:
+    model = mm.LinearMixedModel(formula, data())
+    found = model.problem.identification
+    assert len(found.contrasts) > len(found.covariance)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert mm.lmer(formula, data(), reml=False).converged  # there it is estimated, as zero
+
+
+def test_nearby_models_are_estimated() -> None:
+    """The same effects where a second group has them, or the fixed part has not."""
+    d = rare_level()
+    second = d.assign(f=np.where((d["g"] == 1) & (d["f"] == "b"), "a", d["f"]))
+    assert "unidentified" not in {f.kind for f in mm.lmer("y ~ f + x + (0 + f | g)", second).findings}
+    assert not mm.lmer("y ~ x + (0 + f || g)", d).state.undetermined
+    assert not mm.lmer("y ~ arm + (0 + treated | group)", controls_in_one_group()).state.undetermined
+
+
+TOLD_APART: list[tuple[Callable[[], pd.DataFrame], str, str, set[str]]] = [
+    (
+        repeated,
+        "y ~ 0 + condition + (1 | g) + (0 + condition | g)",
+        "y ~ 0 + condition + (0 + condition | g)",
+        {"sd_Intercept|g", "sd_condition[A]|g", "cor_condition[B].condition[A]|g", "sd_condition[B]|g"},
+    ),
+    (
+        repeated,
+        "y ~ condition + (condition | g) + (1 | g:condition)",
+        "y ~ condition + (condition | g)",
+        {
+            "sd_Intercept|g:condition",
+            "sd_Intercept|g",
+            "cor_condition[T.B].Intercept|g",
+            "sd_condition[T.B]|g",
+        },
+    ),
+    (
+        repeated,
+        "y ~ t + (t | g) + (0 + I(t - 3) | g)",
+        "y ~ t + (t | g)",
+        {"sd_Intercept|g", "cor_t.Intercept|g", "sd_t|g", "sd_I(t - 3)|g"},
+    ),
+    (
+        between,
+        "y ~ arm + (arm | g)",
+        "y ~ arm + (0 + arm || g)",
+        {"cor_arm[T.trt].Intercept|g", "sd_arm[T.trt]|g"},
+    ),
+    (between, "y ~ arm + (0 + arm | g)", "y ~ arm + (0 + arm || g)", {"cor_arm[trt].arm[ctl]|g"}),
+    (empty_cell, "y ~ x + (k | g)", "y ~ x + (1 | g)", {"sd_Intercept|g", "cor_k.Intercept|g", "sd_k|g"}),
+    (
+        empty_cell,
+        "y ~ x + (x + triple | g)",
+        "y ~ x + (x | g)",
+        {"cor_x.Intercept|g", "cor_triple.Intercept|g", "sd_x|g", "cor_triple.x|g", "sd_triple|g"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("data", "formula", "smaller", "names"), TOLD_APART)
+@pytest.mark.parametrize("reml", [True, False])
+def test_what_is_determined_is_that_of_the_smaller_model(
+    data: Callable[[], pd.DataFrame], formula: str, smaller: str, names: set[str], reml: bool
+) -> None:
+    d = data()
+    with pytest.warns(mm.IdentificationWarning, match="The data cannot tell"):
+        fit = mm.lmer(formula, d, reml=reml)
+    right = mm.lmer(smaller, d, reml=reml)
+    assert fit.converged
+    assert fit.llf == pytest.approx(right.llf, abs=1e-6)
+    for ddf in ("satterthwaite", "robust", *(["kenward-roger"] if reml else [])):
+        ours, theirs = fit.coef_table(ddf=ddf), right.coef_table(ddf=ddf)
+        np.testing.assert_allclose(ours["estimate"], theirs["estimate"], rtol=1e-4)
+        np.testing.assert_allclose(ours["std_error"], theirs["std_error"], rtol=1e-4)
+        np.testing.assert_allclose(ours["df"], theirs["df"], rtol=2e-3)
+    np.testing.assert_allclose(fit.fittedvalues, right.fittedvalues, rtol=1e-3, atol=1e-4)
+    table = fit.variance_parameters()
+    assert set(table.index[table["std_error"].isna()]) == names
+    assert fit.conf_int().loc[list(names)].isna().all(axis=None)
+    assert not fit.conf_int().drop(index=list(names)).isna().any(axis=None)
+    assert all(name in table.attrs["notes"][0] for name in names)
+
+
+@pytest.mark.parametrize(("data", "formula", "smaller", "names"), TOLD_APART)
+def test_inference_raises_nothing_but_our_errors(
+    data: Callable[[], pd.DataFrame], formula: str, smaller: str, names: set[str]
+) -> None:
+    fit = mm.lmer(formula, data())
+    profile = fit.conf_int("profile")
+    assert not profile.isna().any(axis=None)
+    bootstrap = fit.conf_int("bootstrap", n=30, seed=1)
+    assert bootstrap.loc[list(names)].isna().all(axis=None)
+    assert not bootstrap.drop(index=list(names)).isna().any(axis=None)
+    fit.ranova(), fit.anova(ddf="kenward-roger"), fit.summary(ddf="kenward-roger"), fit.cov_fe_robust()
+    assert "The data cannot tell" in " ".join(str(fit.summary()).split())
+
+
+def test_profiles_of_what_is_not_determined_are_its_whole_range() -> None:
+    """Of two arms between people only the variances in the arms are known: any correlation will do."""
+    interval = mm.lmer("y ~ arm + (arm | g)", between()).conf_int("profile")
+    assert interval.loc["cor_arm[T.trt].Intercept|g"].tolist() == [-1, 1]
+    constant = mm.lmer("y ~ x + (k | g)", empty_cell()).conf_int("profile")
+    assert constant.loc["sd_k|g"].tolist() == [0, np.inf]
+
+
+def test_kenward_roger_of_a_factor_between_groups_is_r() -> None:
+    """pbkrtest by lmerTest 3.1 on (arm | g): df 11.000 and 17.672, standard errors .2835 and .5640."""
+    for formula in ("y ~ arm + (arm | g)", "y ~ arm + (0 + arm | g)"):
+        table = mm.lmer(formula, between()).coef_table(ddf="kenward-roger")
+        np.testing.assert_allclose(table["df"], [11.0, 17.672], atol=5e-4)
+        np.testing.assert_allclose(table["std_error"], [0.2835, 0.5640], atol=5e-5)
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1e7])
+@pytest.mark.parametrize("origin", [0.0, 2020.0])
+def test_findings_do_not_depend_on_units(factor: float, origin: float) -> None:
+    d = empty_cell()
+    moved = d.assign(x=factor * (d["x"] + origin), triple=d["triple"] * 1e4, y=1e5 * d["y"])
+    for formula in ("y ~ x + (x | g)", "y ~ x + (x + triple | g)", "y ~ x + (k | g)", "y ~ f + (f | g) + (1 | f:g)"):
+        if origin and "triple" in formula:
+            continue  # then the columns no longer depend on each other
+        kinds = [{f.kind for f in mm.lmer(formula, one).findings} - {"badly_scaled"} for one in (d, moved)]
+        assert kinds[0] == kinds[1]
+        before, after = (mm.lmer(formula, one).state.undetermined for one in (d, moved))
+        for C, D in zip(before.covariances, after.covariances, strict=True):
+            assert (C == D).all() or origin
