@@ -59,6 +59,9 @@ __all__ = [
 ]
 
 
+CANCELLATION = 1e-4
+"""Variance of a combination, relative to what it would be without correlations, below which digits are lost."""
+
 CONTRADICTION_TOL = 1e-6
 """Difference of right-hand sides, in standard errors, from which dependent rows contradict each other."""
 
@@ -166,10 +169,26 @@ def estimate_rows(state: FitState, L: Floats, ddf: str | Approximation = "satter
         As for `approximation`.
     """
     method = approximation(state, ddf)
-    variance = np.sum((L @ method.covariance) * L, axis=1)
+    variance = _row_variance(method, L)
     variance[state.undetermined_rows(L)] = np.nan
     df = np.where(np.isnan(variance), np.nan, method.row_df(L))
     return RowEstimates(L @ state.beta, np.sqrt(variance), df)
+
+
+def _row_variance(method: Approximation, L: Floats) -> Floats:
+    """Return the variance of each row of L, (n_rows,), from the root of the covariance where its terms cancel.
+
+    They do where a covariate lies far from zero: the variance of a mean is then a small difference of large numbers.
+    """
+    variance: Floats = np.sum((L @ method.covariance) * L, axis=1)
+    cancels = variance < CANCELLATION * (np.abs(L) @ np.sqrt(np.diag(method.covariance))) ** 2
+    if cancels.any():
+        state = method.state
+        root = state.sigma * state.information.root
+        if np.allclose(np.sum(root**2, axis=1), np.diag(method.covariance), rtol=1e-3, atol=0):  # not adjusted
+            variance[cancels] = np.sum((L[cancels] @ root) ** 2, axis=1)
+        variance[variance < 0] = np.nan
+    return variance
 
 
 def joint_test(

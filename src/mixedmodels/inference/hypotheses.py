@@ -15,6 +15,9 @@ from mixedmodels.errors import InferenceError, nearest
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
 
+MAX_NAMED = 20
+"""Coefficients that a message names."""
+
 _NUMBER = re.compile(r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _UNKNOWN = re.compile(r"`[^`]*`?|[^\W\d](?:\[[^\]]*\]|\([^()]*\)|[\w.:])*")
 _END_OF_NAME = r"(?![\w.\[:(])"
@@ -156,7 +159,7 @@ def _linear(values: Floats) -> _Linear:
 def _unknown(name: str, names: Sequence[str]) -> InferenceError:
     return InferenceError(
         f"The contrast names {name!r}, which is not a coefficient.{nearest(name, names)} "
-        f"The coefficients are: {', '.join(names)}."
+        f"The coefficients are: {', '.join(names[:MAX_NAMED])}{', ...' if len(names) > MAX_NAMED else ''}."
     )
 
 

@@ -164,7 +164,7 @@ def margins(
         table = pd.concat(tables)
         table.index = _index((*by, "contrast"), [(*f.by, label) for f in families for label in f.labels])
         notes = (*notes, *_adjustment_notes(adjust, families, level))
-    table.attrs["notes"] = (*_unknown_notes(state, table), *notes)
+    table.attrs["notes"] = (*_unknown_notes(state, table), *_certain_notes(table), *notes)
     return table
 
 
@@ -261,11 +261,12 @@ def _check_some(L: Floats, what: str) -> None:
 
 
 def _estimates(state: FitState, L: Floats, method: Approximation, offset: float = 0.0) -> RowEstimates:
-    """Return the estimates of the rows of L; NaN where a row is NaN."""
-    known = ~np.isnan(L).any(axis=1)
-    rows = estimate_rows(state, L[known], method)
+    """Return the estimates of the rows of L; NaN where a row is NaN, known without error where it is zero."""
+    estimated = ~np.isnan(L).any(axis=1) & L.any(axis=1)
+    rows = estimate_rows(state, L[estimated], method)
     full = np.full((3, len(L)), np.nan)
-    full[:, known] = rows.estimate + offset, rows.std_error, rows.df
+    full[:2, ~L.any(axis=1)] = [[offset], [0.0]]
+    full[:, estimated] = rows.estimate + offset, rows.std_error, rows.df
     return RowEstimates(*full)
 
 
@@ -317,7 +318,7 @@ def _difference_table(
     """Return one family's differences with adjusted tests and intervals."""
     rows = _estimates(state, family.L, method)
     table = row_table(rows, pd.Index(family.labels), level)
-    known = ~np.isnan(rows.estimate)
+    known = rows.std_error > 0
     if not known.any():
         return table
     survival = _survival(family.L[known], method, adjust, family.n_means)
@@ -395,6 +396,14 @@ def _unknown_notes(state: FitState, table: pd.DataFrame) -> Iterator[str]:
     labels = [_text(label if isinstance(label, tuple) else (label,)) for label in lost]
     rest = f" and {len(labels) - MAX_NAMED} more" if len(labels) > MAX_NAMED else ""
     yield f"Cannot be estimated: {', '.join(labels[:MAX_NAMED])}{rest}, because {dropped_columns(state)}."
+
+
+def _certain_notes(table: pd.DataFrame) -> Iterator[str]:
+    certain = table.index[table["std_error"] == 0]
+    if len(certain):
+        labels = [_text(label if isinstance(label, tuple) else (label,)) for label in certain[:MAX_NAMED]]
+        rest = f" and {len(certain) - MAX_NAMED} more" if len(certain) > MAX_NAMED else ""
+        yield f"Without test, since no coefficient plays a part there: {', '.join(labels)}{rest}."
 
 
 def _adjustment_notes(adjust: str, families: Sequence[_Family], level: float) -> Iterator[str]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +33,8 @@ ADJUSTMENTS = ("tukey", "dunnett", "holm", "bonferroni", "sidak", "none")
 _NORMAL_NODES = 128
 _CHI_NODES = 160
 _NORMAL_LIMIT = 9.0
+_LOG_SMALL, _LOG_ZERO = -30.0, -340.0
+"""Logarithms of chi / sqrt(df) below which it is integrated by itself, and counts as zero."""
 _PRODUCT_TOL = 1e-8
 """Difference of a correlation from lambda_i lambda_j that counts as rounding."""
 
@@ -210,11 +213,14 @@ def _chi_rule(df: float) -> tuple[Floats, Floats]:
     if np.isinf(df):
         return np.ones(1), np.ones(1)
     x, w = np.polynomial.legendre.leggauss(_CHI_NODES)
-    low, high = (np.sqrt(special.chdtri(df, tail) / df) for tail in (1 - 1e-15, 1e-18))
-    log_s = 0.5 * (np.log(high) + np.log(low)) + 0.5 * (np.log(high) - np.log(low)) * x
+    with np.errstate(divide="ignore"):  # quantiles of few degrees of freedom underflow
+        low, high = (0.5 * np.log(special.chdtri(df, tail) / df) for tail in (1 - 1e-15, 1e-18))
+    ends = [max(low, _LOG_ZERO), *([_LOG_SMALL] if low < _LOG_SMALL else []), high]
+    log_s = np.concatenate([0.5 * (a + b + (b - a) * x) for a, b in pairwise(ends)])
     log_density = np.log(2) + 0.5 * df * (np.log(df / 2) + 2 * log_s - np.exp(2 * log_s)) - special.gammaln(df / 2)
-    weights = w * 0.5 * (np.log(high) - np.log(low)) * np.exp(log_density)
-    return np.exp(log_s), weights / weights.sum()
+    weights = np.concatenate([0.5 * (b - a) * w for a, b in pairwise(ends)]) * np.exp(log_density)
+    below = special.chdtr(df, df * np.exp(2 * ends[0]))
+    return np.exp(np.append(ends[0], log_s)), np.append(below, weights * (1 - below) / weights.sum())
 
 
 def _root(survival: Survival, tail: float, df: float) -> float:

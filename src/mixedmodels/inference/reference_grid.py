@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from mixedmodels.design.frame import Column
     from mixedmodels.design.records import Floats
 
+ROUNDING = 1e-13
+"""Size, relative to the largest of the fit, of what is zero but for rounding: a centred covariate at its mean."""
+
 MAX_ROWS = 100_000
 
 
@@ -83,7 +86,8 @@ def reference_grid(design: Design, at: Mapping[str, object]) -> ReferenceGrid:
         )
     values = pd.DataFrame(list(product(*levels.values())), columns=list(names))
     counts = {name: _codes(design.columns[name], levels[name]) for name in categorical}
-    X = design.recipe.fixed_matrix(values) if names else design.X[:1]
+    X = design.recipe.fixed_matrix(values) if names else design.X[:1].copy()
+    X[np.abs(X) < ROUNDING * np.abs(design.X).max(axis=0)] = 0.0
     return ReferenceGrid(values, levels, categorical, counts, X)
 
 

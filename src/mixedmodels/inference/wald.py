@@ -84,8 +84,9 @@ def row_values(rows: RowEstimates, level: float = 0.95, rhs: Floats | float = 0.
         If ``level`` is not allowed.
     """
     check_level(level)
-    statistic = (rows.estimate - rhs) / rows.std_error
-    half_width = t_quantile(rows.df, 0.5 * (1 + level)) * rows.std_error
+    certain = rows.std_error == 0
+    statistic = (rows.estimate - rhs) / np.where(certain, np.nan, rows.std_error)
+    half_width = np.where(certain, 0.0, t_quantile(rows.df, 0.5 * (1 + level)) * rows.std_error)
     p_value = two_sided_p(rows.df, statistic)
     bounds = rows.estimate - half_width, rows.estimate + half_width
     return np.column_stack([rows.estimate, rows.std_error, rows.df, statistic, p_value, *bounds])

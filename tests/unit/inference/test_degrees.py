@@ -7,6 +7,7 @@ import pickle
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -162,3 +163,20 @@ def test_rows_have_their_own_degrees_of_freedom() -> None:
     table = coef_table(state)
     rows = estimate_rows(state, np.eye(state.n_fixed)[::-1])
     np.testing.assert_allclose(rows.df[::-1], table["df"])
+
+
+@pytest.mark.parametrize(("origin", "tol"), [(1e3, 1e-10), (1e5, 1e-9)])
+@pytest.mark.parametrize("ddf", ["satterthwaite", "normal"])
+def test_standard_errors_of_means_do_not_depend_on_the_origin(origin: float, tol: float, ddf: str) -> None:
+    rng = np.random.default_rng(3)
+    data = pd.DataFrame({"g": np.repeat(np.arange(10), 8), "z": rng.normal(size=80), "f": np.tile(["a", "b"], 40)})
+    data["y"] = rng.normal(size=10)[data.g] + data.z + rng.normal(size=80)
+    near = mm.lmer("y ~ z * f + (1 | g)", data)
+    far = mm.lmer("y ~ z * f + (1 | g)", data.assign(z=data.z + origin))
+    columns = ["estimate", "std_error", "ci_lower"]
+    for pairwise in (False, True):
+        expected = near.margins("f", pairwise=pairwise, ddf=ddf)[columns]
+        np.testing.assert_allclose(far.margins("f", pairwise=pairwise, ddf=ddf)[columns], expected, rtol=100 * tol)
+    rows = near.contrast(np.array([[1, 0.5, 0, 0]]), ddf=ddf)["std_error"]
+    again = far.contrast(np.array([[1, 0.5 + origin, 0, 0]]), ddf=ddf)["std_error"]
+    np.testing.assert_allclose(again, rows, rtol=tol)

@@ -277,3 +277,19 @@ def test_a_number_in_a_condition_is_held_at_its_mean() -> None:
         np.testing.assert_allclose(condition.margins("f", **arguments), number.margins("f", **arguments), rtol=1e-6)
     with pytest.raises(mm.InferenceError, match="'x' is continuous"):
         condition.margins("x")
+
+
+def test_means_that_cannot_differ_are_equal_without_a_test() -> None:
+    """A category that only changes the slope of a centred covariate makes no difference at its mean."""
+    rng = np.random.default_rng(8)
+    data = pd.DataFrame({"g": np.repeat(np.arange(12), 6), "x": rng.normal(3, 1, 72), "f": np.tile(list("abc"), 24)})
+    data["y"] = rng.normal(size=12)[data.g] + data.x * (1 + (data.f == "b")) + rng.normal(size=72)
+    fit = mm.lmer("y ~ center(x) + center(x):f + (1 | g)", data)
+    for adjust in ("tukey", "holm"):
+        table = fit.margins("f", pairwise=True, adjust=adjust)
+        assert (table[["estimate", "std_error", "ci_lower", "ci_upper"]] == 0).to_numpy().all()
+        assert table[["statistic", "p_value"]].isna().to_numpy().all()
+        assert table.attrs["notes"][0] == "Without test, since no coefficient plays a part there: a - b, a - c, b - c."
+    moved = fit.margins("f", pairwise=True, adjust="none", at={"x": data.x.mean() + 1})
+    slope = -fit.coef_table().loc["center(x):f[T.b]"]
+    np.testing.assert_allclose(moved.loc["a - b", ["estimate", "statistic"]], slope[["estimate", "statistic"]])

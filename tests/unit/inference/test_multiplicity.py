@@ -31,6 +31,15 @@ def test_tukey_of_two_means_is_a_t_test() -> None:
         assert tukey_survival(2)(t, df) == pytest.approx(2 * stats.t.sf(t, df), rel=1e-6)
 
 
+@pytest.mark.parametrize("df", [0.7, 0.2, 0.09, 0.05, 0.01])
+def test_fewer_degrees_of_freedom_than_one(df: float) -> None:
+    for t in (0.01, 2.0, 10.0, 1e4):
+        assert tukey_survival(2)(t, df) == pytest.approx(2 * stats.t.sf(t, df), rel=1e-7)
+    if df > 0.05:
+        half_width = adjusted_quantile("tukey", 1, np.array([df]), 0.95, tukey_survival(2))[0]
+        assert half_width == pytest.approx(stats.t.isf(0.025, df), rel=1e-6)
+
+
 def test_dunnett_against_published_points() -> None:
     """Two-sided 5 % points of Dunnett (1964), table for equal group sizes."""
     for m, df, point in ((2, 10.0, 2.57), (3, 10.0, 2.76), (5, 20.0, 2.73), (4, INF, 2.44)):
