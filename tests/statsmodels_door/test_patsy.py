@@ -258,3 +258,49 @@ print(before, "patsy" in sys.modules)
 """
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False True"
+
+
+PIECES = (
+    """
+x|p|c|s|f|k|C(k)|C(c, Sum)|C(s, Treatment('s1'))|center(x)|bs(p, 4)|I(x * p)|x > 5|np.log(p)|Q('x')|day|C(day)|1|0
+twice(x)|nosuch|C(c, Nosuch)|log(x)|bs(x)|x.gt(5)|C(c, Sum('Z'))|2|p.shift(1)|(x|c)|'A'
+""".strip()
+    .replace("\n", "|")
+    .split("|")
+)
+OPERATORS = [" + ", " - ", " * ", ":", " / ", " ** ", " | ", " == ", " ~ ", " "]
+
+
+def random_formula(random: np.random.Generator) -> str:
+    """Return pieces joined by operators, some in parentheses; not all of it makes sense."""
+    text = str(random.choice(PIECES))
+    for _ in range(random.integers(0, 4)):
+        operator = str(random.choice(OPERATORS, p=[0.4, 0.08, 0.14, 0.14, 0.06, 0.04, 0.03, 0.05, 0.03, 0.03]))
+        text = f"{text}{operator}{random.choice(PIECES)}"
+        if random.random() < 0.2:
+            text = f"({text})"
+    return text
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_formulas_are_patsys_or_refused_by_us(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    kinds = {True: 0, False: 0}
+    for formula in (random_formula(random) for _ in range(40)):
+        try:
+            theirs: Any = patsy.dmatrix(formula, DATA, NA_action="raise")
+        except Exception:
+            theirs = None
+        is_readable = theirs is not None and "|" not in formula
+        kinds[is_readable] += 1
+        if is_readable:
+            model = mixedlm(f"y ~ {formula}", DATA, groups="g")
+            assert model.exog_names == theirs.design_info.column_names
+            np.testing.assert_allclose(model.exog, theirs)
+            found = mixedlm("y ~ 1", DATA, groups="g", vc_formula={"v": formula}).exog_vc
+            assert found.names == ["v"]
+        else:
+            with pytest.raises(mm.MixedModelsError) as caught:
+                mixedlm(f"y ~ {formula}", DATA, groups="g")
+            assert not {"\n", "\x1b"} & set(str(caught.value))
+    assert min(kinds.values()) >= 5

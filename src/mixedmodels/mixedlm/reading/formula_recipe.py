@@ -35,10 +35,14 @@ class RowKeeper:
     def __init__(self) -> None:
         from patsy import NAAction
 
-        default = NAAction()
-        self.is_numerical_NA, self.is_categorical_NA = default.is_numerical_NA, default.is_categorical_NA
+        self.is_categorical_NA = NAAction().is_categorical_NA
         self.missing: npt.NDArray[np.bool_] | None = None
         self.where = ""
+
+    def is_numerical_NA(self, values: Any) -> npt.NDArray[np.bool_]:  # noqa: N802  # patsy's
+        """Return which rows of numbers have a missing one, (n_rows,)."""
+        gaps = np.isnan(np.asarray(values))
+        return np.asarray(gaps if gaps.ndim == 1 else gaps.any(axis=1))
 
     def handle_NA(self, values: list[Any], is_NAs: list[Any], origins: list[Any]) -> list[Any]:  # noqa: N802  # patsy's
         """Return the values of the complete rows."""

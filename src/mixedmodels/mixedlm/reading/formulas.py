@@ -8,6 +8,7 @@ import re
 import tokenize
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -191,6 +192,7 @@ def _plain(column: pd.Series[Any]) -> pd.Series[Any]:
 # What patsy cannot do, in a sentence
 
 
+@lru_cache(maxsize=256)  # fits in a loop have the same formulas
 def read_formula(text: str) -> Any:
     """Return patsy's ``ModelDesc`` of a formula.
 
