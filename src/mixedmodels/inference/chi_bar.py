@@ -20,6 +20,8 @@ _SAMPLE = 10_000
 _ITERATIONS = 300
 _TOL = 1e-7
 _EM_STEPS = 200
+SINGULAR = 1e-10
+"""Smallest eigenvalue of an information, relative to the largest, that counts as none: there is no law then."""
 
 Projection = Callable[[Floats], Floats]
 
@@ -75,7 +77,10 @@ def mixture_p(chisq: float, weights: Floats, free: int) -> float:
 
 def _weights(G: Floats, project: Projection) -> Floats:
     d = len(G)
-    G = G / np.linalg.eigvalsh(G)[-1]
+    values = np.linalg.eigvalsh(G)
+    if values[0] <= SINGULAR * values[-1]:
+        return np.full(d + 1, np.nan)
+    G = G / values[-1]
     z = np.random.default_rng(0).standard_normal((_SAMPLE, d)) @ np.linalg.inv(np.linalg.cholesky(G))
     nearest = _nearest(z, G, project)
     inside = np.einsum("ni,ij,nj->n", nearest, G, nearest)

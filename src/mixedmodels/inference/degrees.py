@@ -181,7 +181,7 @@ def _row_variance(method: Approximation, L: Floats) -> Floats:
     They do where a covariate lies far from zero: the variance of a mean is then a small difference of large numbers.
     """
     variance: Floats = np.sum((L @ method.covariance) * L, axis=1)
-    cancels = variance < CANCELLATION * (np.abs(L) @ np.sqrt(np.diag(method.covariance))) ** 2
+    cancels = variance < CANCELLATION * (np.abs(L) @ np.sqrt(np.abs(np.diag(method.covariance)))) ** 2
     if cancels.any():
         state = method.state
         root = state.sigma * state.information.root

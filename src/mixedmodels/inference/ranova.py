@@ -72,7 +72,8 @@ def ranova(state: FitState, n_exact: int = 0, seed: int | np.random.Generator | 
         law = simulate_rlrt(state.design, n_exact, seed)
         at_least = np.count_nonzero(law >= table["chisq"].iloc[1])
         table["p_exact"] = [math.nan, (1 + at_least) / (1 + n_exact)]
-    table.attrs["notes"] = tuple(_notes(state, tests, n_exact))
+    unknown = bool(table["p_boundary"].iloc[1:].isna().any())
+    table.attrs["notes"] = tuple(_notes(state, tests, n_exact, unknown))
     return table
 
 
@@ -113,11 +114,13 @@ def _test(state: FitState, reduction: Reduction) -> tuple[int, float, float, flo
     return n_params, -0.5 * deviance, deviance + 2.0 * n_params, chisq, df, naive, boundary
 
 
-def _notes(state: FitState, tests: list[Reduction], n_exact: int) -> Iterator[str]:
+def _notes(state: FitState, tests: list[Reduction], n_exact: int, unknown: bool) -> Iterator[str]:
     method = "REML" if state.reml else "ML"
     yield f"Likelihood ratios by {method}. p_value is too large, because a zero variance is on the boundary."
     yield "p_boundary is from the mixture of chi-squared laws for variances at zero (Stram and Lee 1994)."
     if any(test.removed > 1 for test in tests):
         yield "Where several columns go together, its weights are from 10000 simulated projections, seed 0."
+    if unknown:
+        yield "It is missing where the data do not tell apart the variances that go together."
     if n_exact:
         yield f"p_exact is from {n_exact} simulations of the exact law (Crainiceanu and Ruppert 2004)."

@@ -285,7 +285,9 @@ def _row(
         se = float(np.linalg.norm(slope @ root))
         return covariance, se, covariance - z * se, covariance + z * se
     power = 1 if scale == "sd" else 2
-    return value**power, power * value**power * se, float(np.exp(power * low)), float(np.exp(power * high))
+    with np.errstate(over="ignore"):  # an interval without an upper end
+        lower, upper = np.exp(power * low), np.exp(power * high)
+    return value**power, power * value**power * se, float(lower), float(upper)
 
 
 def _value(covariance_map: CovarianceMap, psi: Floats, parameter: VarianceParameter, scale: str) -> float:

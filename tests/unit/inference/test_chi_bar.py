@@ -53,3 +53,10 @@ def test_coding_of_the_effects_changes_nothing() -> None:
     codings = ("0 + Machine", "Machine", "C(Machine, contr.sum)")
     p = [mm.lmer(f"score ~ Machine + ({left} | Worker)", machines).ranova()["p_boundary"].iloc[1] for left in codings]
     np.testing.assert_allclose(p, p[0], rtol=0.02)
+
+
+def test_there_is_no_law_where_nothing_tells_the_variances_apart() -> None:
+    flat = np.array([[1.0, -1.0], [-1.0, 1.0]])
+    assert np.isnan(orthant_weights(flat)).all()
+    assert np.isnan(mixture_p(2.0, orthant_weights(flat), 0))
+    assert mixture_p(0.0, orthant_weights(flat), 0) == 1.0
