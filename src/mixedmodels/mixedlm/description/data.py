@@ -20,16 +20,14 @@ class ModelData:
     ----------
     endog, exog, exog_re
         Arrays of the rows used.
-    orig_endog, orig_exog
-        Response and fixed part as given, rows with missing values left out.
+    endog_labels, exog_labels
+        Labels of the rows used, where response and fixed part were pandas objects.
     frame
         The data of a formula, None without one.
     recipe
         How the fixed part is made of data, None without a formula.
     formula
         The formula, None without one.
-    row_labels
-        Labels of the rows used, if the data were a pandas object.
     ynames, xnames
         The response and the fixed effects.
     exog_re_names, exog_re_names_full
@@ -41,12 +39,11 @@ class ModelData:
     endog: Floats
     exog: Floats
     exog_re: Floats | None
-    orig_endog: Any
-    orig_exog: Any
+    endog_labels: pd.Index | None
+    exog_labels: pd.Index | None
     frame: pd.DataFrame | None
     recipe: FormulaRecipe | None
     formula: str | None
-    row_labels: pd.Index | None
     ynames: str
     xnames: list[str]
     exog_re_names: list[str]
@@ -62,6 +59,25 @@ class ModelData:
     def model_spec(self) -> Any:
         """``design_info``, under its newer name."""
         return self.design_info
+
+    @property
+    def row_labels(self) -> pd.Index | None:
+        """Labels of the rows used, if the data were a pandas object."""
+        return self.endog_labels if self.exog_labels is None else self.exog_labels
+
+    @property
+    def orig_endog(self) -> Any:
+        """Response as given, rows with missing values left out."""
+        if self.endog_labels is None:
+            return self.endog
+        return pd.Series(self.endog, index=self.endog_labels, name=self.ynames, copy=False)
+
+    @property
+    def orig_exog(self) -> Any:
+        """Fixed part as given, rows with missing values left out."""
+        if self.exog_labels is None:
+            return self.exog
+        return pd.DataFrame(self.exog, index=self.exog_labels, columns=self.xnames, copy=False)
 
     @property
     def param_names(self) -> list[str]:

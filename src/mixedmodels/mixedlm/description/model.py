@@ -153,10 +153,11 @@ class ModelDescription:
 
     def without_rows(self) -> ModelDescription:
         """Return the description without its rows: the groups' labels and sizes stay."""
-        labels = self.data.row_labels
+        labels = {"endog_labels": self.data.endog_labels, "exog_labels": self.data.exog_labels}
         nothing: dict[str, Any] = {"endog": np.empty(0), "exog": np.empty((0, self.k_fe))}
-        nothing |= dict.fromkeys(("exog_re", "orig_endog", "orig_exog", "frame"))
-        data = replace(self.data, **nothing, row_labels=None if labels is None else labels[:0])
+        nothing |= dict.fromkeys(("exog_re", "frame"))
+        nothing |= {name: None if index is None else index[:0] for name, index in labels.items()}
+        data = replace(self.data, **nothing)
         components = tuple(
             replace(part, codes=None if part.codes is None else part.codes[:0], values=None, Z=None)
             for part in self.components
