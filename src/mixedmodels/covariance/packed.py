@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Places = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
+
+
+@lru_cache(maxsize=64)
+def lower_places(size: int) -> Places:
+    """Return row and column of each element of a lower triangle, row by row; made once, as small fits ask often."""
+    return np.tril_indices(size)
+
+
+@lru_cache(maxsize=64)
+def upper_places(size: int) -> Places:
+    """Return row and column of each element of an upper triangle, row by row."""
+    return np.triu_indices(size)
 
 
 @dataclass(frozen=True)
@@ -73,7 +87,7 @@ class PackedCovariances:
             root = cholesky_root(block.covariance(S))
             if root is None:
                 return None
-            theta[list(block.theta)] = root.T[np.triu_indices(block.size)]
+            theta[list(block.theta)] = root.T[upper_places(block.size)]
         return theta
 
     def packed(self, theta: Floats) -> Floats:
@@ -81,14 +95,14 @@ class PackedCovariances:
         S = np.zeros(self.n_packed)
         for block in self.blocks:
             Lambda = lower_triangle(theta[list(block.theta)], block.size)
-            S[list(block.places)] = (Lambda @ Lambda.T)[np.tril_indices(block.size)]
+            S[list(block.places)] = (Lambda @ Lambda.T)[lower_places(block.size)]
         return S
 
     def unit(self) -> Floats:
         """Return S with variances of one and no covariances, in every block."""
         S = np.zeros(self.n_packed)
         for block in self.blocks:
-            S[list(block.places)] = np.eye(block.size)[np.tril_indices(block.size)]
+            S[list(block.places)] = np.eye(block.size)[lower_places(block.size)]
         return S
 
     def variances(self) -> list[int]:
@@ -99,7 +113,7 @@ class PackedCovariances:
 def from_lower(packed: Floats, size: int) -> Floats:
     """Return the symmetric matrix with this lower triangle, packed row by row."""
     lower = np.zeros((size, size))
-    lower[np.tril_indices(size)] = packed
+    lower[lower_places(size)] = packed
     return np.asarray(lower + np.tril(lower, -1).T)
 
 
@@ -120,6 +134,6 @@ def cholesky_root(covariance: Floats) -> Floats | None:
 def lower_triangle(theta: Floats, size: int) -> Floats:
     """Return the lower triangular matrix whose columns are stacked in theta."""
     Lambda = np.zeros((size, size))
-    column, row = np.triu_indices(size)
+    column, row = upper_places(size)
     Lambda[row, column] = theta
     return Lambda

@@ -18,7 +18,7 @@ from functools import cached_property
 
 import numpy as np
 
-from mixedmodels.covariance.packed import PackedCovariances, from_lower, lower_triangle
+from mixedmodels.covariance.packed import PackedCovariances, from_lower, lower_places, lower_triangle, upper_places
 from mixedmodels.design.known_effects import with_known_effects
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import CollinearColumnsError, DataError, FitError
@@ -221,7 +221,7 @@ class Likelihood:
             lift = LIFT_SCALED * max(1.0, float(eigenvalues[-1]))
             if -1e-6 * lift <= eigenvalues[0] < lift:
                 covariance = covariance + lift * basis @ basis.T
-                lifted[list(block.places)] = covariance[np.tril_indices(block.size)]
+                lifted[list(block.places)] = covariance[lower_places(block.size)]
         return lifted
 
     def _in_covariances(self, theta: Floats, gradients: Floats) -> Floats:
@@ -230,7 +230,7 @@ class Likelihood:
         for block, basis in zip(self.covariances.blocks, self.bases, strict=True):
             Lambda = lower_triangle(theta[list(block.theta)], block.size)
             inverse = np.linalg.inv(basis)
-            row, column = np.tril_indices(block.size)
+            row, column = lower_places(block.size)
             for k, gradient in enumerate(gradients[:, list(block.theta)]):
                 symmetric = inverse.T @ _gradient_in_product(Lambda, gradient) @ inverse
                 out[k, list(block.places)] = np.where(row == column, 1.0, 2.0) * symmetric[row, column]
@@ -242,10 +242,10 @@ class Likelihood:
         for block, basis in zip(self.covariances.blocks, self.bases, strict=True):
             if index in block.places:
                 place = block.places.index(index)
-                i, j = (int(side[place]) for side in np.tril_indices(block.size))
+                i, j = (int(side[place]) for side in lower_places(block.size))
                 TL = basis @ lower_triangle(theta[list(block.theta)], block.size)
                 slope = np.outer(basis[i], TL[j]) + np.outer(basis[j], TL[i])
-                out[list(block.theta)] = slope.T[np.triu_indices(block.size)]
+                out[list(block.theta)] = slope.T[upper_places(block.size)]
         return out
 
     # Second derivatives
@@ -315,7 +315,7 @@ class Likelihood:
             correlation = covariance[np.ix_(vary, vary)] / np.outer(sd[vary], sd[vary])
             is_regular = np.linalg.eigvalsh(correlation).min(initial=1.0) > LIFT_SCALED
             is_out = (sd == 0) | (not is_regular)
-            row, column = np.tril_indices(block.size)
+            row, column = lower_places(block.size)
             out += [place for place, lost in zip(places, is_out[row] | is_out[column], strict=True) if lost]
         return out
 
@@ -357,7 +357,7 @@ class Likelihood:
             inverse = np.linalg.inv(basis)
             for place, unit in zip(block.places, np.eye(len(block.places)), strict=True):
                 inner = inverse @ from_lower(unit, block.size) @ inverse.T
-                out[list(block.theta), place] = inner[np.triu_indices(block.size)]
+                out[list(block.theta), place] = inner[upper_places(block.size)]
         return out
 
 
@@ -369,8 +369,8 @@ def _contracted(J: Floats, values: Floats) -> Floats:
 def _gradient_in_product(Lambda: Floats, gradient: Floats) -> Floats:
     """Return the symmetric G with tr(G d(Lambda Lambda')) = gradient . d theta, from a gradient stacked by column."""
     size = len(Lambda)
-    column, row = np.triu_indices(size)
-    first, second = np.tril_indices(size)
+    column, row = upper_places(size)
+    first, second = lower_places(size)
     # Element (a, b) of 2 G Lambda, a >= b, is the derivative in Lambda_ab.
     system = np.zeros((len(gradient), len(first)))
     for k, (i, j) in enumerate(zip(first, second, strict=True)):

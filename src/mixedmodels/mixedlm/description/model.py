@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mixedmodels.covariance.packed import lower_places
 from mixedmodels.design.design import Design
 from mixedmodels.design.frame import Column, open_frame
 from mixedmodels.design.known_effects import with_known_effects
@@ -131,7 +132,7 @@ class ModelDescription:
         """Return the two random coefficients of a packed covariance, the later first; None for a component."""
         if index >= self.k_re2:
             return None
-        row, column = np.tril_indices(self.k_re)
+        row, column = lower_places(self.k_re)
         return int(row[index]), int(column[index])
 
     def is_variance(self, index: int) -> bool:

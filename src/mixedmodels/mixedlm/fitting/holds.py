@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mixedmodels.covariance.packed import lower_places
 from mixedmodels.errors import DataError, nearest
 from mixedmodels.fit.held import Hold, Holds
 from mixedmodels.mixedlm.description.design import Structure
@@ -93,7 +94,7 @@ def structure_of(model: ModelDescription, holds: Holds) -> tuple[Structure, tupl
     every covariance within a block is free or held elsewhere than at zero. Where nothing would be left, all stays.
     """
     zero = {hold.index for hold in holds.covariances if hold.value == 0}
-    row, column = np.tril_indices(model.k_re)
+    row, column = lower_places(model.k_re)
     place = {(int(i), int(j)): k for k, (i, j) in enumerate(zip(row, column, strict=True))}
     varying = [i for i in range(model.k_re) if place[i, i] not in zero]
     blocks: list[list[int]] = []

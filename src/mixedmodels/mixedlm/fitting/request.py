@@ -103,6 +103,9 @@ def read_request(
     )
 
 
+ARGUMENTS = frozenset(signature(read_request).parameters)
+
+
 def read_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of optimisers, read; others are left out.
 
@@ -141,7 +144,7 @@ def unused_options(options: Mapping[str, Any], method: Any = None, is_penalized:
     taken = {"disp"}
     for name in methods:
         taken |= set(taken_by("bfgs" if is_penalized else name, options) if name != OURS or is_penalized else OF_NEWTON)
-    unused = sorted(set(options) - taken - set(signature(read_request).parameters))
+    unused = sorted(set(options) - taken - ARGUMENTS)
     if not unused:
         return None
     return (

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mixedmodels.covariance.packed import lower_places
 from mixedmodels.errors import DataError
 
 Floats = npt.NDArray[np.float64]
@@ -53,7 +54,7 @@ class MixedLMParams:
         self.cov_re: Floats = np.zeros((k_re, k_re))
         self.vcomp: Floats = np.zeros(self.k_vc)
         self.reml: bool | None = None
-        self._ix = np.tril_indices(k_re)
+        self._ix = lower_places(k_re)
 
     @staticmethod
     def from_packed(params: npt.ArrayLike, k_fe: int, k_re: int, use_sqrt: bool, has_fe: bool) -> MixedLMParams:
