@@ -12,6 +12,7 @@ from mixedmodels.covariance.unstructured import theta_elements
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from mixedmodels.design.records import Floats
     from mixedmodels.fit.problem import Problem
 
 INVOLVED = 1e-7
@@ -53,19 +54,39 @@ def undetermined(problem: Problem, reml: bool) -> Undetermined:
         Whether the criterion is that of REML.
     """
     factors = problem.design.factors
-    flat = problem.identification.flat(reml)
-    if not len(flat):
+    residual, covariances = flat_directions(problem, reml)
+    if not len(residual):
         return Undetermined(tuple(np.zeros((f.n_effects,) * 2, dtype=bool) for f in factors), False)
     parts = []
+    for D, T in zip(covariances, problem.model.basis(), strict=True):
+        size = np.linalg.norm(T, axis=1)
+        parts.append(np.linalg.norm(D, axis=0) / np.outer(size, size))
+    of_residual = float(np.linalg.norm(residual))
+    least = INVOLVED * max(of_residual, *(part.max() for part in parts))
+    return Undetermined(tuple(part > least for part in parts), of_residual > least)
+
+
+def flat_directions(problem: Problem, reml: bool) -> tuple[Floats, tuple[Floats, ...]]:
+    """Return directions along which the criterion is flat, of the residual variance and of the covariances.
+
+    Parameters
+    ----------
+    problem, reml
+        As for `undetermined`.
+
+    Returns
+    -------
+    ndarray, shape (m,), and one (m, n_effects, n_effects) a factor
+        In the user's units.
+    """
+    flat = problem.identification.flat(reml)
+    covariances = []
     first = 1
-    for factor, T in zip(factors, problem.model.basis(), strict=True):
+    for factor, T in zip(problem.design.factors, problem.model.basis() if len(flat) else [], strict=False):
         D = np.zeros((len(flat), factor.n_effects, factor.n_effects))
         for theta, elements in enumerate(theta_elements(factor.block_sizes)):
             for row, column in elements:
                 D[:, row, column] = D[:, column, row] = flat[:, first + theta]
         first += factor.n_theta
-        size = np.linalg.norm(T, axis=1)
-        parts.append(np.linalg.norm(T @ D @ T.T, axis=0) / np.outer(size, size))
-    residual = float(np.linalg.norm(flat[:, 0]))
-    least = INVOLVED * max(residual, *(part.max() for part in parts))
-    return Undetermined(tuple(part > least for part in parts), residual > least)
+        covariances.append(T @ D @ T.T)
+    return flat[:, 0], tuple(covariances)

@@ -8,10 +8,16 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mixedmodels.design.records import Floats
 from mixedmodels.fit.held import Holds
 from mixedmodels.fit.likelihood import Likelihood
+from mixedmodels.fit.undetermined import flat_directions
+from mixedmodels.inference.curvature import SMALLEST_SCALE, null_space
+
+NO_PART = 1e-7
+"""Share of a direction that counts as none."""
 
 STEP_RELATIVE = 1e-5
 """Step of differences of a penalty's derivative."""
@@ -54,6 +60,19 @@ class Estimate:
     def n_estimated(self) -> int:
         """Fixed effects that were not held."""
         return len(self.holds.estimated)
+
+    @cached_property
+    def flat(self) -> tuple[Floats, Floats]:
+        """Where the likelihood is flat: directions of the residual variance (m,) and of S times it, (m, n_packed)."""
+        penalized = self.covariance_penalty is not None
+        problem, packed = self.likelihood.problem, self.likelihood.covariances
+        residual, by_factor = flat_directions(problem, self.likelihood.reml)
+        S = np.zeros((0 if penalized else len(residual), packed.n_packed))
+        for out, k in zip(S, range(len(residual)), strict=False):
+            for block in packed.blocks:
+                own = by_factor[block.factor][k][np.ix_(block.columns[: block.size], block.columns[: block.size])]
+                out[list(block.places)] = own[np.tril_indices(block.size)]
+        return residual[: len(S)], S
 
     @cached_property
     def curvature(self) -> tuple[Floats, Floats]:
@@ -104,7 +123,9 @@ def _ratios(estimate: Estimate) -> Floats:
     _, joint = estimate.curvature
     hessian = joint[:-1, :-1] - np.outer(joint[-1, :-1], joint[-1, :-1]) / joint[-1, -1]
     free = np.eye(len(hessian))[:, [k for k in range(len(hessian)) if k not in _held(estimate)]]
-    return _inverse(estimate, hessian, free, np.eye(len(hessian)))
+    residual, covariances = estimate.flat
+    flat = covariances - np.outer(residual, estimate.S)
+    return _inverse(estimate, hessian, free, np.eye(len(hessian)), _beside(estimate.n_estimated, flat))
 
 
 def _ratios_from_natural(estimate: Estimate) -> Floats:
@@ -135,7 +156,14 @@ def _natural(estimate: Estimate, rows: Floats) -> Floats:
     M = np.eye(size)
     for hold in estimate.holds.covariances:
         M[p + hold.index, -1] = hold.value if hold.is_ratio else 0.0
-    return _inverse(estimate, natural, np.delete(M, _held(estimate), axis=1), rows)
+    residual, covariances = estimate.flat
+    flat = _beside(p, np.column_stack([covariances, residual]))
+    return _inverse(estimate, natural, np.delete(M, _held(estimate), axis=1), rows, flat)
+
+
+def _beside(n_fixed: int, flat: Floats) -> Floats:
+    """Return directions of the covariances as directions of all parameters."""
+    return np.hstack([np.zeros((len(flat), n_fixed)), flat])
 
 
 def _held(estimate: Estimate) -> list[int]:
@@ -145,11 +173,12 @@ def _held(estimate: Estimate) -> list[int]:
     return [*zeros, *(estimate.n_estimated + hold.index for hold in holds.covariances)]
 
 
-def _inverse(estimate: Estimate, hessian: Floats, free: Floats, rows: Floats) -> Floats:
+def _inverse(estimate: Estimate, hessian: Floats, free: Floats, rows: Floats, flat: Floats) -> Floats:
     """Return the covariance of linear functions of parameters, from the Hessian in some combinations of them.
 
-    At a boundary the Hessian need not be negative definite: then the covariances that stand there are taken as known,
-    and failing that all. Functions of what is taken as known have no covariance, nan.
+    Functions that change along a direction in which the likelihood is flat have no covariance, nan. At a boundary the
+    Hessian need not be negative definite: then the covariances that stand there are taken as known, and failing that
+    all. Functions of what is taken as known have no covariance either.
 
     Parameters
     ----------
@@ -161,18 +190,50 @@ def _inverse(estimate: Estimate, hessian: Floats, free: Floats, rows: Floats) ->
         The parameters as functions of those that are free, (m, n_free).
     rows
         Functions of the parameters, (n_rows, m).
+    flat
+        Directions of the parameters in which the likelihood is flat, (n_flat, m).
     """
     hessian = free.T @ hessian @ free
     for known in _taken_as_known(estimate, len(free)):
         is_known = free[known].any(axis=0)
-        inverse = _inverse_of_negative(hessian[np.ix_(~is_known, ~is_known)])
+        left, combined = free[:, ~is_known], rows @ free
+        open_ones = _within(left, flat)
+        inverse = _inverse_beside(hessian[np.ix_(~is_known, ~is_known)], open_ones)
         if inverse is not None:
-            combined = rows @ free
             covariance = combined[:, ~is_known] @ inverse @ combined[:, ~is_known].T
-            lost = combined[:, is_known].any(axis=1)
+            lost = combined[:, is_known].any(axis=1) | _moved(combined[:, ~is_known], open_ones)
             covariance[lost, :] = covariance[:, lost] = np.nan
             return covariance
     return np.full((len(rows), len(rows)), np.nan)
+
+
+def _within(free: Floats, flat: Floats) -> Floats:
+    """Return the directions z of free parameters, orthonormal, for which free z is a combination of the flat ones."""
+    if not len(flat):
+        return np.zeros((0, free.shape[1]))
+    size = np.linalg.norm(flat, axis=1)[:, None]
+    solutions = null_space(np.hstack([free, -(flat / size).T]))[:, : free.shape[1]]
+    _, length, rows = np.linalg.svd(solutions, full_matrices=False)
+    return np.asarray(rows[length > NO_PART])
+
+
+def _moved(rows: Floats, flat: Floats) -> npt.NDArray[np.bool_]:
+    """Return which functions of the parameters change along flat directions."""
+    if not len(flat):
+        return np.zeros(len(rows), dtype=bool)
+    along = np.abs(rows @ flat.T)
+    return np.asarray((along > NO_PART * (np.abs(rows) @ np.abs(flat.T)).max()).any(axis=1))
+
+
+def _inverse_beside(hessian: Floats, flat: Floats) -> Floats | None:
+    """Return the inverse of minus a Hessian beside directions in which it is zero; None if it is not definite there."""
+    if not len(flat):
+        return _inverse_of_negative(hessian)
+    size = np.sqrt(np.abs(np.diag(hessian)))
+    size = np.maximum(size, SMALLEST_SCALE * size.max(initial=1e-300))
+    basis = null_space(flat * size).T / size[:, None]
+    inverse = _inverse_of_negative(basis.T @ hessian @ basis)
+    return None if inverse is None else basis @ inverse @ basis.T
 
 
 def _taken_as_known(estimate: Estimate, n_params: int) -> Iterator[list[int]]:

@@ -6,7 +6,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING
 
-from mixedmodels.errors import ConvergenceWarning, MixedModelsWarning, SingularFitWarning
+from mixedmodels.errors import ConvergenceWarning, IdentificationWarning, MixedModelsWarning, SingularFitWarning
 
 if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
@@ -36,7 +36,7 @@ def warn(message: str, category: type[MixedModelsWarning], stacklevel: int) -> N
 
 
 def tell(state: FitState, stacklevel: int) -> None:
-    """Warn of no convergence and of singular covariances.
+    """Warn of no convergence, of singular covariances and of those that the data cannot tell.
 
     Parameters
     ----------
@@ -50,3 +50,5 @@ def tell(state: FitState, stacklevel: int) -> None:
             warn(finding.message, ConvergenceWarning, stacklevel + 1)
         elif finding.kind == "singular":
             warn(f"Random effects covariance: {finding.message}", SingularFitWarning, stacklevel + 1)
+        elif finding.kind == "unidentified":
+            warn(finding.message, IdentificationWarning, stacklevel + 1)

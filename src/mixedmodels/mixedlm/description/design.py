@@ -156,7 +156,7 @@ def _effect_name(part: RandomPart, effect: int) -> str:
     return INTERCEPT if bool((part.exog_re[:, effect] == 1).all()) else str(part.re_names[effect])
 
 
-def check_identified(factors: Sequence[RandomFactor], n_rows: int) -> None:
+def check_factors(factors: Sequence[RandomFactor], n_rows: int) -> None:
     """Each variance must be distinguishable from the residual variance and from the others.
 
     Raises

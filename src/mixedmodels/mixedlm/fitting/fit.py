@@ -18,12 +18,13 @@ from mixedmodels.fit.control import Control
 from mixedmodels.fit.fit import fit_problem, minimize_deviance
 from mixedmodels.fit.given import Search, penalized_state, state_at, with_scale
 from mixedmodels.fit.held import HeldModel, Holds, with_held_values
+from mixedmodels.fit.identification import check_identified
 from mixedmodels.fit.likelihood import collinear
 from mixedmodels.fit.objective import Objective
 from mixedmodels.fit.penalized import BetaPenalty
 from mixedmodels.fit.problem import Problem
 from mixedmodels.fit.records import TRACE_COLUMNS, FitState
-from mixedmodels.mixedlm.description.design import check_identified
+from mixedmodels.mixedlm.description.design import check_factors
 from mixedmodels.mixedlm.description.model import ModelDescription
 from mixedmodels.mixedlm.fitting.convergence import advised, why_not_converged
 from mixedmodels.mixedlm.fitting.holds import structure_of
@@ -79,13 +80,15 @@ def hold(model: ModelDescription, holds: Holds, reml: bool) -> HeldModel:
     """
     structure, rest = structure_of(model, holds)
     problem, layout = model.build(structure)
-    check_identified(problem.design.factors, model.nobs)
+    check_factors(problem.design.factors, model.nobs)
     beta = np.zeros(model.k_fe)
     beta[list(holds.beta)] = list(holds.beta.values())
     if holds.beta:
         problem = Problem(with_known_effects(problem.design, beta, sorted(holds.beta)))
     if len(problem.model.kept) < len(holds.estimated):
         raise collinear(problem)
+    if not rest and problem.design.n_obs > len(holds.estimated):
+        check_identified(problem, reml)
     return HeldModel(problem, layout.covariances, reml, rest, beta, tuple(holds.estimated))
 
 
