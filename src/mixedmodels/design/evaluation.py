@@ -80,14 +80,11 @@ class MatrixRecipe:
         Names of the data columns that they are made from.
     spec
         formulaic's specification; None if every column is the intercept or a number column as it is.
-    used
-        Positions of its columns that are used; None for all.
     """
 
     names: tuple[str, ...]
     columns: tuple[str, ...]
     spec: ModelSpec | None
-    used: tuple[int, ...] | None = None
 
     @property
     def is_computed(self) -> bool:
@@ -96,11 +93,10 @@ class MatrixRecipe:
 
     @property
     def column_terms(self) -> list[str]:
-        """The term of each column that is used, ``"1"`` for the intercept."""
+        """The term of each column, ``"1"`` for the intercept."""
         if self.spec is None:
             return ["1" if name == INTERCEPT else name for name in self.names]
-        names = [str(part.term) for part in self.spec.structure for _ in part.columns]
-        return names if self.used is None else [names[j] for j in self.used]
+        return [str(part.term) for part in self.spec.structure for _ in part.columns]
 
     @property
     def coded_levels(self) -> Mapping[str, Sequence[Any]]:

@@ -53,9 +53,6 @@ class Holds:
     n_fixed: int
     n_params: int
 
-    def __bool__(self) -> bool:
-        return bool(self.beta or self.covariances)
-
     @property
     def is_free(self) -> npt.NDArray[np.bool_]:
         """Which of all parameters, fixed effects first, are estimated."""

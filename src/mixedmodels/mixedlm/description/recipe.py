@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from mixedmodels.design.evaluation import MatrixRecipe, Memory
+from mixedmodels.design.evaluation import MatrixRecipe
 from mixedmodels.design.fixed_terms import FixedTerm, TermMatrix
 from mixedmodels.design.records import Codes, Floats, RandomFactor
 from mixedmodels.errors import DataError
@@ -84,9 +84,12 @@ class PatsyMatrix(MatrixRecipe):
     ----------
     recipe
         How it makes it.
+    used
+        Positions of its columns that are used.
     """
 
-    recipe: FormulaRecipe | None = None
+    recipe: FormulaRecipe
+    used: tuple[int, ...]
 
     @property
     def is_computed(self) -> bool:
@@ -96,20 +99,16 @@ class PatsyMatrix(MatrixRecipe):
     @property
     def column_terms(self) -> list[str]:
         """The term of each column, ``"1"`` for the intercept."""
-        assert self.recipe is not None
         names = {j: name for name, places in self.recipe.terms.items() for j in places}
-        used = range(len(names)) if self.used is None else self.used
-        return ["1" if names[j] == INTERCEPT else names[j] for j in used]
+        return ["1" if names[j] == INTERCEPT else names[j] for j in self.used]
 
     @property
     def coded_levels(self) -> Mapping[str, Sequence[Any]]:
         """Levels of the categorical expressions."""
-        assert self.recipe is not None
         return self.recipe.levels
 
     def factors_of(self, column: str) -> set[str]:
         """Return the expressions that a column of the data is used in."""
-        assert self.recipe is not None
         return {factor for factor in self.recipe.factors if column in mentioned(factor)}
 
 
@@ -146,9 +145,6 @@ class ModelRecipe:
     factors: tuple[RandomFactor, ...]
     layout: Layout
     offsets: tuple[str, ...] = ()
-    levels: Mapping[str, pd.Index] = field(default_factory=dict)
-    contrasts: Mapping[str, Any] = field(default_factory=dict)
-    memory: Memory = field(default_factory=Memory)
 
     @property
     def fixed(self) -> MatrixRecipe:
@@ -157,7 +153,7 @@ class ModelRecipe:
             return MatrixRecipe(self.names, self.names, None)
         columns = () if self.frame is None else tuple(map(str, self.frame.columns))
         recipe = self.formula.fixed
-        return PatsyMatrix(self.names, recipe.variables(columns), None, self.formula.columns, recipe)
+        return PatsyMatrix(self.names, recipe.variables(columns), None, recipe, self.formula.columns)
 
     def term_matrix(self) -> TermMatrix:
         """Return the fixed part by terms, with a column for every level of a categorical variable.
