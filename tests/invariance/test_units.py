@@ -71,3 +71,16 @@ def test_sleepstudy(scale: float, shift: float) -> None:
     expected = reference["fits"]["REML"]["minus2_loglik"] + 2 * np.log(scale)
     assert after.deviance == pytest.approx(expected, rel=0, abs=1e-6)
     assert after.optimizer.n_iterations == before.optimizer.n_iterations
+
+
+@pytest.mark.parametrize("unit", [1e-150, 1e150])
+def test_what_is_asked_of_a_fit_in_units_far_from_one(unit: float) -> None:
+    sleep = load("sleepstudy")
+    plain = mm.lmer("Reaction ~ Days + (Days | Subject)", sleep)
+    scaled = mm.lmer("Reaction ~ Days + (Days | Subject)", sleep.assign(Reaction=sleep.Reaction * unit))
+    for method, options in (("wald", {}), ("bootstrap", {"n": 30, "seed": 1})):
+        expected = plain.conf_int(method, **options)
+        units = np.where(expected.index.str.startswith("cor_"), 1.0, unit)[:, None]
+        np.testing.assert_allclose(scaled.conf_int(method, **options) / units, expected, rtol=1e-8)
+    np.testing.assert_allclose(scaled.criteria()["n_params"], plain.criteria()["n_params"], rtol=1e-8)
+    assert scaled.check().astype(str).equals(plain.check().astype(str))

@@ -135,6 +135,7 @@ def _rank_correlation(a: Floats, b: Floats) -> tuple[float, float]:
 def _skewness(x: Floats) -> Floats:
     """Return the third standardised moment of each column."""
     centred = x - x.mean(axis=0)
+    centred = centred / np.abs(centred).max(axis=0)
     return np.asarray(np.mean(centred**3, axis=0) / np.mean(centred**2, axis=0) ** 1.5)
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from mixedmodels._engine import Model
 from mixedmodels.design.frame import check_order
-from mixedmodels.errors import DataError, FitError
+from mixedmodels.errors import DataError, FitError, InferenceError, MixedModelsError
 from mixedmodels.fit.information import CovarianceDerivatives, Identification, Information
 
 if TYPE_CHECKING:
@@ -79,15 +79,18 @@ class Problem:
 
     def conditional_covariance(self, theta: npt.ArrayLike) -> list[Floats]:
         """Return Var(b | y) / sigma^2 of each level, (n_levels, n_effects, n_effects) a factor."""
-        return self.model.conditional_covariance(self.check_theta(theta))
+        with _unanswerable():
+            return self.model.conditional_covariance(self.check_theta(theta))
 
     def information(self, theta: npt.ArrayLike, reml: bool) -> Information:
         """Return the second derivatives of the unprofiled criterion at theta."""
-        return Information(self.model.parameters, *self.model.information(self.check_theta(theta), reml))
+        with _unanswerable():
+            return Information(self.model.parameters, *self.model.information(self.check_theta(theta), reml))
 
     def covariance_derivatives(self, theta: npt.ArrayLike) -> CovarianceDerivatives:
         """Return what the Kenward-Roger method needs of the derivatives of V at theta."""
-        return CovarianceDerivatives(*self.model.kenward_roger(self.check_theta(theta)))
+        with _unanswerable():
+            return CovarianceDerivatives(*self.model.kenward_roger(self.check_theta(theta)))
 
     def check_theta(self, theta: npt.ArrayLike) -> Floats:
         """Return theta as an array of the right length.
@@ -142,6 +145,17 @@ class Problem:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_model": None}
+
+
+@contextmanager
+def _unanswerable() -> Iterator[None]:
+    """What the engine cannot compute at an estimate has no inference."""
+    try:
+        yield
+    except MixedModelsError:
+        raise
+    except ValueError as error:
+        raise InferenceError(f"This fit allows no inference: {error}. Use fewer effects.") from error
 
 
 @contextmanager

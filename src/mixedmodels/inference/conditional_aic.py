@@ -137,6 +137,8 @@ def _from_theta(state: FitState, y: Floats, weights: Floats, r: Floats) -> float
     hessian = state.information.hessian
     D = hessian[:-1, :-1] - np.outer(hessian[:-1, -1], hessian[-1, :-1]) / hessian[-1, -1]
     nu = len(y) - state.n_fixed if state.reml else len(y)
+    unit = np.abs(y).max()
+    y, r, g = y / unit, r / unit, g / unit
     s = float(y @ r)
     moved = (g / weights) @ g.T / s - np.outer((g / weights) @ r, g @ y) / s**2
     return float(2 * nu * np.sum(np.linalg.pinv(D, rcond=1e-10, hermitian=True) * moved))

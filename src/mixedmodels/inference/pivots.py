@@ -100,7 +100,7 @@ class Pivots:
         row, column = parameter.row, parameter.column
         a, b = self._values[place[row]].to_numpy(), self._values[place[column]].to_numpy()
         covariance = self._values[parameter.name].fillna(0.0).to_numpy() * a * b
-        scale = np.sqrt((a**2 + noise[:, row, row]) * (b**2 + noise[:, column, column]))
+        scale = np.sqrt(a**2 + noise[:, row, row]) * np.sqrt(b**2 + noise[:, column, column])
         z = np.arctanh((covariance + noise[:, row, column]) / scale)
         low, high = 2 * z[0] - np.quantile(z[1:], tails)[::-1]
         limits = (np.tanh([low, high]) * scale[0] - noise[0, row, column]) / (a[0] * b[0])

@@ -216,7 +216,13 @@ def robust_covariance(
         raise InferenceError(f"kind={kind!r} is not available; it must be one of {known}.{nearest(str(kind), KINDS)}")
     clusters = find_clusters(state, cluster)
     sd = np.sqrt(np.diag(state.cov_beta))
-    root = sd[:, None] * np.linalg.cholesky(state.cov_beta / np.outer(sd, sd)) / state.sigma
+    try:
+        root = sd[:, None] * np.linalg.cholesky(state.cov_beta / np.outer(sd, sd)) / state.sigma
+    except np.linalg.LinAlgError as error:
+        raise InferenceError(
+            "Some fixed effects are so nearly combinations of others that their covariance has no root. Leave some out "
+            "of the formula."
+        ) from error
     terms = _cluster_terms(state, clusters, root, kind)
     half = root @ terms.score.T
     return RobustCovariance(state, kind, clusters.name, clusters.n, half @ half.T, state.fixed_names, root, terms)
