@@ -1,14 +1,12 @@
 """The algebra of formulas: sums, products and nestings of columns and expressions become terms.
 
 Operators in the order of their strength are ``^`` (or ``**``), ``:``, ``*`` ``/`` ``%in%``, ``+`` ``-`` (Wilkinson and
-Rogers 1973; Chambers and Hastie 1992, section 2.4). What is taken away must be there, and a number other than 0 and 1
-stands beside ``:`` only, where it scales.
+Rogers 1973; Chambers and Hastie 1992, section 2.4). What is taken away must be there, and 0 and 1 are the only numbers.
 """
 
 from __future__ import annotations
 
 import keyword
-import math
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -149,9 +147,6 @@ class _Reading:
         terms, end = self._product(tokens, 0)
         if end < len(tokens):
             self._complain_about_operator(tokens[end])
-        alone = next((term for term in terms if term != ONE and not term.degree), None)
-        if alone is not None:
-            self._complain_about_number(next(token for token in tokens if token.kind == "number"), remedy)
         return Sum(tuple(term for term in terms if term != ONE), True if ONE in terms else None)
 
     # Each of these returns terms, and the position of the first word that is not read.
@@ -211,7 +206,9 @@ class _Reading:
         if token.text == ".":
             return [Term([column_factor(name)]) for name in self.columns or ()], at + 1
         if token.kind == "number":
-            return [self._number(tokens, at)], at + 1
+            if float(token.text) != 1:
+                self._complain_about_number(token, f"I({joined([('+', tokens)]).replace(':', '*')})")
+            return [ONE], at + 1
         if token.kind == "string":
             self.text.fail(
                 f"{token.text} is quoted text, which is no term: a column stands as it is, or in backticks if its name "
@@ -230,16 +227,6 @@ class _Reading:
                 token.start,
             )
         return [Term([factor])], at + 1
-
-    def _number(self, tokens: Sequence[Token], at: int) -> Term:
-        """Return the intercept or a number that scales what stands beside ``:``."""
-        value = float(tokens[at].text)
-        if value == 1:
-            return ONE
-        around = [*tokens[max(at - 1, 0) : at], *tokens[at + 1 : at + 2]]
-        if value == 0 or not math.isfinite(value) or not any(token.text == ":" for token in around):
-            self._complain_about_number(tokens[at], f"I({joined([('+', tokens)])})")
-        return Term([Factor(f"{value:.17g}" if value % 1 else str(int(value)), eval_method="literal")])
 
     def _crossed(self, left: Sequence[Term], right: Sequence[Term], sign: Token) -> list[Term]:
         """Return the products of each term with each."""
