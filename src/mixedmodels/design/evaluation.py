@@ -33,7 +33,7 @@ from mixedmodels.design.frame import Column, read_array
 from mixedmodels.design.functions import FUNCTIONS, categories
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError
-from mixedmodels.formula.expressions import column_name, is_lookup
+from mixedmodels.formula.expressions import is_lookup
 
 # The levels in formulaic's warning that data have others than those known.
 _SET, _NUMPY_SCALAR = re.compile(r"\{(.*)\}"), re.compile(r"np\.\w+\((.*?)\)")
@@ -216,7 +216,7 @@ class Evaluation:
             return self._by_formulaic(recipe.spec)[0]
         matrix = np.empty((self.n_rows, len(recipe.names)))
         for j, name in enumerate(recipe.names):
-            matrix[:, j] = 1.0 if name == INTERCEPT else self.columns[name].values
+            matrix[:, j] = 1.0 if name == INTERCEPT else self.columns[name.strip("`")].values
         return matrix
 
     def _by_formulaic(self, spec: ModelSpec) -> tuple[Floats, ModelSpec]:
@@ -311,7 +311,7 @@ def _plain_names(terms: SimpleFormula) -> tuple[str, ...] | None:
         first, *others = term.factors
         if others or not (is_lookup(first) or first.expr == "1"):
             return None
-        names.append(column_name(first) if is_lookup(first) else INTERCEPT)
+        names.append(str(first.expr) if is_lookup(first) else INTERCEPT)
     return tuple(names)
 
 

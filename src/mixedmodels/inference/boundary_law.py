@@ -114,6 +114,8 @@ def _directions(span: Floats) -> Floats:
 
 def _schur(J: Floats, d: int) -> Floats:
     """Return the information about the last d directions when the others are estimated too."""
+    if np.diag(J).min() <= 0:  # the data do not tell of one of them, and rounding is all that is left
+        return np.zeros((d, d))
     size = np.sqrt(np.diag(J))
     J = J / np.outer(size, size)
     other, cone = J[:-d, :-d], J[-d:, :-d]

@@ -98,3 +98,15 @@ def test_new_data_without_a_column_whose_name_python_cannot_read() -> None:
     again = fit.update(". ~ . + p")
     assert again.call is not None
     assert again.deviance == mm.lmer("y ~ x + p + offset(z) + (1|s)", PLAIN).deviance
+
+
+def test_coefficients_of_columns_called_like_numbers_have_backticks() -> None:
+    renamed = PLAIN.rename(columns={"x": "1", "z": "."})
+    assert mm.lmer("y ~ `1` + `.` + (1|s)", renamed).fe_params.index.tolist() == ["Intercept", "`1`", "`.`"]
+    crossed = mm.lmer("y ~ `1`*f + (`1` || s)", renamed)
+    assert crossed.fe_params.index.tolist() == ["Intercept", "`1`", "f[T.b]", "`1`:f[T.b]"]
+    twin = mm.lmer("y ~ x*f + (x || s)", PLAIN)
+    np.testing.assert_allclose(
+        crossed.margins("f", at={"1": 2})["estimate"], twin.margins("f", at={"x": 2})["estimate"]
+    )
+    assert crossed.contrast("`1` = 0")["estimate"].item() == pytest.approx(twin.fe_params["x"])
