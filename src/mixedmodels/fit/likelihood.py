@@ -385,6 +385,6 @@ def collinear(problem: Problem) -> CollinearColumnsError:
     kept = set(problem.model.kept)
     dropped = [name for j, name in enumerate(problem.design.x_names) if j not in kept]
     return CollinearColumnsError(
-        f"The columns of exog are collinear: {', '.join(dropped)} can be computed from the others, so the fixed "
+        f"The fixed-effect columns are collinear: {', '.join(dropped)} can be computed from the others, so the fixed "
         "effects are not determined. Leave them out."
     )

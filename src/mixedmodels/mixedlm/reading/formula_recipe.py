@@ -183,8 +183,10 @@ def mentioned(expression: str) -> set[str]:
     return names | {str(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant)}
 
 
-def patsy_data(frame: pd.DataFrame, factors: Collection[str]) -> Any:
+def patsy_data(frame: pd.DataFrame, factors: Collection[str], is_first: bool = False) -> Any:
     """Return what patsy is to find columns in: arrays of those that it only copies, which takes a fifth of the time.
+
+    Labels whose levels are not known yet are handed over with their levels, which patsy would look at one by one.
 
     Parameters
     ----------
@@ -192,11 +194,15 @@ def patsy_data(frame: pd.DataFrame, factors: Collection[str]) -> Any:
         The data.
     factors
         The expressions of a formula. Columns that stand in none but by themselves are arrays.
+    is_first
+        Levels are not known yet.
     """
     alone = {factor for factor in factors if factor.isidentifier()}
     computed = {name for factor in factors if factor not in alone for name in mentioned(factor)}
     columns = {name: frame[name] for name in alone - computed if name in frame.columns}
-    arrays = {name: column.to_numpy() for name, column in columns.items() if _is_numeric(column)}
+    arrays: dict[str, Any] = {name: column.to_numpy() for name, column in columns.items() if _is_numeric(column)}
+    if is_first:
+        arrays |= {name: pd.Categorical(column) for name, column in columns.items() if _is_text(column)}
     # Without any expression patsy takes the number of rows from a frame.
     return _Columns(frame, arrays) if arrays else frame
 
@@ -205,10 +211,15 @@ def _is_numeric(column: Any) -> bool:
     return isinstance(column, pd.Series) and isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf"
 
 
+def _is_text(column: Any) -> bool:
+    is_categorical = isinstance(column.dtype, pd.CategoricalDtype)
+    return not is_categorical and pd.api.types.infer_dtype(column, skipna=True) == "string"
+
+
 class _Columns:
     """A frame, some columns of which are arrays."""
 
-    def __init__(self, frame: pd.DataFrame, arrays: dict[str, npt.NDArray[Any]]) -> None:
+    def __init__(self, frame: pd.DataFrame, arrays: Mapping[str, Any]) -> None:
         self.frame, self.arrays = frame, arrays
 
     def __getitem__(self, name: str) -> Any:

@@ -129,7 +129,7 @@ class Formulas:
         keeper = RowKeeper()
         evaluate = dmatrices if description.lhs_termlist else dmatrix
         terms = [*description.lhs_termlist, *description.rhs_termlist]
-        data = patsy_data(frame, {factor.name() for term in terms for factor in term.factors})
+        data = patsy_data(frame, {factor.name() for term in terms for factor in term.factors}, is_first=True)
         try:
             with np.errstate(all="ignore"):
                 found = evaluate(description, data, EvalEnvironment([self.context.names]), NA_action=keeper)
