@@ -153,15 +153,19 @@ impl Problem {
                     continue;
                 }
                 let (mut whole, mut fixed) = (0.0, 0.0);
-                for &(x, y) in pairs {
+                // of (r, c) and (c, r) one is enough: swapping both pairs changes nothing
+                let is_covariance = pairs.len() == 2 && pairs[0].0 != pairs[0].1;
+                let (used, times) = if is_covariance { (&pairs[..1], 2.0) } else { (&pairs[..], 1.0) };
+                for &(x, y) in used {
                     for &(c, d) in others {
-                        whole += b[c * q + y] * b[d * q + x];
-                        fixed += b[c * q + y] * cc[d * q + x];
+                        let (left, right) = (c * q + y, d * q + x);
+                        whole += b[left] * b[right];
+                        fixed += b[left] * cc[right] + cc[left] * b[right];
                     }
                 }
                 let at = (i.max(j) + 1) * m + i.min(j) + 1;
-                v[at] += whole;
-                reduction[at] += 2.0 * fixed;
+                v[at] += times * whole;
+                reduction[at] += times * fixed;
             }
         }
     }
