@@ -146,3 +146,17 @@ def test_a_singular_start_is_a_start_and_a_negative_one_is_refused() -> None:
         model.fit(method="bfgs", start_params=start)
     with pytest.raises(mm.DataError, match="positive semidefinite"):
         model.fit(start_params=start)
+
+
+@pytest.mark.parametrize("method", ["bfgs", "lbfgs", "cg", "powell", "nm", "ncg"])
+def test_far_origins_and_odd_units_end_at_the_optimum_too(method: str) -> None:
+    for seed in range(4):
+        data = simulated(seed)
+        best = mm.mixedlm("y ~ x", data, groups="g", re_formula="~x").fit()
+        for unit in (1e-4, 1e4):
+            far = data.assign(x=unit * (data.x + 1000), y=1e3 * data.y + 1e4)
+            fit = mm.mixedlm("y ~ x", far, groups="g", re_formula="~x").fit(method=method)
+            assert fit.converged
+            # Densities of y go down by its unit, and log|X'X| by 2 log(unit).
+            expected = best.llf - (len(data) - 2) * np.log(1e3) - np.log(unit)
+            assert fit.llf == pytest.approx(expected, abs=1e-5)

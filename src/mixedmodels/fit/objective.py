@@ -104,24 +104,36 @@ class Objective:
             used += len(block.places)
         return out
 
+    def _log_likelihood(self, S: Floats) -> float:
+        """Return the log-likelihood without penalties, -inf where it cannot be evaluated."""
+        try:
+            return self.likelihood.value(S)
+        except ValueError:
+            return -np.inf
+
     def value(self, x: Floats) -> float:
-        """Return -(log-likelihood - penalties) / n."""
+        """Return -(log-likelihood - penalties) / n; infinite where the likelihood overflows."""
         S = self.packed(x)
-        beta = None if self.penalty is None else self.penalty.best(S)
-        value = self.likelihood.value(S, beta)
-        if self.penalty is not None and beta is not None:
-            value -= self.penalty.value(beta)
+        value = self._log_likelihood(S)
+        if not np.isfinite(value):
+            return np.inf
+        if self.penalty is not None:
+            beta = self.penalty.best(S)
+            value = self.likelihood.value(S, beta) - self.penalty.value(beta)
         if self.covariance_penalty is not None:
             value -= self.covariance_penalty.value(S)
         return -value / self.likelihood.n_obs
 
     def gradient(self, x: Floats) -> Floats:
-        """Return the derivative of ``value``; the fixed effects, at their best, do not enter it."""
+        """Return the derivative of ``value``, nan where that overflows; fixed effects, at their best, add nothing."""
         S = self.packed(x)
-        if self.penalty is None:
-            score = self.likelihood.profile_score(S)
-        else:
-            score = self.likelihood.score(S, self.penalty.best(S))[1]
+        if not np.isfinite(self._log_likelihood(S)):
+            return np.full(len(x), np.nan)
+        best = None if self.penalty is None else self.penalty.best(S)
+        try:
+            score = self.likelihood.profile_score(S) if best is None else self.likelihood.score(S, best)[1]
+        except ValueError:  # the engine's, and singular systems
+            return np.full(len(x), np.nan)
         if self.covariance_penalty is not None:
             score = score - self.covariance_penalty.slope(S)
         parts = []

@@ -11,7 +11,7 @@ import numpy as np
 
 from mixedmodels.design.known_effects import with_known_effects
 from mixedmodels.design.records import Floats
-from mixedmodels.errors import DataError
+from mixedmodels.errors import DataError, FitError
 from mixedmodels.fit.ascent import em_steps, steepest_ascent
 from mixedmodels.fit.constrained import MAX_ITERATIONS, minimize_held
 from mixedmodels.fit.control import Control
@@ -203,7 +203,10 @@ def by_optimizer(
 
 def engine_gain(held: HeldModel, theta: Floats) -> float:
     """Return what the engine's next step from some theta would gain in -2 log-likelihood."""
-    step = minimize_deviance(held.problem, held.reml, theta, Control(max_iterations=1, n_starts=1)).trace
+    try:
+        step = minimize_deviance(held.problem, held.reml, theta, Control(max_iterations=1, n_starts=1)).trace
+    except FitError:  # it overflows there
+        return np.inf
     return float(step[0, TRACE_COLUMNS.index("predicted_decrease")])
 
 

@@ -111,8 +111,9 @@ def minimize(
     for name in methods:
         path = [x0.copy()]
         found = _run(objective, x0, METHODS[name], options, path)
-        x = np.atleast_1d(np.asarray(found.x, dtype=np.float64))
-        is_optimum = gain(x) <= CERTIFIED_DECREASE
+        is_defined = bool(np.isfinite(found.fun))
+        x = np.atleast_1d(np.asarray(found.x, dtype=np.float64)) if is_defined else x0
+        is_optimum = is_defined and gain(x) <= CERTIFIED_DECREASE
         hist.append(_entry(name, found, is_optimum, path))
         if best is None or found.fun < best[0]:
             is_short = hist[-1]["iterations"] >= options["maxiter"]
@@ -138,7 +139,8 @@ def minimize_certified(objective: Objective, x0: Floats, methods: tuple[str, ...
 
     found = minimize(objective, x0, methods, options, gain)
     for _ in range(MAX_ROUNDS):
-        if found.status != "no further decrease":
+        is_limited = found.status == "iteration limit" and "maxiter" in options
+        if found.status == "converged" or is_limited:
             break
         step, _ = newton_step(objective, found.x)
         ahead = [found.x + t * step for t in 0.5 ** np.arange(20)]
@@ -172,9 +174,12 @@ def newton_step(objective: Objective, x: Floats) -> tuple[Floats, float]:
         return x, 0.0
     units = objective.units
     moves = STEP_SCALED * np.diag(units)
+    gradient = objective.gradient(x) * units
     rows = [(objective.gradient(x + h) - objective.gradient(x - h)) * units / (2 * STEP_SCALED) for h in moves]
+    if not (np.isfinite(gradient).all() and np.isfinite(rows).all()):
+        return np.zeros_like(x), np.inf
     values, vectors = np.linalg.eigh(0.5 * (np.array(rows) + np.array(rows).T))
-    along = vectors.T @ (objective.gradient(x) * units)
+    along = vectors.T @ gradient
     floor = 1e-6 * max(float(np.abs(values).max()), 1e-300)
     step = -along / np.maximum(np.abs(values), floor)
     if values[0] < -floor:
@@ -229,11 +234,13 @@ def _run(objective: Objective, x0: Floats, method: str, options: dict[str, Any],
     if method == "basinhopping":
         chosen = {name: options[name] for name in _TAKES["L-BFGS-B"] if name in options and name != "maxiter"}
         inner: Any = {"method": "L-BFGS-B", "jac": objective.gradient, "options": chosen, "tol": tol}
-        found = optimize.basinhopping(
-            objective.value, x0, niter=options["maxiter"], minimizer_kwargs=inner, rng=0, callback=callback
-        )
+        with np.errstate(all="ignore"):
+            found = optimize.basinhopping(
+                objective.value, x0, niter=options["maxiter"], minimizer_kwargs=inner, rng=0, callback=callback
+            )
         found.success = bool(found.lowest_optimization_result.success)
         return found
     chosen = {_TAKES[method][name]: value for name, value in options.items() if name in _TAKES[method]}
     run: Any = optimize.minimize  # its overloads know names of methods, not variables
-    return run(objective.value, x0, method=method, jac=gradient, options=chosen, tol=tol, callback=callback)
+    with np.errstate(all="ignore"):  # far steps overflow
+        return run(objective.value, x0, method=method, jac=gradient, options=chosen, tol=tol, callback=callback)
