@@ -150,6 +150,6 @@ def test_modules_are_nouns_of_the_subject(path: Path) -> None:
 
 
 def test_import_is_light() -> None:
-    code = "import mixedmodels, sys; print([m for m in ('matplotlib', 'statsmodels') if m in sys.modules])"
+    code = "import mixedmodels, sys; print([m for m in ('matplotlib', 'patsy', 'statsmodels') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

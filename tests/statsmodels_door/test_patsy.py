@@ -186,6 +186,17 @@ def test_nullable_columns() -> None:
     assert dropped.fit().predict(frame)[:4].isna().all()
 
 
+def test_a_level_called_like_a_column() -> None:
+    """A text in a formula is a level; only ``Q`` makes a column of it."""
+    data = DATA.assign(A=np.nan, B=DATA["x"])
+    fit = mixedlm("y ~ C(c, Treatment('A')) + Q('B')", data, groups="g").fit()
+    same = mm.lmer("y ~ c + x + (1 | g)", DATA)
+    np.testing.assert_allclose(fit.fe_params, same.fe_params, rtol=1e-6)
+    np.testing.assert_allclose(fit.margins("c"), same.margins("c"), rtol=1e-6)
+    with pytest.raises(mm.DataError, match="'A' has missing values: 150 of 150 rows"):
+        mixedlm("y ~ Q('A')", data, groups="g")
+
+
 def test_gaps_that_a_function_makes() -> None:
     low = (DATA["x"] <= 4).sum()
     with pytest.raises(mm.DataError, match=rf"'np.log\(x - 4\)' has missing values: {low} of 150 rows"):

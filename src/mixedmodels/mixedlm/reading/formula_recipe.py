@@ -8,6 +8,7 @@ import pickle
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -173,14 +174,19 @@ def _ones_or_coding(subterm: Any, levels: tuple[Any, ...]) -> Floats:
     return np.asarray(matrices[0].matrix, dtype=np.float64) if matrices else np.ones((len(levels), 1))
 
 
-def mentioned(expression: str) -> set[str]:
-    """Return the names in an expression, and the texts in it, which ``Q('a name')`` makes names."""
+@lru_cache(maxsize=1024)
+def mentioned(expression: str) -> frozenset[str]:
+    """Return the names in an expression, those in ``Q('a name')`` too; none if it cannot be read."""
     try:
-        tree = ast.parse(expression, mode="eval")
+        nodes = list(ast.walk(ast.parse(expression, mode="eval")))
     except SyntaxError:
-        return set()
-    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    return names | {str(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+        return frozenset()
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    for node in nodes:
+        match node:
+            case ast.Call(func=ast.Name(id="Q"), args=[ast.Constant(value=str(name))]):
+                names.add(name)
+    return frozenset(names)
 
 
 def patsy_data(frame: pd.DataFrame, factors: Collection[str], is_first: bool = False) -> Any:

@@ -17,26 +17,27 @@ import pandas as pd
 from mixedmodels.design.expression import unknown_column
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError, FormulaError
-from mixedmodels.mixedlm.reading.formula_recipe import Context, FormulaRecipe, RowKeeper, patsy_data
+from mixedmodels.mixedlm.reading.formula_recipe import Context, FormulaRecipe, RowKeeper, mentioned, patsy_data
 
 _PLACE = re.compile(r" \(<\w+>, line \d+\)")
 _NUMPY_FUNCTIONS = ("np.log", "np.exp", "np.sqrt", "np.abs", "np.log10", "np.log2", "np.log1p")
 
 
 def names_used(texts: Iterable[str]) -> set[str]:
-    """Return every name and quoted name in some formulas."""
-    found: set[str] = set()
-    for text in texts:
-        try:
-            tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
-        except (tokenize.TokenError, SyntaxError):
-            continue  # patsy says what is wrong with it
-        for token in tokens:
-            if token.type == tokenize.NAME:
-                found.add(token.string)
-            elif token.type == tokenize.STRING:
-                found.add(str(ast.literal_eval(token.string)))
-    return found
+    """Return every name in some formulas, columns and what the caller knows.
+
+    Raises
+    ------
+    FormulaError
+        If a formula cannot be read.
+    """
+    return {name for text in texts for factor in _factors(read_formula(text)) for name in mentioned(factor)}
+
+
+def _factors(description: Any) -> set[str]:
+    """Return the expressions that the terms of both sides are products of."""
+    terms = [*description.lhs_termlist, *description.rhs_termlist]
+    return {factor.name() for term in terms for factor in term.factors}
 
 
 @dataclass(frozen=True)
@@ -128,8 +129,7 @@ class Formulas:
 
         keeper = RowKeeper()
         evaluate = dmatrices if description.lhs_termlist else dmatrix
-        terms = [*description.lhs_termlist, *description.rhs_termlist]
-        data = patsy_data(frame, {factor.name() for term in terms for factor in term.factors}, is_first=True)
+        data = patsy_data(frame, _factors(description), is_first=True)
         try:
             with np.errstate(all="ignore"):
                 found = evaluate(description, data, EvalEnvironment([self.context.names]), NA_action=keeper)
