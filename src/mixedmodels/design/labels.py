@@ -14,10 +14,11 @@ _MIDNIGHT = " 00:00:00"
 def shown_level(level: Any) -> Any:
     """Return a level as it is shown: dates, durations and intervals as text, other values as Python has them.
 
-    A date is shown without the time of day where that is midnight.
+    A date is shown without the time of day where that is midnight, and in UTC if it has a zone, as columns are read.
     """
     if isinstance(level, np.datetime64 | dt.date):
-        return str(pd.Timestamp(level)).removesuffix(_MIDNIGHT)
+        time = pd.Timestamp(level)
+        return str(time if time.tzinfo is None else time.tz_convert(None)).removesuffix(_MIDNIGHT)
     if isinstance(level, np.timedelta64 | dt.timedelta):
         return str(pd.Timedelta(level)).removesuffix(_MIDNIGHT)
     if isinstance(level, pd.Interval):

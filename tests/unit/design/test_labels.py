@@ -38,6 +38,7 @@ NAMES = [
         (pd.Timestamp("2014-01-15"), "2014-01-15"),
         (dt.date(2014, 1, 15), "2014-01-15"),
         (pd.Timestamp("2014-01-15 12:30"), "2014-01-15 12:30:00"),
+        (pd.Timestamp("2014-01-15 01:00", tz="Europe/Berlin"), "2014-01-15"),
         (pd.Timedelta(days=2), "2 days"),
         (np.int64(3), 3),
         (pd.Interval(0, 1), "(0, 1]"),
@@ -94,6 +95,16 @@ def test_categories_of_dates_and_times_of_day() -> None:
     assert plain.fe_params.index.tolist() == [name.replace("C(date)", "date") for name in DATES.fe_params.index]
     np.testing.assert_allclose(plain.predict(DATA), DATES.predict(DATA))
     assert mm.lmer("y ~ C(late) + (1 | block)", data).fe_params.index[1] == "C(late)[T.2014-02-17 09:00:00]"
+
+
+def test_dates_with_a_zone_are_in_utc() -> None:
+    zoned = DATA.assign(date=DATA.date.dt.tz_localize("Europe/Berlin"))
+    fit = mm.lmer("y ~ arm * C(date) + (1 | block)", zoned)
+    assert fit.deviance == DATES.deviance
+    assert "C(date)[T.2014-02-16 23:00:00]" in fit.fe_params.index
+    for name in (zoned.date[12], "2014-02-16 23:00:00"):
+        means = fit.margins("arm", at={"date": name})["estimate"]
+        np.testing.assert_allclose(means, DATES.margins("arm", at={"date": "2014-02-17"})["estimate"])
 
 
 def test_levels_in_messages_are_python_values() -> None:
