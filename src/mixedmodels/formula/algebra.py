@@ -20,8 +20,8 @@ from mixedmodels.errors import nearest
 from mixedmodels.formula.expressions import as_written, column_factor
 from mixedmodels.formula.words import STRING, Text, Token, inside, joined
 
-MAX_TERMS = 10_000
-"""Terms that a product may have."""
+MAX_TERMS = 50_000
+"""Products of terms that are formed at once, before those that are the same become one."""
 
 ONE = Term([Factor("1", eval_method="literal")])
 """The intercept."""
@@ -231,7 +231,7 @@ class _Reading:
     def _crossed(self, left: Sequence[Term], right: Sequence[Term], sign: Token) -> list[Term]:
         """Return the products of each term with each."""
         if len(left) * len(right) > MAX_TERMS:
-            self.text.fail(f"This product has more than {MAX_TERMS:,} terms.", sign.start)
+            self.text.fail(f"This product would be of more than {MAX_TERMS:,} pairs of terms.", sign.start)
         return _unique([_times(a, b) for a in left for b in right])
 
     # Complaints

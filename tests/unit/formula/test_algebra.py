@@ -85,7 +85,7 @@ def test_intercept_numbers_and_what_is_taken_away(text: str, terms: list[str]) -
         ("y ~ x^2 + (1|g)", "     ^", "again; arithmetic stands in I(), as in I(x^2)"),
         ("y ~ d$x + (1|g)", "     ^", "without the data"),
         ("y ~ x @ z + (1|g)", "      ^", "'@' is no operator"),
-        ("y ~ (" + "+".join("abcdefghijklmnop") + ")^9 + (1|g)", " " * 37 + "^", "more than 10,000 terms"),
+        ("y ~ (" + "+".join("abcdefghijklmnop") + ")^9 + (1|g)", " " * 37 + "^", "more than 50,000 pairs"),
         ("y ~ " + 60 * "(" + "x" + 60 * ")" + " + (1|g)", " " * 54 + "^", "50 deep"),
         ("y ~ my x + (1|g)", "       ^", "stands in backticks: `my x`"),
         ("y ~ log(my x) + (1|g)", "    ^", "stands in backticks: `my x`"),
