@@ -59,8 +59,8 @@ __all__ = [
 ]
 
 
-CANCELLATION = 1e-4
-"""Variance of a combination, relative to what it would be without correlations, below which digits are lost."""
+CANCELLATION = 1e-8
+"""Variance of a combination, relative to that without correlations, below which half its digits are lost."""
 
 CONTRADICTION_TOL = 1e-6
 """Difference of right-hand sides, in standard errors, from which dependent rows contradict each other."""

@@ -165,7 +165,7 @@ def test_rows_have_their_own_degrees_of_freedom() -> None:
     np.testing.assert_allclose(rows.df[::-1], table["df"])
 
 
-@pytest.mark.parametrize(("origin", "tol"), [(1e3, 1e-10), (1e5, 1e-9)])
+@pytest.mark.parametrize(("origin", "tol"), [(1e3, 1e-7), (1e5, 1e-9), (1e6, 1e-8)])
 @pytest.mark.parametrize("ddf", ["satterthwaite", "normal"])
 def test_standard_errors_of_means_do_not_depend_on_the_origin(origin: float, tol: float, ddf: str) -> None:
     rng = np.random.default_rng(3)
