@@ -490,7 +490,7 @@ class LmmResult:
         InferenceError
             If an argument is not allowed.
         """
-        return variance_parameters(self.state, scale, level)
+        return show_notes(variance_parameters(self.state, scale, level))
 
     def conf_int(
         self, method: str = "wald", level: float = 0.95, which: str | Iterable[str] | None = None, **options: Any
@@ -512,7 +512,7 @@ class LmmResult:
         InferenceError
             If an argument is not allowed or a name is not known.
         """
-        return conf_int(self.state, self._of, method, level, which, **options)
+        return show_notes(conf_int(self.state, self._of, method, level, which, **options))
 
     @refuses_unknown
     def profile(

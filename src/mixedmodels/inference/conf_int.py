@@ -10,7 +10,7 @@ import pandas as pd
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.inference.bootstrap import bootstrap
 from mixedmodels.inference.profile import profile
-from mixedmodels.inference.variance_parameters import list_parameters, variance_parameters
+from mixedmodels.inference.variance_parameters import list_parameters, undetermined_notes, variance_parameters
 from mixedmodels.inference.wald import check_level, coef_table, names_in
 from mixedmodels.vocabulary import OF_A_CALL
 
@@ -39,7 +39,7 @@ def conf_int(
         Makes a result of a state, for the bootstrap.
     method
         ``"wald"``: fixed effects with Satterthwaite's degrees of freedom, variance parameters on the log scale and
-        Fisher's z, nan where one is at the end of its range; ``"profile"``: likelihood, nan for a
+        Fisher's z, nan where one is at the end of its range or not determined; ``"profile"``: likelihood, nan for a
         correlation at the end of its range; ``"bootstrap"``: studentized
         intervals of a parametric bootstrap.
     level
@@ -76,6 +76,7 @@ def conf_int(
     else:
         interval = options.pop("interval", "studentized")
         table = bootstrap(state, wrap, **{"n": 1000, "progress": False, **options}).conf_int(interval, level)
+    table.attrs["notes"] = undetermined_notes(state)
     if names is None:
         return table
     for name in names:
