@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,10 @@ _REASONS = (
     ),
     (re.compile("input arrays must have the same shape"), "it does not give one value for each row"),
 )
+
+
+MAX_REASON = 200
+"""Characters of what another package says of an expression."""
 
 
 @dataclass(frozen=True)
@@ -251,7 +256,8 @@ class Evaluation:
 
     def _complaint(self, expression: str, error: Exception) -> DataError:
         """Return the sentence that says why an expression cannot be computed."""
-        said = str((isinstance(error, FormulaicError) and error.__cause__) or error).rstrip(".")
+        cause = (isinstance(error, FormulaicError) and error.__cause__) or error
+        said = shorten(str(cause), MAX_REASON, placeholder=" ...").rstrip(".") or type(cause).__name__
         labels = [name for name, column in self.columns.items() if column.levels is not None]
         used = [name for name in labels if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", expression)]
         if used and _NOT_A_NUMBER.search(said):

@@ -36,6 +36,7 @@ _IN_CALLS = re.compile(
 _PARTS = re.compile(rf"`[^`]*`|{STRING}|<<|>>|[=!<>]=|[()\[\]{{}},&|=<>]|[^`\"'()\[\]{{}},&|=<>!]+|.")
 _COMPOUND = re.compile(r"\b(lambda|for|if)\b")
 _BRACKETS = re.compile(rf"`[^`]*`|{STRING}|[()\[\]{{}}]")
+_ATTRIBUTE = re.compile(r"\.[^\W\d]\w*")
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 # Signs that word processors and printed pages put in the place of the typed ones.
 _SIGNS = {"−": "-", "–": "-", "∼": "~", "～": "~", "∣": "|"}
@@ -186,11 +187,15 @@ class Text:
             position = end
 
     def _end_of_call(self, opening: int) -> int:
-        """Return the position after the brackets that begin at `opening`, such as both pairs of ``f(x)[0]``."""
+        """Return the position after the brackets that begin at `opening` and what follows them: ``f(x)[0].g()``."""
         end = self._end_of_bracket(opening)
-        while self.text[end : end + 1] in ("(", "["):
-            end = self._end_of_bracket(end)
-        return end
+        while True:
+            if self.text[end : end + 1] in ("(", "["):
+                end = self._end_of_bracket(end)
+            elif attribute := _ATTRIBUTE.match(self.text, end):
+                end = attribute.end()
+            else:
+                return end
 
     def _end_of_bracket(self, opening: int) -> int:
         """Return the position after the bracket that closes the one at `opening`."""

@@ -70,6 +70,8 @@ def test_random_terms(term: str, expected: list[tuple[str, str, bool]]) -> None:
         ("I(f == '^ | ~') + (1|g)", "I(f == '^ | ~')"),
         ("bs(x, df = 4) + {x + 1} + (1|g)", "bs(x, df = 4) + {x + 1}"),
         ("f(x)[0] + (1|g)", "f(x)[0]"),
+        ("log(x).clip(0, 1)*z + (1|g)", "log(x).clip(0, 1)*z"),
+        ("x.groupby(g).transform('mean') + (1|g)", "x.groupby(g).transform('mean')"),
         ("I((x > 1) | (z > 2)) + (1|g)", "I((x > 1) | (z > 2))"),
     ],
 )
