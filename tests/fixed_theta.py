@@ -28,6 +28,7 @@ class FixedTheta(dense_engine.Model):
     theta: npt.NDArray[np.float64]
     found: dict[str, Any]
     engine: _engine.Model
+    nearly_dependent = ()
 
     @property
     def parameters(self) -> npt.NDArray[np.int64]:

@@ -3,19 +3,34 @@
 //! Columns x become q = (x - mean) T with q'Wq/n = I. When the first column is constant the others are centred on it
 //! before any product is formed, so that a calendar year loses no digits; a second pass over the rows then repairs
 //! what squaring the condition number cost (CholeskyQR2, Yamamoto et al. 2015).
+//!
+//! Which columns depend on those before them is read off the cross-products where it is plain. Where a pivot may be
+//! rounding, the column's residual is formed on the rows and its length compared with what rounding leaves.
 
 use crate::block;
 use crate::rows::{Source, sum_over_rows};
 use std::ops::Range;
 
-/// A pivot whose square falls below this share of its column's square is a linear combination of columns before it.
-const ALIAS_TOL_SQUARED: f64 = 1e-13;
+/// A pivot below this share of the squares that it is the difference of is a close call: sums over 1e7 rows are
+/// right to 1e-12 of those.
+const CLOSE_SQUARED: f64 = 1e-9;
+/// A column depends on those before it if its residual is below this share of the terms that it is the difference of.
+/// That has no units and hardly an origin. It is rounding and two digits for what was rounded before it came here.
+const ROUNDING: f64 = 256.0 * f64::EPSILON;
+/// A column whose residual is below this share of its spread is nearly dependent; R takes such columns for dependent.
+const NEARLY: f64 = 1e-7;
 
 /// A map from raw columns to an orthonormal basis of their span.
 #[derive(Clone, Debug)]
 pub struct Basis {
     /// Raw columns that are kept, in order.
     pub kept: Vec<usize>,
+    /// Columns that are combinations of columns before them, in order: left out of `kept`, or in `zero`.
+    pub dependent: Vec<usize>,
+    /// Columns that are kept and nearly are such combinations, in order.
+    pub nearly_dependent: Vec<usize>,
+    /// Columns of the basis that are zero in every row, the residuals of dependent ones that stay.
+    zero: Vec<usize>,
     /// Subtracted from each kept column (times the first one); all zero without a constant column.
     mean: Vec<f64>,
     /// Upper triangular, n_kept x n_kept, column-major.
@@ -23,37 +38,101 @@ pub struct Basis {
 }
 
 impl Basis {
-    /// Orthonormalises the columns of `source` over all rows, weights included.
-    ///
-    /// With `drop`, aliased columns are left out (leftmost kept); without, they stay as they are, only scaled.
-    pub fn of(source: &Source, n_cols: usize, weights: Option<&[f64]>, passes: usize, drop: bool) -> Basis {
-        let n = source.n_rows();
+    /// Orthonormalises the columns of `source` over all rows, weights included; dependent ones are left out.
+    pub fn of(source: &Source, n_cols: usize, weights: Option<&[f64]>, passes: usize) -> Basis {
         if let (Source::Ones(_), None) = (source, weights) {
-            return Basis { kept: vec![0], mean: vec![0.0], t: vec![1.0] };
+            return Basis {
+                kept: vec![0],
+                dependent: vec![],
+                nearly_dependent: vec![],
+                zero: vec![],
+                mean: vec![0.0],
+                t: vec![1.0],
+            };
         }
-        let weight = |i: usize| weights.map_or(1.0, |w| w[i]);
-        let all: Vec<usize> = (0..n_cols).collect();
-        let mean = centre(source, n_cols, &weight);
-        let mut basis = Basis { kept: all, mean, t: block::identity(n_cols) };
-        for pass in 0..passes {
-            let p = basis.kept.len();
-            let gram = sum_over_rows(n, p * p, |rows, acc| {
-                let mut q = vec![0.0; p];
-                for i in rows {
-                    basis.apply(source.row(i), &mut q);
-                    let w = weight(i);
-                    for b in 0..p {
-                        let wq = w * q[b];
-                        for a in b..p {
-                            acc[b * p + a] += wq * q[a];
-                        }
-                    }
-                }
-            });
-            let total: f64 = weights.map_or(n as f64, |w| w.iter().sum());
-            basis = basis.refine(&gram, total, n as f64, drop && pass == 0);
+        let mean = centre(source, n_cols, weights);
+        let mut basis = Basis { mean, ..Basis::unmapped(n_cols) };
+        let (mut sizes, mut good_passes) = (None, 0);
+        // Found to be more than rounding once. Nothing is made orthogonal to such a column before it is found so again,
+        // from a residual of its residual ("twice is enough", Parlett 1980, section 6-9).
+        let mut once: Vec<usize> = vec![];
+        // a pass that is not good settles a column, or finds it more than rounding once
+        for _ in 0..passes + 3 * n_cols {
+            let held: Vec<bool> = basis.kept.iter().map(|k| once.contains(k)).collect();
+            let step = Step::of(&basis.gram(source, weights), &held);
+            basis.multiply(&step.inverse, source.n_rows());
+            let close: Vec<usize> = step.close.iter().map(|&j| basis.kept[j]).collect();
+            let is_good = close.is_empty() || {
+                let sizes = sizes.get_or_insert_with(|| Sizes::of(source, n_cols, weights));
+                basis.decide(source, weights, &step.close, sizes)
+            };
+            once = close.into_iter().filter(|k| basis.kept.contains(k) && !once.contains(k)).collect();
+            good_passes += usize::from(is_good);
+            if good_passes == passes {
+                break;
+            }
         }
         basis
+    }
+
+    /// The same with every column: a dependent one stays in its place as its residual, which is zero in every row.
+    pub fn with_dependent(source: &Source, n_cols: usize, weights: Option<&[f64]>, passes: usize) -> Basis {
+        let basis = Basis::of(source, n_cols, weights, passes);
+        if basis.dependent.is_empty() {
+            return basis;
+        }
+        let (n, p, d) = (source.n_rows(), basis.len(), basis.dependent.len());
+        let mean = centre(source, n_cols, weights);
+        let mut out = Basis { dependent: basis.dependent.clone(), mean, ..Basis::unmapped(n_cols) };
+        for (b, &j) in basis.kept.iter().enumerate() {
+            for (a, &i) in basis.kept.iter().enumerate() {
+                out.t[j * n_cols + i] = basis.t[b * p + a];
+            }
+        }
+        let sums = sum_over_rows(n, d * (p + 1), |rows, acc| {
+            let mut q = vec![0.0; p];
+            for i in rows {
+                let raw = source.row(i);
+                basis.apply(raw, &mut q);
+                let w = weights.map_or(1.0, |w| w[i]);
+                for (acc, &j) in acc.chunks_exact_mut(p + 1).zip(&basis.dependent) {
+                    let x = raw[j] - out.mean[j] * raw[0];
+                    acc.iter_mut().zip(&q).for_each(|(a, q)| *a += w * q * x);
+                    acc[p] += w * raw[j] * raw[j];
+                }
+            }
+        });
+        for (sums, &j) in sums.chunks_exact(p + 1).zip(&basis.dependent) {
+            let scale = if sums[p] > 0.0 { (n as f64 / sums[p]).sqrt() } else { 1.0 };
+            out.t[j * n_cols + j] = scale;
+            for (b, &k) in basis.kept.iter().enumerate().filter(|(_, k)| **k < j) {
+                for &i in basis.kept[..=b].iter() {
+                    out.t[j * n_cols + i] -= scale * sums[b] / n as f64 * out.t[k * n_cols + i];
+                }
+            }
+        }
+        out.zero = out.dependent.clone();
+        out
+    }
+
+    /// The columns as they are.
+    fn unmapped(n_cols: usize) -> Basis {
+        Basis {
+            kept: (0..n_cols).collect(),
+            dependent: vec![],
+            nearly_dependent: vec![],
+            zero: vec![],
+            mean: vec![0.0; n_cols],
+            t: block::identity(n_cols),
+        }
+    }
+
+    /// Which of `n_cols` columns depend on those before them, given the cross-products of a basis of each block.
+    pub fn dependent_across(gram: &[f64], source: &Source, n_cols: usize, weights: Option<&[f64]>) -> Vec<usize> {
+        if Step::of(gram, &vec![false; n_cols]).close.is_empty() {
+            return vec![];
+        }
+        Basis::of(source, n_cols, weights, 1).dependent
     }
 
     /// Divides some columns by their common root mean square; nothing is centred or rotated.
@@ -67,7 +146,14 @@ impl Basis {
         });
         let scale = (squares[0] / (source.n_rows() * size) as f64).sqrt();
         let t = block::identity(size).into_iter().map(|v| if scale > 0.0 { v / scale } else { v }).collect();
-        Basis { kept: (0..size).collect(), mean: vec![0.0; size], t }
+        Basis {
+            kept: (0..size).collect(),
+            dependent: vec![],
+            nearly_dependent: vec![],
+            zero: vec![],
+            mean: vec![0.0; size],
+            t,
+        }
     }
 
     /// The same map for rows that hold the kept columns only.
@@ -75,58 +161,84 @@ impl Basis {
         Basis { kept: (0..self.kept.len()).collect(), ..self.clone() }
     }
 
-    /// One Cholesky step: divides out the factor of `gram` (lower triangle) and, if asked, drops aliased columns.
-    fn refine(&self, gram: &[f64], total_weight: f64, n: f64, drop: bool) -> Basis {
-        let p = self.kept.len();
-        let mut r = vec![0.0; p * p]; // R' lower triangular, rows of kept columns
-        let mut keep = Vec::with_capacity(p);
+    /// Cross-products of the columns as they are mapped now, lower triangle.
+    fn gram(&self, source: &Source, weights: Option<&[f64]>) -> Vec<f64> {
+        let p = self.len();
+        sum_over_rows(source.n_rows(), p * p, |rows, acc| {
+            let mut q = vec![0.0; p];
+            for i in rows {
+                self.apply(source.row(i), &mut q);
+                let w = weights.map_or(1.0, |w| w[i]);
+                for b in 0..p {
+                    let wq = w * q[b];
+                    for a in b..p {
+                        acc[b * p + a] += wq * q[a];
+                    }
+                }
+            }
+        })
+    }
+
+    /// T <- T `by` sqrt(n) for an upper triangular `by`.
+    fn multiply(&mut self, by: &[f64], n: usize) {
+        let p = self.len();
+        let mut t = vec![0.0; p * p];
+        block::times(&self.t, by, p, p, p, &mut t);
+        t.iter_mut().for_each(|v| *v *= (n as f64).sqrt());
+        self.t = t;
+    }
+
+    /// Takes the dependent ones out of the columns `close`, whose residuals they are, and scales the others.
+    ///
+    /// Returns whether none of them stays and no other column was made orthogonal to one that does not.
+    fn decide(&mut self, source: &Source, weights: Option<&[f64]>, close: &[usize], sizes: &Sizes) -> bool {
+        let p = self.len();
+        let plain = self.squares(source, None, close);
+        let weighted = weights.map(|_| self.squares(source, weights, close));
+        let n = source.n_rows() as f64;
         let mut dependent = vec![false; p];
-        for j in 0..p {
-            let square = gram[j * p + j];
-            let mut pivot = square;
-            for &k in &keep {
-                let k: usize = k;
-                let s: f64 = keep.iter().take_while(|&&m| m < k).map(|&m: &usize| r[m * p + j] * r[m * p + k]).sum();
-                r[k * p + j] = (gram[k * p + j] - s) / r[k * p + k];
-                pivot -= r[k * p + j] * r[k * p + j];
+        self.nearly_dependent.retain(|k| !close.iter().any(|&j| self.kept[j] == *k));
+        for (c, &j) in close.iter().enumerate() {
+            let column = &self.t[j * p..(j + 1) * p];
+            let rounding = |length: &[f64]| {
+                ROUNDING * column.iter().zip(&self.kept).map(|(t, &k)| t.abs() * length[k]).sum::<f64>()
+            };
+            let square = weighted.as_ref().map_or(plain[c], |w| w[c]);
+            // weights do not decide, unless they leave nothing of the column but rounding
+            dependent[j] =
+                !(plain[c].sqrt() > rounding(&sizes.length) && square.sqrt() > rounding(&sizes.weighted_length));
+            if dependent[j] {
+                continue;
             }
-            let rounding = 4.0 * f64::EPSILON * self.mean[j];
-            if pivot > (ALIAS_TOL_SQUARED * square).max(rounding * rounding * total_weight) {
-                r[j * p + j] = pivot.sqrt();
-                keep.push(j);
-            } else {
-                dependent[j] = true;
+            if plain[c].sqrt() <= NEARLY * column[j].abs() * sizes.spread[self.kept[j]] {
+                self.nearly_dependent.push(self.kept[j]);
             }
+            self.t[j * p..(j + 1) * p].iter_mut().for_each(|v| *v *= (n / square).sqrt());
         }
-        if !drop {
-            // a dependent column keeps its place and is only scaled
-            for j in (0..p).filter(|&j| dependent[j]) {
-                for k in 0..p {
-                    r[k * p + j] = 0.0;
-                    r[j * p + k] = 0.0;
+        self.nearly_dependent.sort_unstable();
+        let stays: Vec<usize> = (0..p).filter(|&j| !dependent[j]).collect();
+        let gone: Vec<usize> = (0..p).filter(|&j| dependent[j]).collect();
+        let unused = gone.iter().all(|&k| stays.iter().all(|&j| self.t[j * p + k] == 0.0));
+        self.dependent.extend(gone.iter().map(|&j| self.kept[j]));
+        self.dependent.sort_unstable();
+        self.t = stays.iter().flat_map(|&b| stays.iter().map(move |&a| b * p + a)).map(|k| self.t[k]).collect();
+        self.mean = stays.iter().map(|&j| self.mean[j]).collect();
+        self.kept = stays.iter().map(|&j| self.kept[j]).collect();
+        unused && gone.len() == close.len()
+    }
+
+    /// Sums of squares over the rows of some of the columns as they are mapped now.
+    fn squares(&self, source: &Source, weights: Option<&[f64]>, columns: &[usize]) -> Vec<f64> {
+        let p = self.len();
+        sum_over_rows(source.n_rows(), columns.len(), |rows, acc| {
+            for i in rows {
+                let w = weights.map_or(1.0, |w| w[i]);
+                for (sum, &b) in acc.iter_mut().zip(columns) {
+                    let q = self.element(source.row(i), p, b);
+                    *sum += w * q * q;
                 }
-                r[j * p + j] = gram[j * p + j].sqrt();
-                if r[j * p + j] == 0.0 {
-                    r[j * p + j] = n.sqrt();
-                }
             }
-            keep = (0..p).collect();
-        }
-        let m = keep.len();
-        // T <- T[kept, kept] R^-1 sqrt(n)
-        let lower: Vec<f64> =
-            keep.iter().flat_map(|&k| keep.iter().map(move |&j| (k, j))).map(|(k, j)| r[k * p + j]).collect();
-        let inverse = block::transpose(&block::inverse_lower(&lower, m), m, m);
-        let old: Vec<f64> =
-            keep.iter().flat_map(|&k| keep.iter().map(move |&j| (k, j))).map(|(k, j)| self.t[k * p + j]).collect();
-        let mut t = vec![0.0; m * m];
-        block::times(&old, &inverse, m, m, m, &mut t);
-        t.iter_mut().for_each(|v| *v *= n.sqrt());
-        Basis {
-            kept: keep.iter().map(|&k| self.kept[k]).collect(),
-            mean: keep.iter().map(|&k| self.mean[k]).collect(),
-            t,
-        }
+        })
     }
 
     pub fn len(&self) -> usize {
@@ -140,15 +252,21 @@ impl Basis {
         if p == 0 {
             return;
         }
-        let first = raw[self.kept[0]];
         for b in (0..p).rev() {
-            let column = &self.t[b * p..b * p + b + 1];
-            let mut s = column[0] * (first - self.mean[0] * first);
-            for a in 1..=b {
-                s += column[a] * (raw[self.kept[a]] - self.mean[a] * first);
-            }
-            out[b] = s;
+            out[b] = self.element(raw, p, b);
         }
+        self.zero.iter().for_each(|&j| out[j] = 0.0);
+    }
+
+    #[inline(always)]
+    fn element(&self, raw: &[f64], p: usize, b: usize) -> f64 {
+        let first = raw[self.kept[0]];
+        let column = &self.t[b * p..b * p + b + 1];
+        let mut s = column[0] * (first - self.mean[0] * first);
+        for a in 1..=b {
+            s += column[a] * (raw[self.kept[a]] - self.mean[a] * first);
+        }
+        s
     }
 
     /// The whole map as a matrix on the kept raw columns: basis = raw * map, p x p column-major.
@@ -169,8 +287,83 @@ impl Basis {
     }
 }
 
+/// One Cholesky factorisation of cross-products, left to right.
+struct Step {
+    /// Upper triangular, column-major: what makes each column orthogonal to those before it that are no close calls.
+    inverse: Vec<f64>,
+    /// Columns whose pivot may be rounding, and those held.
+    close: Vec<usize>,
+}
+
+impl Step {
+    /// Factors a p x p `gram` (lower triangle); columns `held` are close calls whatever their pivot.
+    fn of(gram: &[f64], held: &[bool]) -> Step {
+        let p = held.len();
+        let mut r = vec![0.0; p * p]; // r[k * p + j]: share of column j in direction k
+        let mut inverse = block::identity(p);
+        let (mut sure, mut close) = (Vec::<usize>::with_capacity(p), vec![]);
+        for j in 0..p {
+            let mut pivot = gram[j * p + j];
+            let (before, column) = inverse.split_at_mut(j * p);
+            for (at, &k) in sure.iter().enumerate() {
+                let s: f64 = sure[..at].iter().map(|&m| r[m * p + j] * r[m * p + k]).sum();
+                let share = (gram[k * p + j] - s) / r[k * p + k];
+                r[k * p + j] = share;
+                pivot -= share * share;
+                (0..=k).for_each(|a| column[a] -= share * before[k * p + a]);
+            }
+            let size: f64 = (0..=j).map(|a| column[a].abs() * gram[a * p + a].sqrt()).sum();
+            let is_plain = pivot > CLOSE_SQUARED * size * size;
+            let length = if is_plain { pivot } else { gram[j * p + j] }.sqrt();
+            if is_plain && !held[j] {
+                r[j * p + j] = length;
+                sure.push(j);
+            } else {
+                close.push(j);
+            }
+            if length > 0.0 {
+                (0..=j).for_each(|a| column[a] /= length);
+            }
+        }
+        Step { inverse, close }
+    }
+}
+
+/// Root sums of squares of raw columns.
+struct Sizes {
+    length: Vec<f64>,
+    weighted_length: Vec<f64>,
+    /// About the mean.
+    spread: Vec<f64>,
+}
+
+impl Sizes {
+    fn of(source: &Source, n_cols: usize, weights: Option<&[f64]>) -> Sizes {
+        let n = source.n_rows();
+        let origin = if n > 0 { source.row(0) } else { &[] };
+        let sums = sum_over_rows(n, n_cols, |rows, acc| {
+            for i in rows {
+                acc.iter_mut().zip(source.row(i)).zip(origin).for_each(|((a, x), o)| *a += x - o);
+            }
+        });
+        let mean: Vec<f64> = sums.iter().zip(origin).map(|(s, o)| o + s / n as f64).collect();
+        let squares = sum_over_rows(n, 3 * n_cols, |rows, acc| {
+            for i in rows {
+                let w = weights.map_or(1.0, |w| w[i]);
+                for (j, x) in source.row(i)[..n_cols].iter().enumerate() {
+                    acc[3 * j] += x * x;
+                    acc[3 * j + 1] += w * x * x;
+                    acc[3 * j + 2] += (x - mean[j]) * (x - mean[j]);
+                }
+            }
+        });
+        let every = |k: usize| squares.iter().skip(k).step_by(3).map(|s| s.sqrt()).collect();
+        Sizes { length: every(0), weighted_length: every(1), spread: every(2) }
+    }
+}
+
 /// Weighted means of the columns in units of the first one, if that is a nonzero constant; otherwise zeros.
-fn centre(source: &Source, n_cols: usize, weight: &(impl Fn(usize) -> f64 + Sync)) -> Vec<f64> {
+fn centre(source: &Source, n_cols: usize, weights: Option<&[f64]>) -> Vec<f64> {
     let n = source.n_rows();
     let mut mean = vec![0.0; n_cols];
     if n == 0 || n_cols < 2 {
@@ -182,7 +375,7 @@ fn centre(source: &Source, n_cols: usize, weight: &(impl Fn(usize) -> f64 + Sync
     }
     let sums = sum_over_rows(n, n_cols, |rows, acc| {
         for i in rows {
-            let w = weight(i);
+            let w = weights.map_or(1.0, |w| w[i]);
             acc[0] += w;
             for (a, x) in acc.iter_mut().zip(source.row(i)).skip(1) {
                 *a += w * x;
@@ -221,11 +414,92 @@ mod tests {
             })
             .collect();
         let source = Source::Columns { values: &values, n_rows: n, n_cols: 4 };
-        let basis = Basis::of(&source, 4, None, 2, true);
+        let basis = Basis::of(&source, 4, None, 2);
         assert_eq!(basis.kept, [0, 1, 3]);
         for (k, g) in gram(&source, &basis).iter().enumerate() {
             assert!((g - f64::from(k % 4 == 0)).abs() < 1e-12);
         }
+    }
+
+    /// A 3 x 5 design with an empty cell, three rows a cell, in Helmert's coding: 1, A, B, A:B.
+    fn helmert_with_an_empty_cell() -> Vec<f64> {
+        let coded = |level: usize, n_levels: usize| -> Vec<f64> {
+            (1..n_levels).map(|j| if level < j { -1.0 } else { [0.0, j as f64][usize::from(level == j)] }).collect()
+        };
+        let mut values = vec![];
+        for (i, j) in (0..3).flat_map(|i| (0..5).map(move |j| (i, j))).filter(|&cell| cell != (0, 1)) {
+            let (a, b) = (coded(i, 3), coded(j, 5));
+            let both: Vec<f64> = b.iter().flat_map(|b| a.iter().map(move |a| a * b)).collect();
+            (0..3).for_each(|_| values.extend([&[1.0], &a[..], &b[..], &both[..]].concat()));
+        }
+        values
+    }
+
+    #[test]
+    fn an_empty_cell_leaves_one_column_dependent() {
+        let values = helmert_with_an_empty_cell();
+        let source = Source::Columns { values: &values, n_rows: 42, n_cols: 15 };
+        let weights: Vec<f64> = (0..42).map(|i| 10f64.powi(i % 9 - 4)).collect();
+        for weights in [None, Some(&weights[..])] {
+            let basis = Basis::of(&source, 15, weights, 2);
+            assert_eq!((basis.dependent, basis.nearly_dependent), (vec![14], vec![]));
+        }
+    }
+
+    /// x from 0 to 59 in an order without structure, and a column in -4..=4.
+    fn covariates() -> Vec<(f64, f64)> {
+        (0..60).map(|i| ((7 * i % 60) as f64, (i * i % 9) as f64 - 4.0)).collect()
+    }
+
+    #[test]
+    fn a_column_of_its_own_stays_however_small_its_own_part() {
+        for (origin, share) in [(0.0, 1e-6), (0.0, 1e-9), (2000.0, 1e-6), (1e6, 1e-5)] {
+            let row = |(x, w): (f64, f64)| [1.0, origin + x, origin + x + share * w, w, 0.3 * x - w];
+            let values: Vec<f64> = covariates().into_iter().flat_map(row).collect();
+            let source = Source::Columns { values: &values, n_rows: 60, n_cols: 5 };
+            let basis = Basis::of(&source, 5, None, 2);
+            assert_eq!((&basis.kept[..], &basis.dependent[..]), (&[0, 1, 2][..], &[3, 4][..]), "{origin} {share}");
+            assert_eq!(basis.nearly_dependent, if share < 1e-8 { vec![2] } else { vec![] });
+            // rows of the mapped column have lost the digits that the raw ones share
+            let lost = 1e-15 * (origin + 60.0) / share;
+            for (k, g) in gram(&source, &basis).iter().enumerate() {
+                assert!((g - f64::from(k % 4 == 0)).abs() < 10.0 * lost, "{origin} {share}: {g}");
+            }
+        }
+    }
+
+    #[test]
+    fn powers_and_products_far_from_zero_stay() {
+        for (origin, unit) in [(2000.0, 1.0), (1e6, 1.0), (1.6e9, 3600.0), (0.0, 1e-6), (0.0, 1e6)] {
+            let row = |(x, w): (f64, f64)| {
+                let (x, arm) = (origin + unit * x, f64::from(w > 0.0));
+                [1.0, arm, x, arm * x, x * x, arm * x * x, 2.0 * x, 1.0 - arm]
+            };
+            let values: Vec<f64> = covariates().into_iter().flat_map(row).collect();
+            let source = Source::Columns { values: &values, n_rows: 60, n_cols: 8 };
+            assert_eq!(Basis::of(&source, 8, None, 2).dependent, [6, 7], "{origin} {unit}");
+        }
+    }
+
+    #[test]
+    fn a_dependent_column_that_must_stay_is_its_residual() {
+        let row = |(x, w): (f64, f64)| [1.0, 0.1, x, 2.0 * x - 3.0, 0.0, w];
+        let values: Vec<f64> = covariates().into_iter().flat_map(row).collect();
+        let source = Source::Columns { values: &values, n_rows: 60, n_cols: 6 };
+        let basis = Basis::with_dependent(&source, 6, None, 1);
+        assert_eq!((&basis.kept[..], &basis.dependent[..]), (&[0, 1, 2, 3, 4, 5][..], &[1, 3, 4][..]));
+        for (k, g) in gram(&source, &basis).iter().enumerate() {
+            let expected = f64::from(k % 7 == 0 && !basis.dependent.contains(&(k / 7)));
+            assert!((g - expected).abs() < 1e-12, "{k}: {g}");
+        }
+        // the map itself: 0.1 is a tenth of 1, and 2 x - 3 is made of x and 1
+        let map = basis.matrix();
+        let column = |j: usize| map[j * 6..(j + 1) * 6].iter().map(|v| v / map[j * 7]).collect::<Vec<_>>();
+        let expected = [(1, [-0.1, 1.0, 0.0, 0.0, 0.0, 0.0]), (3, [3.0, 0.0, -2.0, 1.0, 0.0, 0.0])];
+        for (j, expected) in expected {
+            column(j).iter().zip(expected).for_each(|(m, e)| assert!((m - e).abs() < 1e-11, "{:?}", column(j)));
+        }
+        assert_eq!(column(4), [0.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
     }
 
     #[test]

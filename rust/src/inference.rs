@@ -154,7 +154,7 @@ impl Problem {
         let f = &self.products.factors[e];
         let q = f.q;
         let (mut nl, mut m) = (vec![0.0; q * q], vec![0.0; q * q]);
-        let mut largest = f64::MIN_POSITIVE;
+        let mut largest: f64 = 0.0;
         for zz in f.zz.chunks_exact(q * q) {
             block::times(zz, lambda, q, q, q, &mut nl);
             block::transpose_times(lambda, &nl, q, q, q, &mut m);
@@ -176,7 +176,8 @@ impl Problem {
             }
             largest = largest.max(sum);
         }
-        largest
+        // a column that others determine is zero here: S changes nothing along it, at any scale
+        if largest > 0.0 { largest } else { 1.0 }
     }
 
     /// tr(P0 G_i P0 G_j), by extrapolation where Lambda has zeros on its diagonal.

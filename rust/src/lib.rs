@@ -261,6 +261,17 @@ impl Model {
     fn kept(&self) -> Vec<usize> {
         self.problem.products.x_basis.kept.clone()
     }
+    /// Columns of X that are kept and nearly are combinations of columns before them.
+    #[getter]
+    fn nearly_dependent(&self) -> Vec<usize> {
+        self.problem.products.x_basis.nearly_dependent.clone()
+    }
+    /// Columns of each factor that are combinations of columns before them.
+    fn dependent_columns(&self) -> Vec<Vec<usize>> {
+        let mut factors: Vec<_> = self.problem.products.factors.iter().collect();
+        factors.sort_by_key(|f| f.public);
+        factors.into_iter().map(|f| f.dependent.clone()).collect()
+    }
     #[getter]
     fn n_theta(&self) -> usize {
         self.problem.n_theta()

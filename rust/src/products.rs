@@ -59,14 +59,26 @@ impl FactorBasis {
                     let part: Vec<f64> =
                         (0..n).flat_map(|i| values[i * q + start..i * q + start + size].iter().copied()).collect();
                     let source = Source::Columns { values: &part, n_rows: n, n_cols: size };
-                    Basis::of(&source, size, weights, 1, false)
+                    Basis::with_dependent(&source, size, weights, 1)
                 }
-                _ => Basis::of(&factor.z, size, weights, 1, false),
+                _ => Basis::with_dependent(&factor.z, size, weights, 1),
             };
             parts.push((start, basis));
             start += size;
         }
         FactorBasis { parts, q }
+    }
+
+    /// Columns of the factor that are combinations of columns before them, whatever their blocks; `zz` by levels.
+    fn dependent(&self, zz: &[f64], factor: &FactorRows, weights: Option<&[f64]>) -> Vec<usize> {
+        if let ([(_, basis)], [Block { tied: false, .. }]) = (&self.parts[..], &factor.blocks[..]) {
+            return basis.dependent.clone();
+        }
+        let mut gram = vec![0.0; self.q * self.q];
+        for level in zz.chunks_exact(self.q * self.q) {
+            gram.iter_mut().zip(level).for_each(|(g, z)| *g += z);
+        }
+        Basis::dependent_across(&gram, &factor.z, self.q, weights)
     }
 
     #[inline]
@@ -101,6 +113,8 @@ pub struct Factor {
     /// Position in the caller's list.
     pub public: usize,
     pub basis: FactorBasis,
+    /// Columns that are combinations of columns before them.
+    pub dependent: Vec<usize>,
     /// Z_l' W Z_l, q x q a level.
     pub zz: Arc<Vec<f64>>,
     /// Z_l' W [X y], q x (p + 1) a level.
@@ -165,7 +179,7 @@ pub enum ProductsError {
 impl Products {
     pub fn new(rows: &ModelRows) -> Result<Products, ProductsError> {
         let n = rows.y.len();
-        let x_basis = Basis::of(&rows.x, rows.x.n_cols(), rows.weights, 2, true);
+        let x_basis = Basis::of(&rows.x, rows.x.n_cols(), rows.weights, 2);
         let p = x_basis.len();
 
         let mut order: Vec<usize> = (0..rows.factors.len()).collect();
@@ -192,6 +206,7 @@ impl Products {
                     blocks: f.blocks.clone(),
                     public: k,
                     basis: basis.clone(),
+                    dependent: basis.dependent(&zz, f, rows.weights),
                     zz: Arc::new(zz),
                     zx,
                 }

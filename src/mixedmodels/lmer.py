@@ -31,6 +31,7 @@ WARNINGS: Mapping[str, type[MixedModelsWarning]] = {
     "singular": SingularFitWarning,
     "unidentified": IdentificationWarning,
     "dropped_columns": RankDeficiencyWarning,
+    "nearly_dependent_columns": RankDeficiencyWarning,
     "dropped_rows": DroppedRowsWarning,
 }
 """Findings that a user hears of at once; the others wait in the summary."""

@@ -65,7 +65,9 @@ def dense_directions(model: mm.LinearMixedModel, reml: bool) -> Floats:
     for k, row, column in engine.parameters:
         factor = design.factors[k]
         Z = np.ones((design.n_obs, 1)) if factor.Z is None else factor.Z
-        z = root * Z @ engine.basis()[k]
+        T = engine.basis()[k]
+        z = Z @ T
+        z = root * np.where(np.abs(z) > 1e-12 * (np.abs(Z) @ np.abs(T)), z, 0.0)  # residuals of dependent columns
         E = np.zeros((z.shape[1],) * 2)
         E[row, column] = E[column, row] = 1.0
         G.append((factor.codes[:, None] == factor.codes) * (z @ E @ z.T))

@@ -25,7 +25,9 @@ UNLIKE_COLUMNS_RATIO = 1e6
 """Ratio of root mean squares of fixed-effect columns from which coefficients are hard to read."""
 
 
-def fit_findings(design: Design, kept: Sequence[int], optimum: Optimum, is_singular: bool) -> tuple[Finding, ...]:
+def fit_findings(
+    design: Design, kept: Sequence[int], nearly_dependent: Sequence[int], optimum: Optimum, is_singular: bool
+) -> tuple[Finding, ...]:
     """Return what the fit noticed: aliased columns, no convergence, a boundary, other optima, columns of unlike size.
 
     Parameters
@@ -34,6 +36,8 @@ def fit_findings(design: Design, kept: Sequence[int], optimum: Optimum, is_singu
         The model's arrays.
     kept
         Positions of the columns of X that are estimated.
+    nearly_dependent
+        Those of them whose own part is as small as R would take for rounding.
     optimum
         Where the optimiser stopped.
     is_singular
@@ -42,6 +46,8 @@ def fit_findings(design: Design, kept: Sequence[int], optimum: Optimum, is_singu
     findings: list[Finding] = []
     if len(kept) < len(design.x_names):
         findings.append(aliased_columns(design, kept))
+    if nearly_dependent:
+        findings.append(nearly_aliased_columns([design.x_names[j] for j in nearly_dependent]))
     if not optimum.converged:
         findings.append(not_converged(optimum))
     if is_singular:
@@ -69,6 +75,17 @@ def aliased_columns(design: Design, kept: Sequence[int]) -> Finding:
     count = "A fixed-effect column was" if len(parts) == 1 else f"{len(parts)} fixed-effect columns were"
     message = f"{count} dropped: {listing(sentences)}."
     return Finding("dropped_columns", message, {"columns": parts})
+
+
+def nearly_aliased_columns(names: Sequence[str]) -> Finding:
+    """Return the finding that names the columns that are combinations of others but for a very small part."""
+    column, are = ("Column", "is") if len(names) == 1 else ("Columns", "are")
+    message = (
+        f"{column} {listing(names)} {are} all but a combination of the columns before: what is left is below 1e-7 of "
+        "the spread, which R would drop, and estimates have lost that many digits. Centre the covariates that they are "
+        "made of; where they say the same thing twice, remove them."
+    )
+    return Finding("nearly_dependent_columns", message, {"columns": list(names)})
 
 
 def not_converged(optimum: Optimum) -> Finding:

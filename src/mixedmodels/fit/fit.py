@@ -79,7 +79,7 @@ def fit_problem(
         is_singular=minimum.singular,
         findings=(
             *design.findings,
-            *fit_findings(design, kept, optimum, minimum.singular),
+            *fit_findings(design, kept, model.nearly_dependent, optimum, minimum.singular),
             *unidentified(problem, reml),
         ),
     )

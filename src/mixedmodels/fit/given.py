@@ -65,7 +65,7 @@ def state_at(held: HeldModel, theta: Floats, search: Search) -> FitState:
         theta=theta,
         b=tuple(b),
         is_singular=singular,
-        findings=(*design.findings, *fit_findings(design, kept, optimum, singular)),
+        findings=(*design.findings, *fit_findings(design, kept, model.nearly_dependent, optimum, singular)),
     )
 
 

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from mixedmodels.inference.approximation import Approximation
 
 ESTIMABLE_TOL = 1e-6
-"""Size of what cannot be estimated, in a typical row of the data, relative to the size of the combination there."""
+"""What cannot be estimated of a combination, in units of the dropped column, relative to its distance from the data."""
+
+ROUNDING = 1e-12
+"""Coefficient of a column of zeros, relative to the largest of a combination, that counts as none."""
 
 MAX_NAMED = 5
 """Columns that a note names."""
@@ -126,13 +129,30 @@ def _undetermined(state: FitState, L: Floats) -> Floats:
     missing = np.zeros(L.shape)
     if not dropped:
         return missing
-    X = state.design.X
+    X, rows = _centred(state.design.X, L)
     size = np.sqrt(np.mean(X**2, axis=0))
-    size[size == 0] = 1.0  # an empty cell's column of zeros cannot be estimated either
-    A = np.linalg.lstsq(X[:, kept] / size[kept], X[:, dropped], rcond=None)[0] / size[kept][:, None]
-    missing[:, dropped] = np.abs(L[:, dropped] - L[:, kept] @ A) * size[dropped]
-    missing[missing.max(axis=1) <= ESTIMABLE_TOL * (np.abs(L) * size).max(axis=1)] = 0.0
+    columns = X[:, kept] / size[kept]
+    A = np.linalg.lstsq(columns, X[:, dropped], rcond=None)[0] / size[kept][:, None]
+    off = np.abs(rows[:, dropped] - rows[:, kept] @ A)
+    # An empty cell's column of zeros has no size, and cannot be estimated either.
+    zero = size[dropped] == 0
+    off[:, ~zero] /= size[dropped][~zero]
+    off[:, zero] = np.where(off[:, zero] > ROUNDING * np.abs(rows).max(axis=1)[:, None], np.inf, 0.0)
+    # A row's distance from the data, about sqrt(n_fixed) for rows of the data, has neither units nor an origin.
+    triangle = np.linalg.qr(columns, mode="r") / np.sqrt(len(X))
+    distance = np.linalg.norm(np.linalg.solve(triangle.T, (rows[:, kept] / size[kept]).T), axis=0)
+    off[off.max(axis=1) <= ESTIMABLE_TOL * distance] = 0.0
+    missing[:, dropped] = off
     return missing
+
+
+def _centred(X: Floats, L: Floats) -> tuple[Floats, Floats]:
+    """Return X with its columns centred on a constant first one, and L for these columns."""
+    if X[0, 0] == 0 or (X[:, 0] != X[0, 0]).any():
+        return X, L
+    mean = X.mean(axis=0) / X[0, 0]
+    mean[0] = 0.0
+    return X - X[:, :1] * mean, L - L[:, :1] * mean
 
 
 def dropped_columns(state: FitState) -> str:

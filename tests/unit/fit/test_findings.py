@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import mixedmodels as mm
 from data_loader import load
 from fixed_theta import state_at
 from mixedmodels.design.build import build_design
@@ -99,6 +100,16 @@ def test_aliased_columns_are_named_with_their_parts() -> None:
     )
 
 
+def test_nearly_aliased_columns_are_named() -> None:
+    data = load("sleepstudy")
+    data["near"] = data["Days"] + 1e-9 * np.random.default_rng(1).normal(size=len(data))
+    with pytest.warns(mm.RankDeficiencyWarning, match="Column near is all but a combination of the columns before"):
+        fit = mm.lmer("Reaction ~ Days + near + (1 | Subject)", data)
+    assert list(fit.fe_params.index) == ["Intercept", "Days", "near"]
+    (finding,) = (finding for finding in fit.findings if finding.kind == "nearly_dependent_columns")
+    assert finding.data == {"columns": ["near"]}
+
+
 def test_no_convergence_says_what_to_do() -> None:
     state = sleep_state("Reaction ~ Days + (1 | Subject)", [0.5], status=1, gradient_norm=0.0123)
     assert messages(state, "not_converged") == [
@@ -129,7 +140,7 @@ def test_no_fixed_effects_no_findings() -> None:
     data = pd.DataFrame({"y": np.random.default_rng(2).normal(size=12), "g": [1, 2, 3, 4] * 3})
     design = build_design(parse_formula("y ~ 1 + (1 | g)"), data)
     optimum = state_at(design, [1.0]).optimum
-    assert fit_findings(design, (), optimum, False)[0].kind == "dropped_columns"
+    assert fit_findings(design, (), (), optimum, False)[0].kind == "dropped_columns"
 
 
 def test_listing() -> None:
