@@ -160,3 +160,19 @@ def test_far_origins_and_odd_units_end_at_the_optimum_too(method: str) -> None:
             # Densities of y go down by its unit, and log|X'X| by 2 log(unit).
             expected = best.llf - (len(data) - 2) * np.log(1e3) - np.log(unit)
             assert fit.llf == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("seed", [3, 11, 27])
+def test_no_other_value_of_a_free_variance_is_better_beside_a_held_one(seed: int) -> None:
+    """Seed 27 has two minima: correlations of -1 and 1."""
+    for model in (
+        mm.mixedlm("y ~ x", simulated(seed), groups="g", re_formula="~x"),
+        mm.mixedlm("y ~ x", simulated(seed), groups="g", **MODELS["component"]),
+    ):
+        for value in (0.2, 2.0):
+            fit = model.fit(fixed={"g Var": value})
+            assert fit.converged
+            assert fit.mle_retvals["optimizer"] == ("slsqp",)
+            other = model.data.param_names[-1]
+            grid = [model.fit(fixed={"g Var": value, other: held}).llf for held in (1e-6, 0.02, 0.1, 0.3, 1.0, 3.0)]
+            assert max(grid) <= fit.llf + 1e-6

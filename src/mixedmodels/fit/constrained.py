@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,12 @@ from mixedmodels.fit.penalized import BetaPenalty
 MAX_ITERATIONS = 500
 DECREASE_TOL = 1e-13
 """Decrease of the deviance per row at which the optimiser stops."""
+CONSTRAINT_TOL = 1e-8
+"""How far from its value a held parameter may be, relative to it."""
+SLOPE_TOL = 1e-5
+"""Largest slope along the constraints at a minimum, of the deviance per row in theta~."""
+STEP_SCALED = 1e-4
+"""Step of differences of that slope."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,8 @@ def minimize_held(
     holds
         What is held; a variance held at zero is not among them.
     start
-        First ratios to the residual variance, packed; None starts from the fit without holds.
+        First ratios to the residual variance, packed; None starts from the fit without holds, and from effects as
+        large as the residual, correlated one way and the other, for there may be several minima.
     penalty
         On the fixed effects.
     max_iterations
@@ -75,12 +83,9 @@ def minimize_held(
     """
     covariances, model, reml = likelihood.covariances, likelihood.problem.model, likelihood.reml
     natural = any(not hold.is_ratio for hold in holds)
-    first, scale0 = _start(likelihood, holds, start)
-    theta0 = covariances.theta(first)
-    assert theta0 is not None
-    x0 = model.to_engine(theta0)
-    if natural:
-        x0 = np.append(x0, 0.0)
+    packed, scale0 = _starts(likelihood, holds, start)
+    thetas = [covariances.theta(S) for S in packed]
+    starts = [np.append(model.to_engine(theta), [0.0] * natural) for theta in thetas if theta is not None]
     n, dof = likelihood.n_obs, likelihood.dof
 
     def split(x: Floats) -> tuple[Floats, float]:
@@ -124,28 +129,60 @@ def minimize_held(
                     for hold, r, u in zip(holds, residual(x), units, strict=True)]  # fmt: skip
         return np.column_stack([rows, by_scale])
 
-    run: Any = optimize.minimize  # its overloads do not know this form of constraints
-    found = run(
-        value,
-        x0,
-        jac=True,
-        method="SLSQP",
-        constraints={"type": "eq", "fun": residual, "jac": jacobian},
-        options={"maxiter": max_iterations, "ftol": DECREASE_TOL},
-    )
-    inner, t = split(np.asarray(found.x))
+    found = [_minimize(value, x0, residual, jacobian, max_iterations) for x0 in starts]
+    best = min(found, key=lambda each: (np.abs(residual(each.x)).max() >= CONSTRAINT_TOL, each.fun))
+    x = best.x
+    inner, t = split(x)
     deviance, s2, *_ = evaluate(inner, t)
     scale = scale0 * float(np.exp(t)) if natural else s2
     if natural:
         d = np.log(scale / s2)
         deviance += dof * (np.exp(-d) - 1 + d)
-    gradient, rows = value(found.x)[1], jacobian(found.x)
-    multipliers = np.linalg.lstsq(rows.T, gradient, rcond=None)[0]
-    norm = float(np.abs(gradient - rows.T @ multipliers).max(initial=0.0))
-    met = bool(np.abs(residual(found.x)).max() < 1e-8)
+    multipliers = np.linalg.lstsq(jacobian(x).T, value(x)[1], rcond=None)[0]
+
+    def slope(at: Floats) -> Floats:
+        return value(at)[1] - jacobian(at).T @ multipliers
+
+    norm = float(np.abs(slope(x)).max(initial=0.0))
+    met = bool(np.abs(residual(x)).max() < CONSTRAINT_TOL)
     return HeldMinimum(
-        model.to_user(inner), scale, float(deviance), met and norm < 1e-5, norm, int(found.nit), int(found.nfev)
+        model.to_user(inner),
+        scale,
+        float(deviance),
+        met and norm < SLOPE_TOL and not _is_saddle(slope, x, jacobian(x)),
+        norm,
+        int(best.nit),
+        int(best.nfev),
     )
+
+
+def _minimize(value: Any, x0: Floats, residual: Any, jacobian: Any, max_iterations: int) -> Any:
+    run: Any = optimize.minimize  # its overloads do not know this form of constraints
+    constraints = {"type": "eq", "fun": residual, "jac": jacobian}
+    options = {"maxiter": max_iterations, "ftol": DECREASE_TOL}
+    return run(value, x0, jac=True, method="SLSQP", constraints=constraints, options=options)
+
+
+def _is_saddle(slope: Callable[[Floats], Floats], x: Floats, rows: Floats) -> bool:
+    """Return whether the curvature is negative in a direction that the constraints leave, by differences of slopes.
+
+    Parameters
+    ----------
+    slope
+        Derivative of the Lagrangian.
+    x
+        Where it is zero.
+    rows
+        Derivatives of the constraints there, (n_constraints, n_x).
+    """
+    _, sizes, directions = np.linalg.svd(rows)
+    free = directions[int((sizes > 1e-10 * sizes.max(initial=0.0)).sum()) :]
+    if not len(free):
+        return False
+    moves = STEP_SCALED * free
+    bends = np.array([(slope(x + move) - slope(x - move)) / (2 * STEP_SCALED) for move in moves]) @ free.T
+    curvature = np.linalg.eigvalsh(0.5 * (bends + bends.T))
+    return bool(curvature[0] < -1e-4 * np.abs(curvature).max())
 
 
 def _penalized(
@@ -164,30 +201,45 @@ def _penalized(
     return deviance, s2, -2 * score @ J, s2 * log_scale @ J
 
 
-def _start(likelihood: Likelihood, holds: tuple[Hold, ...], start: Floats | None) -> tuple[Floats, float]:
+def _starts(likelihood: Likelihood, holds: tuple[Hold, ...], start: Floats | None) -> tuple[list[Floats], float]:
     """Return packed ratios that meet the holds, and a residual variance."""
+    if start is not None:
+        scale = likelihood.solve(start).scale
+        return [_feasible(likelihood, holds, start, scale)], scale
+    unit, variances = likelihood.unit_covariances(), likelihood.covariances.variances()
+    first = likelihood.covariances.packed(likelihood.problem.model.minimize(likelihood.reml, None, 50, 1).theta)
+    first[variances] = np.maximum(first[variances], 1e-3 * unit[variances])
+    scale = likelihood.solve(first).scale
+    size = _sizes(likelihood)
+    covariance = np.where(np.isin(np.arange(len(size)), variances), 0.0, 0.5 * size)
+    around = [first, size - covariance, size - 3 * covariance]
+    is_diagonal = not covariance.any()
+    return [_feasible(likelihood, holds, S, scale) for S in around[: 2 if is_diagonal else 3]], scale
+
+
+def _feasible(likelihood: Likelihood, holds: tuple[Hold, ...], first: Floats, scale: float) -> Floats:
+    """Return packed ratios that meet the holds, near others.
+
+    Raises
+    ------
+    FitError
+        If no positive semidefinite covariance has the held values.
+    """
     covariances = likelihood.covariances
     variances = covariances.variances()
-    if start is None:
-        theta = likelihood.problem.model.minimize(likelihood.reml, None, 50, 1).theta
-        first = covariances.packed(theta)
-        first[variances] = np.maximum(first[variances], 1e-3 * likelihood.unit_covariances()[variances])
-    else:
-        first = start.copy()
-    scale = likelihood.solve(first).scale
     held = {hold.index for hold in holds}
     free = [k for block in covariances.blocks for k in block.places if k not in held]
     off_diagonal = [k for k in free if k not in variances]
     candidate = with_held_values(holds, first, scale)
     for _ in range(60):
         if covariances.theta(candidate) is not None:
-            return candidate, scale
+            return candidate
         candidate[off_diagonal] *= 0.5
     correlated = {k for block in covariances.blocks if block.size > 1 for k in block.places}
     candidate[[k for k in free if k in variances and k in correlated]] = 10 * np.abs(candidate).max()
     if covariances.theta(candidate) is None:
         raise FitError("No positive semidefinite covariance has the values that are held. Change them.")
-    return candidate, scale
+    return candidate
 
 
 def _sizes(likelihood: Likelihood) -> Floats:

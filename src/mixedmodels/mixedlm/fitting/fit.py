@@ -35,6 +35,10 @@ from mixedmodels.mixedlm.fitting.request import FitRequest
 from mixedmodels.mixedlm.reading.params import MixedLMParams
 
 
+CONSTRAINED = "slsqp"
+"""scipy's name of what holds covariances."""
+
+
 @dataclass(frozen=True)
 class _Report:
     """How the optimisers went: their names, what each reported, and penalised fixed effects where there are some."""
@@ -161,6 +165,7 @@ def by_constraints(
         perf_counter() - began,
     )
     hist = {
+        "method": CONSTRAINED,
         "fopt": 0.5 * found.deviance / held.problem.design.n_obs,
         "iterations": found.n_iterations,
         "fcalls": found.n_evaluations,
@@ -172,9 +177,9 @@ def by_constraints(
         scale = found.scale if is_natural else None
         estimated = penalty.best(held.covariances.packed(found.theta), scale)
         state = penalized_state(held, found.theta, estimated, search, scale)
-        return state, _Report(hist=[hist], estimated=estimated)
+        return state, _Report((CONSTRAINED,), [hist], estimated)
     state = state_at(held, found.theta, search)
-    return with_scale(state, found.scale, found.deviance) if is_natural else state, _Report(hist=[hist])
+    return with_scale(state, found.scale, found.deviance) if is_natural else state, _Report((CONSTRAINED,), [hist])
 
 
 def by_optimizer(
