@@ -34,7 +34,6 @@ from mixedmodels.mixedlm.fitting.record import OURS, Fit, FitRecord
 from mixedmodels.mixedlm.fitting.request import FitRequest
 from mixedmodels.mixedlm.reading.params import MixedLMParams
 
-
 CONSTRAINED = "slsqp"
 """scipy's name of what holds covariances."""
 
