@@ -13,7 +13,7 @@ from scipy.special import betaincinv
 
 from mixedmodels.design.canonical import in_canonical_order
 from mixedmodels.design.checks import check_factors
-from mixedmodels.design.planned import planned_design
+from mixedmodels.design.planned import any_response, planned_design
 from mixedmodels.design.resize import resize_levels, resize_rows
 from mixedmodels.display.composition import levels_in_words, rows_in_words
 from mixedmodels.display.noted_frame import show_notes
@@ -274,7 +274,7 @@ class _Plan:
             )
         for name, n in self.rows.items():
             made = resize_rows(made, name, n)
-        return replace(made, y=np.random.default_rng(0).standard_normal(made.n_obs))
+        return replace(made, y=any_response(made.n_obs))
 
     def _is_met(self, design: Design) -> bool:
         found = _n_levels(design)

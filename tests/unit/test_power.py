@@ -196,6 +196,18 @@ def test_one_level_and_one_row_show_a_design() -> None:
         mm.power("y ~ c + (1 | g)", data=pair, **truth)
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_predictors_may_be_drawn_from_any_seed(seed: int) -> None:
+    """Also from the one that most people take first."""
+    rng = np.random.default_rng(seed)
+    d = pd.DataFrame({"x": rng.standard_normal(60), "g": np.repeat(np.arange(10), 6)})
+    d["y"] = d["x"] + rng.normal(size=10)[d["g"]] + rng.normal(size=60)
+    for model in (mm.lmer("y ~ x + (1 | g)", d), "y ~ x + (1 | g)"):
+        stated: dict[str, Any] = {} if not isinstance(model, str) else {"data": d[["x", "g"]]}
+        table = mm.power(model, "x", **stated, beta=[0, 1], varcorr={"g": 1}, sigma=1, n=20, seed=1, progress=False)
+        assert table["power"].iloc[0] > 0.9
+
+
 def test_fixed_effects_for_every_level_are_refused() -> None:
     data = pd.DataFrame({"g": np.repeat(list("abcdef"), 3), "x": np.tile([0.0, 1.0, 2.0], 6)})
     truth: dict[str, Any] = {"beta": [0.0] * 6 + [1.0], "varcorr": {"g": 1.0}, "sigma": 1.0, "n": 2}

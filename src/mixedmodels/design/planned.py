@@ -14,7 +14,16 @@ from mixedmodels.formula.expressions import mentions
 
 if TYPE_CHECKING:
     from mixedmodels.design.design import Design
+    from mixedmodels.design.records import Floats
     from mixedmodels.formula.terms import Formula
+
+NOISE_SEED = 0x51AB1EDB0D5EED
+"""Of a stream that no one draws predictors from, as many do from seed 0: the fixed effects would fit the noise."""
+
+
+def any_response(n: int) -> Floats:
+    """Return noise, (n,), for what does not depend on the response."""
+    return np.random.default_rng(NOISE_SEED).standard_normal(n)
 
 
 def planned_design(formula: Formula, data: object) -> Design:
@@ -41,7 +50,7 @@ def planned_design(formula: Formula, data: object) -> Design:
     name = formula.response if is_name else "response"
     while name in predictors:
         name += "_"
-    noise = Column(np.random.default_rng(0).standard_normal(frame.n_rows))
+    noise = Column(any_response(frame.n_rows))
     planned = Frame(
         frame.n_rows, (name, *predictors), lambda wanted: noise if wanted == name else frame.read(wanted), frame.index
     )

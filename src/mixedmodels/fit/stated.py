@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mixedmodels.covariance.unstructured import relative_factor, relative_theta, split_theta
+from mixedmodels.design.planned import any_response
 from mixedmodels.design.subset import take_rows
 from mixedmodels.errors import InferenceError, nearest, unknown_group
 from mixedmodels.fit.control import Control
@@ -66,7 +67,7 @@ def independent_columns(design: Design) -> tuple[int, ...]:
 
 def with_any_response(design: Design) -> Problem:
     """Return the problem of a design for noise, to ask what does not depend on the response."""
-    return Problem(replace(design, y=np.random.default_rng(0).standard_normal(design.n_obs), offset=None))
+    return Problem(replace(design, y=any_response(design.n_obs), offset=None))
 
 
 def with_parameters(state: FitState, beta: object = None, varcorr: object = None, sigma: object = None) -> FitState:
