@@ -145,6 +145,11 @@ class FitState:
         """Parameters estimated: fixed effects, theta and sigma."""
         return self.n_fixed + len(self.theta) + 1
 
+    @cached_property
+    def n_determined(self) -> int:
+        """Parameters that the data determine: those estimated, less the directions in which the criterion is flat."""
+        return self.n_params - len(self.problem.identification.flat(self.reml))
+
     def __repr__(self) -> str:
         method = "REML" if self.reml else "ML"
         return f"<FitState: {self.design.formula.text}; {method}, {self.design.n_obs} observations>"

@@ -38,8 +38,8 @@ def compare_states(states: Sequence[FitState], refit: bool = True) -> pd.DataFra
     -------
     pandas.DataFrame
         ``n_params, aic, bic, llf, deviance, chisq, df, p_value``, indexed by formula. The test is that of the row above
-        against this one; it is missing where the row above is not nested in this one. ``attrs["notes"]`` says what was
-        fitted anew and how to read the p-values.
+        against this one, with the parameters more that the data determine; it is missing where the row above is not
+        nested in this one. ``attrs["notes"]`` says what was fitted anew and how to read the p-values.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def _criteria(state: FitState) -> tuple[int, float, float, float, float]:
 
 def _test(small: FitState, large: FitState) -> tuple[float, float, float]:
     """Return chi-squared, its degrees of freedom and the p-value; NaN if the models are not nested."""
-    df = large.n_params - small.n_params
+    df = large.n_determined - small.n_determined
     if df == 0 or not is_nested(small, large):
         return math.nan, math.nan, math.nan
     chisq = small.optimum.deviance - large.optimum.deviance
@@ -138,8 +138,9 @@ def _test_notes(states: Sequence[FitState], labels: Sequence[str]) -> Iterator[s
     for (small, large), (above, here) in zip(pairwise(states), pairwise(labels), strict=True):
         if not is_nested(small, large):
             yield f"No test of {here}: {above} is not seen to be nested in it."
-        elif small.n_params == large.n_params:
-            yield f"No test of {here}: it has as many parameters as {above}."
+        elif small.n_determined == large.n_determined:
+            which = "" if small.n_params == large.n_params else " that the data determine"
+            yield f"No test of {here}: it has as many parameters{which} as {above}."
         elif small.optimum.deviance < large.optimum.deviance - MISSED:
             yield f"{here} fits worse than {above}, which is nested in it: so its optimum was missed."
         variance_tested |= _n_variances(small) < _n_variances(large)

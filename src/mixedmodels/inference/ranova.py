@@ -51,7 +51,8 @@ def ranova(state: FitState, n_exact: int = 0, seed: int | np.random.Generator | 
     -------
     pandas.DataFrame
         ``n_params, llf, aic, chisq, df, p_value, p_boundary``, and ``p_exact`` if simulated, a row for the fit
-        (``"<none>"``) and one for each reduction. ``p_value`` is the naive one, from chi-squared with ``df``.
+        (``"<none>"``) and one for each reduction. ``p_value`` is the naive one, from chi-squared with ``df``, the
+        parameters less that the data determine.
         ``attrs["notes"]`` says how to read it.
 
     Raises
@@ -101,16 +102,20 @@ def _test(state: FitState, reduction: Reduction) -> tuple[int, float, float, flo
     """Return a row of the table."""
     if reduction.design is None:
         theta, deviance = np.empty(0), state.problem.deviance(np.zeros_like(state.theta), state.reml)
+        determined = state.n_fixed + 1
     else:
         problem = Problem(reduction.design, n_threads=state.control.n_threads)
         smaller = fit_problem(problem, reml=state.reml, control=state.control)
-        theta, deviance = smaller.theta, smaller.optimum.deviance
+        theta, deviance, determined = smaller.theta, smaller.optimum.deviance, smaller.n_determined
     n_params = state.n_params - len(state.theta) + len(theta)
-    chisq, df = deviance - state.optimum.deviance, len(state.theta) - len(theta)
-    if abs(chisq) < ROUNDING * (1 + abs(deviance)):
+    chisq, df = deviance - state.optimum.deviance, state.n_determined - determined
+    if abs(chisq) < ROUNDING * (1 + abs(deviance)) or df == 0:
         chisq = 0.0  # the law of a variance at zero has a mass there
-    naive = float(special.chdtrc(df, max(chisq, 0.0)))
-    boundary = mixture_p(chisq, *boundary_law(state, reduction, theta))
+    naive = float(special.chdtrc(df, max(chisq, 0.0))) if df else 1.0
+    if df == state.n_params - n_params:
+        boundary = mixture_p(chisq, *boundary_law(state, reduction, theta))
+    else:  # what is taken out is not the cone that its parameters make
+        boundary = math.nan if df else 1.0
     return n_params, -0.5 * deviance, deviance + 2.0 * n_params, chisq, df, naive, boundary
 
 
@@ -121,6 +126,6 @@ def _notes(state: FitState, tests: list[Reduction], n_exact: int, unknown: bool)
     if any(test.removed > 1 for test in tests):
         yield "Where several columns go together, its weights are from 10000 simulated projections, seed 0."
     if unknown:
-        yield "It is missing where the data do not tell apart the variances that go together."
+        yield "It is missing where the data do not tell apart the variances that go, from each other or from others."
     if n_exact:
         yield f"p_exact is from {n_exact} simulations of the exact law (Crainiceanu and Ruppert 2004)."

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 import mixedmodels as mm
 
@@ -199,6 +200,25 @@ def test_inference_raises_nothing_but_our_errors(
     assert not bootstrap.drop(index=list(names)).isna().any(axis=None)
     fit.ranova(), fit.anova(ddf="kenward-roger"), fit.summary(ddf="kenward-roger"), fit.cov_fe_robust()
     assert "The data cannot tell" in " ".join(str(fit.summary()).split())
+
+
+def test_tests_count_the_parameters_that_the_data_determine() -> None:
+    """Of (k + x | g) with a constant k there are three, as in (x | g); of (arm | g) between groups two variances."""
+    d = empty_cell()
+    table, right = (mm.lmer(f"y ~ x + ({random} | g)", d).ranova() for random in ("k + x", "x"))
+    assert table["df"].iloc[1:].to_list() == [0, 2]
+    assert table["p_value"].iloc[1] == table["p_boundary"].iloc[1] == 1
+    assert table["p_value"].iloc[2] == pytest.approx(right["p_value"].iloc[1], abs=1e-5)
+    assert np.isnan(table["p_boundary"].iloc[2])
+    assert "It is missing where the data do not tell" in table.attrs["notes"][-1]
+
+    d = between()
+    one, arms = mm.lmer("y ~ arm + (1 | g)", d), mm.lmer("y ~ arm + (arm | g)", d)
+    for test in (arms.ranova().iloc[1], mm.compare(one, arms).iloc[1]):
+        assert test["df"] == 1
+        assert test["p_value"] == pytest.approx(stats.chi2.sf(test["chisq"], 1))
+    notes = mm.compare(mm.lmer("y ~ arm + (0 + arm || g)", d), arms).attrs["notes"]
+    assert any("it has as many parameters that the data determine" in note for note in notes)
 
 
 def test_profiles_of_what_is_not_determined_are_its_whole_range() -> None:
