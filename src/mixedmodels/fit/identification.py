@@ -105,8 +105,8 @@ def _check_zero(factor: RandomFactor) -> None:
     for size in factor.block_sizes:
         block = slice(first, first + abs(size))
         first += abs(size)
-        if zero[block].all() if size < 0 else zero[block].any():
-            effect = factor.columns[block][int(zero[block].argmax())]
+        if zero[block].all():  # beside others in one covariance a zero column is one that depends on them
+            effect = factor.columns[block][0]
             empty = " (no row has this combination)" if ":" in effect or "[" in effect else ""
             raise DesignError(
                 f"The random effect {effect!r} of {factor.name!r} is zero in every row{empty}, so there is nothing to "

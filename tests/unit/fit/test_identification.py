@@ -157,6 +157,17 @@ TOLD_APART: list[tuple[Callable[[], pd.DataFrame], str, str, set[str]]] = [
     (empty_cell, "y ~ x + (k | g)", "y ~ x + (1 | g)", {"sd_Intercept|g", "cor_k.Intercept|g", "sd_k|g"}),
     (
         empty_cell,
+        "y ~ x + (f * h | g)",
+        "y ~ x + (f + h | g)",
+        {
+            "cor_f[T.b]:h[T.q].Intercept|g",
+            "cor_f[T.b]:h[T.q].f[T.b]|g",
+            "cor_f[T.b]:h[T.q].h[T.q]|g",
+            "sd_f[T.b]:h[T.q]|g",
+        },
+    ),
+    (
+        empty_cell,
         "y ~ x + (x + triple | g)",
         "y ~ x + (x | g)",
         {"cor_x.Intercept|g", "cor_triple.Intercept|g", "sd_x|g", "cor_triple.x|g", "sd_triple|g"},
