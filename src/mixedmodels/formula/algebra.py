@@ -1,7 +1,8 @@
 """The algebra of formulas: sums, products and nestings of columns and expressions become terms.
 
-Operators in the order of their strength are ``^`` (or ``**``), ``:``, ``*`` ``/`` ``%in%``, ``+`` ``-`` (Wilkinson and
-Rogers 1973; Chambers and Hastie 1992, section 2.4). What is taken away must be there, and 0 and 1 are the only numbers.
+Operators in the order of their strength are ``^`` (or ``**``), ``:`` (or ``%in%``), ``*`` ``/``, ``+`` ``-``
+(Wilkinson and Rogers 1973; Chambers and Hastie 1992, section 2.4). What is taken away must be there, and 0 and 1 are
+the only numbers.
 """
 
 from __future__ import annotations
@@ -153,21 +154,20 @@ class _Reading:
 
     def _product(self, tokens: Sequence[Token], at: int) -> tuple[list[Term], int]:
         left, at = self._interaction(tokens, at)
-        while at < len(tokens) and tokens[at].text in ("*", "/", "%in%"):
+        while at < len(tokens) and tokens[at].text in ("*", "/"):
             sign = tokens[at]
             right, at = self._interaction(tokens, at + 1)
             if sign.text == "*":
                 left = _unique([*left, *right, *self._crossed(left, right, sign)])
             else:
-                nest, nested = (left, right) if sign.text == "/" else (right, left)
-                factors = [factor for term in nest if term != ONE for factor in term.factors]
+                factors = [factor for term in left if term != ONE for factor in term.factors]
                 whole = Term(factors) if factors else ONE
-                left = _unique([*nest, *self._crossed([whole], nested, sign)])
+                left = _unique([*left, *self._crossed([whole], right, sign)])
         return left, at
 
     def _interaction(self, tokens: Sequence[Token], at: int) -> tuple[list[Term], int]:
         left, at = self._power(tokens, at)
-        while at < len(tokens) and tokens[at].text == ":":
+        while at < len(tokens) and tokens[at].text in (":", "%in%"):
             sign = tokens[at]
             right, at = self._power(tokens, at + 1)
             left = self._crossed(left, right, sign)
