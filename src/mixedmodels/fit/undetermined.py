@@ -63,7 +63,7 @@ def undetermined(problem: Problem, reml: bool) -> Undetermined:
         parts.append(np.linalg.norm(D, axis=0) / np.outer(size, size))
     of_residual = float(np.linalg.norm(residual))
     least = INVOLVED * max(of_residual, *(part.max() for part in parts))
-    return Undetermined(tuple(part > least for part in parts), of_residual > least)
+    return Undetermined(tuple(part > least for part in parts), bool(of_residual > least))
 
 
 def flat_directions(problem: Problem, reml: bool) -> tuple[Floats, tuple[Floats, ...]]:

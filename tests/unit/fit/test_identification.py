@@ -261,3 +261,11 @@ def test_findings_do_not_depend_on_units(factor: float, origin: float) -> None:
         before, after = (mm.lmer(formula, one).state.undetermined for one in (d, moved))
         for C, D in zip(before.covariances, after.covariances, strict=True):
             assert (C == D).all() or origin
+
+
+@pytest.mark.filterwarnings("ignore::mixedmodels.MixedModelsWarning")
+def test_the_residual_variance_may_be_open_too() -> None:
+    five = pd.DataFrame({"g": [0, 0, 1, 2, 3], "f": list("abacb"), "x": [0.3, 0.8, 0.3, -1.3, 0.9]})
+    fit = mm.lmer("y ~ (x * f || g)", five.assign(y=[0.4, -0.5, 0.6, 0.4, 0.3]))
+    assert "unidentified" in {finding.kind for finding in fit.findings}
+    assert np.isnan(fit.variance_parameters().loc["sigma", "std_error"])
