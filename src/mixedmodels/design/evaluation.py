@@ -25,6 +25,8 @@ from mixedmodels.design.expression import (
     INTERCEPT,
     alias,
     as_category,
+    as_computed,
+    columns_in,
     columns_of,
     columns_of_factor,
     is_boolean,
@@ -162,6 +164,7 @@ class Evaluation:
         except Exception as error:
             raise self._complaint(expression, error) from error
         values = values.__wrapped__ if isinstance(values, FactorValues) else values
+        values = as_computed(values, self._sources(expression))
         if np.shape(values) != (self.n_rows,):
             raise DataError(
                 f"{expression!r} must give one value for each of the {self.n_rows} rows, "
@@ -267,6 +270,9 @@ class Evaluation:
                 said = sentence.format(*found.groups())
         return DataError(f"{expression!r} cannot be computed: {said}.")
 
+    def _sources(self, expression: str) -> list[Any]:
+        return [self._series[name] for name in columns_in(expression, self.columns)]
+
     @cached_property
     def _series(self) -> dict[str, Any]:
         """The columns as formulaic knows them, by name."""
@@ -307,7 +313,11 @@ class _Materializer(PandasMaterializer):  # type: ignore[misc]  # formulaic has 
     def _evaluate(self, expr: str, metadata: Any, spec: ModelSpec) -> Any:
         values, variables = super()._evaluate(runnable(expr, self.columns), metadata, spec)
         plain = FactorValues(values).__wrapped__
-        return as_category(plain) if is_boolean(plain) else values, variables
+        if is_boolean(plain):
+            return as_category(plain), variables
+        if isinstance(values, FactorValues):
+            return values, variables
+        return as_computed(values, [self.columns[name] for name in columns_in(expr, self.columns)]), variables
 
 
 def _plain_names(terms: SimpleFormula) -> tuple[str, ...] | None:

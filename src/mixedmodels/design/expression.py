@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from keyword import iskeyword
 from types import MappingProxyType
 from typing import Any
@@ -59,6 +59,34 @@ def as_category(values: Any) -> pd.Series[Any]:
 def is_boolean(values: Any) -> bool:
     """Return whether an array holds true and false."""
     return getattr(values, "dtype", None) is not None and pd.api.types.is_bool_dtype(values.dtype)
+
+
+def as_computed(values: Any, sources: Iterable[Any]) -> Any:
+    """Return what an expression gives, with arrays of texts as series, and numbers in the place of texts as numbers.
+
+    pandas makes a category of what the levels of one are mapped to if that is one to one, and numbers if it is not.
+
+    Parameters
+    ----------
+    values
+        Of the expression.
+    sources
+        The columns that it uses, as series.
+    """
+    if isinstance(values, np.ndarray) and pd.api.types.infer_dtype(values, skipna=True) == "string":
+        return pd.Series(values, dtype=object)
+    if _levels_are(values, numbers=True) and all(_levels_are(source, numbers=False) for source in sources):
+        return pd.Series(np.asarray(values), index=values.index)
+    return values
+
+
+def _levels_are(values: Any, *, numbers: bool) -> bool:
+    """Return whether values are a category whose levels are all numbers, or all something else."""
+    dtype = getattr(values, "dtype", None)
+    if not isinstance(dtype, pd.CategoricalDtype):
+        return False
+    levels = dtype.categories
+    return (pd.api.types.is_numeric_dtype(levels) and not pd.api.types.is_bool_dtype(levels)) is numbers
 
 
 def columns_in(expression: str, known: Collection[str]) -> tuple[str, ...]:

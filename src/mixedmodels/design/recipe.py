@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -217,16 +217,20 @@ class DesignRecipe:
 
 
 def _as_dates(name: str, column: Column, dtype: np.dtype[Any]) -> Column:
-    """Return a column of dates, which may be known by their texts."""
+    """Return a column of dates, which may be known by their texts: year first, since others can be read in two ways."""
     if column.is_date and column.values.dtype.kind == dtype.kind:
         return column
     if column.levels is None:
         raise DataError(f"Column {name!r} held dates or durations in the fit, but holds numbers now.")
-    read = pd.to_datetime if dtype.kind == "M" else pd.to_timedelta
+    is_date = dtype.kind == "M"
+    read = partial(pd.to_datetime, format="ISO8601") if is_date else pd.to_timedelta
     times = [read(str(level), errors="coerce") for level in column.levels]
     if any(map(pd.isna, times)):
         wrong = next(level for level, time in zip(column.levels, times, strict=True) if pd.isna(time))
-        raise DataError(f"Column {name!r} held dates or durations in the fit, but holds {shown_level(wrong)!r} now.")
+        hint = " Write dates as in 2014-02-17." if is_date else ""
+        raise DataError(
+            f"Column {name!r} held dates or durations in the fit, but holds {shown_level(wrong)!r} now.{hint}"
+        )
     values = np.array([time.to_numpy() for time in times], dtype=dtype)[column.values]
     return Column(values, missing=column.missing)
 

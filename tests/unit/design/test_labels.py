@@ -23,6 +23,7 @@ DATA = pd.DataFrame({
 DATA["y"] = RNG.normal(size=36) + np.array([0, -2, 3, 1, 5])[DATA.block]
 DATES = mm.lmer("y ~ arm * C(date) + (1 | block)", DATA)
 TWIN = mm.lmer("y ~ arm * text + (1 | block)", DATA)
+DRIFT = DATA.assign(y=DATA.y + 3 * (DATA.date.dt.month - 2))
 NAMES = [
     "2014-02-17",
     dt.date(2014, 2, 17),
@@ -66,8 +67,7 @@ def test_a_date_is_known_by_text_and_value(name: Any) -> None:
     np.testing.assert_allclose(means, TWIN.margins("arm", at={"text": ["2014-02-17"]})["estimate"])
     against = DATES.margins("date", control=name)
     assert against.index.tolist() == ["2014-01-15 - 2014-02-17", "2014-03-20 - 2014-02-17"]
-    drift = DATA.assign(y=DATA.y + 3 * (DATA.date.dt.month - 2))
-    grouped = mm.lmer("y ~ arm + (1 | block) + (1 | date)", drift)
+    grouped = mm.lmer("y ~ arm + (1 | block) + (1 | date)", DRIFT)
     np.testing.assert_allclose(
         grouped.predict({"arm": ["c"], "date": [name], "block": [2]}),
         grouped.predict({"arm": ["c"], "date": ["2014-02-17"], "block": [2]}),
@@ -77,7 +77,9 @@ def test_a_date_is_known_by_text_and_value(name: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "says"),
     [
-        ("spring", "held dates or durations in the fit, but holds 'spring' now"),
+        ("spring", "held dates or durations in the fit, but holds 'spring' now. Write dates as in 2014-02-17."),
+        ("03.02.2014", "but holds '03.02.2014' now. Write dates as in 2014-02-17."),  # March or February
+        ("03/20/2014", "but holds '03/20/2014' now"),
         (3, "held dates or durations in the fit, but holds numbers now"),
         ("2014-05-01", "levels that the fit did not have: '2014-05-01'"),
         (pd.Timestamp("2014-05-01"), "levels that the fit did not have: '2014-05-01'"),
@@ -87,6 +89,38 @@ def test_what_is_no_date_of_the_fit_is_refused(value: Any, says: str) -> None:
     with pytest.raises(mm.DataError) as caught:
         DATES.predict({"arm": ["c"], "date": [value], "block": [2]})
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["2014-02-17 00:00:00", "20140217", "2014/02/17", "2014-02-17T00:00"])
+def test_texts_of_dates_with_the_year_first(text: str) -> None:
+    new = {"arm": ["c"], "date": [text], "block": [2]}
+    np.testing.assert_array_equal(DATES.predict(new), DATES.predict({**new, "date": ["2014-02-17"]}))
+
+
+@pytest.mark.parametrize(
+    ("expression", "column"),
+    [
+        ("np.where(arm == 'a', 'low', 'high')", np.where(DATA.arm == "a", "low", "high")),
+        ("np.where(block > 2, arm, 'none')", np.where(DATA.block > 2, DATA.arm, "none")),
+        ("np.select([block > 3, block > 2], ['x', 'y'], 'z')", np.array(["z", "z", "z", "y", "x"])[DATA.block]),
+        ("arm.map({'a': 1, 'b': 2, 'c': 4})", DATA.arm.map({"a": 1, "b": 2, "c": 4})),
+        ("I(arm.map({'a': 1, 'b': 1, 'c': 4}))", DATA.arm.map({"a": 1, "b": 1, "c": 4})),
+        ("block.astype('category')", DATA.block.astype(str)),
+        ("arm.str.upper()", DATA.arm.str.upper()),
+    ],
+)
+def test_texts_that_are_computed_are_categories_and_numbers_are_not(expression: str, column: Any) -> None:
+    fit = mm.lmer(f"y ~ {expression} + (1 | date)", DRIFT)
+    twin = mm.lmer("y ~ made + (1 | date)", DRIFT.assign(made=column))
+    assert fit.deviance == pytest.approx(twin.deviance, abs=1e-8)
+    names = [name.replace("made", "") for name in twin.fe_params.index]
+    assert [name[name.rfind("[") :] if name.endswith("]") else "" for name in fit.fe_params.index[1:]] == names[1:]
+    np.testing.assert_allclose(fit.predict(DRIFT[5:7]), twin.fittedvalues[5:7])
+
+
+def test_a_response_may_be_scores_of_labels() -> None:
+    model = mm.LinearMixedModel("arm.map({'a': 1, 'b': 2, 'c': 4}) ~ y + (1 | date)", DATA)
+    np.testing.assert_array_equal(model.design.y, DATA.arm.map({"a": 1, "b": 2, "c": 4}))
 
 
 def test_categories_of_dates_and_times_of_day() -> None:
