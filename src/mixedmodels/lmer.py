@@ -33,6 +33,7 @@ WARNINGS: Mapping[str, type[MixedModelsWarning]] = {
     "dropped_columns": RankDeficiencyWarning,
     "nearly_dependent_columns": RankDeficiencyWarning,
     "dropped_rows": DroppedRowsWarning,
+    "numbers_among_labels": MixedModelsWarning,
 }
 """Findings that a user hears of at once; the others wait in the summary."""
 

@@ -19,11 +19,12 @@ from mixedmodels.design.checks import (
     check_terms,
     check_weights,
     few_levels,
+    numbers_among_labels,
 )
 from mixedmodels.design.coding import read_contrasts
 from mixedmodels.design.design import Design
 from mixedmodels.design.evaluation import Evaluation, MatrixRecipe, Memory, check_finite
-from mixedmodels.design.expression import INTERCEPT, columns_in, columns_of, plain_names, unknown_column
+from mixedmodels.design.expression import INTERCEPT, columns_in, columns_of, lookups, plain_names, unknown_column
 from mixedmodels.design.frame import Column, Frame, Mask, check_order, open_frame, read_array
 from mixedmodels.design.grouping import group_rows, level_codes
 from mixedmodels.design.missing import Gaps, UsedRows, refuse
@@ -353,7 +354,14 @@ def _assemble(plan: _Plan, rows: UsedRows, evaluation: Evaluation, parts: _Parts
         rows=rows.positions,
         n_rows=rows.n_rows,
         n_dropped=rows.n_dropped,
-        findings=(*rows.findings(), *_split_findings(parts.random), *few_levels(factors)),
+        findings=(
+            *rows.findings(),
+            *numbers_among_labels(
+                [each for part in (plan.fixed, *plan.random) for each in lookups(part)], term_columns
+            ),
+            *_split_findings(parts.random),
+            *few_levels(factors),
+        ),
         recipe=recipe,
         columns=term_columns,
         labels=labels,

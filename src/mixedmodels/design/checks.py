@@ -17,6 +17,8 @@ from mixedmodels.errors import DataError, DesignError
 from mixedmodels.formula.expressions import adds_conditions
 
 FEW_LEVELS = 5
+LARGEST_SHARE_OF_ODD_ONES = 0.2
+"""Of levels that are no numbers, for the others to look as if they were meant as numbers."""
 
 
 def check_numeric(role: str, expression: str, column: Column) -> None:
@@ -36,7 +38,10 @@ def check_numeric(role: str, expression: str, column: Column) -> None:
     listed = ", ".join(map(repr, found[:3])) + (", ..." if len(found) > 3 else "")
     if odd and len(odd) < len(column.levels):
         listed += " among numbers"
-        hint = " Make that missing: pandas.to_numeric(..., errors='coerce') reads all but numbers as missing."
+        hint = (
+            " Make that missing: leave the field of a file empty, or use pandas.to_numeric(..., errors='coerce'), which "
+            "reads all but numbers as missing."
+        )
     else:
         convert = f"data[{expression!r}] = data[{expression!r}].astype(float)"
         hint = "" if odd else f" They look like numbers: convert them first, {convert}."
@@ -167,6 +172,34 @@ def _same_groups(one: RandomFactor, other: RandomFactor) -> bool:
     """True if two factors with equally many levels have as many combinations as levels."""
     _, present = integer_codes(one.codes.astype(np.int64) * other.n_levels + other.codes)
     return len(present) == one.n_levels
+
+
+def numbers_among_labels(names: Iterable[str], columns: Mapping[str, Column]) -> list[Finding]:
+    """Return a finding for each category whose levels are numbers but for a few, such as a sign for missing values.
+
+    Parameters
+    ----------
+    names
+        Columns that stand in terms as they are; one in ``C(...)`` is meant to be a category.
+    columns
+        All of them.
+    """
+    found = []
+    for name in dict.fromkeys(names):
+        levels = columns[name].levels
+        odd = [] if levels is None else odd_ones(levels)
+        if levels is not None and 0 < len(odd) <= LARGEST_SHARE_OF_ODD_ONES * len(levels):
+            listed = ", ".join(map(repr, odd[:3])) + (", ..." if len(odd) > 3 else "")
+            found.append(
+                Finding(
+                    "numbers_among_labels",
+                    f"Column {name!r} holds {listed} among numbers and so is a category of {len(levels)} levels. If it "
+                    f"should be a number, make {'that' if len(odd) == 1 else 'those'} missing (an empty field of a "
+                    f"file, or pandas.to_numeric(..., errors='coerce')); if not, write C({name}).",
+                    {"column": name, "odd": tuple(odd), "n_levels": len(levels)},
+                )
+            )
+    return found
 
 
 def few_levels(factors: Iterable[RandomFactor]) -> list[Finding]:

@@ -21,7 +21,8 @@ class Finding:
     ----------
     kind
         ``"dropped_rows"``, ``"dropped_columns"``, ``"singular"``, ``"not_converged"``, ``"other_optima"``,
-        ``"badly_scaled"``, ``"nearly_dependent_columns"``, ``"double_bar_split"``, ``"few_levels"``, ...
+        ``"badly_scaled"``, ``"nearly_dependent_columns"``, ``"double_bar_split"``, ``"few_levels"``,
+        ``"numbers_among_labels"``, ...
     message
         One or two sentences in plain words.
     data

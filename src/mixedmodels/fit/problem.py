@@ -163,10 +163,9 @@ def _refusal(design: Design) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise FitError(
-            f"{design.formula.text!r} cannot be fitted to these data: {error}. "
-            f"Remove the columns that determine {design.response_name}."
-        ) from error
+        suspects = [finding.message for finding in design.findings if finding.kind == "numbers_among_labels"]
+        remedy = " ".join(suspects) or f"Remove the columns that determine {design.response_name}."
+        raise FitError(f"{design.formula.text!r} cannot be fitted to these data: {error}. {remedy}") from error
 
 
 def _form_products(design: Design, n_threads: int) -> Model:

@@ -186,3 +186,29 @@ def test_what_is_no_number_among_numbers_is_shown() -> None:
     fit = mm.lmer("y ~ x + (1 | block)", DATA.assign(x=RNG.normal(size=36)))
     with pytest.raises(mm.DataError, match=r"'x' was numeric in the fit, but holds '\.' now"):
         fit.predict(DATA.assign(x=odd))
+
+
+@pytest.mark.parametrize("text", [".", "n/a", "#REF!"])
+@pytest.mark.parametrize("term", ["x", "arm + x"])
+def test_numbers_with_a_sign_for_missing_are_a_category_with_a_warning(text: str, term: str) -> None:
+    x = DRIFT.block.astype(str).where(DRIFT.index != 4, text).where(DRIFT.index % 2 == 0, "7")
+    with pytest.warns(
+        mm.MixedModelsWarning, match=f"'x' holds '{text}' among numbers and so is a category of 6 levels"
+    ):
+        fit = mm.lmer(f"y ~ {term} + (1 | date)", DRIFT.assign(x=x))
+    (finding,) = (finding for finding in fit.findings if finding.kind == "numbers_among_labels")
+    assert finding.data == {"column": "x", "odd": (text,), "n_levels": 6}
+    assert finding.message in str(fit.summary()).replace("\n  ", " ")
+
+
+@pytest.mark.parametrize("formula", ["y ~ C(x) + (1 | date)", "y ~ arm + (1 | x)", "y ~ mixed + (1 | date)"])
+def test_labels_that_are_meant_have_no_warning(formula: str) -> None:
+    x = DRIFT.block.astype(str).where(DRIFT.index != 4, ".")
+    fit = mm.lmer(formula, DRIFT.assign(x=x, mixed=np.tile(["1", "2", "none"], 12), y=DRIFT.y + 9 * (x == "3")))
+    assert "numbers_among_labels" not in [finding.kind for finding in fit.findings]
+
+
+def test_what_leaves_nothing_to_fit_is_told() -> None:
+    x = pd.Series(np.arange(36)).astype(str).where(DATA.index != 4, ".")
+    with pytest.raises(mm.FitError, match=r"nothing left to model\. Column 'x' holds '\.' among numbers"):
+        mm.lmer("y ~ x + (1 | block)", DATA.assign(x=x))
