@@ -12,7 +12,7 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef};
 
 /// Squared sine of the angle to the other directions below which one is rounding.
-const NONE_SQUARED: f64 = 1e-12;
+const NONE_SQUARED: f64 = 1e-13;
 
 /// Directions of phi without effect, and what the fixed part leaves of each effect.
 pub struct Identification {

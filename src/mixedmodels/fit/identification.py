@@ -49,10 +49,13 @@ def unidentified(problem: Problem, reml: bool) -> Iterator[Finding]:
             "fixed effects that depend on them. Leave these random effects out."
         )
     else:
+        free = "fixed effects and their tests do not depend on the choice, but the fitted values do"
+        if not open_ones.residual:
+            free = "fixed effects, their tests and the fitted values do not depend on the choice"
         message = (
             f"The data cannot tell {listing(shown)}{' apart' if len(names) > 1 else ''}. The estimates are one of many "
-            "sets with the same likelihood and have no standard errors; the fixed effects, their tests and the fitted "
-            "values do not depend on the choice. Fewer random effects would be determined."
+            f"sets with the same likelihood and have no standard errors; the {free}. Fewer random effects would be "
+            "determined."
         )
     yield Finding("unidentified", message, {"parameters": tuple(names)})
 

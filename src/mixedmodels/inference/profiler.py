@@ -22,6 +22,7 @@ from mixedmodels.inference.variance_parameters import (
     VarianceParameter,
     covariance_root,
     estimate,
+    is_undetermined,
     list_parameters,
 )
 from mixedmodels.inference.without_effect import Without, fit_without
@@ -62,6 +63,8 @@ EDGE = 7.0
 """Fisher's z of a correlation that counts as one."""
 NEAR_ONE = 0.999
 """Correlation whose profile is taken to be level from there to one, where it cannot be computed further."""
+FLAT_SE = 1.0
+"""Standard error of log sigma, at least, with which its profile is walked where the criterion is flat in it."""
 FAR = 0.5
 """What a zero theta~ is moved to, to see how a function changes from there."""
 BELOW_TOL = 1e-5
@@ -158,6 +161,8 @@ class Profiler:
         else:
             c_hat, slope = self.map.unbounded(self.psi, parameter)
             se, direction = self._standard_error(slope)
+            if parameter.kind == "sigma" and is_undetermined(self.state, parameter):
+                se = max(se, FLAT_SE)
         edge = EDGE if parameter.kind == "cor" else np.inf
 
         def solve(c: float, psi: Floats) -> _Point | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 
 import mixedmodels as mm
 
@@ -238,6 +239,37 @@ def test_profiles_of_what_is_not_determined_are_its_whole_range() -> None:
     assert interval.loc["cor_arm[T.trt].Intercept|g"].tolist() == [-1, 1]
     constant = mm.lmer("y ~ x + (k | g)", empty_cell()).conf_int("profile")
     assert constant.loc["sd_k|g"].tolist() == [0, np.inf]
+
+
+def test_a_residual_variance_that_random_effects_span_is_left_open() -> None:
+    """Every row has an effect of its own, with one variance in odd rows and one in even ones; dense likelihood."""
+    rng = np.random.default_rng(9)
+    row, x = np.arange(60), rng.normal(size=60)
+    odd = row % 2 == 1
+    y = rng.normal(size=60) * np.where(odd, 3, 2)
+    levels = {"a": np.where(odd, row, 0), "b": np.where(odd, 1, row)}
+    d = pd.DataFrame({"y": y, "x": x, "odd": odd * 1.0, "even": ~odd * 1.0, **levels})
+    X = np.column_stack([np.ones(60), x])
+
+    def deviance(log_variances: Any) -> float:
+        w = np.exp(-np.where(odd, *log_variances))
+        information = (X.T * w) @ X
+        r = y - X @ np.linalg.solve(information, (X.T * w) @ y)
+        return float(58 * np.log(2 * np.pi) - np.log(w).sum() + np.linalg.slogdet(information)[1] + r @ (w * r))
+
+    best = optimize.minimize(deviance, [0.0, 0.0], tol=1e-12)
+
+    def rise(log_variance: float) -> float:
+        """Of the criterion where the even rows have a variance, the smaller one."""
+        return float(optimize.minimize_scalar(lambda v: deviance([v, log_variance])).fun) - best.fun
+
+    fit = mm.lmer("y ~ x + (0 + odd | a) + (0 + even | b)", d)
+    assert fit.deviance == pytest.approx(best.fun, abs=1e-6)
+    assert fit.state.undetermined.residual is True
+    assert fit.variance_parameters()["std_error"].isna().all()
+    assert "but the fitted values do" in next(f.message for f in fit.findings if f.kind == "unidentified")
+    limit = np.exp(optimize.brentq(lambda v: rise(v) - stats.chi2.isf(0.05, 1), best.x[1], best.x[1] + 2) / 2)
+    np.testing.assert_allclose(fit.conf_int("profile", which="sigma").loc["sigma"], [0, limit], rtol=1e-3)
 
 
 def test_kenward_roger_of_a_factor_between_groups_is_r() -> None:
