@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from statsmodels.base._penalties import L2
 
 import mixedmodels as mm
 
@@ -36,6 +37,19 @@ def test_a_covariance_between_arms_is_left_open(reml: bool, method: str | None) 
     assert np.isnan(result.conf_int().iloc[3]).all()
     assert not np.isnan(result.conf_int().iloc[[0, 1, 2, 4]]).any(axis=None)
     str(result.summary())
+
+
+def test_penalised_fixed_effects_leave_covariances_open_too() -> None:
+    d = between()
+    model = mm.mixedlm("y ~ arm", d, groups="g", re_formula="0 + ctl + trt")
+    with pytest.warns(mm.IdentificationWarning, match="the covariance of ctl and trt in g"):
+        ridge = model.fit(fe_pen=L2(np.array([0.0, 2.0])))
+    with pytest.warns(mm.IdentificationWarning, match="the covariance of ctl and trt in g"):
+        lasso = model.fit_regularized(alpha=[0.0, 0.5])
+    for result in (ridge, lasso):
+        assert "unidentified" in {finding.kind for finding in result.findings}
+        assert np.isnan(result.bse.iloc[3])
+        assert "cannot tell" in str(result.summary())
 
 
 def test_a_held_covariance_leaves_nothing_open() -> None:

@@ -11,6 +11,7 @@ from mixedmodels.design.records import Floats
 from mixedmodels.fit.control import Control
 from mixedmodels.fit.findings import fit_findings
 from mixedmodels.fit.held import HeldModel
+from mixedmodels.fit.identification import unidentified
 from mixedmodels.fit.problem import Problem
 from mixedmodels.fit.records import FitState, Optimum
 
@@ -67,6 +68,13 @@ def state_at(held: HeldModel, theta: Floats, search: Search) -> FitState:
         is_singular=singular,
         findings=(*design.findings, *fit_findings(design, kept, model.nearly_dependent, optimum, singular)),
     )
+
+
+def with_open_covariances(state: FitState, held: HeldModel) -> FitState:
+    """Return the state with the finding that covariances cannot be told apart, where none is held."""
+    if held.rest:
+        return state
+    return replace(state, findings=(*state.findings, *unidentified(held.problem, held.reml)))
 
 
 def with_scale(state: FitState, scale: float, deviance: float) -> FitState:

@@ -834,6 +834,7 @@ class MixedLMResults(LmmResult):
             fixed_se=self._bse[: self.k_fe],
             natural=self._natural,
             natural_se=self._natural_se,
+            notes=tuple(finding.message for finding in self.findings if finding.kind == "unidentified"),
         )
         return summarize(facts, yname, xname_fe, xname_re, title=title, alpha=alpha)
 

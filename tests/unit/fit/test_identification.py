@@ -124,6 +124,16 @@ def test_nearby_models_are_estimated() -> None:
     assert not mm.lmer("y ~ arm + (0 + treated | group)", controls_in_one_group()).state.undetermined
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_millionth_apart_is_told_apart(seed: int) -> None:
+    d, rng = empty_cell(), np.random.default_rng(seed)
+    d["near"] = d["x"] + 1e-6 * rng.normal(size=len(d))
+    for random in ("(0 + x | g) + (0 + near | g)", "(x || g) + (0 + near | g)", "(0 + x + near | g)"):
+        fit = mm.lmer(f"y ~ 1 + {random}", d)
+        assert not fit.state.undetermined
+        assert "unidentified" not in {finding.kind for finding in fit.findings}
+
+
 TOLD_APART: list[tuple[Callable[[], pd.DataFrame], str, str, set[str]]] = [
     (
         repeated,

@@ -171,6 +171,8 @@ class Facts:
         Fixed effects and standard errors, (k_fe,).
     natural, natural_se
         Covariances in natural units and standard errors, (k_re2 + k_vc,).
+    notes
+        Below the tables.
     """
 
     names: Sequence[str]
@@ -184,6 +186,7 @@ class Facts:
     fixed_se: Floats
     natural: Floats
     natural_se: Floats
+    notes: tuple[str, ...] = ()
 
 
 def summarize(
@@ -254,7 +257,7 @@ def summarize(
         rows.append([f"{value:.3f}", f"{error:.3f}" if np.isfinite(error) else "", "", "", "", ""])
     header = ["Coef.", "Std.Err.", "z", "P>|z|", f"[{alpha / 2:.4g}", f"{1 - alpha / 2:.4g}]"]
     coefficients = pd.DataFrame(rows, index=[*fixed, *others], columns=header, dtype=object)
-    return MixedLMSummary(TITLE if title is None else title, [head, coefficients])
+    return MixedLMSummary(TITLE if title is None else title, [head, coefficients], list(facts.notes))
 
 
 def _latex(text: str) -> str:

@@ -16,7 +16,7 @@ from mixedmodels.fit.ascent import em_steps, steepest_ascent
 from mixedmodels.fit.constrained import MAX_ITERATIONS, minimize_held
 from mixedmodels.fit.control import Control
 from mixedmodels.fit.fit import fit_problem, minimize_deviance
-from mixedmodels.fit.given import Search, penalized_state, state_at, with_scale
+from mixedmodels.fit.given import Search, penalized_state, state_at, with_open_covariances, with_scale
 from mixedmodels.fit.held import HeldModel, Holds, with_held_values
 from mixedmodels.fit.identification import check_identified
 from mixedmodels.fit.likelihood import collinear
@@ -202,7 +202,9 @@ def by_optimizer(
     if objective.penalty is None:
         return state_at(held, theta, search), _Report(best.tried, best.hist)
     estimated = objective.penalty.best(held.covariances.packed(theta))
-    return penalized_state(held, theta, estimated, search), _Report(best.tried, best.hist, estimated)
+    state = penalized_state(held, theta, estimated, search)
+    report = _Report(best.tried, best.hist, estimated)
+    return (with_open_covariances(state, held) if cov_pen is None else state), report
 
 
 def engine_gain(held: HeldModel, theta: Floats) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError, nearest
-from mixedmodels.fit.given import Search, penalized_state
+from mixedmodels.fit.given import Search, penalized_state, with_open_covariances
 from mixedmodels.fit.regularized import LeastSquares, coordinate_descent, scad
 from mixedmodels.mixedlm.description.model import ModelDescription
 from mixedmodels.mixedlm.fitting.convergence import advised
@@ -192,7 +192,7 @@ def at_fixed(model: ModelDescription, plain: Fit, b: Floats, converged: bool, as
         selected=tuple(j for j in range(model.k_fe) if j in record.holds.beta or params.fe_params[j] != 0),
         regularized=asked,
     )
-    return Fit(advised(state, not_converged(asked["maxit"])), changed)
+    return Fit(advised(with_open_covariances(state, held), not_converged(asked["maxit"])), changed)
 
 
 @dataclass(frozen=True)
