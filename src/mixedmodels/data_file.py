@@ -81,7 +81,7 @@ def read_data_file(path: str, uses: Uses = Uses(), layout: Layout = Layout()) ->
 
     In text, empty fields, ``NA``, ``N/A``, ``NaN`` and ``null`` are missing, and columns of digits are numbers. Labels
     stay what is written, ``001`` and ``1`` are two; where all are written as the numbers themselves are, they are
-    numbers, which have an order. Extra fields are dropped where they are empty in all rows, as are row names as R
+    numbers, which have an order. Extra fields are dropped where all rows have them, and empty, as are row names as R
     writes them, in quotes and all different.
 
     Parameters
@@ -211,15 +211,15 @@ def _header(text: str, sign: str) -> list[str]:
 def _read_text(file: _Text, uses: Uses, decimal: str | None) -> pd.DataFrame:
     """Return the rows of a text file, each field below its name."""
     labels = uses.labels.intersection(file.header)
-    has_names = False
     with warnings.catch_warnings():
         warnings.simplefilter("error", ParserWarning)
         try:
+            if _is_wider_at_once(file):  # which pandas takes without a word where the extra field is empty
+                _check_fields(file, ParserWarning())
             data = _parse(file, labels, decimal)
-        except (ParserError, ParserWarning) as error:
-            has_names = _check_fields(file, error)
+        except (ParserError, ParserWarning, csv.Error) as error:
             warnings.simplefilter("ignore", ParserWarning)
-            data = _parse(file, labels, decimal, has_names)
+            data = _parse(file, labels, decimal, _check_fields(file, error))
         except ValueError as error:
             raise _unreadable(file.path, _first_line(error)) from error
     if decimal is None:
@@ -243,36 +243,51 @@ def _parse(file: _Text, labels: frozenset[str], decimal: str | None, has_names: 
     return data.reset_index(drop=True)
 
 
+def _is_wider_at_once(file: _Text) -> bool:
+    """Return whether the first row has more fields than the header."""
+    rows = filter(None, csv.reader(io.StringIO(file.text[:_HEAD], newline=""), delimiter=file.sign))
+    next(rows)
+    return len(next(rows, ())) > len(file.header)
+
+
 def _check_fields(file: _Text, trouble: Exception) -> bool:
     """Return whether rows begin with a name as R writes it, once it is known that other extra fields are empty.
 
     Raises
     ------
     DataError
-        If a row has more fields than the header, or ``trouble`` has another reason.
+        If a row has more fields than the header, but not empty ones as all rows, or ``trouble`` has another reason.
     """
     n = len(file.header)
     lines = io.StringIO(file.text, newline="")
     reader = csv.reader(lines, delimiter=file.sign)
     first: set[str] = set()
-    n_rows, is_wider, too_long = 0, True, None
+    widths: set[int] = set()
+    n_rows, began, wider, too_long = 0, 1, None, None
     try:
         next(row for row in reader if row)
-        for row in filter(None, reader):
+        ended = reader.line_num
+        for row in reader:
+            began, ended = ended + 1, reader.line_num
+            if not row:
+                continue
             n_rows += 1
             first.add(row[0])
-            is_wider &= len(row) == n + 1
-            if too_long is None and any(field.strip() for field in row[n:]):
-                too_long = reader.line_num, len(row)
+            widths.add(len(row))
+            if len(row) > n:
+                wider = wider or (ended, len(row))
+                too_long = too_long or ((ended, len(row)) if any(field.strip() for field in row[n:]) else None)
     except csv.Error as error:
         raise _unreadable(file.path, f"line {reader.line_num}: {error}") from error
-    if too_long is None and isinstance(trouble, ParserWarning):
+    if "EOF inside string" in str(trouble):
+        raise _unreadable(file.path, f"a quotation mark opens in line {began} and none closes it") from trouble
+    if too_long is None and len(widths) == 1:
         return False
-    if is_wider and len(first) == n_rows and _begins_with_quotes(file.text):
+    if widths == {n + 1} and len(first) == n_rows and _begins_with_quotes(file.text):
         return True
-    if too_long is None:
+    if wider is None:
         raise _unreadable(file.path, _first_line(trouble)) from trouble
-    line, found = too_long
+    line, found = too_long or wider
     raise DataError(
         f"{file.path!r} cannot be read: line {line} has {found} fields, but the header has {n}. "
         "Name every column, or take out the fields without a name."

@@ -83,7 +83,10 @@ def test_columns_that_the_formula_computes_with_are_numbers(tmp_path: Path) -> N
         ('"1\n",2,3\n5,6,7,8\n', "line 4 has 4 fields"),
         ("a,1,2,3\na,5,6,7\n", "line 2 has 4 fields"),
         ("a,1,2,3\nb,5,6,7\n", "line 2 has 4 fields"),
-        ("1,2,3\n5,6,7,\n", "line 3"),
+        ("1,2,3\n5,6,7,\n", "line 3 has 4 fields, but the header has 3"),
+        ("1,2,3,\n5,6,7\n", "line 2 has 4 fields, but the header has 3"),
+        ("1,2,3,\n5,6,7,,\n", "line 2 has 4 fields, but the header has 3"),
+        ('1,2,3\n5,"6,7\n8,9,1\n', "a quotation mark opens in line 3 and none closes it"),
     ],
 )
 def test_rows_with_more_fields_than_the_header_are_refused(rows: str, place: str, tmp_path: Path) -> None:

@@ -39,8 +39,8 @@ def check_numeric(role: str, expression: str, column: Column) -> None:
     if odd and len(odd) < len(column.levels):
         listed += " among numbers"
         hint = (
-            " Make that missing: leave the field of a file empty, or use pandas.to_numeric(..., errors='coerce'), which "
-            "reads all but numbers as missing."
+            " Make that missing: leave the field of a file empty, or use pandas.to_numeric(..., errors='coerce'), "
+            "which reads all but numbers as missing."
         )
     else:
         convert = f"data[{expression!r}] = data[{expression!r}].astype(float)"
