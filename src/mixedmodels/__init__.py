@@ -142,5 +142,9 @@ class _Package(ModuleType):
         hides = isinstance(value, ModuleType) and name in __all__ and name != "plot"
         super().__setattr__(name, getattr(value, name) if hides else value)
 
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        # what sends functions to other processes (cloudpickle) knows modules by their exact type only
+        return import_module, (self.__name__,)
+
 
 sys.modules[__name__].__class__ = _Package

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -36,3 +39,44 @@ def test_every_name_is_there() -> None:
 def test_unknown_names_are_attribute_errors() -> None:
     with pytest.raises(AttributeError, match=r"mixedmodels has no 'lmmer'\. Did you mean 'lmer'"):
         _ = mm.lmmer
+
+
+SENT = """
+import mixedmodels as mm
+
+def deviance(data):
+    return mm.lmer("Reaction ~ Days + (Days | Subject)", data).deviance
+"""
+REML_CRITERION = "1743.6283"  # lme4's
+
+
+def test_the_module_is_sent_by_name() -> None:
+    assert pickle.loads(pickle.dumps(mm)) is mm
+    assert copy.deepcopy(mm) is mm
+
+
+def test_cloudpickle_sends_functions_that_use_the_package() -> None:
+    sent = run(f"import sys, cloudpickle{SENT}\nprint(cloudpickle.dumps(deviance).hex())")
+    load = f"import pickle, mixedmodels; f = pickle.loads(bytes.fromhex({sent!r}))"
+    assert run(f"{load}; print(round(f(mixedmodels.load_dataset('sleepstudy')), 4))") == REML_CRITERION
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        "joblib.Parallel(n_jobs=2)(joblib.delayed(deviance)(data) for _ in range(2))",
+        "joblib.Parallel(n_jobs=2)(joblib.delayed(mm.lmer)(formula, data) for _ in range(2))",
+        "multiprocessing.get_context('spawn').Pool(2).map(deviance, [data, data])",
+    ],
+)
+def test_workers_fit(calls: str, tmp_path: Path) -> None:
+    main = f"""{SENT}
+if __name__ == "__main__":
+    import joblib, multiprocessing
+    data, formula = mm.load_dataset("sleepstudy"), "Reaction ~ Days + (Days | Subject)"
+    print([f"{{getattr(found, 'deviance', found):.4f}}" for found in {calls}])
+"""
+    script = tmp_path / "script.py"
+    script.write_text(main)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str([REML_CRITERION] * 2)
