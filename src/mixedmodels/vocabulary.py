@@ -37,6 +37,14 @@ OF_A_FIT = _by_name({
     "AIC": "it is fit.aic here",
     "BIC": "it is fit.bic here",
     "REML": "it is fit.reml here",
+    "isSingular": "it is fit.is_singular here",
+    "ngrps": "numbers of levels are fit.n_groups",
+    "get_prediction": "predictions with intervals are fit.predict(interval='confidence')",
+    "resid_pearson": "they are fit.residuals('pearson')",
+    "bse_re": "standard errors of variance parameters are in fit.variance_parameters()",
+    "drop1": "terms are tested by fit.anova(), random ones by fit.ranova()",
+    "bootMer": "it is fit.bootstrap() here",
+    "getME": "theta is fit.theta, and the design is fit.state.design",
     "model": "the design is fit.state.design, and what made it is fit.call",
 })  # fmt: skip
 """Names that results have elsewhere, and what to use here."""
@@ -53,6 +61,9 @@ OF_THE_PACKAGE = _by_name({
     "lmerControl": "limits of the optimiser are mixedmodels.Control",
     "allFit": "there is one optimiser, whose steps are in fit.optimizer",
     "isSingular": "it is fit.is_singular here",
+    "bootMer": "it is fit.bootstrap() here",
+    "rePCA": "it is fit.re_pca() here",
+    "contrast": "contrasts are fit.contrast() and, of marginal means, fit.margins(pairwise=True)",
 })  # fmt: skip
 """Names that packages for mixed models have elsewhere, and what to use here."""
 
@@ -72,6 +83,8 @@ OF_A_CALL = _by_name({
     "alpha conf_level": "write level=, the coverage, such as 0.95",
     "nsim": "write n=",
     "random_state": "write seed=",
+    "optimizer lmerControl optCtrl": "limits of the optimiser are control=mixedmodels.Control(...)",
+    "ddf": "tests choose it, as in fit.summary(ddf='kenward-roger')",
     "parm": "write which=",
     "typ": "write type=",
     "verbose": "the steps of a fit are in fit.optimizer.trace",
@@ -109,10 +122,20 @@ def refuses_unknown(function: Callable[P, R]) -> Callable[P, R]:
     UnknownArgumentError
         By the function returned.
     """
-    known = tuple(name for name in inspect.signature(function).parameters if name != "self")
+    parameters = inspect.signature(function).parameters
+    known = tuple(name for name in parameters if name != "self")
+    named = [name for name, parameter in parameters.items() if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
+    has_any = any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters.values())
+    n_in_order = len(parameters) - len(named)
 
     @wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        if len(args) > n_in_order and named and not has_any:
+            called, in_order = function.__qualname__.removesuffix(".__init__"), known[: -len(named)]
+            raise UnknownArgumentError(
+                f"{called}() takes {' and '.join(in_order) or 'nothing'} in order and the rest by name: write "
+                f"{' or '.join(f'{name}=' for name in named)}."
+            )
         for name in kwargs:
             if name not in known:
                 called = function.__qualname__.removesuffix(".__init__")

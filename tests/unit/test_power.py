@@ -369,5 +369,9 @@ def test_without_a_fit_everything_is_stated() -> None:
         mm.power(TRIAL, data=data, varcorr={"subject": 1})
     with pytest.raises(mm.InferenceError, match=r"beta has no value for 'Intercept'; without a fit it needs one"):
         mm.power(TRIAL, data=data, **{**TRUTH, "beta": {"arm[T.trt]": 1}})
-    with pytest.raises(mm.InferenceError, match=r"varcorr has no value for 'subject'"):
+    with pytest.raises(
+        mm.InferenceError, match=r"value for 'arm\[T.trt\]'; .* It has one for 'arm', which the model does"
+    ):
+        mm.power(TRIAL, data=data, **{**TRUTH, "beta": {"Intercept": 0, "arm": 1}})
+    with pytest.raises(mm.InferenceError, match=r"varcorr has no value for 'subject'; without a fit it needs one\.$"):
         mm.power(TRIAL, data=data, **{**TRUTH, "varcorr": {}})

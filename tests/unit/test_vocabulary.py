@@ -87,6 +87,8 @@ def test_copies_and_pickles() -> None:
         (lambda: FIT.summary(alpha=0.1), "write level="),
         (lambda: FIT.anova(typ=2), "write type="),
         (lambda: FIT.update(REML=False), "write reml="),
+        (lambda: mm.lmer(FORMULA, SLEEP, False), r"lmer\(\) takes formula and data in order .*: write reml="),  # type: ignore[misc]
+        (lambda: FIT.simulate(3, 1), r"takes n in order and the rest by name: write seed="),  # type: ignore[misc]
     ],
 )
 def test_arguments_of_other_packages_point_the_way(call: Callable[[], object], says: str) -> None:
@@ -94,6 +96,12 @@ def test_arguments_of_other_packages_point_the_way(call: Callable[[], object], s
         call()
     assert isinstance(caught.value, TypeError)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("specs", ["pairwise ~ Days", "~ Days | Subject"])
+def test_formulas_of_emmeans_point_the_way(specs: str) -> None:
+    with pytest.raises(mm.InferenceError, match=r"Write margins\('a', by='b'\) for .* pairwise=True"):
+        FIT.margins(specs)
 
 
 @pytest.mark.parametrize("argument", ["alpha", "parm"])

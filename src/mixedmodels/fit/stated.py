@@ -126,10 +126,14 @@ def check_complete(state: FitState, beta: object, varcorr: object, sigma: object
         ("beta", beta, state.fixed_names),
         ("varcorr", varcorr, [f.name for f in state.design.factors]),
     ):
-        lacking = [name for name in known if isinstance(given, Mapping | pd.Series) and name not in given]
+        if not isinstance(given, Mapping | pd.Series):
+            continue
+        lacking = [name for name in known if name not in given]
+        unknown = [name for name in given.keys() if name not in known]  # noqa: SIM118  # a Series iterates over values
         if lacking:
+            instead = f" It has one for {unknown[0]!r}, which the model does not have." if unknown else ""
             raise InferenceError(
-                f"{what} has no value for {', '.join(map(repr, lacking))}; without a fit it needs one."
+                f"{what} has no value for {', '.join(map(repr, lacking))}; without a fit it needs one.{instead}"
             )
 
 

@@ -106,9 +106,13 @@ def check_variable(name: object, names: Sequence[str]) -> None:
     """
     if name not in names:
         listed = ", ".join(names) if names else "none"
-        raise InferenceError(
-            f"There is no variable {name!r} in the fixed part; its variables are: {listed}.{nearest(str(name), names)}"
+        is_formula = isinstance(name, str) and ("~" in name or "|" in name)
+        hint = (
+            " Write margins('a', by='b') for means of a at each b, and pairwise=True for their differences."
+            if is_formula
+            else nearest(str(name), names)
         )
+        raise InferenceError(f"There is no variable {name!r} in the fixed part; its variables are: {listed}.{hint}")
 
 
 def _check_kept(design: Design, names: Sequence[str]) -> None:
