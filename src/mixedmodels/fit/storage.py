@@ -6,9 +6,10 @@ import json
 import pickle
 from importlib.metadata import version
 from os import PathLike
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from mixedmodels.errors import DataError
+from mixedmodels.fit.whole_file import read_whole, write_whole
 
 MAGIC = b"mixedmodels "
 
@@ -25,9 +26,12 @@ def save(result: object, path: str | PathLike[str]) -> None:
         If the file cannot be written.
     """
     trailer = json.dumps({"format": FORMAT, "version": version("mixedmodels")})
-    with _opened(path, "wb", "written") as file:
+
+    def write(file: IO[bytes]) -> None:
         pickle.dump(result, file, protocol=pickle.HIGHEST_PROTOCOL)
         file.write(b"\n" + MAGIC + trailer.encode() + b"\n")
+
+    write_whole(path, write)
 
 
 def load(path: str | PathLike[str]) -> Any:
@@ -43,8 +47,7 @@ def load(path: str | PathLike[str]) -> Any:
     DataError
         If the file cannot be read or is not a saved result, or a later version wrote it in another format.
     """
-    with _opened(path, "rb", "read") as file:
-        pickled, _, line = file.read().removesuffix(b"\n").rpartition(b"\n")
+    pickled, _, line = read_whole(path).removesuffix(b"\n").rpartition(b"\n")
     if not line.startswith(MAGIC):
         raise DataError(f"{str(path)!r} is not a result saved by mixedmodels.")
     writer = json.loads(line.removeprefix(MAGIC))
@@ -54,10 +57,3 @@ def load(path: str | PathLike[str]) -> Any:
             f"mixedmodels {version('mixedmodels')}, which reads formats up to {FORMAT}. Upgrade mixedmodels."
         )
     return pickle.loads(pickled)
-
-
-def _opened(path: str | PathLike[str], mode: str, done: str) -> IO[bytes]:
-    try:
-        return cast("IO[bytes]", open(path, mode))
-    except OSError as error:
-        raise DataError(f"{str(path)!r} cannot be {done}: {error.strerror}.") from error
