@@ -241,6 +241,12 @@ def test_what_patsy_refuses_is_one_sentence(formula: str, kind: type[mm.MixedMod
     assert "\n" not in str(caught.value)
 
 
+def test_a_column_that_hides_a_function() -> None:
+    with pytest.raises(mm.DataError, match=r"the column 'I' hides the function of that name\. Rename the column\.$"):
+        mixedlm("y ~ I(x > 0) + I", DATA.assign(I=1.0), groups="g")
+    assert mixedlm("y ~ I", DATA.assign(I=DATA.x), groups="g").fit().llf == mixedlm("y ~ x", DATA, groups="g").fit().llf
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

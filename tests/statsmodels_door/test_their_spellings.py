@@ -173,6 +173,9 @@ def test_numbers_are_numpys() -> None:
 def test_predictions_for_a_dict_are_a_series() -> None:
     new = {"Time": [1.0, 2.0]}
     pd.testing.assert_series_equal(FIT.predict(new), THEIR.predict(new), rtol=1e-6)
+    pd.testing.assert_series_equal(FIT.predict({"Time": 3.0}), THEIR.predict({"Time": 3.0}), rtol=1e-6)
+    with pytest.raises(mm.DataError, match="make no table: All arrays must be of the same length"):
+        FIT.predict({"Time": [1.0, 2.0], "Pig": ["4601"]})
     pd.testing.assert_series_equal(
         FIT.predict({**new, "Pig": ["4601", "4601"]}, random_effects="conditional"),
         FIT.predict(pd.DataFrame({**new, "Pig": ["4601", "4601"]}), random_effects="conditional"),

@@ -21,7 +21,7 @@ def read_new_data(model: ModelDescription, exog: Any, transform: bool) -> Any:
     Raises
     ------
     DataError
-        If a formula is to be applied to something that is no table.
+        If a formula is to be applied to something that is no table, or to columns of different lengths.
     """
     if model.formulas is None or not transform:
         is_row = np.ndim(exog) == 1 and len(exog) == model.k_fe != 1
@@ -31,7 +31,7 @@ def read_new_data(model: ModelDescription, exog: Any, transform: bool) -> Any:
     if isinstance(exog, pd.Series):
         return exog.to_frame().T.infer_objects()
     if isinstance(exog, Mapping):
-        return pd.DataFrame(dict(exog))
+        return _table(dict(exog))
     frame = exog.to_pandas() if hasattr(exog, "to_pandas") else exog
     if not isinstance(frame, pd.DataFrame):
         raise DataError(
@@ -39,6 +39,15 @@ def read_new_data(model: ModelDescription, exog: Any, transform: bool) -> Any:
             "pass transform=False to give columns of the fixed effects."
         )
     return frame
+
+
+def _table(columns: dict[Any, Any]) -> pd.DataFrame:
+    """Return columns as a frame, single values as one row."""
+    is_row = all(np.ndim(column) == 0 for column in columns.values())
+    try:
+        return pd.DataFrame(columns, index=[0] if is_row else None)
+    except ValueError as error:
+        raise DataError(f"The columns to predict for make no table: {error}.") from error
 
 
 def predicted(state: FitState, fixed: Floats, rows: NewRows, used: Sequence[bool]) -> Floats:

@@ -251,9 +251,17 @@ def _complaint(text: str, frame: pd.DataFrame, error: Exception, what: str) -> D
     if unknown is not None:
         return unknown
     reason = _reason(error)
+    hidden = [name for name in _called(text) if name in frame] if "object is not callable" in reason else []
+    if hidden:
+        reason = f"the column {hidden[0]!r} hides the function of that name. Rename the column"
     if "has no attribute 'dtype'" in reason:  # so patsy fails where it would say so
         reason = "an expression that gave numbers in the fit gives something else now"
     return DataError(f"{text!r} {what}: {reason}.")
+
+
+def _called(text: str) -> list[str]:
+    """Return the names that a formula calls, and those that it only seems to."""
+    return re.findall(r"(?<![\w.])([^\W\d]\w*)\s*\(", text)
 
 
 def _reason(error: Exception) -> str:
