@@ -43,6 +43,12 @@ def test_new_data_have_values_but_no_intervals() -> None:
     assert fit.predict(new).iloc[0] == pytest.approx(expected)
     with pytest.raises(mm.InferenceError, match="held or penalised"):
         fit.predict(new, interval="confidence")
+    for other in (fit, MODEL.fit_regularized(alpha=0.1)):
+        assert other.simulate(2, seed=1).shape == (861, 2)
+        with pytest.raises(
+            mm.InferenceError, match=r"Simulations for new data are not there where .* held or penalised"
+        ):
+            other.simulate(data=new)
 
 
 @pytest.mark.parametrize("fixed", [{"Time": 7.2}, {"Pig Var": 20.0}])

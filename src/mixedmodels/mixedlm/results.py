@@ -57,6 +57,7 @@ from mixedmodels.mixedlm.reading.params import MixedLMParams
 from mixedmodels.predict.choice import used_factors
 from mixedmodels.predict.random_effects import coef_by_level
 from mixedmodels.result import LmmResult
+from mixedmodels.vocabulary import refuses_unknown
 
 
 class Model(Protocol):
@@ -698,11 +699,7 @@ class MixedLMResults(LmmResult):
         if kwargs:
             kwargs = {"new_levels": "population", **kwargs}
             self._refuse_if_bare("An interval of predict")
-            if self.record.holds.beta or self.record.is_penalized:
-                raise InferenceError(
-                    "Intervals for new data are not there where fixed effects were held or penalised; predict without "
-                    "interval gives their values."
-                )
+            self._refuse_new_rows("Intervals")
             self._refuse_interval(kwargs)
             found = super().predict(rows, random_effects=random_effects, **kwargs)
             return found if labels is None else found.set_axis(labels)
@@ -723,6 +720,46 @@ class MixedLMResults(LmmResult):
         if random_effects == "population":
             return self.model.predict(self.record.params)
         return np.asarray(super().predict(random_effects=random_effects))
+
+    @refuses_unknown
+    def simulate(
+        self,
+        n: int = 1,
+        *,
+        seed: int | None = None,
+        random_effects: str = "new",
+        data: object = None,
+        weights: object = None,
+    ) -> Floats:
+        """Return simulated responses, (n_rows, n); of the fit's rows alone where fixed effects were held or penalised.
+
+        Parameters
+        ----------
+        n, seed, random_effects, data, weights
+            As for ``LmmResult.simulate``.
+
+        Raises
+        ------
+        DataError, InferenceError
+            If an argument is not allowed, or the data lack a column.
+        """
+        if data is not None:
+            self._refuse_new_rows("Simulations")
+        return super().simulate(n, seed=seed, random_effects=random_effects, data=data, weights=weights)
+
+    def _refuse_new_rows(self, what: str) -> None:
+        """Refuse what needs the distribution of new rows where fixed effects are not all estimates.
+
+        Raises
+        ------
+        InferenceError
+            Some were held or penalised.
+        """
+        if self.record.holds.beta or self.record.is_penalized:
+            raise InferenceError(
+                f"{what} for new data are not there where fixed effects were held or penalised; predict without "
+                "interval gives their values."
+            )
 
     def _refuse_interval(self, asked: Mapping[str, Any]) -> None:
         if asked.get("interval") is not None:
