@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 MAX_LINES = 150
 """Levels that have lines; of more, that many are drawn by lot, the same in every drawing."""
 
+MAX_JOINED = 8
+"""Values of x in a level whose data are joined where levels do not share a few values."""
+
 NOTE = 72
 """Characters of a line above the axes."""
 
@@ -35,9 +38,9 @@ def spaghetti(fit: Fitted, x: str | None = None, group: str | None = None, *, ax
 
     The population's line is that of estimated means: other numbers are held at their means and combinations of other
     categories averaged, as ``fit.margins`` does. The line of a level has the level's own values of what does not vary
-    within levels, such as the arm of a subject. The title says what is held, and at what. Where levels have few values
-    of the variable, their data are joined too, by averages at each. Of more than 150 levels, 150 have lines, drawn by
-    lot; points are those of all rows.
+    within levels, such as the arm of a subject. The title says what is held, and at what. Where levels have or share
+    few values of the variable, their data are joined too, by averages at each. Of more than 150 levels, 150 have lines,
+    drawn by lot; points are those of all rows.
 
     Parameters
     ----------
@@ -82,7 +85,8 @@ def spaghetti(fit: Fitted, x: str | None = None, group: str | None = None, *, ax
     ink = float(np.clip(20 / factor.n_levels, 0.4, 0.9))
     style: dict[str, Any] = {"linewidth": 1.1 if ink > 0.5 else 0.7}
     data_x, data_y = mean_lines(factor.codes, at, design.y)
-    if len(chosen) == factor.n_levels and len(data_x) <= MAX_PLACES * factor.n_levels:
+    is_legible = len(np.unique(at)) <= MAX_PLACES or np.isfinite(data_x).sum() <= MAX_JOINED * factor.n_levels
+    if len(chosen) == factor.n_levels and is_legible:
         on.plot(data_x, data_y, color=DATA, alpha=ink / 2.5, zorder=1, **style)
     lines = level_lines(state, held, factor, chosen)
     on.plot(*mean_lines(lines.codes, places(lines.x), lines.y), color=MODEL, alpha=ink, label=axis_name(label), **style)

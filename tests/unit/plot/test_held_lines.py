@@ -90,6 +90,12 @@ def test_population_of_a_category_is_its_estimated_means(formula: str) -> None:
     assert [text.get_text() for text in ax.get_xticklabels()] == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize(("x", "visits", "n_lines"), [("t", 10, 3), ("z", 10, 2), ("z", 8, 3)])
+def test_data_are_joined_where_levels_have_or_share_few_values(x: str, visits: int, n_lines: int) -> None:
+    fit = fitted("y ~ t + z + (1 | g)", DATA[DATA["t"] < visits])
+    assert len(mm.plot.spaghetti(fit, x).get_lines()) == n_lines
+
+
 def test_lines_pass_through_the_fitted_values_where_nothing_is_held() -> None:
     """Each level has its own arm and age, so that at its own days its line is what the model fitted."""
     fit = fitted("y ~ poly(t, 2) * arm + age + (t | g)")
