@@ -25,9 +25,9 @@ class FormulaError(MixedModelsError):
 
     def __init__(self, message: str, text: str | None = None, position: int | None = None) -> None:
         self.text, self.position = text, position
-        message = _printable(message)
+        message = printable(message)
         if text is not None and position is not None:
-            message = f"{message}\n  {_printable(text)}\n  {' ' * position}^"
+            message = f"{message}\n  {printable(text)}\n  {' ' * position}^"
         super().__init__(message)
 
 
@@ -95,7 +95,7 @@ class DroppedRowsWarning(MixedModelsWarning):
     """Rows with missing values were left out."""
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return the text with a sign of replacement for each character that a terminal would act upon."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 

@@ -117,7 +117,7 @@ def power(
     level
         Coverage of the intervals of power (Clopper and Pearson 1934).
     progress
-        Show a progress bar if it takes long and tqdm is installed.
+        Show how far it is if it takes long: a bar, or plain lines where tqdm is not installed.
 
     Returns
     -------

@@ -529,7 +529,7 @@ class LmmResult:
             As for ``conf_int``; or a mapping from a name to a function of the variance parameters, such as
             ``{"icc": lambda p: p["sd_Intercept|g"]**2 / (p["sd_Intercept|g"]**2 + p["sigma"]**2)}``.
         progress
-            Show a progress bar if it takes long and tqdm is installed.
+            Show how far it is if it takes long: a bar, or plain lines where tqdm is not installed.
 
         Raises
         ------
@@ -569,7 +569,7 @@ class LmmResult:
         level_of
             For cases: the grouping factor whose levels are drawn.
         progress
-            Show a progress bar if it takes long and tqdm is installed.
+            Show how far it is if it takes long: a bar, or plain lines where tqdm is not installed.
 
         Raises
         ------
@@ -705,7 +705,7 @@ class LmmResult:
         method
             ``"exact"`` refits, ``"one-step"`` holds theta and sigma.
         progress
-            Show a progress bar if it takes long and tqdm is installed.
+            Show how far it is if it takes long: a bar, or plain lines where tqdm is not installed.
 
         Raises
         ------

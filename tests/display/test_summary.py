@@ -7,8 +7,10 @@ import pickle
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import mixedmodels as mm
 from display.cases import CASES
 from fixed_theta import reference_state
 from mixedmodels.display.summary import Summary, one_line, summarize
@@ -105,3 +107,11 @@ def test_numbers_are_those_of_r() -> None:
 def test_in_one_line() -> None:
     state, _ = reference_state("pastes_nested", "ML")
     assert one_line(state) == "<LmmResult: strength ~ 1 + (1 | batch/cask); deviance 247.994, 60 observations>"
+
+
+def test_markdown_escapes_notes_and_formulas() -> None:
+    data = {"y": np.resize([1.0, -1.0, 2.0, -2.0], 40), "g|h*": np.repeat(np.arange(10), 4)}
+    with pytest.warns(mm.SingularFitWarning):
+        text = mm.lmer("y ~ 1 + (1 | `g|h*`)", data).summary().to_markdown()
+    assert "\n`` y ~ 1 + (1 | `g|h*`) ``\n" in text
+    assert r"the variance of Intercept in g\|h\* is estimated as zero" in text

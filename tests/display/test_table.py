@@ -62,3 +62,21 @@ def test_markdown_escapes() -> None:
         r"| a_b | -1.5 | 50 % \| all |",
         r"| c:d | 10 | &lt;none> & \* |",
     ]
+
+
+def test_marks_of_markdown_are_escaped() -> None:
+    table = Table("", ("*h*", ""), (("_a_ b_c", "`x` $1$ ~y~"), ("[t](u)", "&amp; \\\\")), "ll")
+    assert table.to_markdown().splitlines() == [
+        r"| \*h\* |  |",
+        "| :-- | :-- |",
+        r"| \_a\_ b_c | \`x\` \$1\$ \~y\~ |",
+        r"| [t\](u) | \&amp; \\\\ |",
+    ]
+
+
+def test_names_stay_on_their_line() -> None:
+    table = Table("", ("a\nb", "c"), (("d\r\ne", "\x1b[31m\u2028"),), "ll")
+    for text in (str(table), table.to_markdown(), table.to_latex()):
+        assert not {"\r", "\x1b", "\u2028"} & set(text)
+    assert str(table).splitlines()[1].split() == [r"a\nb", "c"]
+    assert str(table).splitlines()[3].split() == [r"d\r\ne", r"\x1b[31m\u2028"]

@@ -19,6 +19,7 @@ from mixedmodels.design.checks import (
     check_terms,
     check_weights,
     few_levels,
+    few_repeats,
     numbers_among_labels,
 )
 from mixedmodels.design.coding import read_contrasts
@@ -361,6 +362,7 @@ def _assemble(plan: _Plan, rows: UsedRows, evaluation: Evaluation, parts: _Parts
             ),
             *_split_findings(parts.random),
             *few_levels(factors),
+            *few_repeats(factors, len(y)),
         ),
         recipe=recipe,
         columns=term_columns,

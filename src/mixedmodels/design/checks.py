@@ -17,6 +17,8 @@ from mixedmodels.errors import DataError, DesignError
 from mixedmodels.formula.expressions import adds_conditions
 
 FEW_LEVELS = 5
+FEW_REPEATS = 5
+"""Rows beyond the first of their level, for as many or fewer to tell a factor's effect hardly from the residual."""
 LARGEST_SHARE_OF_ODD_ONES = 0.2
 """Of levels that are no numbers, for the others to look as if they were meant as numbers."""
 
@@ -213,4 +215,27 @@ def few_levels(factors: Iterable[RandomFactor]) -> list[Finding]:
         )
         for factor in factors
         if factor.n_levels < FEW_LEVELS
+    ]
+
+
+def few_repeats(factors: Iterable[RandomFactor], n_obs: int) -> list[Finding]:
+    """Return a finding for each grouping factor in which nearly every row has a level of its own.
+
+    Parameters
+    ----------
+    factors
+        The grouping factors.
+    n_obs
+        Rows.
+    """
+    return [
+        Finding(
+            "few_repeats",
+            f"The grouping factor {factor.name!r} has {factor.n_levels} levels in {n_obs} rows, so that only "
+            f"{n_obs - factor.n_levels} rows repeat a level: its effect and the residual can hardly be told apart, and "
+            "how their variances share the total is uncertain. Group by something that repeats, or drop the term.",
+            {"factor": factor.name, "n_levels": factor.n_levels, "n_repeats": n_obs - factor.n_levels},
+        )
+        for factor in factors
+        if n_obs - factor.n_levels <= min(FEW_REPEATS, factor.n_levels // 4)
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from formulaic.errors import DataMismatchWarning, FormulaicError
+from formulaic.errors import FormulaicError
 from formulaic.formula import SimpleFormula
 from formulaic.materializers import PandasMaterializer
 from formulaic.materializers.types import FactorValues
 from formulaic.model_spec import ModelSpec
-from formulaic.parser.types import Term
+from formulaic.parser.types import Factor, Term
 from formulaic.transforms.contrasts import Contrasts
 from formulaic.utils.stateful_transforms import stateful_eval
 
@@ -33,13 +32,12 @@ from mixedmodels.design.expression import (
     runnable,
 )
 from mixedmodels.design.frame import Column, read_array
-from mixedmodels.design.functions import FUNCTIONS, categories
+from mixedmodels.design.functions import FUNCTIONS, categories, unseen
+from mixedmodels.design.labels import shown_level
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError
 from mixedmodels.formula.expressions import is_lookup
 
-# The levels in formulaic's warning that data have others than those known.
-_SET, _NUMPY_SCALAR = re.compile(r"\{(.*)\}"), re.compile(r"np\.\w+\((.*?)\)")
 # What formulaic, numpy and pandas say of these, and what is said instead.
 _NOT_A_NUMBER = re.compile("numpy op|ufunc|could not convert|unsupported operand")
 _REASONS = (
@@ -229,13 +227,11 @@ class Evaluation:
 
     def _by_formulaic(self, spec: ModelSpec) -> tuple[Floats, ModelSpec]:
         try:
-            with np.errstate(all="ignore"), warnings.catch_warnings():
-                warnings.simplefilter("error", DataMismatchWarning)
+            with np.errstate(all="ignore"):
                 matrix = self._materializer.get_model_matrix(spec)
                 return np.ascontiguousarray(matrix, dtype=np.float64), matrix.model_spec
-        except DataMismatchWarning as warning:
-            levels = _NUMPY_SCALAR.sub(r"\1", "".join(_SET.findall(str(warning))))
-            raise DataError(f"{self._failing(spec)!r} has levels that the fit did not have: {levels}.") from warning
+        except DataError:
+            raise
         except Exception as error:
             raise self._complaint(self._failing(spec), error) from error
 
@@ -250,9 +246,7 @@ class Evaluation:
                 encoder_state=dict(spec.encoder_state),
             )
             try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("error", DataMismatchWarning)
-                    self._materializer.get_model_matrix(alone)
+                self._materializer.get_model_matrix(alone)
             except Exception:
                 return str(factor.expr)
         return str(spec.formula).removeprefix("1 + ")
@@ -318,6 +312,19 @@ class _Materializer(PandasMaterializer):  # type: ignore[misc]  # formulaic has 
         if isinstance(values, FactorValues):
             return values, variables
         return as_computed(values, [self.columns[name] for name in columns_in(expr, self.columns)]), variables
+
+    @PandasMaterializer.override  # type: ignore[untyped-decorator]  # formulaic has no types
+    def _encode_evaled_factor(
+        self, factor: Any, spec: ModelSpec, drop_rows: Sequence[int], reduced_rank: bool = False
+    ) -> Any:
+        # formulaic warns of new levels, and a filter that makes an error of it would hold for all threads
+        _, state = spec.encoder_state.get(factor.expr, (None, {}))
+        if factor.metadata.kind is Factor.Kind.CATEGORICAL and "categories" in state:
+            new = unseen(FactorValues(factor.values).__wrapped__, state["categories"])
+            if new:
+                listed = ", ".join(repr(shown_level(level)) for level in new)
+                raise DataError(f"{factor.expr!r} has levels that the fit did not have: {listed}.")
+        return super()._encode_evaled_factor(factor, spec, drop_rows, reduced_rank)
 
 
 def _plain_names(terms: SimpleFormula) -> tuple[str, ...] | None:

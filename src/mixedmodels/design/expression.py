@@ -14,7 +14,7 @@ from formulaic.formula import SimpleFormula
 from formulaic.parser.types import Factor
 
 from mixedmodels.design.functions import FUNCTIONS
-from mixedmodels.errors import DataError, nearest
+from mixedmodels.errors import DataError, nearest, printable
 from mixedmodels.formula.expressions import Mention, column_name, is_computed, is_lookup, mentions, renamed
 
 INTERCEPT = "Intercept"
@@ -203,7 +203,7 @@ def plain_names(expressions: Collection[str], names: Collection[str]) -> list[st
 
 def unknown_column(name: str, known: Collection[str]) -> DataError:
     """Return the complaint that a name is no column of the data."""
-    listed = ", ".join(list(known)[:20]) + (", ..." if len(known) > 20 else "")
+    listed = printable(", ".join(list(known)[:20])) + (", ..." if len(known) > 20 else "")
     return DataError(f"There is no column {name!r} in the data.{nearest(name, known)} The columns are: {listed}.")
 
 

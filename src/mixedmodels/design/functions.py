@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -30,7 +30,17 @@ def categories(data: Any, contrasts: Any = None, *, levels: Any = None, spans_in
     coding = CODINGS.get(name) if isinstance(name, str) else contrasts
     if not (is_coding(coding) or isinstance(coding, np.ndarray | Mapping) or contrasts is None):
         raise DataError("its second argument is no coding; sum, helmert and treatment('level') are some")
-    return C(_with_dates_as_text(data), coding, levels=levels, spans_intercept=spans_intercept)
+    values = _with_dates_as_text(data)
+    new = [] if levels is None else unseen(values, levels)
+    if new:
+        raise DataError(f"its levels= do not have {', '.join(repr(shown_level(level)) for level in new)}")
+    return C(values, coding, levels=levels, spans_intercept=spans_intercept)
+
+
+def unseen(values: Any, levels: Iterable[Any]) -> list[Any]:
+    """Return the different values that are none of the levels, in order of appearance."""
+    known = set(levels)
+    return [value for value in pd.unique(pd.Series(values)) if value not in known]
 
 
 def _with_dates_as_text(data: Any) -> Any:

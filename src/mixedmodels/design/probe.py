@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -45,7 +44,7 @@ class ProbedMatrix:
     sizes: Floats
 
     def changed_terms(self, alone: Evaluation, i: int) -> Iterator[str]:
-        """Yield the terms that become something else when the i-th row is evaluated alone."""
+        """Yield the terms that become something else when the i-th row is evaluated alone, which is repeated there."""
         try:
             found = alone.matrix(self.recipe)[0]
         except DataError:
@@ -88,15 +87,13 @@ class Probe:
         """
         changed: set[str] = set()
         n_rows = len(next(iter(self.columns.values())).values)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a row alone has no standard deviation
-            for i in range(n_rows):
-                row = np.array([i])
-                columns = {name: column.take(row) for name, column in self.columns.items()}
-                alone = Evaluation(columns, 1, memory, contrasts)
-                for matrix in self.matrices:
-                    changed.update(matrix.changed_terms(alone, i))
-                changed.update(name for name, column in self.values.items() if not _is_same(alone, name, column, row))
+        for i in range(n_rows):
+            row = np.array([i, i])  # NumPy warns where a single one has no standard deviation
+            columns = {name: column.take(row) for name, column in self.columns.items()}
+            alone = Evaluation(columns, len(row), memory, contrasts)
+            for matrix in self.matrices:
+                changed.update(matrix.changed_terms(alone, i))
+            changed.update(name for name, column in self.values.items() if not _is_same(alone, name, column, row))
         return frozenset(changed)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import numpy as np
 
 from mixedmodels.diagnose.residuals import residuals
 from mixedmodels.display import numbers
-from mixedmodels.display.table import TEXT_WIDTH, Table, to_latex_text
+from mixedmodels.display.table import TEXT_WIDTH, Table, one_line_text, to_latex_text, to_markdown_text
 from mixedmodels.display.varcorr import VarCorr, correlation_tables
 from mixedmodels.inference import criteria
 from mixedmodels.inference.degrees import FixedDegrees, approximation, estimate_rows
@@ -76,16 +77,25 @@ class Summary(str):
 
     def to_markdown(self) -> str:
         """Return the summary in Markdown."""
-        tables = [f"**{t.title}**\n\n{t.to_markdown()}" if t.title else t.to_markdown() for t in self.tables]
-        notes = "\n".join(f"- {note}" for note in self.notes)
-        formula = f"`{self.formula}`" if self.formula else ""
-        return "\n\n".join(filter(None, [f"**{self.heading}**", formula, *tables, notes]))
+        tables = [
+            f"**{to_markdown_text(t.title)}**\n\n{t.to_markdown()}" if t.title else t.to_markdown() for t in self.tables
+        ]
+        notes = "\n".join(f"- {to_markdown_text(note)}" for note in self.notes)
+        formula = _markdown_code(self.formula) if self.formula else ""
+        return "\n\n".join(filter(None, [f"**{to_markdown_text(self.heading)}**", formula, *tables, notes]))
 
     def _repr_html_(self) -> str:
         return self.to_html()
 
     def __repr__(self) -> str:
         return str(self)
+
+
+def _markdown_code(text: str) -> str:
+    """Return the text as code, between more backticks than it has in a row; spaces keep its own apart."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence, gap = "`" * (longest + 1), " " if longest else ""
+    return f"{fence}{gap}{one_line_text(text)}{gap}{fence}"
 
 
 def _latex_title(title: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,9 @@ _LATEX = str.maketrans(
         **{c: f"\\{c}" for c in "&%$#_{}"},
     }
 )
+# Underscores inside of words are no marks.
+_MARKS = re.compile(r"[\\`*|~$]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)|\](?=[(\[])")
+_CONTROLS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]")
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,10 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     alignment: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "header", tuple(map(one_line_text, self.header)))
+        object.__setattr__(self, "rows", tuple(tuple(map(one_line_text, row)) for row in self.rows))
 
     def __str__(self) -> str:
         """Return the table as plain text, long names of rows on lines of their own where 80 columns are too few."""
@@ -89,8 +97,8 @@ class Table:
         """Return the table in Markdown with pipes."""
         marks = {"l": ":--", "r": "--:", "n": "--:"}
         header = self.header or ("",) * len(self.alignment)
-        lines = [_markdown_row([_markdown_text(t) for t in header]), _markdown_row([marks[a] for a in self.alignment])]
-        return "\n".join(lines + [_markdown_row([_markdown_text(t) for t in row]) for row in self.rows])
+        first, *rows = [_markdown_row(list(map(to_markdown_text, row))) for row in (header, *self.rows)]
+        return "\n".join([first, _markdown_row([marks[a] for a in self.alignment]), *rows])
 
     def _repr_html_(self) -> str:
         return self.to_html()
@@ -146,5 +154,11 @@ def _markdown_row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _markdown_text(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", r"\|").replace("*", r"\*").replace("<", "&lt;")
+def to_markdown_text(text: str) -> str:
+    """Return the text with what Markdown would read as marks or HTML escaped."""
+    return _MARKS.sub(r"\\\g<0>", one_line_text(text)).replace("<", "&lt;")
+
+
+def one_line_text(text: str) -> str:
+    """Return the text with the characters that end lines or steer terminals written as Python writes them."""
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 NEGLIGIBLE_SD_SCALED = 1e-6
 """Sd of a random effect's contribution to the response, in residual sds, that counts as zero in a singular fit."""
 
+SMALL_RESIDUAL_RATIO = 1e-5
+"""Residual sd, in sds of the response about the fixed part, below which the criterion has visibly fewer digits."""
+
+ROUNDINGS = 100
+"""Of the response's sum of squares, that its residual part may be off by."""
+
 UNLIKE_COLUMNS_RATIO = 1e6
 """Ratio of root mean squares of fixed-effect columns from which coefficients are hard to read."""
 
@@ -166,6 +172,31 @@ def other_optima(optimum: Optimum) -> Finding:
         f"other starts ended at {worse}."
     )
     return Finding("other_optima", message, {"deviances": list(optimum.other_optima)})
+
+
+def small_residual(design: Design, kept: Sequence[int], beta: Floats, sigma: float) -> Iterator[Finding]:
+    """Yield a finding if the residual variance is the difference of far larger numbers.
+
+    Parameters
+    ----------
+    design, kept
+        As for `fit_findings`.
+    beta, sigma
+        The estimates.
+    """
+    about_fixed = design.y - (0.0 if design.offset is None else design.offset) - design.X[:, list(kept)] @ beta
+    weights = 1.0 if design.weights is None else design.weights
+    spread = float(np.sqrt(np.mean(weights * about_fixed**2)))
+    if sigma >= SMALL_RESIDUAL_RATIO * spread:
+        return
+    ratio = sigma / spread
+    digits = max(0, int(np.log10(ratio**2 / (ROUNDINGS * np.finfo(float).eps))))
+    message = (
+        f"The residual standard deviation is {ratio:.0e} of that of the response about the fixed part, so its variance "
+        f"is known to about {digits} digits and the criterion no better: the random effects fit almost perfectly. See "
+        "whether the response is computed from the grouping variables, or repeated within their levels."
+    )
+    yield Finding("small_residual", message, {"ratio": ratio, "digits": digits})
 
 
 def unlike_columns(design: Design, kept: Sequence[int]) -> Iterator[Finding]:

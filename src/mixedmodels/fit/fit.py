@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mixedmodels.errors import FitError
 from mixedmodels.fit.control import Control
-from mixedmodels.fit.findings import fit_findings
+from mixedmodels.fit.findings import fit_findings, small_residual
 from mixedmodels.fit.identification import check_identified, unidentified
 from mixedmodels.fit.records import FitState, Optimum
 
@@ -80,6 +80,7 @@ def fit_problem(
         findings=(
             *design.findings,
             *fit_findings(design, kept, model.nearly_dependent, optimum, minimum.singular),
+            *small_residual(design, kept, beta, sigma),
             *unidentified(problem, reml),
         ),
     )

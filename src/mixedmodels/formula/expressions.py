@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import warnings
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,6 +13,8 @@ from formulaic.parser.types import Factor
 from mixedmodels.formula.words import STRING
 
 _BACKTICKS = re.compile(rf"{STRING}|`([^`]*)`")
+# A backslash and what follows where that makes no other sign: Python warns of it, each time that it reads the text.
+_PLAIN_BACKSLASH = re.compile(r"((?<!\\)(?:\\\\)*)\\(?=[^'\"\\abfnrtvxuUN0-7\n])")
 _PLACEHOLDER = re.compile(r"\b_quoted_\d+\b")
 # Column names that read as a number, as the dot or as quoted text where they stand without backticks.
 _READS_AS_OTHER = re.compile(rf"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|\.|{STRING}")
@@ -159,16 +160,14 @@ def _parse(expression: str) -> tuple[ast.Expression, dict[str, str]]:
 
     def plain_name(match: re.Match[str]) -> str:
         if match[1] is None:
-            return match[0]
+            is_raw = match.string[: match.start()].endswith(("r", "R"))
+            return match[0] if is_raw else _PLAIN_BACKSLASH.sub(r"\g<0>\\", match[0])
         name = f"_quoted_{len(quoted)}"
         quoted[name] = match[1]
         return f" {name} "
 
     text = _BACKTICKS.sub(plain_name, expression).strip()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SyntaxWarning)
-            warnings.simplefilter("ignore", DeprecationWarning)
-            return ast.parse(text, mode="eval"), quoted
+        return ast.parse(text, mode="eval"), quoted
     except (ValueError, RecursionError, MemoryError) as error:
         raise SyntaxError("it is no expression of Python") from error

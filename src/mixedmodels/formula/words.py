@@ -25,6 +25,7 @@ _TOKEN = re.compile(
     r"|(?P<op>\|\||\*\*|%\w*%|.)",
     re.DOTALL,
 )
+_QUOTED_OR_SPACE = re.compile(r"`[^`]*`|\s")
 # Words of Python that no expression holds: in a formula they are columns.
 _STATEMENTS = "|".join(
     sorted({*keyword.kwlist} - {"False", "None", "True", "and", "else", "for", "if", "in", "is", "lambda", "not", "or"})
@@ -79,7 +80,7 @@ class Text:
     """
 
     def __init__(self, text: str) -> None:
-        self.text = re.sub(r"\s", " ", text)
+        self.text = _QUOTED_OR_SPACE.sub(lambda found: found[0] if found[0].startswith("`") else " ", text)
 
     def tokens(self) -> list[Token]:
         """Return the words.

@@ -219,7 +219,7 @@ def bootstrap(
     level_of
         For ``"cases"``: the grouping factor whose levels are drawn; None for the one with fewest levels.
     progress
-        Show a progress bar (needs tqdm; without it there is none).
+        Show how far it is: a bar, or plain lines where tqdm is not installed.
 
     Raises
     ------

@@ -303,3 +303,13 @@ def test_few_levels_are_worth_a_word() -> None:
     assert [f.kind for f in made.findings] == ["few_levels"]
     assert "'tr' has 2 levels only" in made.findings[0].message
     assert made.findings[0].data == {"factor": "tr", "n_levels": 2}
+
+
+@pytest.mark.parametrize(("n_repeats", "is_few"), [(2, True), (5, True), (6, False)])
+def test_few_repeats_are_worth_a_word(n_repeats: int, is_few: bool) -> None:
+    n = 60
+    g = np.arange(n)
+    g[: 2 * n_repeats] //= 2
+    made = design(pd.DataFrame({"y": np.random.default_rng(0).normal(size=n), "g": g}), "y ~ 1 + (1 | g)")
+    found = [finding.data["n_repeats"] for finding in made.findings if finding.kind == "few_repeats"]
+    assert found == [n_repeats] * is_few

@@ -110,3 +110,15 @@ def test_coefficients_of_columns_called_like_numbers_have_backticks() -> None:
         crossed.margins("f", at={"1": 2})["estimate"], twin.margins("f", at={"x": 2})["estimate"]
     )
     assert crossed.contrast("`1` = 0")["estimate"].item() == pytest.approx(twin.fe_params["x"])
+
+
+def test_names_may_have_line_ends() -> None:
+    data = mm.load_dataset("sleepstudy").rename(columns={"Days": "Da\nys"})
+    fit = mm.lmer("Reaction ~ `Da\nys` + (`Da\nys` | Subject)", data)
+    assert list(fit.fe_params.index) == ["Intercept", "Da\nys"]
+    assert fit.deviance == pytest.approx(1743.6283, abs=1e-4)  # lme4's
+    assert np.allclose(fit.predict(data.head()), fit.fittedvalues.head())
+    assert r"Da\nys" in str(fit.summary())
+    with pytest.raises(mm.DataError, match="The columns are: Reaction, Da\ufffdys, Subject") as caught:
+        mm.lmer("Reaction ~ Day + (1 | Subject)", data)
+    assert "\n" not in str(caught.value)

@@ -145,3 +145,17 @@ def test_no_fixed_effects_no_findings() -> None:
 
 def test_listing() -> None:
     assert [listing(names) for names in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
+
+
+@pytest.mark.parametrize("noise", [1e-3, 3e-6, 3e-7])
+def test_a_small_residual_says_how_many_digits_are_left(noise: float) -> None:
+    rng = np.random.default_rng(0)
+    g = np.repeat(np.arange(10), 6)
+    y = rng.normal(size=10)[g] + noise * rng.normal(size=60)
+    fit = mm.lmer("y ~ 1 + (1 | g)", {"y": y, "g": g})
+    exact = y.astype(np.longdouble).reshape(10, 6)
+    within = float(((exact - exact.mean(axis=1, keepdims=True)) ** 2).sum() / 50)  # REML's, in a balanced design
+    found = [finding.data for finding in fit.findings if finding.kind == "small_residual"]
+    assert len(found) == (noise < 1e-5)
+    digits = int(str(found[0]["digits"])) if found else 5
+    assert abs(fit.sigma**2 / within - 1) < 10.0**-digits

@@ -28,3 +28,13 @@ def test_progress(label: str, capsys: pytest.CaptureFixture[str], monkeypatch: p
     assert label in capsys.readouterr().err
     LONG_WORK[label](fit, False)
     assert capsys.readouterr().err == ""
+
+
+def test_plain_lines_without_tqdm(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "find_spec", lambda _: None)
+    now = iter([0.0, 0.5, 1.5, 5.0, 12.0])  # when it began, and at each count
+    monkeypatch.setattr(progress, "monotonic", lambda: next(now))
+    with progress.progress_bar(40, "bootstrap", "fit", True) as advance:
+        for _ in range(4):
+            advance(10)
+    assert capsys.readouterr().err == "bootstrap: 20 of 40 fits\nbootstrap: 40 of 40 fits\n"

@@ -101,3 +101,7 @@ def test_what_has_no_meaning_is_refused_with_its_place(text: str, place: str, sa
     message, shown, caret = str(caught.value).split("\n")
     assert says in message
     assert (shown, caret) == (f"  {text}", f"  {place}")
+
+
+def test_high_powers_are_all_products() -> None:
+    assert list(terms_of("(a + b + c)**20")) == list(terms_of("a * b * c"))
