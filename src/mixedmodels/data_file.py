@@ -25,7 +25,7 @@ FOR_TEXT = "--separator, --encoding and --decimal are for csv and tsv files"
 _MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null")  # not "None", which real factors have as a level
 _HEAD = 1_000_000
 """Characters that hold the header of any file."""
-_DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?")
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+(,\d+)?\s*")
 _LARGEST_EXACT = 2**53
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
@@ -143,7 +143,7 @@ def _read_parquet(path: str, content: bytes) -> pd.DataFrame:
         raise _unreadable(path, f"it is no parquet file, or damaged ({_first_line(error)})") from error
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: Exception | None) -> str:
     return str(error).strip().partition("\n")[0].removeprefix("Error tokenizing data. C error: ").rstrip(".")
 
 
@@ -163,11 +163,6 @@ def _open_text(path: str, content: bytes, layout: Layout) -> _Text:
         header = _header(text, sign)
     except csv.Error as error:
         raise _unreadable(path, f"its header has no end ({error})") from error
-    if sign == layout.decimal:
-        raise DataError(
-            f"{sign!r} cannot stand both between the fields and before the decimals of {path!r}; "
-            "name the sign between the fields with --separator."
-        )
     if not header:
         raise _unreadable(path, "it has no header, only empty lines")
     if len(header) == 1:
@@ -211,22 +206,29 @@ def _header(text: str, sign: str) -> list[str]:
 def _read_text(file: _Text, uses: Uses, decimal: str | None) -> pd.DataFrame:
     """Return the rows of a text file, each field below its name."""
     labels = uses.labels.intersection(file.header)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", ParserWarning)
-        try:
-            if _is_wider_at_once(file):  # which pandas takes without a word where the extra field is empty
-                _check_fields(file, ParserWarning())
-            data = _parse(file, labels, decimal)
-        except (ParserError, ParserWarning, csv.Error) as error:
-            warnings.simplefilter("ignore", ParserWarning)
-            data = _parse(file, labels, decimal, _check_fields(file, error))
-        except ValueError as error:
-            raise _unreadable(file.path, _first_line(error)) from error
+    data = _each_field_in_its_column(file, labels, decimal)
     if decimal is None:
         _check_decimals(file.path, data, uses)
     for name in labels:
         data[name] = _labels(file.path, data[name], decimal, is_value=name in uses.values)
     return data
+
+
+def _each_field_in_its_column(file: _Text, labels: frozenset[str], decimal: str | None) -> pd.DataFrame:
+    """Return the rows, once it is known that none has more fields than the header."""
+    trouble: Exception | None = None
+    with warnings.catch_warnings():
+        if not _is_wider_at_once(file):
+            warnings.simplefilter("error", ParserWarning)
+            try:
+                return _parse(file, labels, decimal)
+            except (ParserError, ParserWarning) as error:
+                trouble = error
+            except ValueError as error:
+                raise _unreadable(file.path, _first_line(error)) from error
+        has_names = _check_fields(file, trouble)
+        warnings.simplefilter("ignore", ParserWarning)
+        return _parse(file, labels, decimal, has_names)
 
 
 def _parse(file: _Text, labels: frozenset[str], decimal: str | None, has_names: bool = False) -> pd.DataFrame:
@@ -244,13 +246,16 @@ def _parse(file: _Text, labels: frozenset[str], decimal: str | None, has_names: 
 
 
 def _is_wider_at_once(file: _Text) -> bool:
-    """Return whether the first row has more fields than the header."""
+    """Return whether the first row has more fields than the header, which pandas takes for empty, or has no end."""
     rows = filter(None, csv.reader(io.StringIO(file.text[:_HEAD], newline=""), delimiter=file.sign))
-    next(rows)
-    return len(next(rows, ())) > len(file.header)
+    try:
+        next(rows)
+        return len(next(rows, ())) > len(file.header)
+    except csv.Error:
+        return True
 
 
-def _check_fields(file: _Text, trouble: Exception) -> bool:
+def _check_fields(file: _Text, trouble: Exception | None) -> bool:
     """Return whether rows begin with a name as R writes it, once it is known that other extra fields are empty.
 
     Raises
@@ -281,7 +286,7 @@ def _check_fields(file: _Text, trouble: Exception) -> bool:
         raise _unreadable(file.path, f"line {reader.line_num}: {error}") from error
     if "EOF inside string" in str(trouble):
         raise _unreadable(file.path, f"a quotation mark opens in line {began} and none closes it") from trouble
-    if too_long is None and len(widths) == 1:
+    if too_long is None and len(widths) == 1 and not isinstance(trouble, ParserError):
         return False
     if widths == {n + 1} and len(first) == n_rows and _begins_with_quotes(file.text):
         return True
@@ -312,8 +317,9 @@ def _check_decimals(path: str, data: pd.DataFrame, uses: Uses) -> None:
         if pd.api.types.is_numeric_dtype(data[name]):
             continue
         texts = data[name].dropna().unique()
-        comma = next((text for text in texts if "," in str(text)), None)
-        if comma is not None and all(_DECIMAL_COMMA.fullmatch(str(text)) for text in texts):
+        numbers = [text for text in texts if _DECIMAL_COMMA.fullmatch(str(text))]
+        comma = next((text for text in numbers if "," in str(text)), None)
+        if comma is not None and len(numbers) > len(texts) / 2:
             raise DataError(
                 f"Column {name!r} of {path!r} holds {comma!r}. If these are numbers with a decimal comma, add "
                 "--decimal , and if they are labels, --decimal . to say so."

@@ -141,6 +141,21 @@ def test_numbers_with_a_decimal_comma_are_not_labels(tmp_path: Path) -> None:
     assert read(tmp_path, text, Uses(labels=frozenset("gx")))["x"].tolist() == ["1,5", "2"]
 
 
+def test_a_decimal_comma_may_stand_in_quotes_between_commas(tmp_path: Path) -> None:
+    text = 'g,x\na,"1,5"\nb,"2,25"\n'
+    with pytest.raises(mm.DataError, match=r"holds '1,5'.*--decimal , "):
+        read(tmp_path, text)
+    assert read(tmp_path, text, layout=Layout(decimal=","))["x"].tolist() == [1.5, 2.25]
+    with pytest.raises(mm.DataError, match="line 2 has 3 fields, but the header has 2"):
+        read(tmp_path, text.replace('"', ""), layout=Layout(decimal=","))
+
+
+@pytest.mark.parametrize("odd", ["1.234,5", "3,2 kg", "-"])
+def test_most_numbers_with_a_decimal_comma_are_enough(odd: str, tmp_path: Path) -> None:
+    with pytest.raises(mm.DataError, match=r"Column 'x' of .* holds '1,5'.*--decimal , "):
+        read(tmp_path, f"g;x\na;{odd}\na;1,5\nb; 2,5\n")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
