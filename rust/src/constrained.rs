@@ -18,8 +18,10 @@ const CONSTRAINT_TOL: f64 = 1e-9;
 const SHORTEST_STEP: f64 = 1e-8;
 /// Relative error of the curvature along a step from which on it is corrected.
 const WRONG_CURVATURE: f64 = 0.1;
-/// Length of a step, in parameters whose natural size is one.
+/// Length of a step, in parameters whose natural size is one or, far out, what they are.
 const LONGEST_STEP: f64 = 1.0;
+/// Share of their size that they may move by in one step.
+const LONGEST_SHARE: f64 = 0.5;
 /// Curvature, absolute and relative to the largest, that is taken for the smallest.
 const FLATTEST: f64 = 1e-8;
 /// Length of a step that leads nowhere.
@@ -92,7 +94,8 @@ pub fn minimize(
             return Some(Minimum { point, value, slope: step.multiplier, converged: true });
         }
         let noise = 1e-13 * (at.value.abs() + 1.0);
-        let mut length = (LONGEST_STEP / norm(&step.direction).max(1e-300)).min(1.0);
+        let longest = longest(&here.point, here.surface.is_some());
+        let mut length = (longest / norm(&step.direction).max(1e-300)).min(1.0);
         let (trial, new) = loop {
             if let Some(trial) = reach(&mut surface, moved(&here.point, length, &step.direction))
                 && let Some(new) = function(&trial.point).filter(|new| new.value <= at.value + noise)
@@ -114,6 +117,11 @@ fn stopped(point: Vec<f64>, at: &Evaluation, step: &Step) -> Minimum {
     Minimum { point, value: at.value, slope: step.multiplier, converged: step.predicted < NEARLY_TOL }
 }
 
+/// The longest step from a point: of psi on a surface, where the last is a logarithm, or of theta~.
+fn longest(point: &[f64], is_psi: bool) -> f64 {
+    LONGEST_STEP.max(LONGEST_SHARE * norm(&point[..point.len() - usize::from(is_psi)]))
+}
+
 /// The point moved to the surface along the constraint's gradient; None if that does not lead there.
 fn reach(surface: &mut Option<Surface>, mut point: Vec<f64>) -> Option<Place> {
     let Some(Surface { function, target }) = surface else { return Some(Place { point, surface: None }) };
@@ -127,7 +135,8 @@ fn reach(surface: &mut Option<Surface>, mut point: Vec<f64>) -> Option<Place> {
         if !(missing.abs() / FARTHEST < steepness && steepness < f64::INFINITY) {
             return None;
         }
-        let mut length = (missing / steepness).clamp(-LONGEST_STEP, LONGEST_STEP);
+        let longest = longest(&point, true);
+        let mut length = (missing / steepness).clamp(-longest, longest);
         (point, at) = loop {
             let next = moved(&point, length / steepness, &at.gradient);
             if let Some(new) = function(&next).filter(|new| (*target - new.value).abs() < missing.abs()) {

@@ -14,6 +14,11 @@ use faer::{Accum, MatMut, MatRef};
 /// Squared sine of the angle to the other directions below which one is rounding.
 const NONE_SQUARED: f64 = 1e-13;
 
+/// What rounding may make of a squared length, relative to that before the fixed effects are taken out.
+const ROUNDING_SQUARED: f64 = 1e-14;
+/// Share of the mean square of an effect left by the fixed effects from which it is seen.
+const UNSEEN: f64 = 1e-12;
+
 /// Directions of phi without effect, and what the fixed part leaves of each effect.
 pub struct Identification {
     /// Directions along which V is constant, n x (k + 1), sigma^2 first, rows one after the other.
@@ -86,9 +91,35 @@ impl Problem {
                 reduction[i * m + j] = reduction[j * m + i];
             }
         }
-        let size: Vec<f64> = (0..m).map(|i| v[i * m + i].sqrt()).collect();
-        let contrasts: Vec<f64> = v.iter().zip(&reduction).map(|(v, r)| v - r).collect();
-        Identification { covariance: kernel(&v, &size), contrasts: kernel(&contrasts, &size), visible }
+        let mut contrasts: Vec<f64> = v.iter().zip(&reduction).map(|(v, r)| v - r).collect();
+        let squared: Vec<f64> = (0..m).map(|i| v[i * m + i]).collect();
+        let mut seen_squared = squared.clone();
+        for (i, seen) in seen_squared.iter_mut().enumerate().skip(1) {
+            if let Some(least) = self.least_seen(i - 1, &visible) {
+                *seen = contrasts[i * m + i].max(least);
+                contrasts[i * m + i] = *seen;
+            }
+        }
+        // far from the origin little of an effect is left, and that little is what counts
+        let rounding = |i: usize| (ROUNDING_SQUARED * squared[i] / seen_squared[i].max(1e-300)).min(0.5);
+        Identification {
+            covariance: kernel(&v, &squared, |_| 0.0),
+            contrasts: kernel(&contrasts, &seen_squared, rounding),
+            visible,
+        }
+    }
+
+    /// What tr(N E N E) of a variance is at least, (sum_l N_ll)^2 over the number of terms; None if that is rounding.
+    fn least_seen(&self, i: usize, visible: &[Vec<f64>]) -> Option<f64> {
+        let par = self.parameters[i];
+        if par.row != par.column {
+            return None;
+        }
+        let f = &self.products.factors[par.factor];
+        let diagonal = |matrix: &[f64]| par.elements().map(|(a, _)| matrix[a * f.q + a]).sum::<f64>();
+        let whole: f64 = f.zz.chunks_exact(f.q * f.q).map(diagonal).sum();
+        let seen = diagonal(&visible[f.public]);
+        (seen > UNSEEN * whole).then(|| seen * seen / (f.n_levels * par.elements().count()) as f64)
     }
 
     fn own(&self, factor: usize) -> Own {
@@ -229,12 +260,14 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(x, y)| x * y).sum()
 }
 
-/// Directions in which a Gram matrix is zero, relative to the lengths `size`; rows of length k + 1, unit diagonal scale.
-fn kernel(gram: &[f64], size: &[f64]) -> Vec<f64> {
-    let m = size.len();
-    let scale: Vec<f64> = size.iter().map(|&s| if s > 0.0 { s } else { 1.0 }).collect();
-    let scaled: Vec<f64> = (0..m * m).map(|at| gram[at] / (scale[at % m] * scale[at / m])).collect();
+/// Directions in which a Gram matrix is zero, relative to lengths and beside rounding; rows of length k + 1, in units
+/// of the first.
+fn kernel(gram: &[f64], squared: &[f64], rounding: impl Fn(usize) -> f64) -> Vec<f64> {
+    let m = squared.len();
+    let scale: Vec<f64> = squared.iter().map(|&s| if s > 0.0 { s.sqrt() } else { 1.0 }).collect();
+    let mut scaled: Vec<f64> = (0..m * m).map(|at| gram[at] / (scale[at % m] * scale[at / m])).collect();
+    (0..m).for_each(|i| scaled[i * m + i] -= rounding(i));
     let (values, vectors) = eigen(&scaled, m);
     let none = (0..m).filter(|&j| values[j] < NONE_SQUARED);
-    none.flat_map(|j| (0..m).map(move |i| (i, j))).map(|(i, j)| vectors[j * m + i] * size[0] / scale[i]).collect()
+    none.flat_map(|j| (0..m).map(move |i| (i, j))).map(|(i, j)| vectors[j * m + i] * scale[0] / scale[i]).collect()
 }

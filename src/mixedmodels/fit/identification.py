@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mixedmodels.design.records import Floats, RandomFactor
     from mixedmodels.fit.problem import Problem
 
-UNSEEN = 1e-10
+UNSEEN = 1e-12
 """Share of an effect's sum of squares left by the fixed part that counts as rounding."""
 
 SPAN_TOL = 1e-9

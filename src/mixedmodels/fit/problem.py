@@ -67,6 +67,8 @@ class Problem:
     def identification(self) -> Identification:
         """What these data cannot tell of the variance parameters."""
         covariance, contrasts, visible = self.model.identification()
+        if len(contrasts) < len(covariance):  # rounding, extremely far from the origin: REML sees no more than V
+            contrasts = covariance
         return Identification(covariance, contrasts, tuple(visible))
 
     def deviance(self, theta: npt.ArrayLike, reml: bool = True) -> float:

@@ -118,7 +118,8 @@ def scaled_f(q: int, a1: float, a2: float) -> tuple[float, float]:
     """Return the factor of F and its denominator degrees of freedom (Kenward and Roger 1997, section 3).
 
     Both are chosen so that F has mean and variance of an F variable, and is exact for Hotelling's T^2 and for balanced
-    analysis of variance. For one row the factor is 1 and a1 = a2.
+    analysis of variance. For one row the factor is 1 and a1 = a2. Where no F variable has these moments, because hardly
+    anything tells of the covariances, both are NaN.
 
     Parameters
     ----------
@@ -137,4 +138,4 @@ def scaled_f(q: int, a1: float, a2: float) -> tuple[float, float]:
     q_rho = (1 + c1 * b) * (inverse_mean / (1 - c2 * b)) ** 2 / (1 - c3 * b)
     den_df = 4 + (q + 2) / (q_rho - 1)
     scale = 1.0 if abs(den_df - 2) < TWO_DF else inverse_mean * den_df / (den_df - 2)
-    return scale, den_df
+    return (scale, den_df) if den_df > 0 and scale > 0 else (np.nan, np.nan)

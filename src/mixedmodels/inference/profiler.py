@@ -64,7 +64,7 @@ EDGE = 7.0
 NEAR_ONE = 0.999
 """Correlation whose profile is taken to be level from there to one, where it cannot be computed further."""
 FLAT_SE = 1.0
-"""Standard error of log sigma, at least, with which its profile is walked where the criterion is flat in it."""
+"""Standard error of log sd, at least, with which a profile is walked again that stayed where the criterion is flat."""
 FAR = 0.5
 """What a zero theta~ is moved to, to see how a function changes from there."""
 BELOW_TOL = 1e-5
@@ -161,8 +161,6 @@ class Profiler:
         else:
             c_hat, slope = self.map.unbounded(self.psi, parameter)
             se, direction = self._standard_error(slope)
-            if parameter.kind == "sigma" and is_undetermined(self.state, parameter):
-                se = max(se, FLAT_SE)
         edge = EDGE if parameter.kind == "cor" else np.inf
 
         def solve(c: float, psi: Floats) -> _Point | None:
@@ -198,7 +196,11 @@ class Profiler:
                 append(self._side(replace(side, sign=sign, targets=targets, largest=ceiling)), sign, ceiling)
                 rows += self._correlation_end(parameter, sign, ceiling, max(rows, key=lambda r: sign * r[0]))
             return self._finish(parameter.name, value, (-1.0, 1.0), rows)
-        append(self._side(side, near_zero if at_bound else None), 1.0, np.inf)
+        upper = self._side(side, near_zero if at_bound else None)
+        if is_undetermined(self.state, parameter) and self._reached(upper) < TARGETS[0]:
+            wider = self._side(replace(side, se=max(se, FLAT_SE)), near_zero if at_bound else None)
+            upper = max(upper, wider, key=self._reached)
+        append(upper, 1.0, np.inf)
         floor = self._largest_zeta(parameter.factor, parameter.row) if parameter.kind == "sd" else np.inf
         if not at_bound:
             targets = tuple(t for t in TARGETS if t < NEAR_CEILING * floor)
@@ -210,6 +212,10 @@ class Profiler:
             v, zeta, _, _ = min(rows, key=lambda r: r[0])
             rows.append((0.0, end, (zeta - end) / v if v > 0 else 0.0, self.psi))
         return self._finish(parameter.name, value, (0.0, np.inf), rows)
+
+    def _reached(self, points: list[_Point]) -> float:
+        """Return the largest zeta of some points."""
+        return max((self._zeta(point, 1.0) for point in points), default=0.0)
 
     def _near_zero(self, parameter: VarianceParameter, lowest: _Point) -> list[_Point]:
         """Return the better of two minima near a standard deviation of zero: from the lowest point, and from zero."""

@@ -134,6 +134,23 @@ def test_a_millionth_apart_is_told_apart(seed: int) -> None:
         assert "unidentified" not in {finding.kind for finding in fit.findings}
 
 
+@pytest.mark.parametrize("origin", [2020.0, 1e4])
+def test_slopes_beside_fixed_groups_are_seen_far_from_the_origin(origin: float) -> None:
+    """Where each group has an intercept of its own, the origin of a covariate changes nothing but these."""
+    rng = np.random.default_rng(2)
+    g, x = np.repeat(np.arange(12), 8), rng.normal(size=96)
+    y = rng.normal(size=12)[g] + (0.5 + rng.normal(size=12))[g] * x + rng.normal(size=96)
+    d = pd.DataFrame({"y": y, "g": g, "near": x, "x": x + origin})
+    right, fit = (mm.lmer(f"y ~ C(g) + {v} + (0 + {v} | g)", d) for v in ("near", "x"))
+    assert not fit.state.undetermined
+    assert fit.deviance == pytest.approx(right.deviance, abs=1e-4)
+    columns = ["estimate", "std_error", "df"]
+    ours, theirs = fit.coef_table().loc["x", columns], right.coef_table().loc["near", columns]
+    np.testing.assert_allclose(ours.astype(float), theirs.astype(float), rtol=5e-3)
+    with pytest.raises(mm.DesignError, match="of every level of 'g' already"):
+        mm.lmer("y ~ C(g) + x + (x || g)", d)
+
+
 TOLD_APART: list[tuple[Callable[[], pd.DataFrame], str, str, set[str]]] = [
     (
         repeated,

@@ -148,6 +148,12 @@ def test_curvature_beside_a_flat_direction_is_that_of_the_smaller_problem() -> N
     np.testing.assert_allclose(A @ root @ root.T @ A.T, np.linalg.inv(B), rtol=1e-10)
 
 
+def test_an_f_of_no_moments_is_missing() -> None:
+    """With a2 > q its mean, 1 / (1 - a2 / q), is negative; pbkrtest gives -.0654 degrees of freedom and F < 0 here."""
+    assert np.isnan(scaled_f(3, 6.347687349147453, 6.411915761918511)).all()
+    assert np.isnan(FTest(np.nan, 3, np.nan).p_value)
+
+
 def test_scaled_f_is_exact_for_hotelling() -> None:
     """n - q degrees of freedom and the factor (n - q) / (n - 1), for q contrasts of n subjects."""
     for n, q in ((6, 2), (20, 5), (3, 2)):

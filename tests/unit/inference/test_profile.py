@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import optimize, stats
 
 import mixedmodels as mm
 from data_loader import load
@@ -206,3 +207,23 @@ def test_profiles_in_units_far_from_one(unit: float) -> None:
     scaled = mm.lmer("Reaction ~ Days + (Days | Subject)", sleep.assign(Reaction=sleep.Reaction * unit))
     units = np.where(plain.index.str.startswith("cor_"), 1.0, unit)[:, None]
     np.testing.assert_allclose(scaled.conf_int("profile") / units, plain, rtol=1e-9)
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1e2, 1e4])
+def test_balanced_groups_have_the_profile_of_their_means(ratio: float) -> None:
+    """By ML -2 log-likelihood rises by G log(Q(mu) / Q), Q the sum of squares of group means about mu or their mean."""
+    rng = np.random.default_rng(5)
+    n_groups, n = 12, 5
+    g = np.repeat(np.arange(n_groups), n)
+    y = ratio * (3 + rng.normal(size=n_groups))[g] + rng.normal(size=n_groups * n)
+    fit = mm.lmer("y ~ 1 + (1 | g)", pd.DataFrame({"y": y, "g": g}), reml=False)
+    means = y.reshape(n_groups, n).mean(axis=1)
+    half = np.sqrt(np.mean((means - means.mean()) ** 2) * np.expm1(stats.chi2.isf(0.05, 1) / n_groups))
+    interval = fit.conf_int("profile")
+    np.testing.assert_allclose(interval.loc["Intercept"], [means.mean() - half, means.mean() + half], rtol=2e-3)
+    # with n S + sigma^2 = v the rise is G (log(v / v_hat) + v_hat / v - 1), as long as sigma is far smaller
+    if ratio > 1:
+        v_hat = np.mean((means - means.mean()) ** 2)
+        rise = lambda log_v: n_groups * (log_v + np.exp(-log_v) - 1) - stats.chi2.isf(0.05, 1)  # noqa: E731
+        ends = [np.exp(optimize.brentq(rise, *between) / 2) for between in ((-5, 0), (0, 5))]
+        np.testing.assert_allclose(interval.loc["sd_Intercept|g"], np.sqrt(v_hat) * np.array(ends), rtol=2e-3)
