@@ -38,7 +38,6 @@ if TYPE_CHECKING:
         UnknownGroupError,
     )
     from mixedmodels.fit.control import Control
-    from mixedmodels.fit.storage import load
     from mixedmodels.lmer import LinearMixedModel, lmer
     from mixedmodels.mixedlm import (
         MixedLM,
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     )
     from mixedmodels.power import power
     from mixedmodels.result import LmmResult
+    from mixedmodels.saved import load
 
 __version__ = "0.1.0"
 
@@ -106,7 +106,7 @@ _LAZY = {
     "compare": "compare",
     "list_datasets": "datasets",
     "lmer": "lmer",
-    "load": "fit.storage",
+    "load": "saved",
     "load_dataset": "datasets",
     "mixedlm": "mixedlm",
     "power": "power",

@@ -23,9 +23,10 @@ from mixedmodels.display.summary import Summary, one_line, summarize
 from mixedmodels.display.varcorr import VarCorr
 from mixedmodels.errors import InferenceError
 from mixedmodels.fit import storage
-from mixedmodels.fit.call import Call, build_problem, snapshot, without_stale_contrasts
+from mixedmodels.fit.call import Call, build_problem, snapshot, with_columns, without_stale_contrasts
 from mixedmodels.fit.fit import fit_identified, fit_problem
 from mixedmodels.fit.fitted import conditional_fitted
+from mixedmodels.fit.plain_values import Kept
 from mixedmodels.formula.update import update_formula
 from mixedmodels.inference import criteria, wald
 from mixedmodels.inference.anova import anova
@@ -880,7 +881,10 @@ class LmmResult:
     # Keeping
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the result, its data included, to a file that ``mixedmodels.load`` reads.
+        """Write the result to a file that ``mixedmodels.load`` reads: a zip of arrays and JSON, which runs nothing.
+
+        It holds the columns of the data that the model uses, with the labels of the rows, and no others. A file that is
+        there is replaced when the new one is whole.
 
         Parameters
         ----------
@@ -892,7 +896,8 @@ class LmmResult:
         DataError
             If the file cannot be written.
         """
-        storage.save(self, path)
+        call = None if self.call is None else with_columns(self.call, self.state.design.used_columns)
+        storage.save_records(path, KIND, LmmResult(self.state, call), (KEPT,), storage.about(self.state.design))
 
     def to_dict(self, ddf: str | Approximation = "satterthwaite", level: float = 0.95) -> dict[str, Any]:
         """Return everything as plain Python data, fit for JSON.
@@ -948,3 +953,9 @@ class LmmResult:
 
     def _repr_html_(self) -> str:
         return self.summary().to_html()
+
+
+KIND = "fit"
+"""What files of results hold."""
+
+KEPT = Kept(LmmResult, ("state", "call"))

@@ -23,7 +23,7 @@ ROWS = (
     {"plot"},
     {"report"},
     {"result"},
-    {"lmer", "mixedlm", "compare", "power"},
+    {"lmer", "mixedlm", "compare", "power", "saved"},
     {"sklearn", "data_file"},
     {"cli"},
     {"__init__", "__main__"},

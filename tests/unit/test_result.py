@@ -156,7 +156,8 @@ def test_saved_and_pickled_results_answer_the_same(tmp_path: Path) -> None:
     for copy in (mm.load(tmp_path / "fit.mm"), pickle.loads(pickle.dumps(fit))):
         assert copy.summary() == fit.summary()
         assert copy.to_dict() == fit.to_dict()
-        pd.testing.assert_frame_equal(copy.augment(), fit.augment())
+        used = [*fit.state.design.used_columns, ".fitted", ".resid", ".fixed"]
+        pd.testing.assert_frame_equal(copy.augment()[used], fit.augment()[used])
         np.testing.assert_allclose(copy.random_effects_cov["Subject"], fit.random_effects_cov["Subject"])
         y = np.sqrt(fit.state.design.y)
         assert copy.refit(y).deviance == pytest.approx(fit.refit(y).deviance, abs=1e-9)

@@ -79,6 +79,13 @@ class Design:
         return len(self.y)
 
     @property
+    def used_columns(self) -> tuple[str, ...]:
+        """Columns of the data that anything of the model is read or computed from."""
+        return tuple(
+            dict.fromkeys([*(name for names in self.recipe.sources.values() for name in names), *self.columns])
+        )
+
+    @property
     def theta_names(self) -> tuple[str, ...]:
         """Names of theta in lme4's style, ``Subject.Intercept``; ``Subject.Days.Intercept`` off the diagonal."""
         names = []

@@ -17,6 +17,7 @@ from mixedmodels.design.expression import unknown_column
 from mixedmodels.design.frame import Column, Frame, open_frame
 from mixedmodels.design.grouping import Grouping, look_up
 from mixedmodels.design.labels import level_text, odd_ones, shown_level
+from mixedmodels.design.left_out import LeftOut
 from mixedmodels.design.probe import Probe
 from mixedmodels.design.records import Codes, Floats
 from mixedmodels.errors import DataError
@@ -182,6 +183,9 @@ class DesignRecipe:
     def _as_in_fit(self, name: str, column: Column) -> Column:
         """Return the column with the levels that it had in the fit."""
         levels = self.levels.get(name)
+        coding = self.contrasts.get(name)
+        if isinstance(coding, LeftOut):
+            coding.refuse()
         if name in self.dates:
             return _as_dates(name, column, self.dates[name])
         if levels is None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from time import perf_counter
 
+import narwhals as nw
 import pandas as pd
 
 from mixedmodels.design.build import build_design
@@ -57,6 +58,29 @@ def without_stale_contrasts(call: Call) -> Call:
     """Return the call without the contrasts of columns that are not in its formula."""
     names = open_frame(call.data).names
     return replace(call, contrasts=contrasts_in_use(call.contrasts, parse_formula(call.formula), names))
+
+
+def with_columns(call: Call, names: Collection[str]) -> Call:
+    """Return the call with some columns of its data alone; other data than pandas', polars' and arrow's become pandas'.
+
+    Parameters
+    ----------
+    call
+        The arguments.
+    names
+        The columns.
+    """
+    data = call.data
+    if isinstance(data, pd.DataFrame):
+        return replace(call, data=data[[name for name in data.columns if name in names]])
+    if isinstance(data, Mapping):
+        return replace(call, data={name: values for name, values in data.items() if name in names})
+    frame = nw.from_native(data, pass_through=True)
+    if not isinstance(frame, nw.DataFrame):
+        return call
+    frame = frame.select([name for name in frame.columns if name in names])
+    is_kept = frame.implementation.is_polars() or frame.implementation.is_pyarrow()
+    return replace(call, data=frame.to_native() if is_kept else frame.to_pandas())
 
 
 def snapshot(data: object) -> object:

@@ -1,31 +1,174 @@
-"""Results as files."""
+"""Results as files: records of numbers, texts and arrays, which run nothing when they are read."""
 
 from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import version
 from os import PathLike
 from typing import IO, Any
 
+from formulaic.formula import OrderingMethod, SimpleFormula
+from formulaic.materializers import ClusterBy, NAAction
+from formulaic.materializers.base import EncodedTermStructure
+from formulaic.materializers.types import EvaluatedFactor, ScopedFactor, ScopedTerm
+from formulaic.model_spec import ModelSpec
+from formulaic.parser.types import Factor, Term
+from formulaic.transforms.contrasts import ContrastsState, CustomContrasts
+from formulaic.utils.sentinels import Sentinel
+
+from mixedmodels.design.coding import MatrixCoding
+from mixedmodels.design.design import Design
+from mixedmodels.design.evaluation import MatrixRecipe, Memory
+from mixedmodels.design.frame import Column
+from mixedmodels.design.functions import CODINGS
+from mixedmodels.design.grouping import Grouping
+from mixedmodels.design.probe import Probe, ProbedMatrix
+from mixedmodels.design.recipe import DesignRecipe, FactorRecipe
+from mixedmodels.design.records import Finding, RandomFactor
 from mixedmodels.errors import DataError
+from mixedmodels.fit.archive import is_archive, read_archive, write_archive
+from mixedmodels.fit.call import Call
+from mixedmodels.fit.control import Control
+from mixedmodels.fit.plain_values import Kept, Packer, Table, Unpacker
+from mixedmodels.fit.problem import Problem
+from mixedmodels.fit.records import FitState, Optimum
 from mixedmodels.fit.whole_file import read_whole, write_whole
+from mixedmodels.formula.terms import Formula, RandomTerm
 
 MAGIC = b"mixedmodels "
-
-FORMAT = 1
-"""Counts the changes of the records that older versions cannot read."""
+"""Begins the line at the end of a pickle that says which version wrote it."""
 
 
-def save(result: object, path: str | PathLike[str]) -> None:
-    """Write a result: its pickle, which ``pickle.load`` reads too, then one line that says which version wrote it.
+def _problem(design: Design, n_threads: int, seconds: dict[str, float]) -> Problem:
+    problem = Problem(design, n_threads=n_threads)
+    problem.seconds = seconds
+    return problem
+
+
+def _factor(expr: str, eval_method: Factor.EvalMethod, kind: Factor.Kind) -> Factor:
+    return Factor(expr, eval_method=eval_method, kind=kind)
+
+
+def _evaluated(factor: Factor) -> EvaluatedFactor:
+    return EvaluatedFactor(factor, None)
+
+
+def _formula(_SimpleFormula__terms: list[Term], ordering: OrderingMethod) -> SimpleFormula:
+    return SimpleFormula(_SimpleFormula__terms, _ordering=ordering)
+
+
+DESIGNS = (
+    *(Formula, RandomTerm, Finding, RandomFactor, Column, Grouping, Memory, MatrixRecipe, FactorRecipe, DesignRecipe),
+    *(ProbedMatrix, Probe, Design),
+)
+FITS = (Control, Optimum, FitState, Call)
+FORMULAIC = (ModelSpec, ContrastsState, *CODINGS.values())
+NAMES = (OrderingMethod, ClusterBy, NAAction, Factor.EvalMethod, Factor.Kind, Sentinel)
+KEPT = (
+    *map(Kept, (*DESIGNS, *FITS, *FORMULAIC, *NAMES)),
+    Kept(Problem, ("design", "n_threads", "seconds"), _problem),
+    Kept(MatrixCoding, ("matrix", "names")),
+    Kept(CustomContrasts, ("contrasts", "names")),
+    Kept(EncodedTermStructure, EncodedTermStructure._fields, EncodedTermStructure),
+    Kept(EvaluatedFactor, ("factor",), _evaluated),  # its values are those of other rows
+    Kept(ScopedFactor, ("factor", "reduced")),
+    Kept(ScopedTerm, ("factors", "scale")),
+    Kept(Factor, ("expr", "eval_method", "kind"), _factor),
+    Kept(Term, ("factors", "origin"), Term),  # it remembers a hash, which is another one in another process
+    Kept(SimpleFormula, ("_SimpleFormula__terms", "ordering"), _formula),
+)
+"""What results are made of, up to the fit."""
+
+
+def about(design: Design) -> dict[str, Any]:
+    """Return what the reader of a file is to know of the data in it."""
+    labels = None if design.labels is None else [str(name) for name in design.labels.names]
+    return {"formula": design.formula.text, "columns": list(design.used_columns), "labels of rows": labels}
+
+
+def save_records(
+    path: str | PathLike[str], kind: str, value: object, more: Iterable[Kept], about: Mapping[str, Any]
+) -> None:
+    """Write a record to a file; what it holds that is none, such as a function of the user's, is left out by name.
+
+    Parameters
+    ----------
+    path
+        The file.
+    kind
+        What the record is.
+    value
+        The record.
+    more
+        Classes beside those of fits.
+    about
+        What a reader of the file is to know first.
 
     Raises
     ------
     DataError
         If the file cannot be written.
     """
-    trailer = json.dumps({"format": FORMAT, "version": version("mixedmodels")})
+    packer = Packer(Table((*KEPT, *more)))
+    content = packer.pack(value)
+    missing = sorted(set(packer.left_out))
+    write_archive(path, {"kind": kind, **about, "left out": missing}, content, packer.arrays)
+
+
+def load_records(path: str | PathLike[str], kinds: Collection[str], more: Iterable[Kept]) -> Any:
+    """Return the record in a file that `save_records` wrote. Nothing in the file is run.
+
+    Parameters
+    ----------
+    path
+        The file.
+    kinds
+        What the record may be.
+    more
+        As it was saved with.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, is damaged, or holds something else.
+    """
+    data, name = read_whole(path), str(path)
+    if not is_archive(data):
+        raise DataError(_no_result(data, name))
+    about, content, arrays = read_archive(data, name)
+    kind = about.get("kind")
+    if kind not in kinds:
+        raise DataError(f"{name!r} holds a {kind}, not a {' or a '.join(kinds)}.")
+    try:
+        return Unpacker(Table((*KEPT, *more)), arrays).unpack(content)
+    except Exception as error:  # of any kind, where the records are those of another version, or forged
+        writers = ", ".join(f"{package} {number}" for package, number in about["written by"].items())
+        raise DataError(f"{name!r} cannot be read as a {kind}: {error}. It was written by {writers}.") from error
+
+
+def _no_result(data: bytes, name: str) -> str:
+    if not _looks_pickled(data):
+        return f"{name!r} is not a result saved by mixedmodels."
+    return (
+        f"{name!r} is a pickle, as mixedmodels 0.1 and the statsmodels door write them. Reading one can run any "
+        "program: if you trust whoever wrote it, mixedmodels.load(path, trust=True) reads it."
+    )
+
+
+# Pickles: what the statsmodels door writes, and what version 0.1 wrote for all fits
+
+
+def save_pickle(result: object, path: str | PathLike[str]) -> None:
+    """Write a pickle, which ``pickle.load`` reads too, then one line that says which version wrote it.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be written.
+    """
+    trailer = json.dumps({"format": 1, "version": version("mixedmodels")})
 
     def write(file: IO[bytes]) -> None:
         pickle.dump(result, file, protocol=pickle.HIGHEST_PROTOCOL)
@@ -34,26 +177,34 @@ def save(result: object, path: str | PathLike[str]) -> None:
     write_whole(path, write)
 
 
-def load(path: str | PathLike[str]) -> Any:
-    """Return a result that ``LmmResult.save`` wrote; it answers everything that the original did.
-
-    Parameters
-    ----------
-    path
-        The file. It holds a pickle, which can run code: load only files that you trust.
+def load_pickle(path: str | PathLike[str]) -> Any:
+    """Return what a pickle holds that `save_pickle` wrote; this can run any program that whoever wrote it put there.
 
     Raises
     ------
     DataError
-        If the file cannot be read or is not a saved result, or a later version wrote it in another format.
+        If the file cannot be read, is no such pickle, or is damaged.
     """
-    pickled, _, line = read_whole(path).removesuffix(b"\n").rpartition(b"\n")
+    data, name = read_whole(path), str(path)
+    pickled, _, line = data.removesuffix(b"\n").rpartition(b"\n")
     if not line.startswith(MAGIC):
-        raise DataError(f"{str(path)!r} is not a result saved by mixedmodels.")
-    writer = json.loads(line.removeprefix(MAGIC))
-    if writer["format"] > FORMAT:
-        raise DataError(
-            f"{str(path)!r} was saved by mixedmodels {writer['version']} in format {writer['format']}; this is "
-            f"mixedmodels {version('mixedmodels')}, which reads formats up to {FORMAT}. Upgrade mixedmodels."
-        )
-    return pickle.loads(pickled)
+        raise DataError(f"{name!r} is not a result saved by mixedmodels.")
+    try:
+        return pickle.loads(pickled)
+    except Exception as error:  # whatever a damaged pickle, or one of other classes, runs into
+        raise DataError(f"{name!r} cannot be read as a result: {type(error).__name__}: {error}.") from error
+
+
+def is_pickle(path: str | PathLike[str]) -> bool:
+    """Return whether a file is a pickle.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read.
+    """
+    return _looks_pickled(read_whole(path))
+
+
+def _looks_pickled(data: bytes) -> bool:
+    return data.startswith(b"\x80")

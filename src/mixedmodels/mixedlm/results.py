@@ -953,7 +953,7 @@ class MixedLMResults(LmmResult):
     # Keeping
 
     def save(self, fname: str | PathLike[str], remove_data: bool = False) -> None:
-        """Write the result to a file that ``MixedLMResults.load`` and ``mixedmodels.load`` read.
+        """Write the result to a pickle that ``MixedLMResults.load`` and ``sm.load`` read.
 
         Parameters
         ----------
@@ -962,12 +962,12 @@ class MixedLMResults(LmmResult):
         remove_data
             Leave the rows out; what needs them is refused then.
         """
-        storage.save(self._bare() if remove_data else self, fname)
+        storage.save_pickle(self._bare() if remove_data else self, fname)
 
     @classmethod
     def load(cls, fname: str | PathLike[str]) -> MixedLMResults:
         """Return a result from a file; load only files that you trust, for they can run code."""
-        loaded = storage.load(fname)
+        loaded = storage.load_pickle(fname)
         if not isinstance(loaded, cls):
             raise DataError(f"{str(fname)!r} holds a {type(loaded).__name__}, not a MixedLMResults.")
         return loaded
