@@ -3,7 +3,7 @@
 use crate::prediction::NewRows;
 use crate::refit::Refit;
 use crate::rows::Source;
-use crate::{Arrays, Model, block, cannot_evaluate, contiguous, guarded, matrix, width};
+use crate::{Arrays, Model, block, cannot_evaluate, contiguous, matrix, width};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArray3, PyArray4, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -44,7 +44,7 @@ impl Model {
         &self,
         py: Python<'py>,
     ) -> PyResult<(Bound<'py, PyArray2<f64>>, Bound<'py, PyArray2<f64>>, Vec<Bound<'py, PyArray2<f64>>>)> {
-        let found = guarded(py, self.pool.as_deref(), || self.problem.identification())?;
+        let found = self.run(py, (self.problem.n_theta() + 1).pow(2), || self.problem.identification())?;
         let m = self.problem.n_theta() + 1;
         let rows = |flat: Vec<f64>| {
             let n = flat.len() / m;
@@ -73,7 +73,7 @@ impl Model {
         reml: bool,
     ) -> PyResult<Evaluation<'py>> {
         let theta = self.theta(&theta)?;
-        let at = guarded(py, self.pool.as_deref(), || self.problem.evaluate(theta, reml))?;
+        let at = self.run(py, 4, || self.problem.evaluate(theta, reml))?;
         let (deviance, s2, derivatives) = at.ok_or_else(cannot_evaluate)?;
         let k = theta.len();
         Ok((
@@ -99,7 +99,7 @@ impl Model {
         Bound<'py, PyArray3<f64>>,
     )> {
         let theta = self.theta(&theta)?;
-        let found = guarded(py, self.pool.as_deref(), || self.problem.information(theta, reml))?;
+        let found = self.run(py, 8 * (self.problem.n_theta() + 1), || self.problem.information(theta, reml))?;
         let found = found.ok_or_else(cannot_evaluate)?;
         let (k, p) = (theta.len(), self.problem.products.p);
         Ok((
@@ -124,7 +124,7 @@ impl Model {
         Bound<'py, PyArray2<f64>>,
     )> {
         let theta = self.theta(&theta)?;
-        let found = guarded(py, self.pool.as_deref(), || self.problem.kenward_roger(theta))?;
+        let found = self.run(py, 64 * (self.problem.n_theta() + 1), || self.problem.kenward_roger(theta))?;
         let found = found.ok_or_else(cannot_evaluate)?;
         let (k, p) = (theta.len(), self.problem.products.p);
         Ok((
@@ -173,7 +173,7 @@ impl Model {
             }
         }
         let rows = NewRows { x, codes: levels, z: columns };
-        let found = guarded(py, self.pool.as_deref(), || self.problem.quadratic_forms(theta, &rows))?;
+        let found = self.run(py, usize::MAX, || self.problem.quadratic_forms(theta, &rows))?;
         Ok(found.ok_or_else(cannot_evaluate)?.into_pyarray(py))
     }
 
@@ -209,7 +209,7 @@ impl Model {
         let arrays = Arrays { y: zeros, x: X, weights, codes, z: Z };
         let rows = arrays.rows(&self.shape.2)?;
         self.check_same_shape(&rows)?;
-        let fits = guarded(py, self.pool.as_deref(), || self.problem.refit_many(&rows, responses, reml, start))?;
+        let fits = self.run(py, usize::MAX, || self.problem.refit_many(&rows, responses, reml, start))?;
         let (p, k) = (self.problem.products.p, self.problem.n_theta());
         let column = |f: fn(&Refit) -> f64| fits.iter().map(f).collect::<Vec<f64>>().into_pyarray(py);
         let flat = |f: fn(&Refit) -> &Vec<f64>| fits.iter().flat_map(|r| f(r).iter().copied()).collect::<Vec<f64>>();

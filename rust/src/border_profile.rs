@@ -2,11 +2,15 @@
 
 use crate::constrained::{Evaluation, Minimum};
 use crate::profile::Held;
-use crate::{Model, cannot_evaluate, contiguous, interruptible};
+use crate::threads::Stop;
+use crate::{Model, cannot_evaluate, contiguous};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::sync::{Mutex, PoisonError};
+
+/// Evaluations that a minimisation does not exceed.
+const MANY_EVALUATIONS: usize = 400;
 
 /// Point, criterion, its slope in what is held, whether it converged.
 type Found<'py> = (Bound<'py, PyArray1<f64>>, f64, f64, bool);
@@ -100,7 +104,9 @@ impl Model {
         py: Python<'py>,
         minimize: impl FnOnce(&mut dyn FnMut() -> bool) -> Option<Minimum> + Send,
     ) -> PyResult<Found<'py>> {
-        let found = interruptible(py, self.pool.as_deref(), minimize)?.ok_or_else(cannot_evaluate)?;
+        let found = self
+            .run(py, MANY_EVALUATIONS, || minimize(&mut || Stop::current().is_wished()))?
+            .ok_or_else(cannot_evaluate)?;
         Ok((found.point.into_pyarray(py), found.value, found.slope, found.converged))
     }
 }

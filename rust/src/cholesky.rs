@@ -3,6 +3,7 @@
 use crate::products::Products;
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt;
+use faer::linalg::matmul::matmul;
 use faer::linalg::triangular_solve::{solve_lower_triangular_in_place, solve_upper_triangular_in_place};
 use faer::reborrow::{Reborrow, ReborrowMut};
 use faer::sparse::linalg::SupernodalThreshold;
@@ -310,7 +311,8 @@ impl<'a> Factored<'a> {
                     let size = diagonal.ncols();
                     let mut top = x.rb_mut().subrows_mut(start, size);
                     solve_lower_triangular_in_place(diagonal, top.rb_mut(), Par::Seq);
-                    let change = below * top.rb();
+                    let mut change = faer::Mat::zeros(rows.len(), m);
+                    matmul(change.as_mut(), Accum::Replace, below, top.rb(), 1.0, self.par);
                     for c in 0..m {
                         for (k, &i) in rows.iter().enumerate() {
                             x[(i, c)] -= change[(k, c)];
@@ -338,14 +340,7 @@ impl<'a> Factored<'a> {
                 self.each_supernode(s, true, |start, diagonal, below, rows| {
                     let gathered = faer::Mat::from_fn(rows.len(), m, |k, c| x[(rows[k], c)]);
                     let mut top = x.rb_mut().subrows_mut(start, diagonal.ncols());
-                    faer::linalg::matmul::matmul(
-                        top.rb_mut(),
-                        Accum::Add,
-                        below.transpose(),
-                        gathered.as_ref(),
-                        -1.0,
-                        Par::Seq,
-                    );
+                    matmul(top.rb_mut(), Accum::Add, below.transpose(), gathered.as_ref(), -1.0, Par::Seq);
                     solve_upper_triangular_in_place(diagonal.transpose(), top, Par::Seq);
                 });
                 unpermute(b, n, s.new_place());

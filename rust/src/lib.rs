@@ -18,6 +18,7 @@ mod rows;
 mod schur;
 mod selected_inverse;
 mod start;
+mod threads;
 mod trust_region;
 
 use deviance::Problem;
@@ -28,46 +29,45 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use rows::Source;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use threads::Stop;
 
 type Shape = (usize, Vec<Block>);
 
-/// Runs `work` on the model's threads without the interpreter's lock; a panic becomes an exception.
-fn guarded<T: Send>(py: Python<'_>, pool: Option<&rayon::ThreadPool>, work: impl FnOnce() -> T + Send) -> PyResult<T> {
-    let run = move || catch_unwind(AssertUnwindSafe(work));
-    let done = py.detach(move || match pool {
-        Some(pool) => pool.install(run),
-        None => run(),
-    });
-    done.map_err(|_| {
-        PyRuntimeError::new_err("the engine met an internal error; please report it with the data's shape")
-    })
-}
+/// Multiplications of a call that take less time than handing it over to a pool is worth.
+const INLINE_FLOPS: f64 = 2e6;
+/// More threads than that are a mistake.
+const MAX_THREADS: usize = 256;
 
-/// Runs `work` as `guarded` does; it asks from time to time whether Ctrl-C was pressed, which is raised at its end.
-fn interruptible<T: Send>(
-    py: Python<'_>,
-    pool: Option<&rayon::ThreadPool>,
-    work: impl FnOnce(&mut dyn FnMut() -> bool) -> T + Send,
-) -> PyResult<T> {
+/// Runs `work` of that many multiplications without the interpreter's lock; a panic becomes an exception.
+///
+/// All but short work runs on a pool, while this thread handles signals: what a handler raises ends the work and is
+/// raised. Short work must not be parallel. Work that calls Python, which calls again, stays on its thread.
+fn guarded<T: Send>(py: Python<'_>, n_threads: usize, flops: f64, work: impl FnOnce() -> T + Send) -> PyResult<T> {
     let mut signal: Option<PyErr> = None;
-    let done = guarded(py, pool, || {
-        work(&mut || match Python::attach(|py| py.check_signals()) {
-            Ok(()) => false,
-            Err(e) => {
-                signal = Some(e);
-                true
-            }
-        })
-    })?;
-    signal.map_or(Ok(done), Err)
+    let done = if flops < INLINE_FLOPS || rayon::current_thread_index().is_some() {
+        py.detach(|| catch_unwind(AssertUnwindSafe(work)))
+    } else {
+        let pool = threads::pool(n_threads).map_err(|e| PyRuntimeError::new_err(format!("no threads: {e}")))?;
+        let shall_stop = || {
+            signal = Python::attach(|py| py.check_signals()).err();
+            signal.is_some()
+        };
+        py.detach(|| threads::run(pool, work, shall_stop))
+    };
+    match (signal, done) {
+        (Some(signal), _) => Err(signal),
+        (None, Ok(done)) => Ok(done),
+        (None, Err(_)) => {
+            Err(PyRuntimeError::new_err("the engine met an internal error; please report it with the data's shape"))
+        }
+    }
 }
 
 /// Cross-products of one model; keeps no rows.
 #[pyclass(frozen, module = "mixedmodels._engine")]
 struct Model {
     problem: Problem,
-    pool: Option<Arc<rayon::ThreadPool>>,
+    n_threads: usize,
     /// n, the number of columns of X, levels and blocks of each factor: what `with_response` must match.
     shape: (usize, usize, Vec<Shape>),
     weighted: bool,
@@ -204,6 +204,13 @@ fn width(blocks: &[Block]) -> usize {
     blocks.iter().map(|b| b.size).sum()
 }
 
+/// Multiplications of all products of a model that are formed row by row; more than can be counted where pieces of
+/// rows are summed side by side.
+fn products_flops(rows: &ModelRows) -> f64 {
+    let columns = rows.x.n_cols() + rows.factors.iter().map(|f| f.z.n_cols()).sum::<usize>() + 1;
+    if rows.y.len() > rows::CHUNK { f64::INFINITY } else { rows.y.len() as f64 * (columns as f64).powi(2) }
+}
+
 fn perfect_fit(_: ProductsError) -> PyErr {
     PyValueError::new_err("the fixed effects fit the response perfectly, so there is nothing left to model")
 }
@@ -237,23 +244,16 @@ impl Model {
         let factors: Vec<Shape> = n_levels.into_iter().zip(blocks).collect();
         let arrays = Arrays { y, x: X, weights, codes, z: Z };
         let rows = arrays.rows(&factors)?;
-        let pool = match n_threads {
-            0 => None,
-            n => Some(
-                rayon::ThreadPoolBuilder::new()
-                    .num_threads(n)
-                    .build()
-                    .map(Arc::new)
-                    .map_err(|e| PyRuntimeError::new_err(format!("cannot start {n} threads: {e}")))?,
-            ),
-        };
+        if n_threads > MAX_THREADS {
+            return Err(PyValueError::new_err(format!("n_threads is {n_threads}; at most {MAX_THREADS} are allowed")));
+        }
         let shape = (rows.y.len(), rows.x.n_cols(), factors);
         let weighted = rows.weights.is_some();
-        let problem = guarded(py, pool.as_deref(), || {
-            let par = if rayon::current_num_threads() > 1 { Par::rayon(0) } else { Par::Seq };
+        let par = if threads::number(n_threads) > 1 { Par::rayon(0) } else { Par::Seq };
+        let problem = guarded(py, n_threads, products_flops(&rows), || {
             Products::new(&rows).map(|products| Problem::new(products, dense, par))
         })?;
-        Ok(Model { problem: problem.map_err(perfect_fit)?, pool, shape, weighted })
+        Ok(Model { problem: problem.map_err(perfect_fit)?, n_threads, shape, weighted })
     }
 
     /// Columns of X that are not aliased.
@@ -288,7 +288,7 @@ impl Model {
 
     fn deviance(&self, py: Python<'_>, theta: PyReadonlyArray1<'_, f64>, reml: bool) -> PyResult<f64> {
         let theta = self.theta(&theta)?;
-        guarded(py, self.pool.as_deref(), || self.problem.user_deviance(theta, reml))?.ok_or_else(cannot_evaluate)
+        self.run(py, 1, || self.problem.user_deviance(theta, reml))?.ok_or_else(cannot_evaluate)
     }
 
     fn gradient<'py>(
@@ -298,7 +298,7 @@ impl Model {
         reml: bool,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let theta = self.theta(&theta)?;
-        let gradient = guarded(py, self.pool.as_deref(), || self.problem.user_gradient(theta, reml))?;
+        let gradient = self.run(py, 4, || self.problem.user_gradient(theta, reml))?;
         Ok(gradient.ok_or_else(cannot_evaluate)?.into_pyarray(py))
     }
 
@@ -311,8 +311,8 @@ impl Model {
         n_starts: usize,
     ) -> PyResult<Minimum> {
         let start = start.as_ref().map(|s| self.theta(s)).transpose()?;
-        let found = interruptible(py, self.pool.as_deref(), |interrupted| {
-            self.problem.find_minimum(reml, start, max_iterations, n_starts, interrupted)
+        let found = self.run(py, max_iterations.saturating_mul(n_starts.max(4)), || {
+            self.problem.find_minimum(reml, start, max_iterations, n_starts, &mut || Stop::current().is_wished())
         })?;
         found.map(Minimum).map_err(|e| match e {
             model::MinimumError::CannotEvaluate => cannot_evaluate(),
@@ -331,7 +331,7 @@ impl Model {
         reml: bool,
     ) -> PyResult<(Bound<'py, PyArray1<f64>>, Bound<'py, PyArray2<f64>>, f64, Vec<Bound<'py, PyArray2<f64>>>)> {
         let theta = self.theta(&theta)?;
-        let estimates = guarded(py, self.pool.as_deref(), || self.problem.estimates(theta, reml))?;
+        let estimates = self.run(py, 4, || self.problem.estimates(theta, reml))?;
         let estimates = estimates.ok_or_else(cannot_evaluate)?;
         let p = estimates.beta.len();
         let modes = estimates.b.into_iter().zip(&self.shape.2);
@@ -351,7 +351,7 @@ impl Model {
         theta: PyReadonlyArray1<'_, f64>,
     ) -> PyResult<Vec<Bound<'py, PyArray3<f64>>>> {
         let theta = self.theta(&theta)?;
-        let blocks = guarded(py, self.pool.as_deref(), || self.problem.conditional_covariances(theta))?;
+        let blocks = self.run(py, 4, || self.problem.conditional_covariances(theta))?;
         let shaped = blocks.ok_or_else(cannot_evaluate)?.into_iter().zip(&self.shape.2);
         shaped
             .map(|(values, (levels, blocks))| {
@@ -375,14 +375,20 @@ impl Model {
         let arrays = Arrays { y, x: X, weights, codes, z: Z };
         let rows = arrays.rows(&self.shape.2)?;
         self.check_same_shape(&rows)?;
-        let products = guarded(py, self.pool.as_deref(), || self.problem.products.with_response(&rows))?;
+        let products =
+            guarded(py, self.n_threads, products_flops(&rows), || self.problem.products.with_response(&rows))?;
         let products = products.map_err(perfect_fit)?;
         let problem = Problem::with_pattern(products, self.problem.pattern.clone(), self.problem.par);
-        Ok(Model { problem, pool: self.pool.clone(), shape: self.shape.clone(), weighted: self.weighted })
+        Ok(Model { problem, n_threads: self.n_threads, shape: self.shape.clone(), weighted: self.weighted })
     }
 }
 
 impl Model {
+    /// Runs `work` of that many evaluations as `guarded` does.
+    fn run<T: Send>(&self, py: Python<'_>, n_evaluations: usize, work: impl FnOnce() -> T + Send) -> PyResult<T> {
+        guarded(py, self.n_threads, self.problem.flops() * n_evaluations as f64, work)
+    }
+
     fn check_same_shape(&self, rows: &ModelRows) -> PyResult<()> {
         let same_size = (rows.y.len(), rows.x.n_cols()) == (self.shape.0, self.shape.1);
         if !same_size || rows.weights.is_some() != self.weighted {

@@ -3,6 +3,7 @@
 use crate::cholesky::{Factored, Pattern, SparsePattern, supernode_of};
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt::inverse;
+use faer::linalg::matmul::matmul;
 use faer::linalg::triangular_inverse::invert_lower_triangular;
 use faer::linalg::triangular_solve::solve_upper_triangular_in_place;
 use faer::reborrow::ReborrowMut;
@@ -22,7 +23,7 @@ pub fn selected_inverse(factored: &Factored, par: Par) -> Vec<f64> {
             out
         }
         Pattern::Sparse(s) => {
-            let all = supernodal(s, &factored.values);
+            let all = supernodal(s, &factored.values, par);
             s.place.iter().map(|&k| all[k]).collect()
         }
     }
@@ -32,7 +33,7 @@ pub fn selected_inverse(factored: &Factored, par: Par) -> Vec<f64> {
 ///
 /// With L_JJ, L_IJ the blocks of supernode J and I its rows below: K = L_IJ L_JJ^-1,
 /// Q_IJ = -Q_II K and Q_JJ = (L_JJ L_JJ')^-1 - K' Q_IJ, from the last supernode to the first.
-fn supernodal(pattern: &SparsePattern, l: &[f64]) -> Vec<f64> {
+fn supernodal(pattern: &SparsePattern, l: &[f64], par: Par) -> Vec<f64> {
     let symbolic = pattern.factor();
     let supernode = supernode_of(symbolic);
     let mut q = vec![0.0; l.len()];
@@ -47,15 +48,16 @@ fn supernodal(pattern: &SparsePattern, l: &[f64]) -> Vec<f64> {
 
         let mut inverse = Mat::<f64>::zeros(size, size);
         invert_lower_triangular(inverse.as_mut(), l_jj, Par::Seq);
-        let mut q_jj = inverse.transpose() * &inverse;
+        let mut q_jj = Mat::<f64>::zeros(size, size);
+        matmul(q_jj.as_mut(), Accum::Replace, inverse.transpose(), &inverse, 1.0, par);
         if below > 0 {
             let q_ii = gather(pattern, &supernode, &q, rows);
             let mut k = l_ij.to_owned();
             // K = L_IJ L_JJ^-1, that is L_JJ' K' = L_IJ'
             solve_upper_triangular_in_place(l_jj.transpose(), k.as_mut().transpose_mut(), Par::Seq);
             let mut q_ij = Mat::<f64>::zeros(below, size);
-            faer::linalg::matmul::matmul(q_ij.as_mut(), Accum::Replace, &q_ii, &k, -1.0, Par::Seq);
-            faer::linalg::matmul::matmul(q_jj.as_mut(), Accum::Add, k.transpose(), &q_ij, -1.0, Par::Seq);
+            matmul(q_ij.as_mut(), Accum::Replace, &q_ii, &k, -1.0, Par::Seq);
+            matmul(q_jj.as_mut(), Accum::Add, k.transpose(), &q_ij, -1.0, Par::Seq);
             let mut out = MatMut::from_column_major_slice_mut(&mut q[range.clone()], size + below, size);
             out.rb_mut().subrows_mut(size, below).copy_from(&q_ij);
         }

@@ -15,24 +15,25 @@ class Control:
     Parameters
     ----------
     max_iterations
-        Trust-region steps of one start, at least 1.
+        Trust-region steps of one start, 1 to 1,000,000.
     n_starts
-        Starting points; 0 leaves it to the engine, which tries several where a fit costs milliseconds.
+        Starting points, at most 10,000; 0 leaves it to the engine, which tries several where a fit costs milliseconds.
     n_threads
-        Threads of the engine; 0 takes what the machine has.
+        Threads of the engine, at most 256; 0 takes what the machine has.
 
     Raises
     ------
     FitError
-        If a value is not a whole number, or too small.
+        If a value is not a whole number, too small or too large.
     """
 
-    max_iterations: int = field(default=200, metadata={"at_least": 1})
-    n_starts: int = field(default=0, metadata={"at_least": 0})
-    n_threads: int = field(default=0, metadata={"at_least": 0})
+    max_iterations: int = field(default=200, metadata={"at_least": 1, "at_most": 1_000_000})
+    n_starts: int = field(default=0, metadata={"at_least": 0, "at_most": 10_000})
+    n_threads: int = field(default=0, metadata={"at_least": 0, "at_most": 256})
 
     def __post_init__(self) -> None:
         for limit in fields(self):
-            value, at_least = getattr(self, limit.name), limit.metadata["at_least"]
-            if not isinstance(value, Integral) or isinstance(value, bool) or value < at_least:
-                raise FitError(f"{limit.name} is {value!r}; it must be a whole number of at least {at_least}.")
+            value, at_least, at_most = getattr(self, limit.name), limit.metadata["at_least"], limit.metadata["at_most"]
+            whole = isinstance(value, Integral) and not isinstance(value, bool)
+            if not whole or not at_least <= value <= at_most:
+                raise FitError(f"{limit.name} is {value!r}; it must be a whole number of {at_least} to {at_most}.")
