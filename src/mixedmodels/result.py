@@ -553,6 +553,7 @@ class LmmResult:
         statistic: Callable[[Any], Any] | None = None,
         kind: str = "parametric",
         level_of: str | None = None,
+        path: str | PathLike[str] | None = None,
         progress: bool = True,
     ) -> Bootstrap:
         """Return bootstrap replicates: ``.replicates``, ``.n_failed``, ``.n_singular``, ``.conf_int(kind)``.
@@ -569,17 +570,24 @@ class LmmResult:
             ``"parametric"``, ``"residual"`` or ``"cases"``.
         level_of
             For cases: the grouping factor whose levels are drawn.
+        path
+            A file that keeps what is done, written each second or so. If it is there, it is gone on with: what it lacks
+            of n is made, with the numbers of an uninterrupted run; a run that was killed loses a second. It holds the
+            fit too, and ``mixedmodels.load`` reads it.
         progress
             Show how far it is if it takes long: a bar, or plain lines where tqdm is not installed.
 
         Raises
         ------
         InferenceError
-            If an argument is not allowed.
+            If an argument is not allowed, or the file at ``path`` is of another bootstrap.
+        DataError
+            If the file cannot be read or written.
+        KeyboardInterrupt
+            On Ctrl-C; its ``partial`` holds the replicates that were made, None if there are none.
         """
-        return bootstrap(
-            self.state, self._of, n, seed=seed, statistic=statistic, kind=kind, level_of=level_of, progress=progress
-        )
+        options: dict[str, Any] = {"kind": kind, "level_of": level_of, "path": path, "progress": progress}
+        return bootstrap(self.state, self._of, n, seed=seed, statistic=statistic, **options)
 
     def icc(self) -> dict[str, float]:
         """Return intraclass correlations: ``adjusted`` and ``unadjusted`` (for the fixed part)."""

@@ -6,13 +6,14 @@ from os import PathLike
 from typing import Any
 
 from mixedmodels.fit import storage
-from mixedmodels.result import KEPT, KIND
+from mixedmodels.inference.bootstrap import BOOTSTRAP, kept
+from mixedmodels.result import KEPT, KIND, LmmResult
 from mixedmodels.vocabulary import refuses_unknown
 
 
 @refuses_unknown
 def load(path: str | PathLike[str], *, trust: bool = False) -> Any:
-    """Return what ``save`` of a result wrote; it answers everything that the original did.
+    """Return what ``save`` of a result or of a bootstrap wrote; it answers everything that the original did.
 
     Nothing in the file is run by loading it. Predictions for new data compute the formula's expressions, as for a
     formula that one types: do not ask them of a file of someone whose formula you would not run.
@@ -33,4 +34,4 @@ def load(path: str | PathLike[str], *, trust: bool = False) -> Any:
     """
     if trust and storage.is_pickle(path):
         return storage.load_pickle(path)
-    return storage.load_records(path, (KIND,), (KEPT,))
+    return storage.load_records(path, (KIND, BOOTSTRAP), (KEPT, *kept(LmmResult)))

@@ -11,21 +11,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
 from scipy.special import ndtr, ndtri
 
 from mixedmodels.covariance.unstructured import relative_factor, split_theta
+from mixedmodels.design.left_out import LeftOut
 from mixedmodels.design.subset import draw_levels, take_rows
 from mixedmodels.errors import InferenceError, MixedModelsError, nearest, unknown_group
+from mixedmodels.fit.checkpoint import Checkpoint
 from mixedmodels.fit.fit import fit_problem
 from mixedmodels.fit.fitted import conditional_fitted, marginal_fitted, random_part
+from mixedmodels.fit.plain_values import Kept
 from mixedmodels.fit.problem import Problem, row_arguments
 from mixedmodels.fit.progress import progress_bar
+from mixedmodels.fit.storage import load_records, save_records
 from mixedmodels.inference.covariances import factor_covariances
 from mixedmodels.inference.pivots import Pivots
 from mixedmodels.inference.variance_parameters import (
@@ -53,6 +59,11 @@ CANNOT_FIT = "the model cannot be fitted to the replicate"
 STOPPED_EARLY = "the optimiser stopped early"
 LOST_COLUMN = "a fixed effect cannot be estimated from the replicate"
 
+BOOTSTRAP = "bootstrap"
+"""What files of bootstraps hold."""
+
+ELSEWHERE = "Give another path, or remove the file."
+
 REAL_LINE = (-np.inf, np.inf)
 RANGES = {"sd": (0.0, np.inf), "sigma": (0.0, np.inf), "cor": (-1.0, 1.0)}
 
@@ -79,6 +90,8 @@ class Bootstrap:
         Replicates whose refit is singular.
     failures
         Messages of failures and how often each occurred.
+    n_asked
+        Replicates asked for: more than there are if the work was interrupted.
     """
 
     replicates: pd.DataFrame
@@ -87,7 +100,15 @@ class Bootstrap:
     n_failed: int
     n_singular: int
     failures: dict[str, int]
+    n_asked: int
     _plan: _Plan = field(repr=False)
+
+    @property
+    def notes(self) -> list[str]:
+        """What whoever uses the replicates is to know."""
+        if len(self.replicates) == self.n_asked:
+            return []
+        return [f"The bootstrap was interrupted: {len(self.replicates)} of {self.n_asked} replicates were made."]
 
     def summary(self) -> pd.DataFrame:
         """Return ``estimate, bias, std_error`` of each statistic; failed replicates are left out."""
@@ -97,14 +118,35 @@ class Bootstrap:
             "bias": self.replicates.mean() - estimate,
             "std_error": self.replicates.std(),
         }
-        return pd.DataFrame(columns).rename_axis("parameter")
+        table = pd.DataFrame(columns).rename_axis("parameter")
+        table.attrs["notes"] = self.notes
+        return table
 
     def __repr__(self) -> str:
         heading = (
             f"Bootstrap of {self._plan.state.design.formula.text}: {len(self.replicates)} {self._plan.kind} "
             f"replicates, {self.n_failed} failed, {self.n_singular} singular"
         )
-        return f"{heading}\n{self.summary().to_string()}"
+        return "\n".join([heading, *self.notes, self.summary().to_string()])
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the replicates and their fit to a file that ``mixedmodels.load`` reads, without the data of the fit.
+
+        Of the data there are the rows that were used, as numbers. A statistic of the user's is not in the file:
+        ``fit.bootstrap(path=...)`` goes on with it, and what ``load`` returns answers all but ``extend`` and BCa.
+
+        Parameters
+        ----------
+        path
+            Where to; what is there is replaced when the new file is whole.
+
+        Raises
+        ------
+        DataError
+            If the file cannot be written.
+        """
+        about = {"formula": self._plan.state.design.formula.text, "replicates": len(self.replicates)}
+        save_records(path, BOOTSTRAP, self, kept(None), {**about, "asked for": self.n_asked})
 
     def extend(self, n: int, *, progress: bool = False) -> Bootstrap:
         """Return this bootstrap with n more replicates: the same as if all had been asked for at once.
@@ -120,8 +162,11 @@ class Bootstrap:
         ------
         InferenceError
             If n is not a positive integer.
+        KeyboardInterrupt
+            On Ctrl-C; its ``partial`` holds the replicates that were made.
         """
         _check_n(n)
+        self._plan.check_statistic()
         return _run(self._plan, int(n), progress, self)
 
     def conf_int(self, kind: str = "percentile", level: float = 0.95) -> pd.DataFrame:
@@ -184,7 +229,7 @@ class Bootstrap:
                 low, high = _percentiles(values, estimated, kind, tails, acceleration[name])
             rows[name] = tuple(np.clip([low, high], *RANGES.get(self._plan.kinds.get(name, ""), REAL_LINE)))
         table = pd.DataFrame.from_dict(rows, orient="index", columns=["lower", "upper"]).rename_axis("parameter")
-        table.attrs["notes"] = undetermined_notes(self._plan.state)
+        table.attrs["notes"] = [*undetermined_notes(self._plan.state), *self.notes]
         return table
 
 
@@ -197,6 +242,7 @@ def bootstrap(
     statistic: Statistic | None = None,
     kind: str = "parametric",
     level_of: str | None = None,
+    path: str | PathLike[str] | None = None,
     progress: bool = True,
 ) -> Bootstrap:
     """Return bootstrap replicates of a fit's parameters or of any statistic.
@@ -218,13 +264,21 @@ def bootstrap(
         ``"parametric"``, ``"residual"`` or ``"cases"``.
     level_of
         For ``"cases"``: the grouping factor whose levels are drawn; None for the one with fewest levels.
+    path
+        A file that keeps what is done, written each second or so; if it is there, what it lacks of n is made, with the
+        numbers of an uninterrupted run. It is what ``save`` writes. If it holds more than n, it is returned as it is.
     progress
         Show how far it is: a bar, or plain lines where tqdm is not installed.
 
     Raises
     ------
     InferenceError
-        If an argument is not allowed, or the statistic raises or returns no numbers on the fit itself.
+        If an argument is not allowed, the statistic raises or returns no numbers on the fit itself, or the file at
+        ``path`` is of another bootstrap.
+    DataError
+        If the file cannot be read or written.
+    KeyboardInterrupt
+        On Ctrl-C; its ``partial`` holds the replicates that were made, None if there are none.
     """
     _check_n(n)
     check_seed(seed)
@@ -243,9 +297,19 @@ def bootstrap(
             raise unknown_group(level_of, names)
     elif level_of is not None:
         raise InferenceError(f"level_of={level_of!r} goes with kind='cases' only.")
+    before = None
+    if path is not None and Path(path).exists():
+        before = cast("Bootstrap", load_records(path, (BOOTSTRAP,), kept(wrap)))
+        seed = before._plan.entropy if seed is None else seed
     entropy = seed if seed is not None else np.random.SeedSequence().generate_state(4).view(np.uint64)[0]
     plan = _Plan(state, wrap, int(entropy), statistic, kind, level_of)
-    return _run(plan, int(n), progress, None)
+    if before is not None:
+        plan.check_same(before._plan, str(path))
+        before = replace(before, _plan=plan)
+        if len(before.replicates) >= n:
+            return replace(before, n_asked=len(before.replicates))
+    n_done = 0 if before is None else len(before.replicates)
+    return _run(plan, int(n) - n_done, progress, before, path)
 
 
 def check_seed(seed: object) -> None:
@@ -298,6 +362,7 @@ class _Plan:
         statistic: Statistic | None,
         kind: str,
         level_of: str | None,
+        estimates: pd.Series[float] | None = None,
     ) -> None:
         self.state, self.wrap, self.entropy = state, wrap, entropy
         self.statistic, self.kind, self.level_of = statistic, kind, level_of
@@ -312,6 +377,8 @@ class _Plan:
             self.std_errors = pd.Series(_std_errors(state), index=state.fixed_names)
             psi = estimate(state)
             ends = {p.name for p in self.parameters if covariance_map.on_boundary(psi, p)}
+        elif estimates is not None:
+            self.estimates, ends = estimates, set()
         else:
             try:
                 self.estimates = _numbers(statistic(wrap(state)))
@@ -327,6 +394,43 @@ class _Plan:
     @cached_property
     def draw(self) -> Draw:
         return parametric_draw(self.state) if self.kind == "parametric" else residual_draw(self.state)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "draw"}
+
+    def check_statistic(self) -> None:
+        """Refuse to go on without the function that a file does not hold.
+
+        Raises
+        ------
+        InferenceError
+            There is none.
+        """
+        if isinstance(self.statistic, LeftOut):
+            raise InferenceError(
+                f"This needs {self.statistic.what}, which the file of the bootstrap does not hold. "
+                "Go on with fit.bootstrap(n, statistic=..., path=...)."
+            )
+
+    def check_same(self, other: _Plan, path: str) -> None:
+        """Refuse a file that holds replicates of something else.
+
+        Raises
+        ------
+        InferenceError
+            It does.
+        """
+        for what, mine, theirs in (
+            ("kind", self.kind, other.kind),
+            ("level_of", self.level_of, other.level_of),
+            ("seed", self.entropy, other.entropy),
+        ):
+            if mine != theirs:
+                raise InferenceError(f"{path!r} holds a bootstrap with {what}={theirs!r}, not {mine!r}. {ELSEWHERE}")
+        if not _is_same_fit(self.state, other.state):
+            raise InferenceError(f"{path!r} holds a bootstrap of another fit. {ELSEWHERE}")
+        if not self.estimates.equals(other.estimates):
+            raise InferenceError(f"{path!r} holds a bootstrap of another statistic. {ELSEWHERE}")
 
     def stream(self, replicate: int) -> np.random.Generator:
         return np.random.Generator(np.random.Philox(np.random.SeedSequence(self.entropy, spawn_key=(replicate,))))
@@ -404,6 +508,7 @@ class _Plan:
 
     def acceleration(self) -> dict[str, float]:
         """Return Efron's acceleration of each statistic by leaving out levels of the factor with fewest."""
+        self.check_statistic()
         factor = self.state.design.factors[-1]
         refits = [
             self._one(partial(_without_level, self.state.design, factor.codes, level))
@@ -482,17 +587,65 @@ def _without_level(design: Design, codes: npt.NDArray[np.int32], level: int) -> 
     return Problem(take_rows(design, np.flatnonzero(codes != level)))
 
 
-def _run(plan: _Plan, n: int, progress: bool, before: Bootstrap | None) -> Bootstrap:
+def kept(wrap: Callable[[FitState], Any] | None) -> tuple[Kept, ...]:
+    """Return how files keep a bootstrap.
+
+    Parameters
+    ----------
+    wrap
+        Makes of a state the result that a statistic gets, if the bootstrap is to be read.
+    """
+
+    def plan(**values: Any) -> _Plan:
+        return _Plan(wrap=wrap or _no_result, **values)
+
+    return Kept(Bootstrap), Kept(_Plan, ("state", "entropy", "statistic", "kind", "level_of", "estimates"), plan)
+
+
+def _no_result(state: FitState) -> None:
+    raise AssertionError(state)
+
+
+def _is_same_fit(one: FitState, other: FitState) -> bool:
+    pairs = zip(_numbers_of_fit(one), _numbers_of_fit(other), strict=False)
+    return one.reml == other.reml and one.fixed_names == other.fixed_names and all(np.array_equal(*p) for p in pairs)
+
+
+def _numbers_of_fit(state: FitState) -> Iterator[Any]:
+    design = state.design
+    yield from (state.beta, state.theta, state.sigma, design.y, design.X, len(design.factors))
+    yield from (0 if given is None else given for given in (design.offset, design.weights))
+    for factor in design.factors:
+        yield from (factor.codes, 0 if factor.Z is None else factor.Z)
+
+
+def _run(
+    plan: _Plan, n: int, progress: bool, before: Bootstrap | None, path: str | PathLike[str] | None = None
+) -> Bootstrap:
     first = 0 if before is None else len(before.replicates)
     done: list[_Refits] = []
+
+    def made() -> Bootstrap:
+        return _collect(plan, first + n, before, done)
+
+    checkpoint = Checkpoint(None if path is None else lambda: made().save(path))
     try:
         with progress_bar(n, "bootstrap", "fit", progress) as advance:
             for block in plan.refits(first, n):
                 done.append(block)
                 advance(len(block.values))
-    except KeyboardInterrupt:
-        if not done:
-            raise
+                checkpoint.offer()
+    except KeyboardInterrupt as error:
+        error.partial = made() if done else before  # type: ignore[attr-defined]
+        if done:
+            checkpoint.keep()
+        raise
+    checkpoint.keep()
+    return made()
+
+
+def _collect(plan: _Plan, n_asked: int, before: Bootstrap | None, done: list[_Refits]) -> Bootstrap:
+    """Return the replicates of some blocks, after those that were there before."""
     frame = pd.DataFrame(np.vstack([block.values for block in done]), columns=plan.estimates.index)
     std_errors = pd.DataFrame(np.vstack([block.std_errors for block in done]), columns=plan.std_errors.index)
     failures = Counter(failure for block in done for failure in block.failures)
@@ -502,7 +655,7 @@ def _run(plan: _Plan, n: int, progress: bool, before: Bootstrap | None) -> Boots
         std_errors = pd.concat([before.std_errors, std_errors], ignore_index=True)
         failures.update(before.failures)
         n_singular += before.n_singular
-    return Bootstrap(frame, plan.estimates, std_errors, failures.total(), n_singular, dict(failures), plan)
+    return Bootstrap(frame, plan.estimates, std_errors, failures.total(), n_singular, dict(failures), n_asked, plan)
 
 
 def _numbers(value: Any) -> pd.Series[float]:

@@ -129,8 +129,17 @@ def test_an_interrupt_keeps_what_was_done(fit: mm.LmmResult) -> None:
             raise KeyboardInterrupt
         return result.sigma
 
-    boot = fit.bootstrap(50, seed=1, statistic=impatient, progress=False)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fit.bootstrap(50, seed=1, statistic=impatient, progress=False)
+    boot = caught.value.partial  # type: ignore[attr-defined]
     assert len(boot.replicates) == 3
+    note = "The bootstrap was interrupted: 3 of 50 replicates were made."
+    assert note in repr(boot)
+    assert boot.conf_int().attrs["notes"] == boot.summary().attrs["notes"] == [note]
+    whole = boot.extend(4)
+    assert whole.notes == []
+    sigma = fit.bootstrap(7, seed=1, progress=False).replicates["sigma"]
+    np.testing.assert_allclose(whole.replicates["statistic"], sigma, rtol=1e-6)
 
 
 def test_bad_input(fit: mm.LmmResult) -> None:
