@@ -404,7 +404,7 @@ class _Study:
 
     def _test(self, y: Floats, theta: Floats, singular: bool) -> _Test:
         problem = self.problem.with_response(y)
-        beta, unscaled, sigma, b = problem.model.solve(theta, self.truth.reml)
+        beta, unscaled, sigma, b = problem.solve(theta, self.truth.reml)
         state = replace(
             self.truth,
             problem=problem,

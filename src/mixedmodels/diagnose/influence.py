@@ -116,7 +116,7 @@ def influence(state: FitState, by: str | None = None, method: str = "exact", *, 
                     variance[i] = [own.value(psi, p) for p in own.parameters]
                     fixed[i], errors[i] = without.beta, np.sqrt(np.diag(without.cov_beta))
                 else:
-                    fixed[i] = problem.model.solve(np.ascontiguousarray(state.theta), state.reml)[0]
+                    fixed[i] = problem.solve(state.theta, state.reml)[0]
                     errors[i] = np.sqrt(np.diag(state.cov_beta))
             except MixedModelsError as error:
                 failures[label] = str(error)
@@ -176,7 +176,7 @@ def _one_step(state: FitState, labels: pd.Index) -> Influence:
     bare = Problem(replace(design, X=np.empty((design.n_obs, 0)), x_names=(), offset=None))
     VX = np.empty_like(X)
     for j, column in enumerate(X.T):
-        b = bare.with_response(np.ascontiguousarray(column)).model.solve(np.ascontiguousarray(state.theta), False)[3]
+        b = bare.with_response(np.ascontiguousarray(column)).solve(state.theta, False)[3]
         VX[:, j] = w * (column - sum(random_part(f, modes) for f, modes in zip(design.factors, b, strict=True)))
     delta = residuals(state) / remaining(hat_values(state))
     change = delta[:, None] * (VX @ state.cov_beta / state.sigma**2)

@@ -49,7 +49,7 @@ def fit_problem(
     began = perf_counter()
     minimum = minimize_deviance(problem, reml, start, control)
     optimized = perf_counter()
-    beta, unscaled_cov, sigma, b = model.solve(minimum.theta, reml)
+    beta, unscaled_cov, sigma, b = problem.solve(minimum.theta, reml)
     seconds = {**problem.seconds, "optimizer": optimized - began, "solution": perf_counter() - optimized}
     optimum = Optimum(
         theta=minimum.theta,

@@ -38,11 +38,11 @@ class Search:
 def state_at(held: HeldModel, theta: Floats, search: Search) -> FitState:
     """Return the fitted state at some theta, fixed effects by generalised least squares."""
     problem, model = held.problem, held.problem.model
-    beta, unscaled_cov, sigma, b = model.solve(theta, held.reml)
+    beta, unscaled_cov, sigma, b = problem.solve(theta, held.reml)
     design, kept = problem.design, tuple(model.kept)
     optimum = Optimum(
         theta=theta,
-        deviance=model.deviance(theta, held.reml),
+        deviance=problem.deviance(theta, held.reml),
         status=search.status,
         gradient_norm=search.gradient_norm,
         n_iterations=search.n_iterations,

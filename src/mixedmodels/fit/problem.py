@@ -73,11 +73,28 @@ class Problem:
 
     def deviance(self, theta: npt.ArrayLike, reml: bool = True) -> float:
         """Return -2 log-likelihood (the REML criterion under REML) at theta, beta and sigma profiled out."""
-        return self.model.deviance(self.check_theta(theta), reml)
+        with self._evaluated():
+            return self.model.deviance(self.check_theta(theta), reml)
 
     def gradient(self, theta: npt.ArrayLike, reml: bool = True) -> Floats:
         """Return the derivative of the deviance in theta, shape (n_theta,)."""
-        return self.model.gradient(self.check_theta(theta), reml)
+        with self._evaluated():
+            return self.model.gradient(self.check_theta(theta), reml)
+
+    def solve(self, theta: Floats, reml: bool) -> tuple[Floats, Floats, float, list[Floats]]:
+        """Return beta, its covariance over sigma^2, sigma and the conditional modes of each factor at theta."""
+        with self._evaluated():
+            return self.model.solve(np.ascontiguousarray(theta), reml)
+
+    @contextmanager
+    def _evaluated(self) -> Iterator[None]:
+        """What the engine cannot evaluate is an error of ours."""
+        try:
+            yield
+        except MixedModelsError:
+            raise
+        except ValueError as error:
+            raise FitError(f"{self.design.formula.text!r} cannot be evaluated for these data: {error}.") from error
 
     def conditional_covariance(self, theta: npt.ArrayLike) -> list[Floats]:
         """Return Var(b | y) / sigma^2 of each level, (n_levels, n_effects, n_effects) a factor."""

@@ -108,7 +108,7 @@ def conditional_aic(state: FitState) -> ConditionalAic:
 
 def _weighted_residuals(state: FitState, theta: Floats, y: Floats, weights: Floats) -> Floats:
     """Return W (y - X beta - Z b) = V0^-1 (y - X beta) at theta, (n_obs,)."""
-    beta, _, _, b = state.problem.model.solve(theta, state.reml)
+    beta, _, _, b = state.problem.solve(theta, state.reml)
     fitted = state.design.X[:, list(state.kept)] @ beta
     for factor, modes in zip(state.design.factors, b, strict=True):
         fitted += random_part(factor, modes)

@@ -182,3 +182,16 @@ def test_bad_input(fit: mm.LmmResult) -> None:
         bare.influence()
     with pytest.raises(mm.InferenceError, match="this fit has none"):
         bare.cooks_distance()
+
+
+def test_deletions_that_leave_a_perfect_fit_are_named() -> None:
+    """Without a pair there are as many rows as fixed effects."""
+    rng = np.random.default_rng(3)
+    d = pd.DataFrame(rng.normal(size=(9, 6)), columns=[f"a{i}" for i in range(6)])
+    d["g"] = np.arange(9) // 2
+    d["y"] = rng.normal(size=9) + 2 * rng.normal(size=5)[d["g"]]
+    fit = mm.lmer("y ~ a0 + a1 + a2 + a3 + a4 + a5 + (1 | g)", d)
+    influence = fit.influence(by="g", method="one-step")
+    assert set(influence.failures) == {0, 1, 2, 3}
+    assert influence.cooks_distance.notna().tolist() == [False, False, False, False, True]
+    fit.check()
