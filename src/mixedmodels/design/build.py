@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -144,29 +144,38 @@ def build_design(
         if missing == "raise":
             refuse(gaps, frame.n_rows)
         rows = rows.without(gaps)
-        with _telling_of_rows_left_out(rows):
+        with _telling_what_may_be_why(rows):
             evaluation = _used_levels_only(plan, rows, source, contrasts)
         parts = _evaluate(plan, evaluation)
         _check_gaps_close(gaps, parts.gaps)
         gaps = parts.gaps
         if not gaps:
             labels = frame.index if frame.index is None or rows.positions is None else frame.index[rows.positions]
-            with _telling_of_rows_left_out(rows):
-                design = _assemble(plan, rows, evaluation, parts, labels)
+            doubtful = _doubtful_categories(plan, evaluation)
+            with _telling_what_may_be_why(rows, doubtful):
+                made = _assemble(plan, rows, evaluation, parts, labels)
+                design = replace(made, findings=(*doubtful, *made.findings))
                 if not planned:
                     check_factors(design.factors, design.n_obs)
                 return design
 
 
 @contextmanager
-def _telling_of_rows_left_out(rows: UsedRows) -> Iterator[None]:
-    """What cannot be estimated may be so because of rows left out: complaints end with how many and why."""
+def _telling_what_may_be_why(rows: UsedRows, doubtful: Sequence[Finding] = ()) -> Iterator[None]:
+    """What cannot be estimated may be so because of rows left out or numbers read as labels: complaints end with it."""
     try:
         yield
     except DesignError as error:
-        if not rows.n_left_out:
+        told = [finding.message for finding in doubtful] + ([rows.left_out] if rows.n_left_out else [])
+        if not told:
             raise
-        raise DesignError(f"{error} {rows.left_out}") from error
+        raise DesignError(" ".join([str(error), *told])) from error
+
+
+def _doubtful_categories(plan: _Plan, evaluation: Evaluation) -> list[Finding]:
+    """Return what to tell the user about categories that may be numbers."""
+    names = [name for part in (plan.fixed, *plan.random) for name in lookups(part)]
+    return numbers_among_labels(names, evaluation.columns)
 
 
 def _check_gaps_close(before: Gaps, after: Gaps) -> None:
@@ -357,9 +366,6 @@ def _assemble(plan: _Plan, rows: UsedRows, evaluation: Evaluation, parts: _Parts
         n_dropped=rows.n_dropped,
         findings=(
             *rows.findings(),
-            *numbers_among_labels(
-                [each for part in (plan.fixed, *plan.random) for each in lookups(part)], term_columns
-            ),
             *_split_findings(parts.random),
             *few_levels(factors),
             *few_repeats(factors, len(y)),

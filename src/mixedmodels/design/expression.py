@@ -204,6 +204,11 @@ def plain_names(expressions: Collection[str], names: Collection[str]) -> list[st
 def unknown_column(name: str, known: Collection[str]) -> DataError:
     """Return the complaint that a name is no column of the data."""
     listed = printable(", ".join(list(known)[:20])) + (", ..." if len(known) > 20 else "")
+    column, dot, _ = name.partition(".")
+    if dot and column in known:
+        return DataError(
+            f"There is no column {name!r} in the data. An attribute of {column!r} stands in I(): I({name})."
+        )
     return DataError(f"There is no column {name!r} in the data.{nearest(name, known)} The columns are: {listed}.")
 
 

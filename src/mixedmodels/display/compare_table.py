@@ -87,7 +87,9 @@ def _check(fits: Sequence[object], names: Sequence[str] | None, below: str) -> N
         raise InferenceError("table needs one fit at least, such as table(fit1, fit2).")
     for position, fit in enumerate(fits, 1):
         if not hasattr(fit, "state"):
-            raise InferenceError(f"table takes fits; argument {position} is of type {type(fit).__name__!r}.")
+            raise InferenceError(
+                f"table takes fits, as in table(fit1, fit2); argument {position} is of type {type(fit).__name__!r}."
+            )
     if names is not None and len(names) != len(fits):
         raise InferenceError(f"names has {len(names)} names for {len(fits)} fits. Give one for each.")
     if below not in BELOW:

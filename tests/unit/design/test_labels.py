@@ -212,3 +212,11 @@ def test_what_leaves_nothing_to_fit_is_told() -> None:
     x = pd.Series(np.arange(36)).astype(str).where(DATA.index != 4, ".")
     with pytest.raises(mm.FitError, match=r"nothing left to model\. Column 'x' holds '\.' among numbers"):
         mm.lmer("y ~ x + (1 | block)", DATA.assign(x=x))
+    with pytest.raises(mm.DesignError, match=r"correlated random effects .* Column 'x' holds '\.' among numbers"):
+        mm.lmer("y ~ arm + (x | block)", DATA.assign(x=x))
+
+
+def test_an_attribute_of_a_column_stands_in_parentheses() -> None:
+    with pytest.raises(mm.DataError, match=r"no column 'date\.dt\.day' in the data\. .* I\(date\.dt\.day\)\.$"):
+        mm.lmer("y ~ date.dt.day + (1 | block)", DATA)
+    assert mm.lmer("y ~ I(date.dt.day) + (1 | block)", DATA).nobs == 36
