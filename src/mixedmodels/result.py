@@ -27,6 +27,7 @@ from mixedmodels.fit.call import Call, build_problem, snapshot, with_columns, wi
 from mixedmodels.fit.fit import fit_identified, fit_problem
 from mixedmodels.fit.fitted import conditional_fitted
 from mixedmodels.fit.plain_values import Kept
+from mixedmodels.fit.rowless import is_rowless, without_rows
 from mixedmodels.formula.update import update_formula
 from mixedmodels.inference import criteria, wald
 from mixedmodels.inference.anova import anova
@@ -834,8 +835,8 @@ class LmmResult:
     def _call_or_refuse(self, what: str) -> Call:
         if self.call is None:
             raise InferenceError(
-                f"{what} needs the data of the fit, which this result does not hold (refit leaves them behind). "
-                "Fit the model with lmer to the data you mean."
+                f"{what} needs the data of the fit, which this result does not hold (refit and save(data=False) leave "
+                "them behind). Fit the model with lmer to the data you mean."
             )
         return self.call
 
@@ -888,7 +889,7 @@ class LmmResult:
 
     # Keeping
 
-    def save(self, path: str | PathLike[str]) -> None:
+    def save(self, path: str | PathLike[str], *, data: bool = True) -> None:
         """Write the result to a file that ``mixedmodels.load`` reads: a zip of arrays and JSON, which runs nothing.
 
         It holds the columns of the data that the model uses, with the labels of the rows, and no others. A file that is
@@ -898,14 +899,26 @@ class LmmResult:
         ----------
         path
             Where to.
+        data
+            False leaves the rows out; the labels and effects of the levels stay. The estimates, ``summary`` (without
+            quartiles of residuals), ``coef_table``, ``contrast``, Wald's ``conf_int``, ``variance_parameters`` and
+            ``predict`` for new data (without intervals, if no column was dropped) are answered, with Kenward and
+            Roger's method if it was asked for before. Everything else needs the rows and says so: fitted values,
+            residuals, ``anova``, ``margins``, ``r2``, ``icc``, ``random_effects_cov``, checks, plots, simulations and
+            all that fits again.
 
         Raises
         ------
         DataError
             If the file cannot be written.
         """
-        call = None if self.call is None else with_columns(self.call, self.state.design.used_columns)
-        storage.save_records(path, KIND, LmmResult(self.state, call), (KEPT,), storage.about(self.state.design))
+        design = self.state.design
+        if not data or is_rowless(design):
+            content = LmmResult(without_rows(self.state))  # type: ignore[arg-type]  # it is loaded as a fit
+            storage.save_records(path, KIND, content, (KEPT,), {"formula": self.formula, "columns": []})
+            return
+        call = None if self.call is None else with_columns(self.call, design.used_columns)
+        storage.save_records(path, KIND, LmmResult(self.state, call), (KEPT,), storage.about(design))
 
     def to_dict(self, ddf: str | Approximation = "satterthwaite", level: float = 0.95) -> dict[str, Any]:
         """Return everything as plain Python data, fit for JSON.

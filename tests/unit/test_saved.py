@@ -180,3 +180,77 @@ def test_dates_of_python(tmp_path: Path) -> None:
     fit = mm.lmer("Reaction ~ C(when) + (1 | Subject)", sleep.assign(when=when))
     fit.save(tmp_path / "fit")
     assert mm.load(tmp_path / "fit").summary() == fit.summary()
+
+
+ANSWERED = {
+    "coef_table": (),
+    "variance_parameters": (),
+    "conf_int": (),
+    "tidy": (),
+    "glance": (),
+    "predict": (DATA.dropna().iloc[:5],),
+}
+"""What a fit without rows answers, with arguments."""
+
+REFUSED = {
+    **dict.fromkeys(("anova", "residuals", "r2", "icc", "check", "hat_values", "ranova", "influence"), ()),
+    **dict.fromkeys(("augment", "update", "simulate", "profile", "criteria", "simulated_residuals", "plot"), ()),
+    "bootstrap": (2,),
+    "report": ("report.html",),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_fit_without_rows(fit: mm.LmmResult, tmp_path: Path) -> None:
+    path = tmp_path / "fit"
+    fit.save(path, data=False)
+    mm.load(path).save(path)  # which cannot have them again
+    again = mm.load(path)
+    assert about(path)["columns"] == []
+    assert "the rows of the fit" in about(path)["left out"]
+    for values in (fit.state.design.y, fit.state.design.X, fit.state.design.factors[0].codes):
+        assert values.tobytes()[:80] not in path.read_bytes()
+    has_aliases = fit.state.n_fixed < fit.state.design.X.shape[1]  # then the rows tell what can be predicted
+    for name, arguments in ANSWERED.items():
+        if name == "predict" and has_aliases:
+            with pytest.raises(mm.InferenceError, match="needs the rows of the fit"):
+                again.predict(*arguments)
+            continue
+        expected, found = (getattr(each, name)(*arguments) for each in (fit, again))
+        assert found.equals(expected), name
+    for name in ("fe_params", "bse_fe", "theta", "cov_fe"):
+        assert getattr(again, name).equals(getattr(fit, name)), name
+    first = {fit.state.fixed_names[0]: 1}
+    assert again.contrast(first).equals(fit.contrast(first))
+    assert again.to_dict() == fit.to_dict()
+    assert str(again.varcorr) == str(fit.varcorr)
+    assert again.nobs == fit.nobs
+    assert [t for t in fit.summary().tables if t.title != "Standardized residuals"] == list(again.summary().tables)
+    for factor, modes in fit.random_effects.items():
+        pd.testing.assert_frame_equal(again.random_effects[factor], modes)
+    for name, arguments in REFUSED.items():
+        with pytest.raises(mm.MixedModelsError, match=r"needs the (rows|data) of the fit"):
+            getattr(again, name)(*arguments)
+    with pytest.raises(mm.InferenceError, match="needs the rows of the fit"):
+        again.refit(np.arange(fit.nobs, dtype=float))
+    for name in ("fittedvalues", "resid", "random_effects_cov"):
+        with pytest.raises(mm.MixedModelsError, match="needs the rows of the fit"):
+            getattr(again, name)
+
+
+def test_kenward_rogers_method_without_rows(tmp_path: Path) -> None:
+    fit = mm.lmer("Reaction ~ Days + (Days | Subject)", mm.load_dataset("sleepstudy"))
+    fit.save(tmp_path / "fit", data=False)
+    with pytest.raises(mm.InferenceError, match="needs the rows of the fit"):
+        mm.load(tmp_path / "fit").coef_table("kenward-roger")
+    table = fit.coef_table("kenward-roger")
+    fit.save(tmp_path / "fit", data=False)
+    pd.testing.assert_frame_equal(mm.load(tmp_path / "fit").coef_table("kenward-roger"), table)
+
+
+def test_what_depends_on_all_rows_is_refused_without_them(tmp_path: Path) -> None:
+    sleep = mm.load_dataset("sleepstudy")
+    fit = mm.lmer("Reaction ~ I(Days - Days.mean()) + (1 | Subject)", sleep)
+    fit.save(tmp_path / "fit", data=False)
+    with pytest.raises(mm.DataError, match="depends on all rows of the data"):
+        mm.load(tmp_path / "fit").predict(sleep.iloc[:3])

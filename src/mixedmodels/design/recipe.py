@@ -154,13 +154,13 @@ class DesignRecipe:
         return matrix
 
     @cached_property
-    def _of_all_rows(self) -> frozenset[str]:
+    def of_all_rows(self) -> frozenset[str]:
         """Terms and expressions that give a row another value among other rows."""
         return frozenset() if self.probe is None else self.probe.changed(self.memory, self.contrasts)
 
     def _check_computable(self, expressions: Iterable[str]) -> None:
         for expression in expressions:
-            if expression in self._of_all_rows:
+            if expression in self.of_all_rows:
                 raise DataError(
                     f"{expression!r} depends on all rows of the data, so that new rows would not get the values that "
                     "they had in the fit. Use center(), scale() or poly(), which remember the fit, or make it a column "

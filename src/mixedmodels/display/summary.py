@@ -14,6 +14,7 @@ from mixedmodels.diagnose.residuals import residuals
 from mixedmodels.display import numbers
 from mixedmodels.display.table import TEXT_WIDTH, Table, one_line_text, to_latex_text, to_markdown_text
 from mixedmodels.display.varcorr import VarCorr, correlation_tables
+from mixedmodels.fit.rowless import is_rowless
 from mixedmodels.inference import criteria
 from mixedmodels.inference.degrees import FixedDegrees, approximation, estimate_rows
 from mixedmodels.inference.wald import row_values
@@ -118,7 +119,8 @@ def summarize(
     """
     tests = approximation(state, ddf)
     coefficients = row_values(estimate_rows(state, np.eye(state.n_fixed), tests), level)
-    tables = [facts_table(state), residual_table(state), *VarCorr.from_state(state).tables()]
+    of_rows = [] if is_rowless(state.design) else [residual_table(state)]
+    tables = [facts_table(state), *of_rows, *VarCorr.from_state(state).tables()]
     if state.n_fixed:
         tables.append(coefficient_table(state.fixed_names, coefficients, level, isinstance(tests, FixedDegrees)))
     if correlation:

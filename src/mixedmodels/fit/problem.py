@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from mixedmodels._engine import Model
 from mixedmodels.design.frame import check_order
+from mixedmodels.design.left_out import LeftOut
 from mixedmodels.errors import DataError, FitError, InferenceError, MixedModelsError
 from mixedmodels.fit.information import CovarianceDerivatives, Identification, Information
 
@@ -55,7 +56,11 @@ class Problem:
         ------
         FitError
             If the fixed effects fit the response perfectly.
+        InferenceError
+            If the design was loaded without its rows.
         """
+        if isinstance(self.design.y, LeftOut):
+            self.design.y.refuse()
         if self._model is None:
             began = perf_counter()
             with _refusal(self.design):

@@ -160,6 +160,16 @@ class FitState:
         return self.problem.information(self.theta, self.reml)
 
     @cached_property
+    def engine_theta(self) -> Floats:
+        """Theta in the engine's parameters, which have no units, (n_theta,)."""
+        return self.problem.model.to_engine(np.ascontiguousarray(self.theta))
+
+    @cached_property
+    def bases(self) -> list[Floats]:
+        """What the random effects are in the engine's units, (n_effects, n_effects) a factor."""
+        return self.problem.model.basis()
+
+    @cached_property
     def undetermined(self) -> Undetermined:
         """The covariance parameters that the data cannot tell apart."""
         return undetermined(self.problem, self.reml)

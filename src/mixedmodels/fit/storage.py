@@ -31,9 +31,12 @@ from mixedmodels.errors import DataError
 from mixedmodels.fit.archive import is_archive, read_archive, write_archive
 from mixedmodels.fit.call import Call
 from mixedmodels.fit.control import Control
+from mixedmodels.fit.information import CovarianceDerivatives, Identification, Information
 from mixedmodels.fit.plain_values import Kept, Packer, Table, Unpacker
 from mixedmodels.fit.problem import Problem
 from mixedmodels.fit.records import FitState, Optimum
+from mixedmodels.fit.rowless import RowlessFit, restored
+from mixedmodels.fit.undetermined import Undetermined
 from mixedmodels.fit.whole_file import read_whole, write_whole
 from mixedmodels.formula.terms import Formula, RandomTerm
 
@@ -63,12 +66,13 @@ DESIGNS = (
     *(Formula, RandomTerm, Finding, RandomFactor, Column, Grouping, Memory, MatrixRecipe, FactorRecipe, DesignRecipe),
     *(ProbedMatrix, Probe, Design),
 )
-FITS = (Control, Optimum, FitState, Call)
+FITS = (Control, Optimum, FitState, Call, Information, Identification, CovarianceDerivatives, Undetermined)
 FORMULAIC = (ModelSpec, ContrastsState, *CODINGS.values())
 NAMES = (OrderingMethod, ClusterBy, NAAction, Factor.EvalMethod, Factor.Kind, Sentinel)
 KEPT = (
     *map(Kept, (*DESIGNS, *FITS, *FORMULAIC, *NAMES)),
     Kept(Problem, ("design", "n_threads", "seconds"), _problem),
+    Kept(RowlessFit, make=restored),
     Kept(MatrixCoding, ("matrix", "names")),
     Kept(CustomContrasts, ("contrasts", "names")),
     Kept(EncodedTermStructure, EncodedTermStructure._fields, EncodedTermStructure),

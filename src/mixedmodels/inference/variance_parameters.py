@@ -117,10 +117,6 @@ class CovarianceMap:
         return list_parameters(self.state.design.factors)
 
     @cached_property
-    def _basis(self) -> list[Floats]:
-        return self.state.problem.model.basis()
-
-    @cached_property
     def _places(self) -> list[tuple[int, list[tuple[int, int]]]]:
         """Factor and elements of Lambda~ of each theta."""
         factors = enumerate(self.state.design.factors)
@@ -129,10 +125,10 @@ class CovarianceMap:
     @cached_property
     def _rows(self) -> list[Floats]:
         """A with (T Lambda~)_row = theta~ A_row: one (n_effects, n_theta, n_effects) array a factor."""
-        rows = [np.zeros((len(T), len(self._places), len(T))) for T in self._basis]
+        rows = [np.zeros((len(T), len(self._places), len(T))) for T in self.state.bases]
         for i, (k, elements) in enumerate(self._places):
             for a, b in elements:
-                rows[k][:, i, b] += self._basis[k][:, a]
+                rows[k][:, i, b] += self.state.bases[k][:, a]
         return rows
 
     def values(self, psi: Floats) -> Floats:
@@ -192,12 +188,12 @@ class CovarianceMap:
 
     def natural_sd(self, psi: Floats, parameter: VarianceParameter) -> float:
         """Return the standard deviation of an effect that adds as much to the response as the residual."""
-        return float(np.exp(psi[-1]) * np.linalg.norm(self._basis[parameter.factor][parameter.row]))
+        return float(np.exp(psi[-1]) * np.linalg.norm(self.state.bases[parameter.factor][parameter.row]))
 
 
 def estimate(state: FitState) -> Floats:
     """Return psi = (theta~, log sigma) at the optimum."""
-    return np.append(state.problem.model.to_engine(np.ascontiguousarray(state.theta)), np.log(state.sigma))
+    return np.append(state.engine_theta, np.log(state.sigma))
 
 
 def variance_parameters(state: FitState, scale: str = "sd", level: float = 0.95) -> pd.DataFrame:

@@ -952,7 +952,7 @@ class MixedLMResults(LmmResult):
 
     # Keeping
 
-    def save(self, fname: str | PathLike[str], remove_data: bool = False) -> None:
+    def save(self, fname: str | PathLike[str], remove_data: bool = False) -> None:  # type: ignore[override]  # theirs
         """Write the result to a pickle that ``MixedLMResults.load`` and ``sm.load`` read.
 
         Parameters
