@@ -68,7 +68,7 @@ class UnknownAttributeError(MixedModelsError, AttributeError):
 
 
 class UnknownArgumentError(MixedModelsError, TypeError):
-    """A function has no such argument; a TypeError too, as Python's own."""
+    """A function has no such argument, or takes another kind of value; a TypeError too, as Python's own."""
 
 
 class MixedModelsWarning(UserWarning):

@@ -34,6 +34,7 @@ from mixedmodels.inference.degrees import estimate_rows, joint_test
 from mixedmodels.inference.marginality import TermContrasts
 from mixedmodels.inference.wald import check_level, two_sided_p
 from mixedmodels.result import LmmResult
+from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:
     from mixedmodels.design.design import Design
@@ -54,6 +55,7 @@ class Unfitted(Protocol):
         ...
 
 
+@refuses_unknown
 def power(
     model: LmmResult | Unfitted | str,
     effect: str | None = None,

@@ -137,6 +137,7 @@ class LmmResult:
         """Conditional covariances of the random effects: grouping factor -> (level, effect, effect)."""
         return random_effects.random_effects_cov(self.state)
 
+    @refuses_unknown
     def coef_by_level(self, group: str | None = None) -> pd.DataFrame:
         """Return the coefficients of each level of a grouping factor: fixed effects plus random ones of the same name.
 
@@ -152,6 +153,7 @@ class LmmResult:
         """
         return random_effects.coef_by_level(self.state, group)
 
+    @refuses_unknown
     def cov_fe_robust(self, kind: str = "CR2", cluster: str | npt.ArrayLike | None = None) -> RobustCovariance:
         """Return the cluster-robust covariance of the fixed effects: ``.to_frame()``; any argument ``ddf`` takes it.
 
@@ -266,6 +268,7 @@ class LmmResult:
         """Conditional residuals of the rows used, by pandas index or position in the data."""
         return self.residuals()
 
+    @refuses_unknown
     def residuals(self, kind: str = "conditional") -> pd.Series[float]:
         """Return residuals of the rows used, by pandas index or position in the data.
 
@@ -465,6 +468,7 @@ class LmmResult:
         """Return the fit in one row: number of rows, sigma, likelihood, criteria, degrees of freedom, status."""
         return broom.glance(self.state)
 
+    @refuses_unknown
     def augment(self, data: object = None) -> pd.DataFrame:
         """Return the rows used with ``.fitted``, ``.resid`` and ``.fixed`` added.
 
@@ -477,6 +481,7 @@ class LmmResult:
 
     # Intervals and variance parameters
 
+    @refuses_unknown
     def variance_parameters(self, scale: str = "sd", level: float = 0.95) -> pd.DataFrame:
         """Return standard deviations, correlations and sigma with standard errors and intervals within their range.
 
@@ -494,6 +499,7 @@ class LmmResult:
         """
         return show_notes(variance_parameters(self.state, scale, level))
 
+    @refuses_unknown
     def conf_int(
         self, method: str = "wald", level: float = 0.95, which: str | Iterable[str] | None = None, **options: Any
     ) -> pd.DataFrame:
@@ -724,6 +730,7 @@ class LmmResult:
         """
         return influence(self.state, by, method, progress=progress)
 
+    @refuses_unknown
     def simulated_residuals(
         self, n: int = 250, *, seed: int | None = None, random_effects: str = "new"
     ) -> SimulatedResiduals:
@@ -759,6 +766,7 @@ class LmmResult:
 
     # Other fits
 
+    @refuses_unknown
     def refit(self, y: npt.ArrayLike) -> LmmResult:
         """Return the fit of the same model to another response; this result stays as it is.
 
@@ -820,7 +828,9 @@ class LmmResult:
         if formula is not None and contrasts is ...:
             call = without_stale_contrasts(call)
         reml = self.reml if reml is None else reml
-        state = fit_identified(build_problem(call), reml=reml, start=start, control=control or self.state.control)
+        state = fit_identified(
+            build_problem(call), reml=reml, start=start, control=self.state.control if control is None else control
+        )
         return type(self)(state, call)
 
     def check_estimated(self, what: str) -> None:
@@ -842,6 +852,7 @@ class LmmResult:
 
     # Pictures
 
+    @refuses_unknown
     def plot(self, *, ax: Iterable[Any] | None = None) -> Any:
         """Draw residuals and their size against fitted values, and normal quantiles of residuals and random effects.
 
@@ -859,6 +870,7 @@ class LmmResult:
 
         return panel(self, ax=ax)
 
+    @refuses_unknown
     def report(
         self,
         path: str | PathLike[str],
@@ -889,6 +901,7 @@ class LmmResult:
 
     # Keeping
 
+    @refuses_unknown
     def save(self, path: str | PathLike[str], *, data: bool = True) -> None:
         """Write the result to a file that ``mixedmodels.load`` reads: a zip of arrays and JSON, which runs nothing.
 
@@ -920,6 +933,7 @@ class LmmResult:
         call = None if self.call is None else with_columns(self.call, design.used_columns)
         storage.save_records(path, KIND, LmmResult(self.state, call), (KEPT,), storage.about(design))
 
+    @refuses_unknown
     def to_dict(self, ddf: str | Approximation = "satterthwaite", level: float = 0.95) -> dict[str, Any]:
         """Return everything as plain Python data, fit for JSON.
 
@@ -930,6 +944,7 @@ class LmmResult:
         """
         return plain.to_dict(self.state, ddf, level)
 
+    @refuses_unknown
     def to_marginaleffects(self, ddf: str | Approximation = "satterthwaite") -> Any:
         """Return a model for the functions of the Python package marginaleffects, with population predictions.
 

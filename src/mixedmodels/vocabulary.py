@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
+from numbers import Number
+from os import PathLike
 from types import MappingProxyType
 from typing import ParamSpec, TypeVar
 
@@ -114,8 +116,15 @@ def unknown_attribute(
     return UnknownAttributeError(f"{owner} has no {name!r}.{nearest(name, known)}")
 
 
+_ONE_VALUE: Mapping[str, str] = MappingProxyType({
+    "str": "a text", "bool": "True or False", "int": "a whole number", "float": "a number", "PathLike[str]": "a path",
+    "None": "None",
+})  # fmt: skip
+"""Types of arguments that are one value, and what they are called."""
+
+
 def refuses_unknown(function: Callable[P, R]) -> Callable[P, R]:
-    """Return the function, which answers unknown keyword arguments with what is meant here.
+    """Return the function, which answers unknown arguments, and arrays in the place of one value, in words.
 
     Raises
     ------
@@ -127,21 +136,34 @@ def refuses_unknown(function: Callable[P, R]) -> Callable[P, R]:
     named = [name for name, parameter in parameters.items() if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
     has_any = any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters.values())
     n_in_order = len(parameters) - len(named)
+    types = {name: str(parameter.annotation).split(" | ") for name, parameter in parameters.items()}
+    single = {name: kinds for name, kinds in types.items() if _ONE_VALUE.keys() >= set(kinds)}
+    called = function.__qualname__.removesuffix(".__init__")
 
     @wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         if len(args) > n_in_order and named and not has_any:
-            called, in_order = function.__qualname__.removesuffix(".__init__"), known[: -len(named)]
+            in_order = known[: -len(named)]
             raise UnknownArgumentError(
                 f"{called}() takes {' and '.join(in_order) or 'nothing'} in order and the rest by name: write "
                 f"{' or '.join(f'{name}=' for name in named)}."
             )
         for name in kwargs:
             if name not in known:
-                called = function.__qualname__.removesuffix(".__init__")
                 advice = OF_A_CALL.get(name, f"it takes {', '.join(known)}")
                 near = "" if name in OF_A_CALL else nearest(name, known)
                 raise UnknownArgumentError(f"{called}() has no argument {name!r}: {advice}.{near}")
+        for name, value in (*zip(parameters, args, strict=False), *kwargs.items()):
+            if name in single and not _is_one_value(value, single[name]):
+                words = " or ".join(_ONE_VALUE[kind] for kind in single[name])
+                raise UnknownArgumentError(f"{called}() takes {words} for {name!r}, not {type(value).__name__!r}.")
         return function(*args, **kwargs)
 
     return checked
+
+
+def _is_one_value(value: object, kinds: Sequence[str]) -> bool:
+    """Return whether a value is a scalar, or a path where that is wanted; which scalar it may be says the function."""
+    if "PathLike[str]" in kinds:
+        return isinstance(value, str | PathLike)
+    return value is None or isinstance(value, str | bytes | Number) or getattr(value, "ndim", None) == 0

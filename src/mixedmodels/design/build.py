@@ -125,7 +125,7 @@ def build_design(
     DesignError
         The model cannot be identified from these data.
     """
-    if missing not in ("drop", "raise"):
+    if not isinstance(missing, str) or missing not in ("drop", "raise"):
         raise DataError(f"missing must be 'drop' or 'raise', not {missing!r}.")
     frame = open_frame(data)
     if not frame.n_rows:

@@ -69,7 +69,7 @@ def read_contrasts(
     DataError
         A column is not a categorical one that the formula codes, or a coding cannot be used.
     """
-    if not contrasts:
+    if contrasts is None:
         return {}
     if not isinstance(contrasts, Mapping):
         raise DataError(f"contrasts is {contrasts!r}; it must be a mapping such as {{'column': 'sum'}}.")
@@ -103,8 +103,8 @@ def contrasts_in_use(
     names
         Columns of the data.
     """
-    if not contrasts:
-        return None
+    if not isinstance(contrasts, Mapping):
+        return contrasts  # none, or what will be refused
     columns = tuple(names)
     parts = (formula.fixed, *(term.columns for term in formula.random))
     there = {name for text in parts for name in lookups(expand_terms(text, columns))}

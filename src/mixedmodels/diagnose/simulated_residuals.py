@@ -62,7 +62,7 @@ def simulated_residuals(
     """
     from scipy import stats  # noqa: PLC0415  # takes longer to import than most fits take
 
-    if not isinstance(n, int | np.integer) or n < 1:
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise InferenceError(f"n is {n!r}; the number of simulations must be a positive integer.")
     y = state.design.y
     centre = marginal_fitted(state) if random_effects == "new" else conditional_fitted(state)

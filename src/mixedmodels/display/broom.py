@@ -9,6 +9,7 @@ import narwhals as nw
 import numpy as np
 import pandas as pd
 
+from mixedmodels.design.frame import open_frame
 from mixedmodels.diagnose.residuals import residuals
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.fit.fitted import conditional_fitted, marginal_fitted
@@ -137,6 +138,7 @@ def _random_parameters(state: FitState) -> pd.DataFrame:
 
 
 def _as_pandas(data: object) -> pd.DataFrame:
+    open_frame(data)  # says what is wrong with them
     if isinstance(data, pd.DataFrame):
         return data
     if isinstance(data, Mapping):

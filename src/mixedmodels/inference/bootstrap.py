@@ -42,6 +42,7 @@ from mixedmodels.inference.variance_parameters import (
     undetermined_notes,
 )
 from mixedmodels.inference.wald import check_level
+from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -148,6 +149,7 @@ class Bootstrap:
         about = {"formula": self._plan.state.design.formula.text, "replicates": len(self.replicates)}
         save_records(path, BOOTSTRAP, self, kept(None), {**about, "asked for": self.n_asked})
 
+    @refuses_unknown
     def extend(self, n: int, *, progress: bool = False) -> Bootstrap:
         """Return this bootstrap with n more replicates: the same as if all had been asked for at once.
 
@@ -169,6 +171,7 @@ class Bootstrap:
         self._plan.check_statistic()
         return _run(self._plan, int(n), progress, self)
 
+    @refuses_unknown
     def conf_int(self, kind: str = "percentile", level: float = 0.95) -> pd.DataFrame:
         """Return intervals ``lower, upper`` of each statistic; failed replicates are left out.
 

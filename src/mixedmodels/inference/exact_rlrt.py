@@ -105,7 +105,8 @@ def _law(design: Design) -> _Law:
     z = root if factor.Z is None else root * factor.Z[:, 0]
     Q = _orthonormal(design.X * root[:, None])
     ZtZ = np.bincount(factor.codes, weights=z**2, minlength=factor.n_levels)
-    ZtQ = np.stack([np.bincount(factor.codes, weights=z * q, minlength=factor.n_levels) for q in Q.T], axis=1)
+    by_column = [np.bincount(factor.codes, weights=z * q, minlength=factor.n_levels) for q in Q.T]
+    ZtQ = np.reshape(by_column, (Q.shape[1], factor.n_levels)).T
     mu = np.linalg.eigvalsh(np.diag(ZtZ) - ZtQ @ ZtQ.T)[::-1]
     mu = mu[mu > _SAME_EIGENVALUE * mu[0]] / mu[0]
     first = np.r_[True, np.abs(np.diff(mu)) > _SAME_EIGENVALUE]
@@ -117,4 +118,4 @@ def _orthonormal(X: Floats) -> Floats:
     """Return an orthonormal basis of the columns of X, aliased ones or not."""
     size = np.linalg.norm(X, axis=0)
     U, s, _ = np.linalg.svd(X / np.where(size > 0, size, 1.0), full_matrices=False)
-    return np.asarray(U[:, s > s[0] * _SAME_EIGENVALUE])
+    return np.asarray(U[:, s > s.max(initial=0.0) * _SAME_EIGENVALUE])

@@ -299,6 +299,8 @@ def _families(
 
 def _find_control(cells: list[tuple[Any, ...]], control: object) -> int:
     wanted = control if isinstance(control, tuple) else (control,)
+    if any(getattr(part, "ndim", 0) for part in wanted):
+        raise InferenceError(f"control is a {type(control).__name__!r}; it must be a level, or a tuple of levels.")
     if wanted in cells:
         return cells.index(wanted)
     printed = [tuple(map(shown_level, cell)) for cell in cells]

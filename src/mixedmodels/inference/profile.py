@@ -22,6 +22,7 @@ from mixedmodels.inference.measure import Parameters
 from mixedmodels.inference.profiler import Profiler, hermite
 from mixedmodels.inference.variance_parameters import is_undetermined, list_parameters
 from mixedmodels.inference.wald import check_level, names_in
+from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
@@ -60,6 +61,7 @@ class Profile:
         except InferenceError as error:
             return f"Profile of {', '.join(self.estimates)}. {error}"
 
+    @refuses_unknown
     def conf_int(self, level: float = 0.95) -> pd.DataFrame:
         """Return intervals ``lower, upper`` by parameter; a bound of the parameter where zeta never reaches the level.
 

@@ -365,7 +365,7 @@ def _jackknife(batch: _Batch) -> tuple[Floats, Floats, Floats]:
     """
     score, gram, _ = _plain(batch)
     rest = np.eye(gram.shape[1]) - gram
-    if np.linalg.eigvalsh(rest).min() < FULL_LEVERAGE_TOL:
+    if np.linalg.eigvalsh(rest).min(initial=1.0) < FULL_LEVERAGE_TOL:
         raise np.linalg.LinAlgError
     inverse = np.linalg.inv(rest)
     return (inverse @ score[:, :, None])[:, :, 0], gram @ inverse, inverse @ gram @ inverse

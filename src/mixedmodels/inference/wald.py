@@ -93,8 +93,18 @@ def row_values(rows: RowEstimates, level: float = 0.95, rhs: Floats | float = 0.
 
 
 def names_in(names: object) -> list[Any]:
-    """Return one name, or several, as a list; anything that holds no names stands for itself, to be refused as one."""
-    return list(names) if isinstance(names, Iterable) and not isinstance(names, str) else [names]
+    """Return one name, or several, as a list; what holds no names stands for itself, to be refused as one.
+
+    Raises
+    ------
+    InferenceError
+        If there are tables or arrays of several dimensions among them.
+    """
+    found = list(names) if isinstance(names, Iterable) and not isinstance(names, str) else [names]
+    for each in found:
+        if getattr(each, "ndim", 0) or isinstance(each, list | dict | set):
+            raise InferenceError(f"Names are wanted, one or a list of them, but one is a {type(each).__name__!r}.")
+    return found
 
 
 def check_level(level: object) -> None:

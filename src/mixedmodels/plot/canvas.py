@@ -103,6 +103,8 @@ def panels(
         figure = load("pyplot").figure(figsize=(size[0] * n_columns, size[1] * n_rows), layout="constrained")
         return [figure.add_subplot(n_rows, n_columns, i + 1) for i in range(len(names))]
     given: list[Any] = list(np.ravel(np.asarray(ax, dtype=object)))
+    if not all(hasattr(each, "plot") and hasattr(each, "figure") for each in given):
+        raise MixedModelsError(f"ax is {ax!r}; it must be matplotlib's axes, as plt.subplots() gives them.")
     if len(given) != len(names):
         listed = ", ".join(names)
         raise MixedModelsError(

@@ -240,3 +240,9 @@ def test_frames_that_cannot_be_used(data: Any, says: str) -> None:
 def test_a_doubled_name_that_is_not_used_does_no_harm() -> None:
     frame = pd.concat([SLEEP, pd.DataFrame(np.ones((180, 2)), columns=["z", "z"])], axis=1)
     same_design(build_design(FORMULA, frame), build_design(FORMULA, SLEEP))
+
+
+def test_structs_in_pandas_are_no_levels() -> None:
+    structs = pd.Series([{"a": 1}, {"a": 2}], dtype=pd.ArrowDtype(pa.struct([("a", pa.int64())])))
+    with pytest.raises(DataError, match="Column 'x' holds values that cannot be sorted"):
+        open_frame(pd.DataFrame({"x": structs})).read("x")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import mixedmodels as mm
+from mixedmodels.inference.exact_rlrt import simulate_rlrt
 
 SLEEP = mm.load_dataset("sleepstudy")
 MACHINES = mm.load_dataset("Machines")
@@ -68,3 +70,12 @@ def test_exact_law_where_it_is_not_known() -> None:
         mm.lmer("Reaction ~ Days + (1 | Subject)", SLEEP, reml=False).ranova(n_exact=100)
     with pytest.raises(mm.InferenceError, match="n_exact is -1"):
         mm.lmer("Reaction ~ Days + (1 | Subject)", SLEEP).ranova(n_exact=-1)
+
+
+def test_exact_p_values_without_a_fixed_part() -> None:
+    levels, rows, n = 8, 6, 4000
+    y = np.random.default_rng(0).normal(size=levels * rows)
+    design = mm.LinearMixedModel("y ~ 0 + (1 | g)", {"y": y, "g": np.repeat(np.arange(levels), rows)}).design
+    share = np.mean(simulate_rlrt(design, n, seed=1) <= 1e-9)
+    zero = stats.f.cdf(1, levels, levels * (rows - 1))  # where F is below one, in a balanced design
+    assert abs(share - zero) < 4 * np.sqrt(zero * (1 - zero) / n)
