@@ -165,5 +165,5 @@ def refuses_unknown(function: Callable[P, R]) -> Callable[P, R]:
 def _is_one_value(value: object, kinds: Sequence[str]) -> bool:
     """Return whether a value is a scalar, or a path where that is wanted; which scalar it may be says the function."""
     if "PathLike[str]" in kinds:
-        return isinstance(value, str | PathLike)
+        return isinstance(value, str | PathLike) or (value is None and "None" in kinds)
     return value is None or isinstance(value, str | bytes | Number) or getattr(value, "ndim", None) == 0

@@ -116,3 +116,11 @@ def test_warnings_point_to_the_line_of_the_user() -> None:
         mm.lmer("Yield ~ 1 + (1 | Batch)", load("Dyestuff2"))
         mm.LinearMixedModel("Yield ~ 1 + (1 | Batch)", load("Dyestuff2")).fit()
     assert [warning.filename for warning in caught] == [__file__, __file__]
+
+
+def test_arguments_that_are_one_value_are_no_arrays() -> None:
+    with pytest.raises(mm.UnknownArgumentError, match=r"residuals\(\) takes a text for 'kind', not 'list'\.$"):
+        FIT.residuals(["pearson"])  # type: ignore[arg-type]
+    with pytest.raises(mm.UnknownArgumentError, match=r"lmer\(\) takes True or False for 'reml', not 'dict'\.$"):
+        mm.lmer(FORMULA, SLEEP, reml={})  # type: ignore[arg-type]
+    assert FIT.bootstrap(2, seed=1, path=None, level_of=None, progress=False).n_failed == 0

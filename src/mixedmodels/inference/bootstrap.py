@@ -130,6 +130,7 @@ class Bootstrap:
         )
         return "\n".join([heading, *self.notes, self.summary().to_string()])
 
+    @refuses_unknown
     def save(self, path: str | PathLike[str]) -> None:
         """Write the replicates and their fit to a file that ``mixedmodels.load`` reads, without the data of the fit.
 
