@@ -134,6 +134,7 @@ def refuses_unknown(function: Callable[P, R]) -> Callable[P, R]:
     parameters = inspect.signature(function).parameters
     known = tuple(name for name in parameters if name != "self")
     named = [name for name, parameter in parameters.items() if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
+    has_options = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
     has_any = any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters.values())
     n_in_order = len(parameters) - len(named)
     types = {name: str(parameter.annotation).split(" | ") for name, parameter in parameters.items()}
@@ -149,7 +150,7 @@ def refuses_unknown(function: Callable[P, R]) -> Callable[P, R]:
                 f"{' or '.join(f'{name}=' for name in named)}."
             )
         for name in kwargs:
-            if name not in known:
+            if name not in known and not has_options:
                 advice = OF_A_CALL.get(name, f"it takes {', '.join(known)}")
                 near = "" if name in OF_A_CALL else nearest(name, known)
                 raise UnknownArgumentError(f"{called}() has no argument {name!r}: {advice}.{near}")
