@@ -117,9 +117,9 @@ def ask(question: str, method: Callable[..., Any], arguments: dict[str, Any]) ->
     return answer
 
 
-def odd_arguments(name: str, method: Callable[..., Any]) -> Iterator[dict[str, Any]]:
+def odd_arguments(name: str, method: Callable[..., Any], place: Path) -> Iterator[dict[str, Any]]:
     """Yield the usual arguments with each in turn another kind of thing; a path is no path to write to."""
-    usual = USUAL.get(name, ({},))[0]
+    usual = {"path": place} if name == "save" else USUAL.get(name, ({},))[0]
     for argument in inspect.signature(method).parameters:
         for odd in ODD:
             if not (argument == "path" and isinstance(odd, str)):
@@ -138,8 +138,8 @@ def test_fits_answer_or_refuse(kind: str, tmp_path: Path) -> None:
             if not any(p.default is p.empty and p.name not in arguments for p in signature(method)):
                 answer = ask(f"{kind}: {name}", method, arguments)
                 if type(answer).__name__ in ("Bootstrap", "FitProfile", "Influence"):
-                    ask_all(f"{kind}: {name}()", answer)
-        for arguments in odd_arguments(name, method):
+                    ask_all(f"{kind}: {name}()", answer, tmp_path / "answer")
+        for arguments in odd_arguments(name, method, tmp_path / "fit"):
             ask(f"{kind}: {name}", method, arguments)
 
 
@@ -147,13 +147,13 @@ def signature(method: Callable[..., Any]) -> list[inspect.Parameter]:
     return list(inspect.signature(method).parameters.values())
 
 
-def ask_all(question: str, owner: object) -> None:
+def ask_all(question: str, owner: object, place: Path) -> None:
     for name, method in methods(owner):
         if name in SLOW:
             continue
         if all(p.default is not p.empty for p in signature(method)):
             ask(f"{question}.{name}", method, {})
-        for arguments in odd_arguments(name, method):
+        for arguments in odd_arguments(name, method, place):
             ask(f"{question}.{name}", method, arguments)
 
 
