@@ -43,6 +43,14 @@ class FixedTheta(dense_engine.Model):
     def kenward_roger(self, theta: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], ...]:
         return self.engine.kenward_roger(theta)
 
+    def fixed_root(
+        self, theta: npt.NDArray[np.float64], in_engine: bool = False
+    ) -> tuple[npt.NDArray[np.float64], ...]:
+        return self.engine.fixed_root(theta, in_engine)
+
+    def effect_bases(self) -> list[tuple[npt.NDArray[Any], ...]]:
+        return self.engine.effect_bases()
+
     def minimize(self, reml: bool, *_: object) -> dense_engine.Minimum:
         theta = self.theta
         report = {"status": 0, "gradient_norm": 1e-9, "n_iterations": 3, "n_evaluations": 4}

@@ -280,6 +280,11 @@ impl Basis {
         out
     }
 
+    /// What is subtracted from each kept column (times the first one), and the map behind it, column-major.
+    pub fn centred(&self) -> (&[f64], &[f64]) {
+        (&self.mean, &self.t)
+    }
+
     /// log |det| of the map.
     pub fn log_det(&self) -> f64 {
         let p = self.kept.len();

@@ -86,6 +86,65 @@ impl Model {
         ))
     }
 
+    /// Means m (p,) and map T (p, p) of the fixed basis (x - m x_1) T; in it beta (p,) and K (p, p).
+    #[allow(clippy::type_complexity)]
+    #[pyo3(signature = (theta, in_engine = false))]
+    fn fixed_root<'py>(
+        &self,
+        py: Python<'py>,
+        theta: PyReadonlyArray1<'_, f64>,
+        in_engine: bool,
+    ) -> PyResult<(
+        Bound<'py, PyArray1<f64>>,
+        Bound<'py, PyArray2<f64>>,
+        Bound<'py, PyArray1<f64>>,
+        Bound<'py, PyArray2<f64>>,
+    )> {
+        let theta = self.engine_theta(&theta, in_engine)?;
+        let found = self.run(py, 1, || self.problem.fixed_in_basis(&theta))?;
+        let (beta, root) = found.ok_or_else(cannot_evaluate)?;
+        let p = self.problem.products.p;
+        let (mean, map) = self.problem.products.x_basis.centred();
+        Ok((
+            mean.to_vec().into_pyarray(py),
+            by_rows(map.to_vec(), p).into_pyarray(py).reshape([p, p])?,
+            beta.into_pyarray(py),
+            by_rows(root, p).into_pyarray(py).reshape([p, p])?,
+        ))
+    }
+
+    /// First columns of blocks f (q,), means m (q,) and map T (q, q) of each factor's basis (z - m z_f) T.
+    #[allow(clippy::type_complexity)]
+    fn effect_bases<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<Vec<(Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<f64>>, Bound<'py, PyArray2<f64>>)>> {
+        let mut factors: Vec<_> = self.problem.products.factors.iter().collect();
+        factors.sort_by_key(|f| f.public);
+        let one = |f: &&crate::products::Factor| {
+            let (first, mean, map) = f.basis.centred();
+            let first: Vec<i64> = first.into_iter().map(|j| j as i64).collect();
+            let map = by_rows(map, f.q).into_pyarray(py).reshape([f.q, f.q])?;
+            Ok((first.into_pyarray(py), mean.into_pyarray(py), map))
+        };
+        factors.iter().map(one).collect()
+    }
+
+    /// At the engine's theta: beta (p,) and conditional modes (n_levels, q) a factor, in the bases of their columns.
+    #[allow(clippy::type_complexity)]
+    fn solve_in_bases<'py>(
+        &self,
+        py: Python<'py>,
+        theta: PyReadonlyArray1<'_, f64>,
+    ) -> PyResult<(Bound<'py, PyArray1<f64>>, Vec<Bound<'py, PyArray2<f64>>>)> {
+        let theta = self.theta(&theta)?;
+        let found = self.run(py, 4, || self.problem.estimates_in_bases(theta))?;
+        let (beta, b) = found.ok_or_else(cannot_evaluate)?;
+        let modes = b.into_iter().zip(&self.shape.2);
+        let modes = modes.map(|(b, (levels, blocks))| b.into_pyarray(py).reshape([*levels, width(blocks)]));
+        Ok((beta.into_pyarray(py), modes.collect::<PyResult<_>>()?))
+    }
+
     #[allow(clippy::type_complexity)]
     fn information<'py>(
         &self,
@@ -139,6 +198,7 @@ impl Model {
 
     /// Var(x'(beta^ - beta) + z'(b^ - b)) / sigma^2 of each row (m,); code -1: no such level.
     #[allow(non_snake_case)]
+    #[pyo3(signature = (theta, x, codes, Z, in_engine = false))]
     fn quadratic_forms<'py>(
         &self,
         py: Python<'py>,
@@ -146,8 +206,9 @@ impl Model {
         x: PyReadonlyArray2<'_, f64>,
         codes: Vec<PyReadonlyArray1<'_, i32>>,
         Z: Vec<Option<PyReadonlyArray2<'_, f64>>>,
+        in_engine: bool,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
-        let theta = self.theta(&theta)?;
+        let theta = self.engine_theta(&theta, in_engine)?;
         let m = x.as_array().nrows();
         let x = matrix(&x, m, "x")?;
         let shapes = &self.shape.2;
@@ -173,7 +234,7 @@ impl Model {
             }
         }
         let rows = NewRows { x, codes: levels, z: columns };
-        let found = self.run(py, usize::MAX, || self.problem.quadratic_forms(theta, &rows))?;
+        let found = self.run(py, usize::MAX, || self.problem.quadratic_forms(&theta, &rows))?;
         Ok(found.ok_or_else(cannot_evaluate)?.into_pyarray(py))
     }
 
@@ -222,6 +283,13 @@ impl Model {
             fits.iter().map(|r| r.status).collect::<Vec<i32>>().into_pyarray(py),
             fits.iter().map(|r| r.singular).collect::<Vec<bool>>().into_pyarray(py),
         ))
+    }
+}
+
+impl Model {
+    fn engine_theta(&self, theta: &PyReadonlyArray1<'_, f64>, in_engine: bool) -> PyResult<Vec<f64>> {
+        let theta = self.theta(theta)?;
+        Ok(if in_engine { theta.to_vec() } else { self.problem.to_engine(theta) })
     }
 }
 

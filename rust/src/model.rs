@@ -315,17 +315,35 @@ impl Problem {
         let mut cov = vec![0.0; p * p];
         block::times_transpose(&root, &root, p, p, p, &mut cov);
         let lambda = self.lambda(&engine);
-        let mut b = vec![vec![]; products.factors.len()];
-        for ((f, l), u) in products.factors.iter().zip(&lambda).zip(&solution.u) {
-            let map = self.effect_map(f.q, &f.basis.matrix(), l);
+        let maps: Vec<Vec<f64>> = products
+            .factors
+            .iter()
+            .zip(&lambda)
+            .map(|(f, l)| self.effect_map(f.q, &f.basis.matrix(), l))
+            .collect();
+        let b = self.modes(&maps, &solution.u);
+        Some(Estimates { beta, cov, sigma: at.s2.sqrt() * products.scale, b })
+    }
+
+    /// Fixed effects and conditional modes in the bases of their columns, at the engine's theta.
+    pub fn estimates_in_bases(&self, theta: &[f64]) -> Option<(Vec<f64>, Vec<Vec<f64>>)> {
+        let at = self.factorize(theta, false)?;
+        let solution = at.solution();
+        Some((self.scaled_beta(&solution.beta), self.modes(&self.lambda(theta), &solution.u)))
+    }
+
+    /// Modes by the caller's factors, in units of the response: spherical ones by a map (q, q) of each factor.
+    fn modes(&self, maps: &[Vec<f64>], u: &[Vec<f64>]) -> Vec<Vec<f64>> {
+        let mut b = vec![vec![]; self.products.factors.len()];
+        for ((f, map), u) in self.products.factors.iter().zip(maps).zip(u) {
             let mut out = vec![0.0; u.len()];
             for (out, u) in out.chunks_exact_mut(f.q).zip(u.chunks_exact(f.q)) {
-                block::times(&map, u, f.q, f.q, 1, out);
-                out.iter_mut().for_each(|v| *v *= products.scale);
+                block::times(map, u, f.q, f.q, 1, out);
+                out.iter_mut().for_each(|v| *v *= self.products.scale);
             }
             b[f.public] = out;
         }
-        Some(Estimates { beta, cov, sigma: at.s2.sqrt() * products.scale, b })
+        b
     }
 
     /// Fixed effects and sigma at a user's theta.
@@ -341,12 +359,22 @@ impl Problem {
         })
     }
 
-    fn user_beta(&self, beta: &[f64]) -> Vec<f64> {
+    /// Fixed effects and a root of (X'V0^-1X)^-1 in the basis of the fixed columns, at the engine's theta.
+    pub fn fixed_in_basis(&self, theta: &[f64]) -> Option<(Vec<f64>, Vec<f64>)> {
+        let at = self.factorize(theta, false)?;
+        Some((self.scaled_beta(&at.beta()), at.inverse_root()))
+    }
+
+    /// In the basis, in units of the response.
+    fn scaled_beta(&self, beta: &[f64]) -> Vec<f64> {
         let products = &self.products;
-        let p = products.p;
-        let scaled: Vec<f64> = beta.iter().zip(&products.beta0).map(|(b, b0)| b0 + products.scale * b).collect();
+        beta.iter().zip(&products.beta0).map(|(b, b0)| b0 + products.scale * b).collect()
+    }
+
+    fn user_beta(&self, beta: &[f64]) -> Vec<f64> {
+        let p = self.products.p;
         let mut out = vec![0.0; p];
-        block::times(&products.x_basis.matrix(), &scaled, p, p, 1, &mut out);
+        block::times(&self.products.x_basis.matrix(), &self.scaled_beta(beta), p, p, 1, &mut out);
         out
     }
 

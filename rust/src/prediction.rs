@@ -47,7 +47,7 @@ struct RestEntries {
 impl Problem {
     /// Var(x'(beta^ - beta) + z'(b^ - b)) / sigma^2 of each row, at a user's theta.
     pub fn quadratic_forms(&self, theta: &[f64], rows: &NewRows) -> Option<Vec<f64>> {
-        let at = self.factorize(&self.to_engine(theta), false)?;
+        let at = self.factorize(theta, false)?;
         let n_rows = rows.x.n_rows();
         let inverse = (n_rows > self.products.n_rest).then(|| at.rest_inverse());
         let starts: Vec<usize> = (0..n_rows).step_by(ROWS).collect();

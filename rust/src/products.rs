@@ -88,6 +88,21 @@ impl FactorBasis {
         }
     }
 
+    /// The first column of each column's block, the mean that is taken off it times that, and the map behind it, q x q
+    /// column-major.
+    pub fn centred(&self) -> (Vec<usize>, Vec<f64>, Vec<f64>) {
+        let (mut first, mut mean, mut map) = (vec![0; self.q], vec![0.0; self.q], vec![0.0; self.q * self.q]);
+        for (start, basis) in &self.parts {
+            let (size, (part, t)) = (basis.len(), basis.centred());
+            for j in 0..size {
+                (first[start + j], mean[start + j]) = (*start, part[j]);
+                let column = (start + j) * self.q + start;
+                map[column..column + size].copy_from_slice(&t[j * size..(j + 1) * size]);
+            }
+        }
+        (first, mean, map)
+    }
+
     /// The map as a q x q matrix: z = raw * map.
     pub fn matrix(&self) -> Vec<f64> {
         let mut out = vec![0.0; self.q * self.q];

@@ -80,6 +80,13 @@ class Model:
     """At a user's theta: theta~ (k,), exact Hessian (k + 1, k + 1) of the unprofiled -2 log-likelihood in
     (theta~, log sigma), a root K (p, p) of (X'V0^-1X)^-1 = K K', and s (k, p, p) with
     d (X'V0^-1X)^-1 / d theta~_i = K s_i K'."""
+    def fixed_root(self, theta: Floats, in_engine: bool = False) -> tuple[Floats, Floats, Floats, Floats]: ...
+    """m (p,) and T (p, p) of the fixed basis (x - m x_1) T, x a row of the kept columns; at a user's theta, or theta~
+    if in_engine, the fixed effects (p,) and K (p, p) in that basis."""
+    def effect_bases(self) -> list[tuple[npt.NDArray[np.int64], Floats, Floats]]: ...
+    """f (q,), m (q,) and T (q, q) of each factor's basis (z - m z_f) T; f is the first column of a column's block."""
+    def solve_in_bases(self, theta: Floats) -> tuple[Floats, list[Floats]]: ...
+    """At theta~: fixed effects (p,) and conditional modes (n_levels, q) a factor, in the bases of their columns."""
     def minimize_on(
         self, psi: Floats, held: tuple[int, int, int], target: float, reml: bool
     ) -> tuple[Floats, float, float, bool]:
@@ -107,6 +114,12 @@ class Model:
     """Fits of m responses: beta (m, p), their standard errors (m, p), sigma (m,), theta (m, k), deviance (m,), status
     (m,; -1: cannot be fitted), singular (m,)."""
     def quadratic_forms(
-        self, theta: Floats, x: Floats, codes: Sequence[Codes], Z: Sequence[Floats | None]
+        self,
+        theta: Floats,
+        x: Floats,
+        codes: Sequence[Codes],
+        Z: Sequence[Floats | None],
+        in_engine: bool = False,
     ) -> Floats: ...
-    """Var(x'(beta^ - beta) + z'(b^ - b)) / sigma^2 of each row (m,); code -1: no such level."""
+    """Var(x'(beta^ - beta) + z'(b^ - b)) / sigma^2 of each row (m,); code -1: no such level; theta is a user's, or
+    theta~ if in_engine."""

@@ -108,6 +108,34 @@ def test_information(grouping: str, effects: tuple[str, ...], dense: bool, reml:
         np.testing.assert_allclose(K @ s @ K.T / scale, (up - down) / 2e-5 / scale, rtol=1e-6, atol=1e-7)
 
 
+@SHAPES
+@PATHS
+@pytest.mark.parametrize("weighted", [False, True])
+def test_bases_give_back_estimates_and_covariance(
+    grouping: str, effects: tuple[str, ...], dense: bool, weighted: bool
+) -> None:
+    arrays = random_arrays(grouping, effects, seed=4, weighted=weighted)
+    ours, twin, theta = engine_and_twin(arrays, dense)
+    expected = twin.evaluate(theta, True)
+    mean, to_basis, beta, K = ours.fixed_root(theta)
+    rows = (np.eye(len(mean)) - np.eye(len(mean))[:, :1] * mean) @ to_basis
+    XtVinvX_inv = expected.XtVinvX_inv
+    size = np.sqrt(np.diag(XtVinvX_inv))
+    scale = np.outer(size, size)
+    np.testing.assert_allclose(rows @ K @ K.T @ rows.T / scale, XtVinvX_inv / scale, rtol=0, atol=1e-9)
+    twin_beta, _, _, twin_b = twin.solve(theta, True)
+    np.testing.assert_allclose(rows @ beta, twin_beta, rtol=1e-8, atol=1e-8)
+
+    same_beta, modes = ours.solve_in_bases(ours.to_engine(theta))
+    np.testing.assert_allclose(same_beta, beta, rtol=1e-12)
+    for (first, mean, T), b, twin_modes, whole in zip(ours.effect_bases(), modes, twin_b, ours.basis(), strict=True):
+        unit = np.eye(len(mean))
+        np.testing.assert_allclose((unit - unit[:, first] * mean) @ T, whole, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(b @ whole.T, twin_modes, rtol=1e-7, atol=1e-8)
+    in_engine = ours.fixed_root(ours.to_engine(theta), True)
+    np.testing.assert_allclose(in_engine[3], K, rtol=1e-9, atol=1e-12)
+
+
 def theta_with_positive_diagonal(model: _engine.Model, theta: Floats) -> Floats:
     return model.to_user(model.to_engine(theta))
 

@@ -99,7 +99,7 @@ def influence(state: FitState, by: str | None = None, method: str = "exact", *, 
     parameters = [p.name for p in CovarianceMap(state).parameters] if exact else []
     fixed = np.full((len(labels), state.n_fixed), np.nan)
     variance = np.full((len(labels), len(parameters)), np.nan)
-    errors = np.full_like(fixed, np.nan)
+    errors, whitened = np.full_like(fixed, np.nan), np.full_like(fixed, np.nan)
     failures = {}
     with progress_bar(len(labels), "influence", "fit", progress) as advance:
         for i, (label, rows) in enumerate(zip(labels, kept, strict=True)):
@@ -115,9 +115,11 @@ def influence(state: FitState, by: str | None = None, method: str = "exact", *, 
                     own, psi = CovarianceMap(without), estimate(without)
                     variance[i] = [own.value(psi, p) for p in own.parameters]
                     fixed[i], errors[i] = without.beta, np.sqrt(np.diag(without.cov_beta))
+                    whitened[i] = state.fixed_root.distance_to(without.fixed_root)
                 else:
                     fixed[i] = problem.solve(state.theta, state.reml)[0]
                     errors[i] = np.sqrt(np.diag(state.cov_beta))
+                    whitened[i] = state.fixed_root.distance_to(problem.fixed_root(state.theta))
             except MixedModelsError as error:
                 failures[label] = str(error)
             advance(1)
@@ -126,7 +128,7 @@ def influence(state: FitState, by: str | None = None, method: str = "exact", *, 
     return Influence(
         pd.DataFrame(fixed, labels, columns),
         pd.DataFrame(variance, labels, parameters),
-        pd.Series(_cook(state, change), labels, name="cooks_distance"),
+        pd.Series(_cook(state, whitened), labels, name="cooks_distance"),
         pd.DataFrame(change / errors, labels, columns),
         failures,
     )
@@ -160,31 +162,32 @@ def _refit(state: FitState, problem: Problem) -> FitState:
     return warm
 
 
-def _cook(state: FitState, change: Floats) -> Floats:
-    """Return d' cov(beta)^-1 d / p of each row d, (n_rows,)."""
-    sd = np.sqrt(np.diag(state.cov_beta))
-    scaled = change / sd
-    solved = np.linalg.solve(state.cov_beta / np.outer(sd, sd), scaled.T).T
-    return np.asarray(np.einsum("ij,ij->i", scaled, solved) / state.n_fixed)
+def _cook(state: FitState, whitened: Floats) -> Floats:
+    """Return d' cov(beta)^-1 d / p of changes d, given as K^-1 d, (n_rows,)."""
+    return np.asarray(np.einsum("ij,ij->i", whitened, whitened) / state.sigma**2 / state.n_fixed)
 
 
 def _one_step(state: FitState, labels: pd.Index) -> Influence:
-    """b - b_i = C X'V^-1 e_i (P y)_i / P_ii with P_ii = w (1 - h_i) and P y = w times the conditional residual."""
+    """b - b_i = C X'V^-1 e_i (P y)_i / P_ii with P_ii = w (1 - h_i) and P y = w times the conditional residual.
+
+    C = sigma^2 K K', so that K^-1 (b - b_i) comes from columns X K, in which a far origin costs no digits.
+    """
     design = state.design
     w = np.ones(design.n_obs) if design.weights is None else design.weights
-    X = np.ascontiguousarray(design.X[:, list(state.kept)])
+    X = np.ascontiguousarray(state.fixed_root.whiten(design.X[:, list(state.kept)]))
     bare = Problem(replace(design, X=np.empty((design.n_obs, 0)), x_names=(), offset=None))
     VX = np.empty_like(X)
     for j, column in enumerate(X.T):
         b = bare.with_response(np.ascontiguousarray(column)).solve(state.theta, False)[3]
         VX[:, j] = w * (column - sum(random_part(f, modes) for f, modes in zip(design.factors, b, strict=True)))
     delta = residuals(state) / remaining(hat_values(state))
-    change = delta[:, None] * (VX @ state.cov_beta / state.sigma**2)
+    whitened = delta[:, None] * VX
+    change = whitened @ state.fixed_root.whiten(np.eye(state.n_fixed)).T
     columns = list(state.fixed_names)
     return Influence(
         pd.DataFrame(state.beta - change, labels, columns),
         pd.DataFrame(index=labels),
-        pd.Series(_cook(state, change), labels, name="cooks_distance"),
+        pd.Series(_cook(state, whitened), labels, name="cooks_distance"),
         pd.DataFrame(change / np.sqrt(np.diag(state.cov_beta)), labels, columns),
         {},
     )

@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.fit.fitted import conditional_fitted, marginal_fitted
-from mixedmodels.inference.covariances import factor_covariances
+from mixedmodels.inference.covariances import factor_roots
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
@@ -74,7 +74,7 @@ def whitened(state: FitState, marginal: Floats) -> Floats:
     order = np.argsort(component, kind="stable")
     ends = np.flatnonzero(np.diff(component[order], append=-1)) + 1
     out, start = np.empty(n), 0
-    covariances = factor_covariances(state)
+    roots = factor_roots(state)
     for end in ends:
         rows = order[start:end]
         if len(rows) > LARGEST_BLOCK:
@@ -85,10 +85,11 @@ def whitened(state: FitState, marginal: Floats) -> Floats:
         V = np.diag(
             np.full(len(rows), state.sigma**2) if design.weights is None else state.sigma**2 / design.weights[rows]
         )
-        for factor, fitted in zip(design.factors, covariances, strict=True):
+        for factor, root in zip(design.factors, roots, strict=True):
             Z = np.ones((len(rows), 1)) if factor.Z is None else factor.Z[rows]
             codes = factor.codes[rows]
-            V += (codes[:, None] == codes[None, :]) * (Z @ fitted.covariance @ Z.T)
+            spread = Z @ root
+            V += (codes[:, None] == codes[None, :]) * (spread @ spread.T)
         out[rows] = solve_triangular(np.linalg.cholesky(V), marginal[rows], lower=True)
         start = int(end)
     return out

@@ -90,24 +90,25 @@ def _columns_by_term(state: FitState, terms: TermMatrix) -> list[Floats]:
 
     The constant is taken out of all of them where the model has it.
     """
-    X = state.design.X[:, list(state.kept)]
-    size = np.linalg.norm(X, axis=0)
-    Q, R = np.linalg.qr(X / size)
+    X = state.fixed_root.coordinates(state.design.X[:, list(state.kept)])
+    Q, R = np.linalg.qr(X)
     ones = np.ones(len(X))
     constant = np.linalg.solve(R, Q.T @ ones)
     # Coordinates of X beta, or of what X beta is but for a constant, and their covariance.
-    to_coordinates = np.eye(len(size))
-    if np.linalg.norm(X / size @ constant - ones) < NEGLIGIBLE * np.sqrt(len(X)):
+    to_coordinates, columns = np.eye(len(R)), terms.matrix
+    if np.linalg.norm(X @ constant - ones) < NEGLIGIBLE * np.sqrt(len(X)):
         pivot = int(np.abs(constant).argmax())
-        to_coordinates -= np.outer(constant / constant[pivot], np.eye(len(size))[pivot])
+        to_coordinates -= np.outer(constant / constant[pivot], np.eye(len(R))[pivot])
         to_coordinates = np.delete(to_coordinates, pivot, axis=0)
-    covariance = to_coordinates @ (state.cov_beta * np.outer(size, size)) @ to_coordinates.T
+        columns = columns - columns.mean(axis=0)
+    root = to_coordinates @ state.fixed_root.root
+    covariance = root @ root.T
     sd = np.sqrt(np.diag(covariance))
     variances, axes = np.linalg.eigh(covariance / np.outer(sd, sd))
     variances = np.maximum(variances, np.finfo(float).eps * variances.max())
     whiten = (axes / np.sqrt(variances)).T / sd
-    whitened = whiten @ to_coordinates @ np.linalg.solve(R, Q.T @ terms.matrix)
-    if len(whiten) < len(size):
+    whitened = whiten @ to_coordinates @ np.linalg.solve(R, Q.T @ columns)
+    if len(whiten) < len(R):
         whitened[:, np.ptp(terms.matrix, axis=0) == 0] = 0.0  # what is left of a constant is rounding
     length = np.linalg.norm(whitened, axis=0)
     whitened /= np.where(length > 0, length, 1.0)

@@ -27,16 +27,13 @@ class Information:
         theta~, (n_theta,).
     hessian
         (n_theta + 1, n_theta + 1), of -2 log-likelihood in (theta~, log sigma), beta profiled out.
-    root
-        K with (X'V0^-1X)^-1 = K K', (n_fixed, n_fixed), user's units.
     sensitivity
-        s with d (X'V0^-1X)^-1 / d theta~_i = K s_i K', (n_theta, n_fixed, n_fixed).
+        s with d (X'V0^-1X)^-1 / d theta~_i = K s_i K', (n_theta, n_fixed, n_fixed), K being ``FixedRoot.root``.
     """
 
     parameters: npt.NDArray[np.int64]
     theta: Floats
     hessian: Floats
-    root: Floats
     sensitivity: Floats
 
 
@@ -74,14 +71,12 @@ class CovarianceDerivatives:
     covariance
         S~, (n_theta,).
     p_hat
-        K'X'V0^-1 G_i V0^-1 X K, (n_theta, n_fixed, n_fixed).
+        K'X'V0^-1 G_i V0^-1 X K, (n_theta, n_fixed, n_fixed), K being ``FixedRoot.root``.
     q_hat
         K'X'V0^-1 G_i V0^-1 G_j V0^-1 X K, (n_theta, n_theta, n_fixed, n_fixed).
     trace1, trace2
         tr(P0 G_i), (n_theta,), and tr(P0 G_i P0 G_j), (n_theta, n_theta), with
         P0 = V0^-1 - V0^-1 X (X'V0^-1X)^-1 X'V0^-1.
-    root
-        K with (X'V0^-1X)^-1 = K K', (n_fixed, n_fixed), user's units.
     """
 
     covariance: Floats
@@ -89,4 +84,3 @@ class CovarianceDerivatives:
     q_hat: Floats
     trace1: Floats
     trace2: Floats
-    root: Floats

@@ -16,6 +16,7 @@ from mixedmodels._engine import Model
 from mixedmodels.design.frame import check_order
 from mixedmodels.design.left_out import LeftOut
 from mixedmodels.errors import DataError, FitError, InferenceError, MixedModelsError
+from mixedmodels.fit.fixed_root import Basis, FixedRoot
 from mixedmodels.fit.information import CovarianceDerivatives, Identification, Information
 
 if TYPE_CHECKING:
@@ -91,6 +92,11 @@ class Problem:
         with self._evaluated():
             return self.model.solve(np.ascontiguousarray(theta), reml)
 
+    def solve_in_bases(self, theta: Floats) -> tuple[Floats, list[Floats]]:
+        """Return beta and the conditional modes of each factor at the engine's theta, in the bases of their columns."""
+        with self._evaluated():
+            return self.model.solve_in_bases(np.ascontiguousarray(theta))
+
     @contextmanager
     def _evaluated(self) -> Iterator[None]:
         """What the engine cannot evaluate is an error of ours."""
@@ -109,12 +115,24 @@ class Problem:
     def information(self, theta: npt.ArrayLike, reml: bool) -> Information:
         """Return the second derivatives of the unprofiled criterion at theta."""
         with _unanswerable():
-            return Information(self.model.parameters, *self.model.information(self.check_theta(theta), reml))
+            engine_theta, hessian, _, sensitivity = self.model.information(self.check_theta(theta), reml)
+        return Information(self.model.parameters, engine_theta, hessian, sensitivity)
 
     def covariance_derivatives(self, theta: npt.ArrayLike) -> CovarianceDerivatives:
         """Return what the Kenward-Roger method needs of the derivatives of V at theta."""
         with _unanswerable():
-            return CovarianceDerivatives(*self.model.kenward_roger(self.check_theta(theta)))
+            return CovarianceDerivatives(*self.model.kenward_roger(self.check_theta(theta))[:5])
+
+    def fixed_root(self, theta: npt.ArrayLike, in_engine: bool = False) -> FixedRoot:
+        """Return the fixed effects at theta, a user's or the engine's, and a root of their covariance, in a basis."""
+        with _unanswerable():
+            mean, to_basis, beta, root = self.model.fixed_root(self.check_theta(theta), in_engine)
+        return FixedRoot(Basis(np.zeros(len(mean), dtype=np.int64), mean, to_basis), beta, root)
+
+    @cached_property
+    def effect_bases(self) -> tuple[Basis, ...]:
+        """The basis of the columns of each grouping factor, in which the engine's theta is."""
+        return tuple(Basis(*basis) for basis in self.model.effect_bases())
 
     def check_theta(self, theta: npt.ArrayLike) -> Floats:
         """Return theta as an array of the right length.

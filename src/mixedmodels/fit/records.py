@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mixedmodels.design.design import Design
     from mixedmodels.design.records import Finding, Floats
     from mixedmodels.fit.control import Control
+    from mixedmodels.fit.fixed_root import FixedRoot
     from mixedmodels.fit.information import CovarianceDerivatives, Information
     from mixedmodels.fit.problem import Problem
     from mixedmodels.fit.undetermined import Undetermined
@@ -170,6 +171,11 @@ class FitState:
         return self.problem.model.basis()
 
     @cached_property
+    def fixed_root(self) -> FixedRoot:
+        """The root of the covariance of beta from which its combinations have their variances."""
+        return self.problem.fixed_root(self.theta)
+
+    @cached_property
     def undetermined(self) -> Undetermined:
         """The covariance parameters that the data cannot tell apart."""
         return undetermined(self.problem, self.reml)
@@ -178,7 +184,8 @@ class FitState:
     def open_directions(self) -> Floats:
         """What the covariance of beta changes by along directions that REML does not see, (m, n_fixed, n_fixed).
 
-        Over sigma^2; m is 0 where the standard errors are determined, as in every model that `lmer` accepts.
+        Over sigma^2, in the coordinates of ``fixed_root.whiten``; m is 0 where the standard errors are determined, as
+        in every model that `lmer` accepts.
         """
         found = self.problem.identification
         p = self.n_fixed
@@ -188,14 +195,15 @@ class FitState:
         weights = d[:, 1:] - np.outer(d[:, 0], terms.covariance)
         moved = d[:, :1, None] * np.eye(p) + np.einsum("mi,iab->mab", weights, terms.p_hat)
         reach = 1.0 + np.abs(terms.covariance).max()  # how far a variance of this size may move
-        return np.asarray(reach * terms.root @ moved @ terms.root.T)
+        return np.asarray(reach * moved)
 
     def undetermined_rows(self, L: Floats) -> npt.NDArray[np.bool_]:
         """Return which combinations of the fixed effects, the rows of L, have no determined standard error."""
         if not len(self.open_directions):
             return np.zeros(len(L), dtype=bool)
-        moved = np.abs(np.einsum("ra,mab,rb->mr", L, self.open_directions, L)).max(axis=0)
-        return np.asarray(self.sigma**2 * moved > ROUNDING * np.einsum("ra,ab,rb->r", L, self.cov_beta, L))
+        rows = self.fixed_root.whiten(L)
+        moved = np.abs(np.einsum("ra,mab,rb->mr", rows, self.open_directions, rows)).max(axis=0)
+        return np.asarray(moved > ROUNDING * np.einsum("ra,ra->r", rows, rows))
 
     @cached_property
     def covariance_derivatives(self) -> CovarianceDerivatives:

@@ -13,7 +13,7 @@ from mixedmodels.fit.information import Identification
 from mixedmodels.fit.problem import Problem
 from mixedmodels.fit.records import FitState
 
-COMPUTED = ("information", "engine_theta", "bases", "undetermined", "n_determined", "open_directions")
+COMPUTED = ("information", "fixed_root", "engine_theta", "bases", "undetermined", "n_determined", "open_directions")
 """What a fit computes of its rows when it is first asked, and is asked for here."""
 
 COSTLY = ("covariance_derivatives",)

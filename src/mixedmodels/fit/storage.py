@@ -31,6 +31,7 @@ from mixedmodels.errors import DataError
 from mixedmodels.fit.archive import is_archive, read_archive, write_archive
 from mixedmodels.fit.call import Call
 from mixedmodels.fit.control import Control
+from mixedmodels.fit.fixed_root import Basis, FixedRoot
 from mixedmodels.fit.information import CovarianceDerivatives, Identification, Information
 from mixedmodels.fit.plain_values import Kept, Packer, Table, Unpacker
 from mixedmodels.fit.problem import Problem
@@ -66,7 +67,18 @@ DESIGNS = (
     *(Formula, RandomTerm, Finding, RandomFactor, Column, Grouping, Memory, MatrixRecipe, FactorRecipe, DesignRecipe),
     *(ProbedMatrix, Probe, Design),
 )
-FITS = (Control, Optimum, FitState, Call, Information, Identification, CovarianceDerivatives, Undetermined)
+FITS = (
+    Control,
+    Optimum,
+    FitState,
+    Call,
+    Basis,
+    FixedRoot,
+    Information,
+    Identification,
+    CovarianceDerivatives,
+    Undetermined,
+)
 FORMULAIC = (ModelSpec, ContrastsState, *CODINGS.values())
 NAMES = (OrderingMethod, ClusterBy, NAAction, Factor.EvalMethod, Factor.Kind, Sentinel)
 KEPT = (

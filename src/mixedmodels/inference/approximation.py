@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from scipy import special
+from scipy.linalg import solve_triangular
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
@@ -74,6 +75,10 @@ class Approximation(Protocol):
         """Covariance of beta, (n_fixed, n_fixed)."""
 
     @property
+    def whitened_covariance(self) -> Floats:
+        """A with l'A m the covariance of two combinations in the coordinates of ``state.fixed_root.whiten``."""
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Sentences for the reader of a table: the method, and what to know about this fit."""
 
@@ -87,21 +92,39 @@ class Approximation(Protocol):
         """
 
 
-def wald_f(L: Floats, covariance: Floats, difference: Floats) -> float:
-    """Return d' (L C L')^-1 d / q for the q independent rows of L, in no units."""
-    C = L @ covariance @ L.T
-    sd = np.sqrt(np.diag(C))
-    scaled = difference / sd
-    return float(scaled @ np.linalg.solve(C / np.outer(sd, sd), scaled)) / len(L)
+def rows_covariance(method: Approximation, L: Floats) -> Floats:
+    """Return the covariance of the combinations of the fixed effects that are the rows of L, (n_rows, n_rows)."""
+    rows = method.state.fixed_root.whiten(L)
+    covariance = rows @ method.whitened_covariance @ rows.T
+    return np.asarray((covariance + covariance.T) / 2)
 
 
-def independent_rows(L: Floats) -> list[int]:
+def rows_variance(method: Approximation, L: Floats) -> Floats:
+    """Return the variance of each row of L, (n_rows,)."""
+    rows = method.state.fixed_root.whiten(L)
+    return np.asarray(np.sum((rows @ method.whitened_covariance) * rows, axis=1))
+
+
+def wald_f(method: Approximation, L: Floats, difference: Floats) -> float:
+    """Return d' cov(L beta^)^-1 d / q for the q independent rows of L.
+
+    With whitened rows R'Q' it is z' (Q'AQ)^-1 z / q, R'z = d, whatever the units of the rows and however alike they
+    are.
+    """
+    Q, R = np.linalg.qr(method.state.fixed_root.whiten(L).T)
+    z = solve_triangular(R, difference, trans=1)
+    return float(z @ np.linalg.solve(Q.T @ method.whitened_covariance @ Q, z)) / len(L)
+
+
+def independent_rows(L: Floats, tolerance: float = DEPENDENT_ROW_TOL) -> list[int]:
     """Return the positions of the rows that are not combinations of rows before them.
 
     Parameters
     ----------
     L
         (n_rows, n), in coordinates whose units are alike.
+    tolerance
+        Length of a row outside the span of those before it, relative to its own, that counts as zero.
     """
     kept: list[int] = []
     basis = np.empty((0, L.shape[1]))
@@ -111,7 +134,7 @@ def independent_rows(L: Floats) -> list[int]:
         for _ in range(2):  # twice, so that rounding of the first pass is projected out too
             rest = rest - (rest @ basis.T) @ basis
         remaining = np.linalg.norm(rest)
-        if remaining > DEPENDENT_ROW_TOL * length:
+        if remaining > tolerance * length:
             kept.append(i)
             basis = np.vstack([basis, rest / remaining])
     return kept

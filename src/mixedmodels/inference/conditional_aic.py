@@ -14,7 +14,7 @@ A variance at zero does not move: its g_i is zero.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +24,8 @@ from mixedmodels.fit.fitted import random_part
 from mixedmodels.inference import criteria
 
 if TYPE_CHECKING:
-    from mixedmodels.design.records import Floats
+    from mixedmodels.design.records import Floats, RandomFactor
+    from mixedmodels.fit.problem import Problem
     from mixedmodels.fit.records import FitState
 
 STEP = 1e-4
@@ -96,23 +97,43 @@ def conditional_aic(state: FitState) -> ConditionalAic:
     design = state.design
     y = design.y if design.offset is None else design.y - design.offset
     weights = np.ones(design.n_obs) if design.weights is None else design.weights
-    r = _weighted_residuals(state, state.theta, y, weights)
+    rows, theta = _Rows.of(state, y, weights), state.information.theta
+    r = rows.weighted_residuals(theta)
     deviance = (
         design.n_obs * math.log(2 * math.pi * state.sigma**2)
         - float(np.log(weights).sum())
         + float(r @ (r / weights)) / state.sigma**2
     )
     rho = _effective_parameters(state, weights)
-    return ConditionalAic(deviance, rho, rho + _from_theta(state, y, weights, r))
+    return ConditionalAic(deviance, rho, rho + _from_theta(state, rows, r))
 
 
-def _weighted_residuals(state: FitState, theta: Floats, y: Floats, weights: Floats) -> Floats:
-    """Return W (y - X beta - Z b) = V0^-1 (y - X beta) at theta, (n_obs,)."""
-    beta, _, _, b = state.problem.solve(theta, state.reml)
-    fitted = state.design.X[:, list(state.kept)] @ beta
-    for factor, modes in zip(state.design.factors, b, strict=True):
-        fitted += random_part(factor, modes)
-    return weights * (y - fitted)
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of a fit in the bases of their columns, where far origins cost differences no digits."""
+
+    problem: Problem
+    y: Floats
+    weights: Floats
+    X: Floats
+    factors: tuple[RandomFactor, ...]
+
+    @classmethod
+    def of(cls, state: FitState, y: Floats, weights: Floats) -> _Rows:
+        factors = []
+        for factor, basis in zip(state.design.factors, state.problem.effect_bases, strict=True):
+            Z = np.ones((len(y), 1)) if factor.Z is None else factor.Z
+            factors.append(replace(factor, Z=basis.coordinates(Z)))
+        X = state.fixed_root.coordinates(state.design.X[:, list(state.kept)])
+        return cls(state.problem, y, weights, X, tuple(factors))
+
+    def weighted_residuals(self, theta: Floats) -> Floats:
+        """Return W (y - X beta - Z b) = V0^-1 (y - X beta) at the engine's theta, (n_obs,)."""
+        beta, b = self.problem.solve_in_bases(theta)
+        fitted = self.X @ beta
+        for factor, modes in zip(self.factors, b, strict=True):
+            fitted += random_part(factor, modes)
+        return self.weights * (self.y - fitted)
 
 
 def _effective_parameters(state: FitState, weights: Floats) -> float:
@@ -123,16 +144,14 @@ def _effective_parameters(state: FitState, weights: Floats) -> float:
     return float(weights @ own)
 
 
-def _from_theta(state: FitState, y: Floats, weights: Floats, r: Floats) -> float:
+def _from_theta(state: FitState, rows: _Rows, r: Floats) -> float:
     """Return Phi - rho, what theta's estimation adds."""
-    model, theta = state.problem.model, state.information.theta
+    y, weights, theta = rows.y, rows.weights, state.information.theta
     g = np.empty((len(theta), len(y)))
     for i in range(len(theta)):
         step = np.zeros_like(theta)
         step[i] = STEP
-        ahead, behind = (
-            _weighted_residuals(state, model.to_user(theta + sign * step), y, weights) for sign in (1.0, -1.0)
-        )
+        ahead, behind = (rows.weighted_residuals(theta + sign * step) for sign in (1.0, -1.0))
         g[i] = (ahead - behind) / (2 * STEP)
     hessian = state.information.hessian
     D = hessian[:-1, :-1] - np.outer(hessian[:-1, -1], hessian[-1, :-1]) / hessian[-1, -1]

@@ -32,6 +32,8 @@ from mixedmodels.inference.approximation import (
     FTest,
     RowEstimates,
     independent_rows,
+    rows_covariance,
+    rows_variance,
     wald_f,
 )
 from mixedmodels.inference.criteria import residual_df
@@ -59,23 +61,20 @@ __all__ = [
 ]
 
 
-CANCELLATION = 1e-8
-"""Variance of a combination, relative to that without correlations, below which half its digits are lost."""
-
 CONTRADICTION_TOL = 1e-6
 """Difference of right-hand sides, in standard errors, from which dependent rows contradict each other."""
 
 
 @dataclass(frozen=True)
 class FixedDegrees:
-    """The plain covariance of beta with the same degrees of freedom for every test.
+    """A covariance of beta with the same degrees of freedom for every test.
 
     Parameters
     ----------
     state
         The fit.
-    covariance
-        Covariance of beta, (n_fixed, n_fixed).
+    whitened_covariance
+        That of the coordinates of ``state.fixed_root.whiten``, (n_fixed, n_fixed): sigma^2 I if it is plain.
     df
         Degrees of freedom; infinite for the normal distribution.
     notes
@@ -83,9 +82,14 @@ class FixedDegrees:
     """
 
     state: FitState
-    covariance: Floats
+    whitened_covariance: Floats
     df: float
     notes: tuple[str, ...]
+
+    @property
+    def covariance(self) -> Floats:
+        """Covariance of beta, (n_fixed, n_fixed)."""
+        return rows_covariance(self, np.eye(self.state.n_fixed))
 
     def row_df(self, L: Floats) -> Floats:
         """Return the degrees of freedom of each row of L, (n_rows,)."""
@@ -93,16 +97,20 @@ class FixedDegrees:
 
     def f_test(self, L: Floats, difference: Floats) -> FTest:
         """Return Wald's F of the rows of L; with infinite degrees of freedom a chi-squared over its own."""
-        return FTest(wald_f(L, self.covariance, difference), len(L), self.df)
+        return FTest(wald_f(self, L, difference), len(L), self.df)
 
 
 def _residual(state: FitState) -> FixedDegrees:
     note = "Tests and intervals use Student's t with the residual degrees of freedom."
-    return FixedDegrees(state, state.cov_beta, float(residual_df(state)), (note,))
+    return FixedDegrees(state, _plain(state), float(residual_df(state)), (note,))
 
 
 def _normal(state: FitState) -> FixedDegrees:
-    return FixedDegrees(state, state.cov_beta, math.inf, ("Tests and intervals use the normal distribution.",))
+    return FixedDegrees(state, _plain(state), math.inf, ("Tests and intervals use the normal distribution.",))
+
+
+def _plain(state: FitState) -> Floats:
+    return state.sigma**2 * np.eye(state.n_fixed)
 
 
 _BY_NAME: Mapping[str, Callable[[FitState], Approximation]] = MappingProxyType(
@@ -169,26 +177,11 @@ def estimate_rows(state: FitState, L: Floats, ddf: str | Approximation = "satter
         As for `approximation`.
     """
     method = approximation(state, ddf)
-    variance = _row_variance(method, L)
+    variance = rows_variance(method, L)
+    variance[variance < 0] = np.nan  # Kenward and Roger's, of hardly any data
     variance[state.undetermined_rows(L)] = np.nan
     df = np.where(np.isnan(variance), np.nan, method.row_df(L))
     return RowEstimates(L @ state.beta, np.sqrt(variance), df)
-
-
-def _row_variance(method: Approximation, L: Floats) -> Floats:
-    """Return the variance of each row of L, (n_rows,), from the root of the covariance where its terms cancel.
-
-    They do where a covariate lies far from zero: the variance of a mean is then a small difference of large numbers.
-    """
-    variance: Floats = np.sum((L @ method.covariance) * L, axis=1)
-    cancels = variance < CANCELLATION * (np.abs(L) @ np.sqrt(np.abs(np.diag(method.covariance)))) ** 2
-    if cancels.any():
-        state = method.state
-        root = state.sigma * state.information.root
-        if np.allclose(np.sum(root**2, axis=1), np.diag(method.covariance), rtol=1e-3, atol=0):  # not adjusted
-            variance[cancels] = np.sum((L[cancels] @ root) ** 2, axis=1)
-        variance[variance < 0] = np.nan
-    return variance
 
 
 def joint_test(

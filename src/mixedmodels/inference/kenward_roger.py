@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixedmodels.errors import InferenceError
-from mixedmodels.inference.approximation import FTest, wald_f
+from mixedmodels.inference.approximation import FTest, rows_covariance, wald_f
 from mixedmodels.inference.curvature import inverse_root
 
 if TYPE_CHECKING:
@@ -65,17 +65,21 @@ class KenwardRoger:
 
     @cached_property
     def covariance(self) -> Floats:
-        """sigma^2 K (I + 4 sum_ij T^ij (Q_ij - P_i P_j)) K', (n_fixed, n_fixed) (Kenward and Roger 1997, section 2)."""
+        """Covariance of beta, (n_fixed, n_fixed), adjusted."""
+        return rows_covariance(self, np.eye(self.state.n_fixed))
+
+    @cached_property
+    def whitened_covariance(self) -> Floats:
+        """sigma^2 (I + 4 sum_ij T^ij (Q_ij - P_i P_j)), (n_fixed, n_fixed) (Kenward and Roger 1997, section 2)."""
         terms = self.state.covariance_derivatives
-        P, Q, K = terms.p_hat, terms.q_hat, terms.root
+        P, Q = terms.p_hat, terms.q_hat
         weights = self._inverse_information[1:, 1:]  # terms with G_0 = V0 vanish
         bias = np.einsum("ij,ijab->ab", weights, Q) - np.einsum("ij,iac,jcb->ab", weights, P, P, optimize=True)
-        adjusted = self.state.sigma**2 * (K @ (np.eye(len(K)) + 2 * (bias + bias.T)) @ K.T)
-        return np.asarray((adjusted + adjusted.T) / 2)
+        return np.asarray(self.state.sigma**2 * (np.eye(len(bias)) + 2 * (bias + bias.T)))
 
     def row_df(self, L: Floats) -> Floats:
         """Return the degrees of freedom of each row of L, (n_rows,): 2 / A1, to which those of F reduce for one row."""
-        whitened = L @ self.state.covariance_derivatives.root
+        whitened = self.state.fixed_root.whiten(L)
         with np.errstate(invalid="ignore"):
             unit = whitened / np.linalg.norm(whitened, axis=1, keepdims=True)
         traces = np.einsum("ma,iab,mb->mi", unit, self._p, unit)
@@ -84,14 +88,14 @@ class KenwardRoger:
     def f_test(self, L: Floats, difference: Floats) -> FTest:
         """Return the scaled F of the rows of L with its degrees of freedom (Kenward and Roger 1997, section 3)."""
         q = len(L)
-        basis = np.linalg.qr((L @ self.state.covariance_derivatives.root).T)[0]
+        basis = np.linalg.qr(self.state.fixed_root.whiten(L).T)[0]
         projected = np.einsum("ar,iab,bs->irs", basis, self._p, basis, optimize=True)
         traces = np.einsum("irr->i", projected)
         inverse = self._inverse_information
         a1 = 2 * float(traces @ inverse @ traces)
         a2 = 2 * float(np.einsum("ij,irs,jsr->", inverse, projected, projected, optimize=True))
         scale, den_df = scaled_f(q, a1, a2)
-        return FTest(scale * wald_f(L, self.covariance, difference), q, den_df, scale)
+        return FTest(scale * wald_f(self, L, difference), q, den_df, scale)
 
     @cached_property
     def _p(self) -> Floats:

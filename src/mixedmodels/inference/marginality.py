@@ -16,7 +16,7 @@ import numpy as np
 
 from mixedmodels.design.fixed_terms import FixedTerm, term_matrix
 from mixedmodels.errors import InferenceError
-from mixedmodels.inference.approximation import independent_rows
+from mixedmodels.inference.approximation import DEPENDENT_ROW_TOL, independent_rows
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
 
     Positions = npt.NDArray[np.intp]
+
+
+TOLERANCES = (DEPENDENT_ROW_TOL, 1e-10, 1e-12)
+"""What may count as dependent. A product with a far covariate is nearly one with the constant; the rank is known."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +65,16 @@ class TermContrasts:
             If columns are so nearly collinear that it is not clear which terms they leave estimable.
         """
         R = term_matrix(state.design)
-        triangle = _triangle(np.hstack([R.matrix, state.design.X[:, list(state.kept)]]))
+        columns = np.hstack([R.matrix, state.design.X[:, list(state.kept)]])
+        triangle = _triangle(_centred(columns) if (R.term == -1).any() else columns)
         full, X = triangle[:, : R.matrix.shape[1]], triangle[:, R.matrix.shape[1] :]
         # Within a term from the last level to the first, which so becomes the reference.
         order = np.lexsort((-np.arange(len(R.term)), R.term))
-        treatment = np.sort(order[independent_rows(full.T[order])])
-        if len(treatment) != state.n_fixed:
+        for tolerance in TOLERANCES:
+            treatment = np.sort(order[independent_rows(full.T[order], tolerance)])
+            if len(treatment) == state.n_fixed:
+                break
+        else:
             raise InferenceError(
                 "The fixed-effect columns are so nearly collinear that terms cannot be told apart. "
                 "Centre or rescale the columns that differ most in size from their spread."
@@ -127,6 +135,11 @@ def _coefficients(columns: Floats, of: Floats) -> Floats:
     """Return B with ``columns`` B = ``of``, whatever the units of the columns."""
     size = np.linalg.norm(columns, axis=0)
     return np.asarray(np.linalg.lstsq(columns / size, of, rcond=None)[0] / size[:, None], np.float64)
+
+
+def _centred(columns: Floats) -> Floats:
+    """Return the columns less their means where they vary, which the intercept makes up for; no test is about it."""
+    return columns - np.where(np.ptp(columns, axis=0) > 0, columns.mean(axis=0), 0.0)
 
 
 def _triangle(matrix: Floats) -> Floats:

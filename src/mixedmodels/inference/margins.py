@@ -16,7 +16,7 @@ import pandas as pd
 from mixedmodels.design.labels import level_text, shown_level
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.fit.findings import listing
-from mixedmodels.inference.approximation import RowEstimates
+from mixedmodels.inference.approximation import RowEstimates, rows_covariance
 from mixedmodels.inference.contrast import MAX_NAMED, dropped_columns, estimable_rows
 from mixedmodels.inference.degrees import approximation, estimate_rows
 from mixedmodels.inference.grid_average import average
@@ -337,7 +337,7 @@ def _survival(L: Floats, method: Approximation, adjust: str, n_means: int) -> Su
         return tukey_survival(n_means)
     if adjust != "dunnett":
         return None
-    covariance = L @ method.covariance @ L.T
+    covariance = rows_covariance(method, L)
     sd = np.sqrt(np.diag(covariance))
     return dunnett_survival(covariance / np.outer(sd, sd))
 

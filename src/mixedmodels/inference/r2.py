@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixedmodels.fit.fitted import marginal_fitted
-from mixedmodels.inference.covariances import factor_covariances
+from mixedmodels.inference.covariances import factor_roots
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
@@ -38,12 +38,12 @@ def variance_parts(state: FitState, fixed: Floats | None = None) -> tuple[float,
         fixed = marginal_fitted(state) - (0.0 if design.offset is None else design.offset)
     fixed = fixed - fixed[0]  # so that what does not vary has exactly no variance
     parts = {}
-    for factor, fitted in zip(design.factors, factor_covariances(state), strict=True):
+    for factor, root in zip(design.factors, factor_roots(state), strict=True):
         if factor.Z is None:
-            parts[factor.name] = float(fitted.covariance[0, 0])
+            parts[factor.name] = float(root[0, 0] ** 2)
         else:
-            second_moment = factor.Z.T @ factor.Z / design.n_obs
-            parts[factor.name] = float(np.sum(second_moment * fitted.covariance))
+            rows = factor.Z @ root
+            parts[factor.name] = float(np.einsum("ij,ij->", rows, rows) / design.n_obs)
     return float(np.var(fixed, ddof=1)), parts, state.sigma**2
 
 

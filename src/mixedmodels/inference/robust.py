@@ -110,8 +110,12 @@ class RobustCovariance:
     n_clusters: int
     covariance: Floats
     names: tuple[str, ...]
-    _root: Floats = field(repr=False)
     _terms: ClusterTerms = field(repr=False)
+
+    @property
+    def whitened_covariance(self) -> Floats:
+        """sum_j s_j'e_j e_j's_j, (n_fixed, n_fixed)."""
+        return np.asarray(self._terms.score.T @ self._terms.score)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -137,7 +141,7 @@ class RobustCovariance:
         """
         out = np.empty(len(L))
         for i, row in enumerate(L):
-            mean, variance = self._moments((row @ self._root)[None])
+            mean, variance = self._moments(self.state.fixed_root.whiten(row[None]))
             with np.errstate(invalid="ignore", divide="ignore"):
                 out[i] = 2 * mean[0, 0] ** 2 / variance[0, 0]
         return out
@@ -154,7 +158,7 @@ class RobustCovariance:
             If there are too few clusters for so many rows.
         """
         q = len(L)
-        rows = L @ self._root
+        rows = self.state.fixed_root.whiten(L)
         mean, _ = self._moments(rows)
         whitened = np.linalg.solve(np.linalg.cholesky(mean), rows)
         eta = q * (q + 1) / float(self._moments(whitened)[1].sum())
@@ -165,7 +169,7 @@ class RobustCovariance:
                 'Test fewer of them together, or use ddf="satterthwaite".'
             )
         scale = den_df / eta
-        return FTest(scale * wald_f(L, self.covariance, difference), q, den_df, scale)
+        return FTest(scale * wald_f(self, L, difference), q, den_df, scale)
 
     def _moments(self, rows: Floats) -> tuple[Floats, Floats]:
         """Return mean and variance of each element of D = sum_j t_j t_j', (q, q) each, for rows in K's coordinates.
@@ -215,17 +219,9 @@ def robust_covariance(
         known = ", ".join(f'"{k}"' for k in KINDS)
         raise InferenceError(f"kind={kind!r} is not available; it must be one of {known}.{nearest(str(kind), KINDS)}")
     clusters = find_clusters(state, cluster)
-    sd = np.sqrt(np.diag(state.cov_beta))
-    try:
-        root = sd[:, None] * np.linalg.cholesky(state.cov_beta / np.outer(sd, sd)) / state.sigma
-    except np.linalg.LinAlgError as error:
-        raise InferenceError(
-            "Some fixed effects are so nearly combinations of others that their covariance has no root. Leave some out "
-            "of the formula."
-        ) from error
-    terms = _cluster_terms(state, clusters, root, kind)
-    half = root @ terms.score.T
-    return RobustCovariance(state, kind, clusters.name, clusters.n, half @ half.T, state.fixed_names, root, terms)
+    terms = _cluster_terms(state, clusters, kind)
+    half = state.fixed_root.whiten(np.eye(state.n_fixed)) @ terms.score.T
+    return RobustCovariance(state, kind, clusters.name, clusters.n, half @ half.T, state.fixed_names, terms)
 
 
 def find_clusters(state: FitState, cluster: str | npt.ArrayLike | None) -> Clusters:
@@ -315,11 +311,11 @@ class _Batch:
     noise: Floats | None
 
 
-def _cluster_terms(state: FitState, clusters: Clusters, root: Floats, kind: str) -> ClusterTerms:
+def _cluster_terms(state: FitState, clusters: Clusters, kind: str) -> ClusterTerms:
     m, p = clusters.n, state.n_fixed
     terms = ClusterTerms(np.empty((m, p)), np.empty((m, p, p)), np.empty((m, p, p)))
     adjust = _ADJUSTMENTS[kind]
-    for batch in _batches(state, clusters, root, kind):
+    for batch in _batches(state, clusters, kind):
         try:
             score, cross, spread = adjust(batch)
         except np.linalg.LinAlgError:
@@ -399,7 +395,7 @@ _ADJUSTMENTS: dict[str, Callable[[_Batch], tuple[Floats, Floats, Floats]]] = {
 }
 
 
-def _batches(state: FitState, clusters: Clusters, root: Floats, kind: str) -> Iterator[_Batch]:
+def _batches(state: FitState, clusters: Clusters, kind: str) -> Iterator[_Batch]:
     """Yield the clusters, those of equal shape together, reduced to the span of X and Z where that is smaller."""
     design, codes, m = state.design, clusters.codes, clusters.n
     w = np.ones(design.n_obs) if design.weights is None else design.weights
@@ -407,7 +403,7 @@ def _batches(state: FitState, clusters: Clusters, root: Floats, kind: str) -> It
     n_rows = np.bincount(codes, minlength=m)
     first_row = np.cumsum(n_rows) - n_rows
     first_effects, n_effects = _effect_places(design.factors, codes, m)
-    X, e = design.X[:, state.kept] @ root, design.y - marginal_fitted(state)
+    X, e = state.fixed_root.whiten(design.X[:, state.kept]), design.y - marginal_fitted(state)
     shapes, shape_of = np.unique(n_rows * (1 + n_effects.max()) + n_effects, return_inverse=True)
     for i, shape in enumerate(shapes.tolist()):
         n, k = divmod(shape, 1 + int(n_effects.max()))

@@ -63,6 +63,11 @@ class Satterthwaite:
         """Covariance of beta, (n_fixed, n_fixed), not adjusted."""
         return self.state.cov_beta
 
+    @property
+    def whitened_covariance(self) -> Floats:
+        """sigma^2 I, (n_fixed, n_fixed)."""
+        return self.state.sigma**2 * np.eye(self.state.n_fixed)
+
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """The method, and what a fit on the boundary means for it."""
@@ -83,7 +88,7 @@ class Satterthwaite:
 
     def row_df(self, L: Floats) -> Floats:
         """Return the degrees of freedom of each row of L, (n_rows,), nan for a row of zeros."""
-        whitened = L @ self.state.information.root
+        whitened = self.state.fixed_root.whiten(L)
         with np.errstate(invalid="ignore"):
             return self._df(whitened / np.linalg.norm(whitened, axis=1, keepdims=True))
 
@@ -93,7 +98,7 @@ class Satterthwaite:
         With U D U' the eigendecomposition of L C L', the q combinations U'L beta are uncorrelated, and F is the mean of
         their squared t. F has the expectation of an F variable with den_df where each t^2 has that of F(1, nu_m).
         """
-        U, singular, rows = np.linalg.svd(L @ self.state.information.root, full_matrices=False)
+        U, singular, rows = np.linalg.svd(self.state.fixed_root.whiten(L), full_matrices=False)
         t = (U.T @ difference) / (self.state.sigma * singular)
         return FTest(float(t @ t) / len(t), len(t), joint_df(self._df(rows)))
 

@@ -95,45 +95,29 @@ class ErrorVariance:
 
     @cached_property
     def _at_estimate(self) -> Floats:
-        return self._relative_at(np.ascontiguousarray(self.state.theta))
+        return self._relative(estimate(self.state)[:-1])
 
-    def _relative(self, engine_theta: Floats) -> Floats:
-        model = self.state.problem.model
-        return self._relative_at(np.ascontiguousarray(model.to_user(np.ascontiguousarray(engine_theta))))
-
-    def _relative_at(self, theta: Floats) -> Floats:
-        """Return the variance over sigma^2, (n_rows,), at a user's theta."""
+    def _relative(self, theta: Floats) -> Floats:
+        """Return the variance over sigma^2, (n_rows,), at the engine's theta."""
         rows, factors = self.rows, self.state.design.factors
+        theta = np.ascontiguousarray(theta)
+        bases = self.state.problem.effect_bases
         total = self._of_predictor(theta) + self.residual
         parts = split_theta(theta, [f.n_theta for f in factors])
         for k, (factor, part) in enumerate(zip(factors, parts, strict=True)):
             new = self.codes[k] < 0
             if self.unknown[k] and new.any():
-                root = rows.columns(k)[new] @ relative_factor(part, factor.block_sizes)
+                root = bases[k].coordinates(rows.columns(k)[new]) @ relative_factor(part, factor.block_sizes)
                 total[new] += np.einsum("ij,ij->i", root, root)
         return np.asarray(total)
 
     def _of_predictor(self, theta: Floats) -> Floats:
         """Return [x z] C^-1 [x z]' of each row, (n_rows,)."""
         rows, model = self.rows, self.state.problem.model
-        p = rows.X.shape[1]
-        if rows.n_rows <= p * p or any((codes >= 0).any() for codes in self.codes):
-            return model.quadratic_forms(theta, rows.X, list(self.codes), list(rows.Z))
-        # x alone: a form in p dimensions, known from its values at sums and differences of p rows
-        Q, R = self._fixed_basis
-        i, j = np.divmod(np.arange(p * p), p)
-        pairs = np.ascontiguousarray(np.vstack([R[i] + R[j], R[i] - R[j]]))
-        no_level = [np.full(len(pairs), -1, dtype=np.int32)] * len(self.codes)
-        no_columns = [None if Z is None else np.zeros((len(pairs), Z.shape[1])) for Z in rows.Z]
-        plus, minus = np.split(model.quadratic_forms(theta, pairs, no_level, no_columns), 2)
-        form = (plus - minus).reshape(p, p) / 4
-        return np.asarray(np.einsum("ij,ij->i", Q @ form, Q))
-
-    @cached_property
-    def _fixed_basis(self) -> tuple[Floats, Floats]:
-        """Q, R with X = Q R, (n_rows, n_fixed) and (n_fixed, n_fixed)."""
-        Q, R = np.linalg.qr(self.rows.X)
-        return Q, R
+        if any((codes >= 0).any() for codes in self.codes):
+            return model.quadratic_forms(theta, rows.X, list(self.codes), list(rows.Z), in_engine=True)
+        fixed = self.state.problem.fixed_root(theta, in_engine=True).whiten(rows.X)
+        return np.asarray(np.einsum("ij,ij->i", fixed, fixed))
 
     def _joined(self, theta: Floats, other: Floats) -> Floats:
         """Return theta of Lambda Lambda' + D D' for the Lambda and D of two thetas."""

@@ -59,7 +59,7 @@ def test_kenward_roger_refuses_ml() -> None:
 def test_a_method_of_ones_own() -> None:
     """Anything with a covariance and degrees of freedom serves every table."""
     state, _ = reference_state("sleepstudy_slope")
-    own = FixedDegrees(state, 4 * state.cov_beta, 7.0, ("Twice as wide.",))
+    own = FixedDegrees(state, 4 * state.sigma**2 * np.eye(2), 7.0, ("Twice as wide.",))
     table, plain = coef_table(state, own), coef_table(state, "normal")
     np.testing.assert_allclose(table["std_error"], 2 * plain["std_error"])
     assert (table["df"] == 7).all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mixedmodels.design.design import Design
 from mixedmodels.design.records import RandomFactor
@@ -11,6 +11,11 @@ from mixedmodels.errors import InferenceError
 from mixedmodels.fit.problem import Problem
 from mixedmodels.fit.records import FitState
 from mixedmodels.mixedlm.description.model import ModelDescription
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from mixedmodels.fit.fixed_root import FixedRoot
 
 ROWS_OF_A_RECORD = ("y", "X", "codes", "Z")
 
@@ -21,7 +26,15 @@ _REFUSAL = "This needs the rows of the fit, which remove_data let go of."
 
 
 class _NoRows(Problem):
-    """A problem whose engine is asked for in vain."""
+    """A problem whose engine is asked for in vain; what combinations of the fixed effects need is kept."""
+
+    def __init__(self, design: Design, root: FixedRoot) -> None:
+        super().__init__(design)
+        self._root = root
+
+    def fixed_root(self, theta: npt.ArrayLike, in_engine: bool = False) -> FixedRoot:
+        """Return the root at the estimates."""
+        return self._root
 
     @property
     def model(self) -> Any:
@@ -73,7 +86,7 @@ def without_rows(state: FitState, description: ModelDescription) -> FitState:
     recipe = replace(recipe, components=description.components, frame=None, factors=factors)
     nothing: dict[str, Any] = {"offset": None, "weights": None, "rows": None, "labels": None, "columns": {}}
     bare = _bare(_BareDesign, design, n_used=design.n_obs, factors=factors, recipe=recipe, **nothing)
-    return replace(state, design=bare, problem=_NoRows(bare))
+    return replace(state, design=bare, problem=_NoRows(bare, state.fixed_root))
 
 
 def _bare(kind: type[Record], record: object, **changes: Any) -> Record:

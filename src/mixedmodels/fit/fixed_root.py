@@ -1,0 +1,78 @@
+"""The fixed effects and their covariance where no digits are lost to far origins.
+
+A covariate far from zero, such as Unix time, makes the covariance of the raw coefficients a matrix of numbers that
+cancel: l'cov(beta) l loses twice the digits of mean over spread. In an orthonormal basis of the columns, centred where
+there is a constant, nothing cancels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from mixedmodels.design.records import Floats
+
+
+@dataclass(frozen=True)
+class Basis:
+    """A map of columns x to (x - mean x_first) T, orthonormal on the rows of the fit.
+
+    Attributes
+    ----------
+    first
+        The first column of each column's block, (n_columns,).
+    mean
+        Taken off each column, times that one, (n_columns,); zeros where that is no constant.
+    to_basis
+        T, upper triangular, (n_columns, n_columns).
+    """
+
+    first: npt.NDArray[np.int64]
+    mean: Floats
+    to_basis: Floats
+
+    def coordinates(self, rows: Floats) -> Floats:
+        """Return rows of the columns in the basis, (n_rows, n_columns)."""
+        return np.asarray((rows - rows[:, self.first] * self.mean) @ self.to_basis)
+
+
+@dataclass(frozen=True)
+class FixedRoot:
+    """A root of (X'V0^-1X)^-1, V = sigma^2 V0, in a basis of the fixed columns that are kept.
+
+    A combination l of the fixed effects, which is as a row of these columns, has the variance sigma^2 |whiten(l)|^2.
+
+    Attributes
+    ----------
+    basis
+        Of the columns.
+    beta
+        Fixed effects in the basis, (n_fixed,), units of the response.
+    root
+        K with (X'V0^-1X)^-1 = K K' in the basis, (n_fixed, n_fixed).
+    """
+
+    basis: Basis
+    beta: Floats
+    root: Floats
+
+    def coordinates(self, L: Floats) -> Floats:
+        """Return rows of the columns, or combinations of the fixed effects, in the basis, (n_rows, n_fixed)."""
+        return self.basis.coordinates(L)
+
+    def whiten(self, L: Floats) -> Floats:
+        """Return rows l as w with l'(X'V0^-1X)^-1 m = w_l'w_m, (n_rows, n_fixed)."""
+        return np.asarray(self.basis.coordinates(L) @ self.root)
+
+    def distance_to(self, other: FixedRoot) -> Floats:
+        """Return K^-1 (beta - other's beta), (n_fixed,), for a fit of some of the rows, which has its own basis."""
+        slopes = other.basis.to_basis @ other.beta
+        slopes[:1] += (self.basis.mean - other.basis.mean) @ slopes
+        away = self.beta - solve_triangular(self.basis.to_basis, slopes)
+        return np.asarray(solve_triangular(self.root, away))
