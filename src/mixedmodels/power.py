@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -136,6 +136,8 @@ def power(
         If there is no such effect or factor, an argument is not allowed, or a design cannot be made or fitted.
     MixedModelsError
         With a formula: if it does not fit the data.
+    KeyboardInterrupt
+        On Ctrl-C; its ``partial`` is the table of the responses that were fitted, None if there are none.
 
     Examples
     --------
@@ -165,16 +167,20 @@ def power(
     for plan, design in zip(plans, designs, strict=True):
         _check_fits(truth, design, plan)
     entropy = np.random.SeedSequence(seed).entropy
-    rows, notes = [], []
-    with progress_bar(n * len(plans), "power", "fit", progress) as advance:
-        for cell, (plan, design) in enumerate(zip(plans, designs, strict=True)):
-            study = _Study(truth, design, L, ddf, (entropy, cell))
-            rows.append({"n_obs": design.n_obs} | _summary(study, n, alpha, level, advance))
-            notes += plan.in_words(design)
-    index: pd.Index = pd.MultiIndex.from_tuples([plan.label for plan in plans], names=plans[0].names)
-    table = pd.DataFrame(rows, index=index.get_level_values(0) if len(plans[0].names) == 1 else index)
-    table.attrs["notes"] = tuple(dict.fromkeys(notes)) if vary is not None or within is not None else ()
-    return show_notes(table)
+    cells = [
+        _Cell(plan, _Study(truth, design, L, ddf, (entropy, k)))
+        for k, (plan, design) in enumerate(zip(plans, designs, strict=True))
+    ]
+    is_varied = vary is not None or within is not None
+    try:
+        with progress_bar(n * len(plans), "power", "fit", progress) as advance:
+            for cell in cells:
+                cell.simulate(n, advance)
+    except KeyboardInterrupt as error:
+        begun = [cell for cell in cells if any(cell.tests)]
+        error.partial = _table(begun, n, alpha, level, is_varied) if begun else None  # type: ignore[attr-defined]
+        raise
+    return _table(cells, n, alpha, level, is_varied)
 
 
 def _truth(
@@ -425,13 +431,38 @@ class _Study:
         return _Test(float(row.estimate[0]), float(p_value[0]), singular)
 
 
-def _summary(study: _Study, n: int, alpha: float, level: float, advance: Callable[[int], object]) -> dict[str, float]:
-    done: list[_Test] = []
-    for block in study.tests(n):
-        done += [test for test in block if test is not None]
-        advance(len(block))
-    if not done:
-        raise InferenceError("No simulated response could be fitted; look at the fit first with fit.check().")
+@dataclass(frozen=True)
+class _Cell:
+    """A design, its study, and the tests made of it so far, None where the model could not be fitted."""
+
+    plan: _Plan
+    study: _Study
+    tests: list[_Test | None] = field(default_factory=list)
+
+    def simulate(self, n: int, advance: Callable[[int], object]) -> None:
+        for block in self.study.tests(n):
+            self.tests.extend(block)
+            advance(len(block))
+        if not any(self.tests):
+            raise InferenceError("No simulated response could be fitted; look at the fit first with fit.check().")
+
+
+def _table(cells: Sequence[_Cell], n: int, alpha: float, level: float, is_varied: bool) -> pd.DataFrame:
+    """Return one row a design, and what the designs are and how many of n responses there are in its notes."""
+    names = cells[0].plan.names
+    index: pd.Index = pd.MultiIndex.from_tuples([cell.plan.label for cell in cells], names=names)
+    rows = [{"n_obs": cell.study.truth.design.n_obs} | _summary(cell.study, cell.tests, alpha, level) for cell in cells]
+    table = pd.DataFrame(rows, index=index.get_level_values(0) if len(names) == 1 else index)
+    words = [line for cell in cells for line in cell.plan.in_words(cell.study.truth.design)] if is_varied else []
+    made = [len(cell.tests) for cell in cells]
+    if min(made) < n:
+        words.append(f"The simulation was interrupted: of {n} responses a row there are {', '.join(map(str, made))}.")
+    table.attrs["notes"] = tuple(dict.fromkeys(words))
+    return show_notes(table)
+
+
+def _summary(study: _Study, tests: Sequence[_Test | None], alpha: float, level: float) -> dict[str, float]:
+    done = [test for test in tests if test is not None]
     true = study.size
     found = np.array([test.estimate for test in done if test.p_value < alpha])
     lower, upper = _clopper_pearson(len(found), len(done), level)
@@ -442,7 +473,7 @@ def _summary(study: _Study, n: int, alpha: float, level: float, advance: Callabl
         "upper": upper,
         "type_s": float(np.mean(np.sign(found) != np.sign(true))) if defined else np.nan,
         "type_m": float(np.mean(np.abs(found)) / abs(true)) if defined else np.nan,
-        "n_failed": n - len(done),
+        "n_failed": len(tests) - len(done),
         "n_singular": sum(test.singular for test in done),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy import stats
 
 import mixedmodels as mm
 from mixedmodels.design.subset import draw_levels
+from mixedmodels.power import _Study
 
 SLEEP = mm.load_dataset("sleepstudy")
 
@@ -375,3 +377,31 @@ def test_without_a_fit_everything_is_stated() -> None:
         mm.power(TRIAL, data=data, **{**TRUTH, "beta": {"Intercept": 0, "arm": 1}})
     with pytest.raises(mm.InferenceError, match=r"varcorr has no value for 'subject'; without a fit it needs one\.$"):
         mm.power(TRIAL, data=data, **{**TRUTH, "varcorr": {}})
+
+
+def test_an_interrupt_gives_what_was_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = mm.lmer("Reaction ~ Days + (1 | Subject)", SLEEP)
+    options: dict[str, Any] = {"size": 4, "vary": {"Subject": [6, 9, 12]}, "seed": 1, "progress": False}
+    whole = mm.power(fit, "Days", n=8, **options)
+    block = _Study._block
+    calls = iter(range(100))
+
+    def impatient(study: Any, numbers: range) -> Any:
+        if next(calls) == 3:
+            raise KeyboardInterrupt
+        return block(study, numbers)
+
+    monkeypatch.setattr(sys.modules[_Study.__module__], "MAX_BLOCK", 4)
+    monkeypatch.setattr(_Study, "_block", impatient)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        mm.power(fit, "Days", n=8, **options)
+    partial = caught.value.partial  # type: ignore[attr-defined]
+    assert partial.index.tolist() == [6, 9]
+    pd.testing.assert_series_equal(partial.loc[6], whole.loc[6])
+    assert partial.attrs["notes"][-1] == "The simulation was interrupted: of 8 responses a row there are 8, 4."
+    assert partial.attrs["notes"][-1] in repr(partial)
+    assert not any("interrupted" in note for note in whole.attrs["notes"])
+    calls = iter([3])
+    with pytest.raises(KeyboardInterrupt) as caught:
+        mm.power(fit, "Days", n=8, **options)
+    assert caught.value.partial is None  # type: ignore[attr-defined]

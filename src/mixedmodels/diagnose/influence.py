@@ -48,6 +48,8 @@ class Influence:
         (b - b_i) over the standard errors of the fit without it (of the full fit for one step).
     failures
         Deletions whose refit failed, with the reason; their rows are missing.
+    n_asked
+        Deletions asked for: more than there are if the work was interrupted.
     """
 
     fe_params: pd.DataFrame
@@ -55,11 +57,21 @@ class Influence:
     cooks_distance: pd.Series[float]
     dfbetas: pd.DataFrame
     failures: dict[Any, str]
+    n_asked: int
+
+    @property
+    def notes(self) -> list[str]:
+        """What whoever uses the numbers is to know."""
+        made = len(self.cooks_distance)
+        if made == self.n_asked:
+            return []
+        return [f"Influence was interrupted: {made} of {self.n_asked} deletions were made."]
 
     def __repr__(self) -> str:
         top = self.cooks_distance.sort_values(ascending=False).head(5)
         lines = [f"Influence of {len(self.cooks_distance)} deletions; largest Cook's distances:"]
-        return "\n".join([*lines, *(f"  {label_text(label)}: {value:.3f}" for label, value in top.items())])
+        lines += [f"  {label_text(label)}: {value:.3f}" for label, value in top.items()]
+        return "\n".join([*self.notes, *lines])
 
 
 def label_text(label: Hashable) -> str:
@@ -87,6 +99,8 @@ def influence(state: FitState, by: str | None = None, method: str = "exact", *, 
     ------
     InferenceError
         If there is no such factor or method, or the fit has no fixed effects.
+    KeyboardInterrupt
+        On Ctrl-C; its ``partial`` holds the deletions that were made, None if there are none.
     """
     if method not in METHODS:
         raise InferenceError(f"method={method!r} is not available; it must be 'exact' or 'one-step'.")
@@ -100,38 +114,34 @@ def influence(state: FitState, by: str | None = None, method: str = "exact", *, 
     fixed = np.full((len(labels), state.n_fixed), np.nan)
     variance = np.full((len(labels), len(parameters)), np.nan)
     errors, whitened = np.full_like(fixed, np.nan), np.full_like(fixed, np.nan)
-    failures = {}
-    with progress_bar(len(labels), "influence", "fit", progress) as advance:
-        for i, (label, rows) in enumerate(zip(labels, kept, strict=True)):
-            problem = Problem(take_rows(state.design, rows), n_threads=state.problem.n_threads)
-            try:
-                alone = _left_alone(state.design, problem.design)
-                if tuple(problem.model.kept) != state.kept:
-                    failures[label] = "a fixed effect cannot be estimated without it"
-                elif exact and alone is not None:
-                    failures[label] = f"{alone} has one level only without it, and a variance needs at least two"
-                elif exact:
-                    without = _refit(state, problem)
-                    own, psi = CovarianceMap(without), estimate(without)
-                    variance[i] = [own.value(psi, p) for p in own.parameters]
-                    fixed[i], errors[i] = without.beta, np.sqrt(np.diag(without.cov_beta))
-                    whitened[i] = state.fixed_root.distance_to(without.fixed_root)
-                else:
-                    fixed[i] = problem.solve(state.theta, state.reml)[0]
-                    errors[i] = np.sqrt(np.diag(state.cov_beta))
-                    whitened[i] = state.fixed_root.distance_to(problem.fixed_root(state.theta))
-            except MixedModelsError as error:
-                failures[label] = str(error)
-            advance(1)
-    columns = list(state.fixed_names)
-    change = state.beta - fixed
-    return Influence(
-        pd.DataFrame(fixed, labels, columns),
-        pd.DataFrame(variance, labels, parameters),
-        pd.Series(_cook(state, whitened), labels, name="cooks_distance"),
-        pd.DataFrame(change / errors, labels, columns),
-        failures,
-    )
+    failures: dict[Any, str] = {}
+
+    def made(n: int) -> Influence:
+        columns, done = list(state.fixed_names), labels[:n]
+        change = state.beta - fixed[:n]
+        return Influence(
+            pd.DataFrame(fixed[:n], done, columns),
+            pd.DataFrame(variance[:n], done, parameters),
+            pd.Series(_cook(state, whitened[:n]), done, name="cooks_distance"),
+            pd.DataFrame(change / errors[:n], done, columns),
+            failures,
+            len(labels),
+        )
+
+    i = 0
+    try:
+        with progress_bar(len(labels), "influence", "fit", progress) as advance:
+            for i, (label, rows) in enumerate(zip(labels, kept, strict=True)):
+                problem = Problem(take_rows(state.design, rows), n_threads=state.problem.n_threads)
+                try:
+                    fixed[i], errors[i], whitened[i], variance[i] = _without(state, problem, exact)
+                except MixedModelsError as error:
+                    failures[label] = str(error)
+                advance(1)
+    except KeyboardInterrupt as error:
+        error.partial = made(i) if i else None  # type: ignore[attr-defined]
+        raise
+    return made(len(labels))
 
 
 def _deletions(state: FitState, by: str | None) -> tuple[pd.Index, Iterator[npt.NDArray[np.intp]]]:
@@ -144,6 +154,28 @@ def _deletions(state: FitState, by: str | None) -> tuple[pd.Index, Iterator[npt.
         raise unknown_group(by, names)
     factor = design.factors[names.index(by)]
     return factor.levels.rename(by), (np.flatnonzero(factor.codes != level) for level in range(factor.n_levels))
+
+
+def _without(state: FitState, problem: Problem, exact: bool) -> tuple[Floats, Floats, Floats, list[float]]:
+    """Return fixed effects, their standard errors and distances, and the variance parameters of the fit to fewer rows.
+
+    Raises
+    ------
+    MixedModelsError
+        There is none, with the reason.
+    """
+    alone = _left_alone(state.design, problem.design)
+    if tuple(problem.model.kept) != state.kept:
+        raise InferenceError("a fixed effect cannot be estimated without it")
+    if not exact:
+        distance = state.fixed_root.distance_to(problem.fixed_root(state.theta))
+        return problem.solve(state.theta, state.reml)[0], np.sqrt(np.diag(state.cov_beta)), distance, []
+    if alone is not None:
+        raise InferenceError(f"{alone} has one level only without it, and a variance needs at least two")
+    without = _refit(state, problem)
+    own, psi = CovarianceMap(without), estimate(without)
+    distance, values = state.fixed_root.distance_to(without.fixed_root), [own.value(psi, p) for p in own.parameters]
+    return without.beta, np.sqrt(np.diag(without.cov_beta)), distance, values
 
 
 def _left_alone(whole: Design, rest: Design) -> str | None:
@@ -190,4 +222,5 @@ def _one_step(state: FitState, labels: pd.Index) -> Influence:
         pd.Series(_cook(state, whitened), labels, name="cooks_distance"),
         pd.DataFrame(change / np.sqrt(np.diag(state.cov_beta)), labels, columns),
         {},
+        len(labels),
     )
