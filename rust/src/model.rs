@@ -315,12 +315,8 @@ impl Problem {
         let mut cov = vec![0.0; p * p];
         block::times_transpose(&root, &root, p, p, p, &mut cov);
         let lambda = self.lambda(&engine);
-        let maps: Vec<Vec<f64>> = products
-            .factors
-            .iter()
-            .zip(&lambda)
-            .map(|(f, l)| self.effect_map(f.q, &f.basis.matrix(), l))
-            .collect();
+        let maps: Vec<Vec<f64>> =
+            products.factors.iter().zip(&lambda).map(|(f, l)| self.effect_map(f.q, &f.basis.matrix(), l)).collect();
         let b = self.modes(&maps, &solution.u);
         Some(Estimates { beta, cov, sigma: at.s2.sqrt() * products.scale, b })
     }

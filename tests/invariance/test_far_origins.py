@@ -147,3 +147,15 @@ def test_far_origins(name: str, formula: str, weighted: bool) -> None:
     for origin in ORIGINS:
         far = answer(fitted(formula, origin, weighted), origin)
         np.testing.assert_allclose(far / size, here / size, rtol=0, atol=LARGEST_CHANGE)
+
+
+@pytest.mark.parametrize("ddf", DDF)
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_without_an_intercept(origin: float, ddf: str) -> None:
+    """Heights at x = 0 are all but one number there, and have their joint test."""
+    formula = "y ~ 0 + f + x + (1 | g)"
+    here, far = fitted(formula, 0.0).anova(ddf=ddf), fitted(formula, origin).anova(ddf=ddf)
+    np.testing.assert_allclose(far.loc["x", "f_value":"p_value"], here.loc["x", "f_value":"p_value"], rtol=1e-6)
+    assert np.isfinite(far.loc["f", "f_value"])
+    means = [fit.margins("f", ddf=ddf)["std_error"] for fit in (fitted(formula, 0.0), fitted(formula, origin))]
+    np.testing.assert_allclose(means[1], means[0], rtol=1e-6)

@@ -158,7 +158,7 @@ class RobustCovariance:
             If there are too few clusters for so many rows.
         """
         q = len(L)
-        rows = self.state.fixed_root.whiten(L)
+        rows = np.linalg.qr(self.state.fixed_root.whiten(L).T)[0].T  # D is whitened: any rows of the same span will do
         mean, _ = self._moments(rows)
         whitened = np.linalg.solve(np.linalg.cholesky(mean), rows)
         eta = q * (q + 1) / float(self._moments(whitened)[1].sum())
