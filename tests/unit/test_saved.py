@@ -194,9 +194,8 @@ ANSWERED = {
 
 REFUSED = {
     **dict.fromkeys(("anova", "residuals", "r2", "icc", "check", "hat_values", "ranova", "influence"), ()),
-    **dict.fromkeys(("augment", "update", "simulate", "profile", "criteria", "simulated_residuals", "plot"), ()),
+    **dict.fromkeys(("augment", "update", "simulate", "profile", "criteria", "simulated_residuals"), ()),
     "bootstrap": (2,),
-    "report": ("report.html",),
 }
 
 
