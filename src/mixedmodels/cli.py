@@ -103,7 +103,7 @@ def _fit(options: argparse.Namespace) -> str:
     data = _read(options, [options.formula])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MixedModelsWarning)  # the summary and the JSON carry the same findings
-        fit = lmer(options.formula, data, reml=not options.ml, weights=options.weights)
+        fit = lmer(options.formula, data, reml=not options.ml, weights=options.weights, evaluate=_evaluate(options))
     summary = fit.summary(ddf=options.ddf)
     if options.report is not None:
         fit.report(options.report, ddf=options.ddf)
@@ -117,6 +117,10 @@ def _fit(options: argparse.Namespace) -> str:
     except OSError as error:
         raise _unwritable(options.json, error.strerror) from error
     return str(summary)
+
+
+def _evaluate(options: argparse.Namespace) -> str:
+    return "restricted" if options.no_python else "python"
 
 
 def _check_place(path: str | None) -> None:
@@ -146,7 +150,8 @@ def _compare(options: argparse.Namespace) -> str:
     data = _read(options, options.formulas)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MixedModelsWarning)
-        fits = [lmer(formula, data, reml=not options.ml, weights=options.weights) for formula in options.formulas]
+        chosen = {"reml": not options.ml, "weights": options.weights, "evaluate": _evaluate(options)}
+        fits = [lmer(formula, data, **chosen) for formula in options.formulas]
     return repr(compare(*fits))
 
 
@@ -207,6 +212,12 @@ def _add_layout(parser: argparse.ArgumentParser) -> None:
         "semicolon or tab, by the header)",
     )
     parser.add_argument("--decimal", metavar="SIGN", type=_decimal, help="before decimals: . (default) or ,")
+    parser.add_argument(
+        "--no-python",
+        action="store_true",
+        help="refuse formulas with anything but names, numbers, operators and listed functions; without it, "
+        "expressions in a formula are run as Python, so that whoever writes the formula can run any program",
+    )
     parser.add_argument("--encoding", metavar="NAME", type=_encoding, help="such as latin-1 or utf-16 (default: utf-8)")
 
 

@@ -48,6 +48,7 @@ def lmer(
     offset: object = None,
     contrasts: Mapping[str, object] | None = None,
     missing: str = "drop",
+    evaluate: str = "python",
     start: npt.ArrayLike | None = None,
     control: Control | None = None,
 ) -> LmmResult:
@@ -73,6 +74,10 @@ def lmer(
         each level and one column less.
     missing
         ``"drop"`` leaves out rows with missing values and says how many; ``"raise"`` refuses them.
+    evaluate
+        ``"python"``: expressions in the formula are run as Python, with all that it can do. ``"restricted"``, for
+        formulas that strangers write: names of columns, numbers, operators and listed functions only, for ``update``
+        too. It bounds what is run, not how long that takes.
     start
         First theta, in the order of ``LinearMixedModel.theta_names``.
     control
@@ -96,7 +101,9 @@ def lmer(
     >>> fit.fe_params.round(3).to_dict()
     {'Intercept': 251.405, 'Days': 10.467}
     """
-    model = LinearMixedModel(formula, data, weights=weights, offset=offset, contrasts=contrasts, missing=missing)
+    model = LinearMixedModel(
+        formula, data, weights=weights, offset=offset, contrasts=contrasts, missing=missing, evaluate=evaluate
+    )
     state = fit_identified(model.problem, reml=reml, start=start, control=control)
     warn_of_findings(state.findings)
     return LmmResult(state, model.call)
@@ -107,7 +114,7 @@ class LinearMixedModel:
 
     Parameters
     ----------
-    formula, data, weights, offset, contrasts, missing
+    formula, data, weights, offset, contrasts, missing, evaluate
         As for ``lmer``.
 
     Attributes
@@ -128,8 +135,9 @@ class LinearMixedModel:
         offset: object = None,
         contrasts: Mapping[str, object] | None = None,
         missing: str = "drop",
+        evaluate: str = "python",
     ) -> None:
-        self.call = Call(formula, snapshot(data), weights, offset, contrasts, missing)
+        self.call = Call(formula, snapshot(data), weights, offset, contrasts, missing, evaluate)
         self.problem = build_problem(self.call)
 
     @property

@@ -12,8 +12,13 @@ import pandas as pd
 from mixedmodels.design.build import build_design
 from mixedmodels.design.coding import contrasts_in_use
 from mixedmodels.design.frame import open_frame
+from mixedmodels.errors import FormulaError, nearest
 from mixedmodels.fit.problem import Problem
 from mixedmodels.formula.parse import parse_formula
+from mixedmodels.formula.restricted import check_restricted
+
+EVALUATIONS = ("python", "restricted")
+"""What expressions of a formula may be."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,7 @@ class Call:
     offset: object = None
     contrasts: Mapping[str, object] | None = None
     missing: str = "drop"
+    evaluate: str = "python"
 
     def __repr__(self) -> str:
         options = [(f.name, _shown(getattr(self, f.name)), repr(f.default)) for f in fields(self)[2:]]
@@ -41,10 +47,24 @@ def _shown(argument: object) -> str:
 
 
 def build_problem(call: Call) -> Problem:
-    """Return the problem that a call describes."""
+    """Return the problem that a call describes.
+
+    Raises
+    ------
+    FormulaError
+        If ``evaluate`` is not what it may be, or forbids an expression.
+    """
     began = perf_counter()
+    formula = parse_formula(call.formula)
+    if call.evaluate not in EVALUATIONS:
+        raise FormulaError(
+            f"evaluate is {call.evaluate!r}; it must be 'python', or 'restricted' for formulas that strangers write."
+            f"{nearest(call.evaluate, EVALUATIONS)}"
+        )
+    if call.evaluate == "restricted":
+        check_restricted(formula, call.contrasts)
     design = build_design(
-        parse_formula(call.formula),
+        formula,
         call.data,
         weights=call.weights,
         offset=call.offset,

@@ -75,6 +75,17 @@ def mentions(expression: str) -> tuple[Mention, ...]:
     return tuple(mention for _, mention in _mentions(tree, quoted))
 
 
+def syntax_tree(expression: str) -> ast.Expression:
+    """Return what Python reads in an expression; names in backticks have other names there.
+
+    Raises
+    ------
+    SyntaxError
+        The expression is not Python.
+    """
+    return _parse(expression)[0]
+
+
 def as_written(expression: str) -> str:
     """Return an expression with one spelling for each meaning: ``I(x**2)`` is ``I(x ** 2)``.
 

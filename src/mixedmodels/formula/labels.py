@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from formulaic.parser.types import Factor
+
 from mixedmodels.formula.algebra import expand_terms
 from mixedmodels.formula.expressions import column_name, is_computed, is_lookup, mentions
 from mixedmodels.formula.terms import Formula
@@ -41,17 +43,26 @@ def column_uses(formula: Formula) -> Uses:
     >>> sorted(uses.labels), sorted(uses.values)
     (['arm', 'clinic', 'ward'], ['x', 'y'])
     """
-    terms = [term for part in (formula.fixed, *(r.columns for r in formula.random)) for term in expand_terms(part)]
-    factors = [factor for term in terms for factor in term.factors]
+    factors = _factors(formula)
     groups = [variable for term in formula.random for variable in term.group]
     values = {column_name(factor) for factor in factors if is_lookup(factor)}
     values |= {text for text in (formula.response, *formula.offsets) if text in formula.names}
     uses = Uses(frozenset(group for group in groups if group in formula.names), frozenset(values))
-    computed = [factor.expr for factor in factors if is_computed(factor)]
-    computed += [text for text in (formula.response, *formula.offsets, *groups) if text not in formula.names]
-    for expression in computed:
+    for expression in computed_expressions(formula):
         uses |= _uses_of(expression)
     return uses
+
+
+def computed_expressions(formula: Formula) -> list[str]:
+    """Return the expressions in Python that a formula computes, also for its response, offsets and groups."""
+    groups = [variable for term in formula.random for variable in term.group]
+    computed = [str(factor.expr) for factor in _factors(formula) if is_computed(factor)]
+    return computed + [text for text in (formula.response, *formula.offsets, *groups) if text not in formula.names]
+
+
+def _factors(formula: Formula) -> list[Factor]:
+    terms = [term for part in (formula.fixed, *(r.columns for r in formula.random)) for term in expand_terms(part)]
+    return [factor for term in terms for factor in term.factors]
 
 
 def _uses_of(expression: str) -> Uses:
