@@ -12,7 +12,7 @@ import mixedmodels as mm
 from mixedmodels.design.functions import FUNCTIONS as KNOWN
 from mixedmodels.formula.restricted import CODINGS, FUNCTIONS, OF_NUMPY
 
-DATA = mm.load_dataset("sleepstudy").assign(arm=lambda d: d["Subject"].astype(str).str[-1], z=np.arange(180) % 7 + 1)
+DATA = mm.load_dataset("sleepstudy").assign(arm=lambda d: d["Subject"].astype(str).str[-1], z=np.arange(180) % 7 + 1.0)
 
 ALLOWED = [
     "Reaction ~ Days + (Days | Subject)",
@@ -66,8 +66,13 @@ def test_restricted_fits_are_the_same(formula: str) -> None:
 
 @pytest.mark.parametrize(
     "place",
-    ["Reaction ~ {} + (1 | Subject)", "Reaction ~ 1 + ({} | Subject)", "{} ~ 1 + (1 | Subject)"]
-    + ["Reaction ~ offset({}) + (1 | Subject)", "Reaction ~ Days + (1 | Subject:{})"],
+    [
+        "Reaction ~ {} + (1 | Subject)",
+        "Reaction ~ 1 + ({} | Subject)",
+        "{} ~ 1 + (1 | Subject)",
+        "Reaction ~ offset({}) + (1 | Subject)",
+        "Reaction ~ Days + (1 | Subject:{})",
+    ],
 )
 @pytest.mark.parametrize("expression", REFUSED)
 def test_anything_else_is_refused(expression: str, place: str) -> None:
