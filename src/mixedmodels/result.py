@@ -508,8 +508,8 @@ class LmmResult:
         Parameters
         ----------
         method
-            ``"wald"`` (option ``ddf``), ``"profile"`` or ``"bootstrap"`` (options ``n, seed, kind, progress`` and
-            ``interval``: ``"studentized"`` unless another is asked for).
+            ``"wald"`` (option ``ddf``), ``"profile"`` or ``"bootstrap"`` (options ``n, seed, kind, path, progress``
+            and ``interval``: ``"studentized"`` unless another is asked for).
         level
             Coverage.
         which

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
 
 METHODS = ("wald", "profile", "bootstrap")
-BOOTSTRAP_OPTIONS = {"n", "seed", "kind", "progress", "interval"}
+BOOTSTRAP_OPTIONS = {"n", "seed", "kind", "path", "progress", "interval"}
 
 
 def conf_int(
@@ -47,8 +47,8 @@ def conf_int(
     which
         Names of parameters; None for all.
     **options
-        ``ddf`` for Wald; ``n``, ``seed``, ``kind`` and ``progress`` for the bootstrap, and ``interval``, the kind of
-        its intervals (``"studentized"``, ``"percentile"``, ``"basic"``, ``"bca"``).
+        ``ddf`` for Wald; ``n``, ``seed``, ``kind``, ``path`` and ``progress`` for the bootstrap, and ``interval``, the
+        kind of its intervals (``"studentized"``, ``"percentile"``, ``"basic"``, ``"bca"``).
 
     Raises
     ------
@@ -73,10 +73,10 @@ def conf_int(
         return table.reindex(pd.Index(known, name="parameter")) if names is None else table
     if method == "wald":
         table = _wald(state, level, options.get("ddf", "satterthwaite"))
+        table.attrs["notes"] = undetermined_notes(state)
     else:
         interval = options.pop("interval", "studentized")
         table = bootstrap(state, wrap, **{"n": 1000, "progress": False, **options}).conf_int(interval, level)
-    table.attrs["notes"] = undetermined_notes(state)
     if names is None:
         return table
     for name in names:

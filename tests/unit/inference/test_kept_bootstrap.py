@@ -58,6 +58,14 @@ def test_a_file_is_gone_on_with(fit: mm.LmmResult, kind: str, tmp_path: Path) ->
     assert len(fit.bootstrap(5, kind=kind, path=path, progress=False).replicates) == 25
 
 
+def test_intervals_of_a_kept_bootstrap(fit: mm.LmmResult, tmp_path: Path) -> None:
+    path = tmp_path / "boot"
+    fit.bootstrap(10, seed=3, path=path, progress=False)
+    kept = fit.conf_int(method="bootstrap", n=25, path=path)
+    pd.testing.assert_frame_equal(kept, fit.conf_int(method="bootstrap", n=25, seed=3))
+    assert len(mm.load(path).replicates) == 25
+
+
 def widest(result: mm.LmmResult) -> dict[str, float]:
     """Return a statistic of the user's."""
     return {"widest": float(result.random_effects["Subject"]["Days"].max())}
