@@ -12,25 +12,9 @@ from mixedmodels.formula.terms import Formula
 
 CODINGS = frozenset({"treatment", "sum", "helmert", "poly", "diff", "SAS"})
 FUNCTIONS = frozenset(
-    {
-        "C",
-        "factor",
-        "I",
-        "bs",
-        "cc",
-        "cr",
-        "cs",
-        "center",
-        "lag",
-        "poly",
-        "scale",
-        "standardize",
-        "log",
-        "log10",
-        "log2",
-    }
-    | {"log1p", "exp", "exp2", "exp10", "expm1", "sqrt", "sin", "cos", "tan", "abs", "round", "treatment", "helmert"}
-    | {"SAS"}
+    {"C", "factor", "I", "bs", "cc", "cr", "cs", "center", "lag", "poly", "scale", "standardize"}
+    | {"treatment", "helmert", "SAS", "abs", "round", "sqrt", "sin", "cos", "tan"}
+    | {"log", "log10", "log2", "log1p", "exp", "exp2", "exp10", "expm1"}
 )
 OF_NUMPY = frozenset(
     {"abs", "sign", "sqrt", "cbrt", "square", "exp", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan"}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,10 +89,12 @@ def test_refusals_come_before_anything_runs(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out == ""
 
 
-def test_updates_stay_restricted() -> None:
+def test_updates_stay_restricted(tmp_path: Path) -> None:
     fit = mm.lmer("Reaction ~ Days + (1 | Subject)", DATA, evaluate="restricted")
-    with pytest.raises(mm.FormulaError, match="no listed function"):
-        fit.update(". ~ . + I(Days.abs())")
+    fit.save(tmp_path / "fit")
+    for each in (fit, fit.update(reml=False), mm.load(tmp_path / "fit"), pickle.loads(pickle.dumps(fit))):
+        with pytest.raises(mm.FormulaError, match="no listed function"):
+            each.update(". ~ . + I(Days.abs())")
     assert fit.update(". ~ . + log(z)").nobs == 180
 
 
@@ -121,7 +125,7 @@ def test_the_command_refuses_python_when_told() -> None:
     assert "'Days.abs', which is no listed function" in done.stderr
 
 
-def test_the_command_opens_local_files_only(tmp_path: object) -> None:
+def test_the_command_opens_local_files_only() -> None:
     for address in ("http://127.0.0.1:9/data.csv", "s3://bucket/data.parquet", "file:///data.csv"):
         command = [sys.executable, "-m", "mixedmodels", "fit", address, "y ~ 1 + (1 | g)"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
