@@ -620,6 +620,7 @@ class MixedLMResults(LmmResult):
         recipe: Any = self.state.design.recipe
         return recipe.layout.blocks
 
+    @refuses_unknown
     def coef_by_level(self, group: str | None = None) -> pd.DataFrame:
         """Return ``LmmResult.coef_by_level`` with all fixed effects, held and penalised ones too."""
         whole = replace(self.state, fixed_names=tuple(self.description.data.xnames), beta=self.record.params.fe_params)
@@ -952,6 +953,7 @@ class MixedLMResults(LmmResult):
 
     # Keeping
 
+    @refuses_unknown
     def save(self, fname: str | PathLike[str], remove_data: bool = False) -> None:  # type: ignore[override]  # theirs
         """Write the result to a pickle that ``MixedLMResults.load`` and ``sm.load`` read.
 
