@@ -1,9 +1,11 @@
 //! Cholesky factors of the rest: what remains of M after the first factor is eliminated, dense or sparse by fill.
 
 use crate::products::Products;
+use crate::threads;
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt;
 use faer::linalg::matmul::matmul;
+use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::linalg::triangular_solve::{solve_lower_triangular_in_place, solve_upper_triangular_in_place};
 use faer::reborrow::{Reborrow, ReborrowMut};
 use faer::sparse::linalg::SupernodalThreshold;
@@ -18,6 +20,9 @@ use faer::{Accum, MatMut, MatRef, Par, Side};
 const SMALL: usize = 48;
 /// Dense flops run this many times faster than sparse ones.
 const DENSE_ADVANTAGE: f64 = 4.0;
+/// Dense matrices with more columns are handled by tiles of so many, for some tenths of a second each at most.
+pub const LONG: usize = 2048;
+pub const TILE: usize = 256;
 
 /// Where the entries of the rest (lower triangle) are kept.
 pub enum Pattern {
@@ -180,6 +185,7 @@ fn lower_pattern(products: &Products) -> (Vec<usize>, Vec<usize>) {
     let mut column_start = vec![0];
     let mut row = Vec::new();
     for j in 0..n {
+        threads::check();
         let start = row.len();
         column_rows(products, j, &mut stamp, j as u32 + 1, &mut row);
         row[start..].sort_unstable();
@@ -226,10 +232,35 @@ pub fn dense_cholesky(a: &mut [f64], n: usize, par: Par) -> Option<()> {
     if n == 0 {
         return Some(());
     }
-    let mut memory = MemBuffer::new(llt::factor::cholesky_in_place_scratch::<f64>(n, par, Default::default()));
-    let a = MatMut::from_column_major_slice_mut(a, n, n);
-    llt::factor::cholesky_in_place(a, Default::default(), par, MemStack::new(&mut memory), Default::default()).ok()?;
+    let size = if n > LONG { TILE } else { n };
+    let mut memory = MemBuffer::new(llt::factor::cholesky_in_place_scratch::<f64>(size, par, Default::default()));
+    let mut a = MatMut::from_column_major_slice_mut(a, n, n);
+    for k in (0..n).step_by(size) {
+        let rest = a.rb_mut().submatrix_mut(k, k, n - k, n - k);
+        let size = size.min(n - k);
+        let (mut diagonal, _, mut below, behind) = rest.split_at_mut(size, size);
+        let stack = MemStack::new(&mut memory);
+        llt::factor::cholesky_in_place(diagonal.rb_mut(), Default::default(), par, stack, Default::default()).ok()?;
+        solve_lower_triangular_in_place(diagonal.rb(), below.rb_mut().transpose_mut(), par);
+        subtract_square(behind, below.rb(), par);
+    }
     Some(())
+}
+
+/// target -= A A', lower triangle; large ones by tiles, between which it can be stopped.
+pub fn subtract_square(mut target: MatMut<'_, f64>, a: MatRef<'_, f64>, par: Par) {
+    let n = target.nrows();
+    let size = if n > LONG { TILE } else { n.max(1) };
+    let (full, lower) = (BlockStructure::Rectangular, BlockStructure::TriangularLower);
+    for j in (0..n).step_by(size) {
+        threads::check();
+        let columns = target.rb_mut().submatrix_mut(j, j, n - j, size.min(n - j));
+        let size = columns.ncols();
+        let (diagonal, below) = columns.split_at_row_mut(size);
+        let own = a.subrows(j, size);
+        triangular::matmul(diagonal, lower, Accum::Add, own, full, own.transpose(), full, -1.0, par);
+        matmul(below, Accum::Add, a.subrows(j + size, n - j - size), own.transpose(), -1.0, par);
+    }
 }
 
 /// A Cholesky factor L of the rest, in the order of `pattern`.
@@ -358,6 +389,7 @@ impl<'a> Factored<'a> {
         let count = symbolic.n_supernodes();
         for k in 0..count {
             let k = if reverse { count - 1 - k } else { k };
+            threads::check();
             let (start, end) = (symbolic.supernode_begin()[k], symbolic.supernode_end()[k]);
             let rows = symbolic.supernode(k).pattern();
             let range = symbolic.col_ptr_for_val()[k]..symbolic.col_ptr_for_val()[k + 1];

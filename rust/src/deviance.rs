@@ -10,6 +10,7 @@ use crate::cholesky::{Factored, Pattern};
 use crate::products::{Block, Factor, Products};
 use crate::schur::{self, Eliminated};
 use crate::selected_inverse::selected_inverse;
+use crate::threads;
 use faer::Par;
 
 /// Bias and rounding of a derivative at a variance of zero balance at this relative size (see `lift`).
@@ -498,6 +499,9 @@ impl Factorization<'_> {
                 with_size!(q, {
                     let mut effects = vec![0.0; q * m];
                     for level in levels {
+                        if level % schur::LEVELS == 0 {
+                            threads::check();
+                        }
                         let l = &self.eliminated.l[level * q * q..(level + 1) * q * q];
                         self.first_effects(level, &beta, &rest, q, &mut effects);
                         sums.add_effects(&effects, &root, q, p, self.reml, self.s2);

@@ -7,6 +7,7 @@
 
 use crate::block;
 use crate::deviance::{Parameter, Problem};
+use crate::threads;
 use crate::trust_region::eigen;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef};
@@ -210,6 +211,7 @@ impl Problem {
         };
         let (q, cross) = (products.factors[0].q, &products.cross);
         for level in 0..products.factors[0].n_levels {
+            threads::check();
             let mut at = cross.start[level];
             while at < cross.start[level + 1] {
                 let (o, other) = place(cross.column[at] as usize);

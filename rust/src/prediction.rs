@@ -10,6 +10,7 @@ use crate::deviance::{Factorization, Problem};
 use crate::rows::Source;
 use crate::schur;
 use crate::selected_inverse::selected_inverse;
+use crate::threads::Stop;
 use rayon::prelude::*;
 
 /// Rows solved together.
@@ -51,7 +52,11 @@ impl Problem {
         let n_rows = rows.x.n_rows();
         let inverse = (n_rows > self.products.n_rest).then(|| at.rest_inverse());
         let starts: Vec<usize> = (0..n_rows).step_by(ROWS).collect();
-        let piece = |&start: &usize| at.quadratic_forms(rows, inverse.as_ref(), start..n_rows.min(start + ROWS));
+        let stop = Stop::current();
+        let piece = |&start: &usize| {
+            stop.check();
+            at.quadratic_forms(rows, inverse.as_ref(), start..n_rows.min(start + ROWS))
+        };
         Some(starts.par_iter().flat_map_iter(piece).collect())
     }
 }

@@ -7,6 +7,7 @@
 use crate::basis::Basis;
 use crate::block;
 use crate::rows::{ByLevel, CHUNK, Source, sum_over_rows};
+use crate::threads::Stop;
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -290,7 +291,9 @@ impl Residual {
         });
         let beta0: Vec<f64> = sums[..p].iter().map(|s| s / n as f64).collect();
         let mut xr = vec![0.0; n * m];
+        let stop = Stop::current();
         let part = |(c, out): (usize, &mut [f64])| {
+            stop.check();
             let mut xx = vec![0.0; m * m];
             for (k, row) in out.chunks_exact_mut(m).enumerate() {
                 let i = c * CHUNK + k;
@@ -362,7 +365,9 @@ fn level_products(
     let mut zz = vec![0.0; factor.n_levels * q * q];
     let mut zx = vec![0.0; factor.n_levels * q * m];
     let piece = levels_per_piece(rows.y.len(), factor.n_levels);
+    let stop = Stop::current();
     let work = |(c, (zz, zx)): (usize, (&mut [f64], &mut [f64]))| {
+        stop.check();
         let mut z = vec![0.0; q];
         for (k, (zz, zx)) in zz.chunks_exact_mut(q * q).zip(zx.chunks_exact_mut(q * m)).enumerate() {
             for &i in by_level.rows(c * piece + k) {
@@ -413,7 +418,9 @@ fn strips(rows: &ModelRows, order: &[usize], bases: &[FactorBasis], e: usize, ot
     };
     let piece = levels_per_piece(rows.y.len(), factor.n_levels);
     let n_pieces = factor.n_levels.div_ceil(piece);
+    let stop = Stop::current();
     let work = |slot: &mut Vec<usize>, c: usize| {
+        stop.check();
         let levels = c * piece..factor.n_levels.min((c + 1) * piece);
         let mut out = Strips { count: Vec::with_capacity(levels.len()), block: vec![], value: vec![] };
         let (mut z, mut z_other) = (vec![0.0; q], vec![0.0; widest]);

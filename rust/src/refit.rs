@@ -3,6 +3,7 @@
 use crate::deviance::Problem;
 use crate::model::FixedEffects;
 use crate::products::ModelRows;
+use crate::threads::Stop;
 use faer::Par;
 use rayon::prelude::*;
 
@@ -24,7 +25,9 @@ impl Problem {
         let n = rows.y.len();
         let par = if responses.len() > n { Par::Seq } else { self.par };
         let one = |y: &[f64]| self.refit(&ModelRows { y, ..rows.clone() }, reml, start, par);
-        responses.par_chunks_exact(n).map(|y| one(y).unwrap_or_else(|| self.failed())).collect()
+        let stop = Stop::current();
+        let each = |y: &[f64]| stop.about(|| one(y).unwrap_or_else(|| self.failed()));
+        responses.par_chunks_exact(n).map(each).collect()
     }
 
     fn refit(&self, rows: &ModelRows, reml: bool, start: Option<&[f64]>, par: Par) -> Option<Refit> {

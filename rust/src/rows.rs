@@ -1,5 +1,6 @@
 //! The data by rows, as the caller holds them: the only place where the number of observations matters.
 
+use crate::threads::Stop;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -39,7 +40,9 @@ impl<'a> Source<'a> {
 
 /// Sums what `add` accumulates over chunks of rows; chunks run in parallel, their sums are added in order.
 pub fn sum_over_rows(n: usize, size: usize, add: impl Fn(Range<usize>, &mut [f64]) + Sync) -> Vec<f64> {
+    let stop = Stop::current();
     let one = |c: usize| {
+        stop.check();
         let mut acc = vec![0.0; size];
         add(c * CHUNK..n.min((c + 1) * CHUNK), &mut acc);
         acc

@@ -3,10 +3,12 @@
 //! With strips W_l = L_l^-1 Lambda_1' Z_1l'Z_2 Lambda_2 the rest is S = Lambda_2' Z_2'Z_2 Lambda_2 + I - sum_l W_l' W_l.
 
 use crate::block::{self, with_size};
-use crate::cholesky::Pattern;
+use crate::cholesky::{Pattern, TILE, subtract_square};
 use crate::products::{Cross, Products};
+use crate::threads::{self, Stop};
 use faer::linalg::matmul::matmul;
 use faer::linalg::matmul::triangular::{self, BlockStructure};
+use faer::reborrow::ReborrowMut;
 use faer::{Accum, Mat, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
@@ -14,6 +16,9 @@ use rayon::prelude::*;
 const DENSE_STRIPS: f64 = 0.2;
 /// Multiplications below which a second thread costs more than it brings.
 const PARALLEL_WORK: usize = 100_000;
+
+/// Levels of one factor, or columns of the rest, between two checks whether to go on.
+pub const LEVELS: usize = 32;
 
 /// What elimination leaves of the first factor, level by level.
 #[derive(Default)]
@@ -64,7 +69,8 @@ pub fn cut<'a>(mut values: &'a mut [f64], bounds: &[usize], size: impl Fn(usize)
 /// Runs `f` over the pieces, in parallel if there are several, and returns its results in order.
 pub fn over_pieces<T: Send, R: Send>(pieces: Vec<T>, f: impl Fn(usize, T) -> R + Sync) -> Vec<R> {
     if pieces.len() > 1 {
-        pieces.into_par_iter().enumerate().map(|(k, piece)| f(k, piece)).collect()
+        let stop = Stop::current();
+        pieces.into_par_iter().enumerate().map(|(k, piece)| stop.about(|| f(k, piece))).collect()
     } else {
         pieces.into_iter().enumerate().map(|(k, piece)| f(k, piece)).collect()
     }
@@ -117,6 +123,9 @@ fn eliminate_piece(
     let widest = products.factors.iter().map(|f| f.q).max().unwrap_or(1);
     let mut strip = vec![0.0; q * widest];
     for (k, level) in levels.enumerate() {
+        if k % LEVELS == 0 {
+            threads::check();
+        }
         let l = &mut l_out[k * q * q..(k + 1) * q * q];
         block::times(&factor.zz[level * q * q..(level + 1) * q * q], lambda_1, q, q, q, &mut product);
         block::transpose_times(lambda_1, &product, q, q, q, l);
@@ -242,14 +251,17 @@ fn subtract_strips(products: &Products, pattern: &Pattern, w: &[f64], par: Par, 
         let strips = dense_strips(cross, w, q, n);
         let strips = MatRef::from_column_major_slice(&strips, n_rows, n);
         let target = MatMut::from_column_major_slice_mut(values, n, n);
-        let (lower, full) = (BlockStructure::TriangularLower, BlockStructure::Rectangular);
-        triangular::matmul(target, lower, Accum::Add, strips.transpose(), full, strips, full, -1.0, par);
+        subtract_square(target, strips.transpose(), par);
         return;
     }
+    let stop = Stop::current();
     let parallel = par != Par::Seq && assembly_flops(products) as usize > PARALLEL_WORK;
     match pattern {
         Pattern::Dense { .. } => {
-            let one = |(j, column): (usize, &mut [f64])| with_size!(q, subtract_column(cross, w, q, j, column));
+            let one = |(j, column): (usize, &mut [f64])| {
+                stop.check();
+                with_size!(q, subtract_column(cross, w, q, j, column));
+            };
             if parallel {
                 values.par_chunks_mut(n).enumerate().for_each(one);
             } else {
@@ -260,6 +272,7 @@ fn subtract_strips(products: &Products, pattern: &Pattern, w: &[f64], par: Par, 
             let columns: Vec<(usize, &mut [f64])> =
                 cut(values, &(0..=n).collect::<Vec<_>>(), |j| s.column_start[j]).into_iter().enumerate().collect();
             let one = |work: &mut Vec<f64>, (j, out): (usize, &mut [f64])| {
+                stop.check();
                 with_size!(q, subtract_column(cross, w, q, j, work));
                 for (v, &i) in out.iter_mut().zip(&s.row[s.column_start[j]..s.column_start[j + 1]]) {
                     *v += work[i];
@@ -362,7 +375,16 @@ pub fn sandwich_sum(products: &Products, pattern: &Pattern, y: &[f64], inverse: 
         // Y S^-1 with S^-1 = T + T', T lower with halved diagonal: Y S^-1 Y' = Y T Y' + (Y T Y')'
         let mut half = Mat::<f64>::zeros(n_rows, n);
         let (full, lower) = (BlockStructure::Rectangular, BlockStructure::TriangularLower);
-        triangular::matmul(half.as_mut(), full, Accum::Replace, strips, full, inverse, lower, 1.0, par);
+        for j in (0..n).step_by(TILE) {
+            threads::check();
+            let size = TILE.min(n - j);
+            let mut out = half.as_mut().subcols_mut(j, size);
+            let (own, diagonal) = (strips.subcols(j, size), inverse.submatrix(j, j, size, size));
+            triangular::matmul(out.rb_mut(), full, Accum::Replace, own, full, diagonal, lower, 1.0, par);
+            let (behind, below) =
+                (strips.subcols(j + size, n - j - size), inverse.submatrix(j + size, j, n - j - size, size));
+            matmul(out, Accum::Add, behind, below, 1.0, par);
+        }
         let both = strips_products(&half, strips, inverse, q);
         for b in 0..q {
             for a in 0..q {
@@ -385,6 +407,7 @@ pub fn sandwich_sum(products: &Products, pattern: &Pattern, y: &[f64], inverse: 
         let mut sum = vec![0.0; q * q];
         let mut work = vec![0.0; n];
         for j in k * n / n_pieces..(k + 1) * n / n_pieces {
+            threads::check();
             with_inverse_column(pattern, inverse, j, &mut work, |column| add(j, column, &mut sum));
         }
         sum
@@ -421,6 +444,7 @@ pub fn sandwich_levels(products: &Products, pattern: &Pattern, y: &[f64], invers
     let mut out = vec![0.0; products.factors[0].n_levels * q * q];
     let mut work = vec![0.0; n];
     for j in 0..if cross.column.is_empty() { 0 } else { n } {
+        threads::check();
         with_inverse_column(pattern, inverse, j, &mut work, |column| {
             sandwich_column(cross, y, column, q, j, |level, part| {
                 let sum = &mut out[level * q * q..(level + 1) * q * q];

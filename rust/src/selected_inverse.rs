@@ -1,11 +1,13 @@
 //! S^-1 on the pattern of S from its Cholesky factor (Takahashi, Fagan and Chen 1973), by supernodes.
 
-use crate::cholesky::{Factored, Pattern, SparsePattern, supernode_of};
+use crate::cholesky::{Factored, LONG, Pattern, SparsePattern, TILE, supernode_of};
+use crate::threads;
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt::inverse;
 use faer::linalg::matmul::matmul;
+use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::linalg::triangular_inverse::invert_lower_triangular;
-use faer::linalg::triangular_solve::solve_upper_triangular_in_place;
+use faer::linalg::triangular_solve::{solve_lower_triangular_in_place, solve_upper_triangular_in_place};
 use faer::reborrow::ReborrowMut;
 use faer::{Accum, Mat, MatMut, MatRef, Par};
 
@@ -14,7 +16,9 @@ pub fn selected_inverse(factored: &Factored, par: Par) -> Vec<f64> {
     match factored.pattern {
         Pattern::Dense { n } => {
             let mut out = vec![0.0; n * n];
-            if *n > 0 {
+            if *n > LONG {
+                tiled(&mut out, &factored.values, *n, par);
+            } else if *n > 0 {
                 let l = MatRef::from_column_major_slice(&factored.values, *n, *n);
                 let mut memory = MemBuffer::new(inverse::inverse_scratch::<f64>(*n, par));
                 let target = MatMut::from_column_major_slice_mut(&mut out, *n, *n);
@@ -29,6 +33,27 @@ pub fn selected_inverse(factored: &Factored, par: Par) -> Vec<f64> {
     }
 }
 
+/// The lower triangle of S^-1 = X'X with X = L^-1 by columns of tiles, so that it can be stopped between them.
+fn tiled(out: &mut [f64], l: &[f64], n: usize, par: Par) {
+    let mut target = MatMut::from_column_major_slice_mut(out, n, n);
+    let l = MatRef::from_column_major_slice(l, n, n);
+    let mut x = Mat::<f64>::identity(n, n);
+    for j in (0..n).step_by(TILE) {
+        threads::check();
+        let columns = x.as_mut().submatrix_mut(j, j, n - j, TILE.min(n - j));
+        solve_lower_triangular_in_place(l.submatrix(j, j, n - j, n - j), columns, par);
+    }
+    let (full, upper) = (BlockStructure::Rectangular, BlockStructure::TriangularUpper);
+    for j in (0..n).step_by(TILE) {
+        threads::check();
+        let size = TILE.min(n - j);
+        let rows = x.as_ref().submatrix(j, j, n - j, n - j);
+        let columns = target.rb_mut().submatrix_mut(j, j, n - j, size);
+        let own = rows.subcols(0, size);
+        triangular::matmul(columns, full, Accum::Replace, rows.transpose(), upper, own, full, 1.0, par);
+    }
+}
+
 /// S^-1 on the pattern of L + L', in the layout of the factor.
 ///
 /// With L_JJ, L_IJ the blocks of supernode J and I its rows below: K = L_IJ L_JJ^-1,
@@ -38,6 +63,7 @@ fn supernodal(pattern: &SparsePattern, l: &[f64], par: Par) -> Vec<f64> {
     let supernode = supernode_of(symbolic);
     let mut q = vec![0.0; l.len()];
     for s in (0..symbolic.n_supernodes()).rev() {
+        threads::check();
         let (begin, end) = (symbolic.supernode_begin()[s], symbolic.supernode_end()[s]);
         let size = end - begin;
         let rows = symbolic.supernode(s).pattern();

@@ -6,7 +6,7 @@
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread;
@@ -69,6 +69,9 @@ thread_local! {
     static STOP: RefCell<Stop> = RefCell::default();
 }
 
+/// What work that was stopped unwinds with.
+struct Stopped;
+
 /// A wish of the caller that his work ends early.
 #[derive(Clone, Default)]
 pub struct Stop(Arc<AtomicBool>);
@@ -83,6 +86,13 @@ impl Stop {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// Ends the work here if that is wished: unwinds to whoever runs it, and to none of the panic's messages.
+    pub fn check(&self) {
+        if self.is_wished() {
+            resume_unwind(Box::new(Stopped));
+        }
+    }
+
     /// Runs `work` as something that this wish is about.
     pub fn about<T>(&self, work: impl FnOnce() -> T) -> T {
         struct Before(Stop);
@@ -94,6 +104,11 @@ impl Stop {
         let _before = Before(STOP.replace(self.clone()));
         work()
     }
+}
+
+/// Ends the work of this thread if that is wished. What takes longer than some tens of milliseconds asks between its parts.
+pub fn check() {
+    STOP.with_borrow(Stop::check);
 }
 
 /// What `work` returns, or its panic, while this thread asks from time to time whether it shall stop.
@@ -158,5 +173,18 @@ mod tests {
         };
         assert!(!run(pool, work, shall_stop).unwrap());
         assert!(!run(pool, || Stop::current().is_wished(), || false).unwrap());
+    }
+
+    #[test]
+    fn checks_end_work_that_is_not_wished_for() {
+        let endless = || {
+            loop {
+                check();
+                thread::sleep(Duration::from_millis(1));
+            }
+        };
+        let stopped: thread::Result<()> = run(pool(2).unwrap(), endless, || true);
+        assert!(stopped.unwrap_err().is::<Stopped>());
+        check();
     }
 }
