@@ -52,6 +52,9 @@ impl Basis {
         }
         let mean = centre(source, n_cols, weights);
         let mut basis = Basis { mean, ..Basis::unmapped(n_cols) };
+        if n_cols > source.n_rows() {
+            basis.leave_out_plainly_dependent(source);
+        }
         let (mut sizes, mut good_passes) = (None, 0);
         // Found to be more than rounding once. Nothing is made orthogonal to such a column before it is found so again,
         // from a residual of its residual ("twice is enough", Parlett 1980, section 6-9).
@@ -73,6 +76,37 @@ impl Basis {
             }
         }
         basis
+    }
+
+    /// Leaves out columns that depend on those before them, so that no more stay than there are rows: where columns are
+    /// many and rows few, products of all columns would take long. Gram and Schmidt's way, twice for each column.
+    fn leave_out_plainly_dependent(&mut self, source: &Source) {
+        let n = source.n_rows();
+        let mut directions: Vec<Vec<f64>> = vec![];
+        let mut stays = vec![];
+        for (j, &mean) in self.mean.iter().enumerate() {
+            if directions.len() == n {
+                break;
+            }
+            let raw: f64 = (0..n).map(|i| source.row(i)[j].powi(2)).sum::<f64>().sqrt();
+            let mut x: Vec<f64> = (0..n).map(|i| source.row(i)[j] - mean * source.row(i)[0]).collect();
+            for _ in 0..2 {
+                for q in &directions {
+                    let share: f64 = q.iter().zip(&x).map(|(q, x)| q * x).sum();
+                    x.iter_mut().zip(q).for_each(|(x, q)| *x -= share * q);
+                }
+            }
+            let length = x.iter().map(|x| x * x).sum::<f64>().sqrt();
+            if length > ROUNDING * raw {
+                x.iter_mut().for_each(|x| *x /= length);
+                directions.push(x);
+                stays.push(j);
+            }
+        }
+        self.dependent = (0..self.mean.len()).filter(|j| !stays.contains(j)).collect();
+        self.mean = stays.iter().map(|&j| self.mean[j]).collect();
+        self.t = block::identity(stays.len());
+        self.kept = stays;
     }
 
     /// The same with every column: a dependent one stays in its place as its residual, which is zero in every row.

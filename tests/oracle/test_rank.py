@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
+import mixedmodels as mm
 from mixedmodels import _engine
 from oracle.exact_rank import CODINGS, Floats, Whole, coding, independent_columns, products
 
@@ -131,3 +133,14 @@ def test_one_model_whatever_basis_holds_it() -> None:
     theta = np.array([0.8])
     assert near.deviance(theta, False) == pytest.approx(apart.deviance(theta, False), abs=1e-8)
     assert near.deviance(theta, True) == pytest.approx(apart.deviance(theta, True) + 2 * np.log(1e-6), abs=1e-8)
+
+
+def test_more_columns_than_rows_keep_one_for_each_cell_that_occurs() -> None:
+    """1,296 columns of an interaction in 230 rows, of which most are zero; it took seconds, and 11,587 took minutes."""
+    rng = np.random.default_rng(0)
+    d = pd.DataFrame({name: rng.choice(list("abcdef"), 230) for name in "pqrs"})
+    d["g"], d["y"] = rng.integers(0, 12, 230), rng.normal(size=230)
+    n_cells = len(d[list("pqrs")].drop_duplicates())
+    with pytest.warns(mm.RankDeficiencyWarning):
+        fit = mm.lmer("y ~ 0 + p:q:r:s + (1 | g)", d, reml=False)
+    assert len(fit.fe_params) == n_cells < 230
