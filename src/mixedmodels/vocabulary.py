@@ -10,7 +10,7 @@ from os import PathLike
 from types import MappingProxyType
 from typing import ParamSpec, TypeVar
 
-from mixedmodels.errors import UnknownArgumentError, UnknownAttributeError, nearest
+from mixedmodels.errors import MixedModelsError, UnknownArgumentError, UnknownAttributeError, nearest
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -154,11 +154,21 @@ def refuses_unknown(function: Callable[P, R]) -> Callable[P, R]:
                 advice = OF_A_CALL.get(name, f"it takes {', '.join(known)}")
                 near = "" if name in OF_A_CALL else nearest(name, known)
                 raise UnknownArgumentError(f"{called}() has no argument {name!r}: {advice}.{near}")
-        for name, value in (*zip(parameters, args, strict=False), *kwargs.items()):
-            if name in single and not _is_one_value(value, single[name]):
-                words = " or ".join(_ONE_VALUE[kind] for kind in single[name])
-                raise UnknownArgumentError(f"{called}() takes {words} for {name!r}, not {type(value).__name__!r}.")
-        return function(*args, **kwargs)
+        given = (*zip(parameters, args, strict=False), *kwargs.items())
+        wrong = [(name, value) for name, value in given if name in single and not _is_one_value(value, single[name])]
+        if not wrong:
+            return function(*args, **kwargs)
+        name, value = wrong[0]
+        words = " or ".join(_ONE_VALUE[kind] for kind in single[name])
+        complaint = UnknownArgumentError(f"{called}() takes {words} for {name!r}, not {type(value).__name__!r}.")
+        if all("str" in single[name] for name, _ in wrong):
+            try:
+                function(*args, **kwargs)
+            except MixedModelsError:  # which may know what was meant
+                raise
+            except Exception as error:
+                raise complaint from error
+        raise complaint
 
     return checked
 
@@ -167,4 +177,6 @@ def _is_one_value(value: object, kinds: Sequence[str]) -> bool:
     """Return whether a value is a scalar, or a path where that is wanted; which scalar it may be says the function."""
     if "PathLike[str]" in kinds:
         return isinstance(value, str | PathLike) or (value is None and "None" in kinds)
-    return value is None or isinstance(value, str | bytes | Number) or getattr(value, "ndim", None) == 0
+    if isinstance(value, str | bytes | Number) or getattr(value, "ndim", None) == 0:
+        return True
+    return not isinstance(value, Iterable) and not hasattr(value, "__array__")
