@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 import mixedmodels as mm
@@ -119,7 +120,9 @@ def test_warnings_point_to_the_line_of_the_user() -> None:
 
 
 def test_arguments_that_are_one_value_are_no_arrays() -> None:
-    with pytest.raises(mm.UnknownArgumentError, match=r"residuals\(\) takes a text for 'kind', not 'list'\.$"):
+    with pytest.raises(mm.UnknownArgumentError, match=r"residuals\(\) takes a text for 'kind', not 'ndarray'\.$"):
+        FIT.residuals(np.array(["pearson"]))  # type: ignore[arg-type]
+    with pytest.raises(mm.InferenceError, match="Did you mean 'pearson'"):  # which knows more
         FIT.residuals(["pearson"])  # type: ignore[arg-type]
     with pytest.raises(mm.UnknownArgumentError, match=r"lmer\(\) takes True or False for 'reml', not 'dict'\.$"):
         mm.lmer(FORMULA, SLEEP, reml={})  # type: ignore[arg-type]
