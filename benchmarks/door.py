@@ -184,6 +184,7 @@ TURNS = 3
 
 def everyday() -> dict[str, Any]:
     """Return medians of processor seconds of both packages, which take turns, and print a table."""
+    # the other measurements run in processes that load one of the packages only
     import statsmodels.api as sm  # noqa: PLC0415
     import statsmodels.formula.api as smf  # noqa: PLC0415
 

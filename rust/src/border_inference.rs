@@ -18,6 +18,19 @@ type Evaluation<'py> = (
     Bound<'py, PyArray2<f64>>,
 );
 
+/// Flat directions by V and by A'VA, and what the fixed part leaves of each factor.
+type Directions<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray2<f64>>, Vec<Bound<'py, PyArray2<f64>>>);
+
+/// Means, map, beta and root in the fixed basis.
+type FixedRoot<'py> =
+    (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>, Bound<'py, PyArray2<f64>>);
+
+/// First columns, means and map of one factor's basis.
+type EffectBasis<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<f64>>, Bound<'py, PyArray2<f64>>);
+
+/// Beta and conditional modes.
+type Solution<'py> = (Bound<'py, PyArray1<f64>>, Vec<Bound<'py, PyArray2<f64>>>);
+
 /// Parameters in the engine's coordinates, and what inference needs there.
 #[pymethods]
 impl Model {
@@ -39,11 +52,7 @@ impl Model {
 
     /// Directions of (sigma^2, sigma^2 S~) that change neither V (m, k + 1) nor, by REML, A'VA (m', k + 1), and what the
     /// fixed part leaves of Z'WZ, summed over the levels (q, q) of each factor.
-    #[allow(clippy::type_complexity)]
-    fn identification<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<(Bound<'py, PyArray2<f64>>, Bound<'py, PyArray2<f64>>, Vec<Bound<'py, PyArray2<f64>>>)> {
+    fn identification<'py>(&self, py: Python<'py>) -> PyResult<Directions<'py>> {
         let found = self.run(py, (self.problem.n_theta() + 1).pow(2), || self.problem.identification())?;
         let m = self.problem.n_theta() + 1;
         let rows = |flat: Vec<f64>| {
@@ -87,19 +96,13 @@ impl Model {
     }
 
     /// Means m (p,) and map T (p, p) of the fixed basis (x - m x_1) T; in it beta (p,) and K (p, p).
-    #[allow(clippy::type_complexity)]
     #[pyo3(signature = (theta, in_engine = false))]
     fn fixed_root<'py>(
         &self,
         py: Python<'py>,
         theta: PyReadonlyArray1<'_, f64>,
         in_engine: bool,
-    ) -> PyResult<(
-        Bound<'py, PyArray1<f64>>,
-        Bound<'py, PyArray2<f64>>,
-        Bound<'py, PyArray1<f64>>,
-        Bound<'py, PyArray2<f64>>,
-    )> {
+    ) -> PyResult<FixedRoot<'py>> {
         let theta = self.engine_theta(&theta, in_engine)?;
         let found = self.run(py, 1, || self.problem.fixed_in_basis(&theta))?;
         let (beta, root) = found.ok_or_else(cannot_evaluate)?;
@@ -114,11 +117,7 @@ impl Model {
     }
 
     /// First columns of blocks f (q,), means m (q,) and map T (q, q) of each factor's basis (z - m z_f) T.
-    #[allow(clippy::type_complexity)]
-    fn effect_bases<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<Vec<(Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<f64>>, Bound<'py, PyArray2<f64>>)>> {
+    fn effect_bases<'py>(&self, py: Python<'py>) -> PyResult<Vec<EffectBasis<'py>>> {
         let mut factors: Vec<_> = self.problem.products.factors.iter().collect();
         factors.sort_by_key(|f| f.public);
         let one = |f: &&crate::products::Factor| {
@@ -131,12 +130,7 @@ impl Model {
     }
 
     /// At the engine's theta: beta (p,) and conditional modes (n_levels, q) a factor, in the bases of their columns.
-    #[allow(clippy::type_complexity)]
-    fn solve_in_bases<'py>(
-        &self,
-        py: Python<'py>,
-        theta: PyReadonlyArray1<'_, f64>,
-    ) -> PyResult<(Bound<'py, PyArray1<f64>>, Vec<Bound<'py, PyArray2<f64>>>)> {
+    fn solve_in_bases<'py>(&self, py: Python<'py>, theta: PyReadonlyArray1<'_, f64>) -> PyResult<Solution<'py>> {
         let theta = self.theta(&theta)?;
         let found = self.run(py, 4, || self.problem.estimates_in_bases(theta))?;
         let (beta, b) = found.ok_or_else(cannot_evaluate)?;

@@ -19,10 +19,10 @@ from typing import NoReturn
 import pandas as pd
 
 from mixedmodels.compare import compare
-from mixedmodels.data_file import FOR_TEXT, KINDS, Layout, is_data_file, read_data_file
+from mixedmodels.data_file import AS_FOUND, FOR_TEXT, KINDS, Layout, is_data_file, read_data_file
 from mixedmodels.datasets import list_datasets, load_dataset
 from mixedmodels.errors import DataError, MixedModelsError, MixedModelsWarning, nearest
-from mixedmodels.formula.labels import Uses, column_uses
+from mixedmodels.formula.labels import NO_USES, Uses, column_uses
 from mixedmodels.formula.parse import parse_formula
 from mixedmodels.inference.degrees import DDF_NAMES
 from mixedmodels.lmer import lmer
@@ -60,7 +60,7 @@ def _print(output: str) -> None:
             raise DataError(f"The output cannot be written: {error.strerror}.") from error
 
 
-def read_data(source: str, uses: Uses = Uses(), layout: Layout = Layout()) -> pd.DataFrame:  # noqa: B008  # frozen
+def read_data(source: str, uses: Uses = NO_USES, layout: Layout = AS_FOUND) -> pd.DataFrame:
     """Return the rows of a data file or of a shipped data set.
 
     Parameters
@@ -77,7 +77,7 @@ def read_data(source: str, uses: Uses = Uses(), layout: Layout = Layout()) -> pd
     """
     if is_data_file(source):
         return read_data_file(source, uses, layout)
-    if layout != Layout():
+    if layout != AS_FOUND:
         raise DataError(f"{FOR_TEXT}, and {source!r} is none. Leave them out.")
     names = list(list_datasets()["name"])
     if source in names:

@@ -16,7 +16,7 @@ import pandas as pd
 from pandas.errors import ParserError, ParserWarning
 
 from mixedmodels.errors import DataError, nearest
-from mixedmodels.formula.labels import Uses
+from mixedmodels.formula.labels import NO_USES, Uses
 
 ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 KINDS = "csv, csv.gz, tsv, tsv.gz or parquet file"
@@ -49,6 +49,10 @@ class Layout:
     decimal: str | None = None
 
 
+AS_FOUND = Layout()
+"""Nothing is said of the text: its separator is found by the header."""
+
+
 @dataclass(frozen=True)
 class _Text:
     """A text file in memory.
@@ -76,7 +80,7 @@ def is_data_file(name: str) -> bool:
     return name.lower().endswith(ENDINGS)
 
 
-def read_data_file(path: str, uses: Uses = Uses(), layout: Layout = Layout()) -> pd.DataFrame:  # noqa: B008  # frozen
+def read_data_file(path: str, uses: Uses = NO_USES, layout: Layout = AS_FOUND) -> pd.DataFrame:
     """Return the rows of a csv, tsv or parquet file, the first two also compressed, told by its ending.
 
     In text, empty fields, ``NA``, ``N/A``, ``NaN`` and ``null`` are missing, and columns of digits are numbers. Labels
@@ -99,7 +103,7 @@ def read_data_file(path: str, uses: Uses = Uses(), layout: Layout = Layout()) ->
         If there is no such file, or it cannot be read, or not without moving fields or merging labels.
     """
     is_text = not path.lower().endswith(".parquet")
-    if not is_text and layout != Layout():
+    if not is_text and layout != AS_FOUND:
         raise DataError(f"{FOR_TEXT}, and {path!r} is none.")
     content = _read_bytes(path)
     if not content:
@@ -139,6 +143,7 @@ def _read_parquet(path: str, content: bytes) -> pd.DataFrame:
         return pd.read_parquet(io.BytesIO(content))
     except ImportError as error:
         raise _unreadable(path, "parquet files need pyarrow (pip install pyarrow)") from error
+    # what pyarrow and pandas raise for damaged files, found by damaging each part of one
     except (ArithmeticError, LookupError, NotImplementedError, OSError, TypeError, ValueError) as error:
         raise _unreadable(path, f"it is no parquet file, or damaged ({_first_line(error)})") from error
 

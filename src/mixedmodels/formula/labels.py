@@ -33,6 +33,10 @@ class Uses:
         return Uses(self.labels | other.labels, self.values | other.values)
 
 
+NO_USES = Uses()
+"""No column is used."""
+
+
 def column_uses(formula: Formula) -> Uses:
     """Return what a formula makes of the columns that it names; those that ``.`` stands for are not among them.
 
