@@ -147,16 +147,30 @@ class LinearMixedModel:
 
     @property
     def theta_names(self) -> tuple[str, ...]:
-        """What each element of theta is: ``Subject.Intercept``, ``Subject.Days.Intercept``, ``Subject.Days``."""
+        """What each element of theta is, such as ``Subject.Intercept``, ``Subject.Days.Intercept``."""
         return self.design.theta_names
 
     def deviance(self, theta: npt.ArrayLike, reml: bool = True) -> float:
-        """Return -2 log-likelihood (the REML criterion under REML) at theta, fixed effects and sigma profiled out."""
+        """Return -2 log-likelihood (the REML criterion under REML) at theta, fixed effects and sigma profiled out.
+
+        Parameters
+        ----------
+        theta
+            (n_theta,), in the order of ``theta_names``.
+        reml
+            False for maximum likelihood.
+        """
         check_reml(reml)
         return self.problem.deviance(theta, reml)
 
     def gradient(self, theta: npt.ArrayLike, reml: bool = True) -> Floats:
-        """Return the derivative of the deviance in theta, shape (n_theta,)."""
+        """Return the derivative of the deviance in theta, shape (n_theta,).
+
+        Parameters
+        ----------
+        theta, reml
+            As for ``deviance``.
+        """
         check_reml(reml)
         return self.problem.gradient(theta, reml)
 

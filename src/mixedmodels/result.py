@@ -119,22 +119,22 @@ class LmmResult:
 
     @property
     def theta(self) -> pd.Series[float]:
-        """Relative covariance factors: lower triangles of Lambda by column, in lme4's order; diagonals >= 0."""
+        """Relative covariance factors, lower triangles of Lambda by column, in lme4's order; diagonals >= 0."""
         return pd.Series(self.state.theta, index=list(self.state.design.theta_names), name="theta", copy=True)
 
     @property
     def varcorr(self) -> VarCorr:
-        """Covariances of the random effects: prints; ``varcorr["Subject"]`` is a DataFrame; ``.to_frame()`` is long."""
+        """Covariances of the random effects; ``varcorr["Subject"]`` is a DataFrame, ``.to_frame()`` is long."""
         return VarCorr.from_state(self.state)
 
     @property
     def random_effects(self) -> dict[str, pd.DataFrame]:
-        """Conditional modes (BLUPs): grouping factor -> level x effect."""
+        """Conditional modes (BLUPs), grouping factor -> level x effect."""
         return random_effects.random_effects(self.state)
 
     @property
     def random_effects_cov(self) -> dict[str, Floats]:
-        """Conditional covariances of the random effects: grouping factor -> (level, effect, effect)."""
+        """Conditional covariances of the random effects, grouping factor -> (level, effect, effect)."""
         return random_effects.random_effects_cov(self.state)
 
     @refuses_unknown
@@ -181,7 +181,7 @@ class LmmResult:
 
     @property
     def deviance(self) -> float:
-        """-2 log-likelihood: the REML criterion under REML."""
+        """-2 log-likelihood, the REML criterion under REML."""
         return self.state.optimum.deviance
 
     @property
@@ -201,7 +201,7 @@ class LmmResult:
 
     @property
     def df_model_total(self) -> int:
-        """Parameters counted: fixed effects, theta and sigma."""
+        """Number of parameters (fixed effects, theta and sigma)."""
         return self.state.n_params
 
     @property
@@ -508,12 +508,14 @@ class LmmResult:
         Parameters
         ----------
         method
-            ``"wald"`` (option ``ddf``), ``"profile"`` or ``"bootstrap"`` (options ``n, seed, kind, path, progress``
-            and ``interval``: ``"studentized"`` unless another is asked for).
+            ``"wald"``, ``"profile"`` or ``"bootstrap"``.
         level
             Coverage.
         which
             Names such as ``"Days"``, ``"sd_Days|Subject"``, ``"cor_Days.Intercept|Subject"``, ``"sigma"``; None: all.
+        **options
+            Of ``"wald"``: ``ddf``. Of ``"bootstrap"``: ``n, seed, kind, path, progress`` as for ``bootstrap``, and
+            ``interval``, ``"studentized"`` unless another is asked for.
 
         Raises
         ------

@@ -227,11 +227,24 @@ class LevelFold:
         self.by, self.n_splits = by, n_splits
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
-        """Return the number of folds."""
+        """Return the number of folds.
+
+        Parameters
+        ----------
+        X, y, groups
+            Not looked at; scikit-learn passes them.
+        """
         return self.n_splits
 
     def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[tuple[Any, Any]]:
         """Yield positions of training and test rows.
+
+        Parameters
+        ----------
+        X
+            Frame with the column ``by``.
+        y, groups
+            Not looked at; scikit-learn passes them.
 
         Raises
         ------

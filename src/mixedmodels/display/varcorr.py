@@ -45,7 +45,13 @@ class VarCorr(Mapping[str, pd.DataFrame]):
 
     @classmethod
     def from_state(cls, state: FitState) -> VarCorr:
-        """Return the covariances of a fit."""
+        """Return the covariances of a fit.
+
+        Parameters
+        ----------
+        state
+            The fit as numbers.
+        """
         return cls(factor_covariances(state), state.sigma)
 
     def __getitem__(self, group: str) -> pd.DataFrame:

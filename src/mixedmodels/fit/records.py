@@ -69,7 +69,7 @@ class Optimum:
 
     @property
     def trace(self) -> pd.DataFrame:
-        """One row an iteration: ``deviance, gradient_norm, predicted_decrease, step_norm, radius, ratio``."""
+        """One row an iteration, ``deviance, gradient_norm, predicted_decrease, step_norm, radius, ratio``."""
         iterations = pd.RangeIndex(len(self.steps), name="iteration")
         return pd.DataFrame(self.steps, index=iterations, columns=list(TRACE_COLUMNS), copy=True)
 

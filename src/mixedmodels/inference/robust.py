@@ -138,6 +138,11 @@ class RobustCovariance:
 
         The estimated variance is sum_j t_j^2 with t_j = l'M s_j'e_j. If V is right Cov(t) = P is known, and the
         degrees of freedom are those of the chi-squared variable with the same mean and variance, tr(P)^2 / tr(P^2).
+
+        Parameters
+        ----------
+        L
+            Combinations of fixed effects, (n_rows, n_fixed).
         """
         out = np.empty(len(L))
         for i, row in enumerate(L):
@@ -151,6 +156,13 @@ class RobustCovariance:
 
         With D the estimated covariance of the rows whitened by its mean, eta = q (q + 1) / sum_st Var(D_st), and
         (eta - q + 1) / eta times Wald's F has q and eta - q + 1 degrees of freedom.
+
+        Parameters
+        ----------
+        L
+            Hypotheses L b = 0, (n_rows, n_fixed).
+        difference
+            L b, (n_rows,).
 
         Raises
         ------

@@ -59,6 +59,8 @@ class MixedLM:
         Packed parameters given to the likelihood are Cholesky factors and square roots, not variances.
     missing
         ``"none"`` and ``"raise"`` refuse missing values, ``"drop"`` leaves their rows out.
+    **kwargs
+        ``formula`` and ``model_spec``, which statsmodels' own classes pass along; anything else is refused.
 
     Raises
     ------
@@ -101,7 +103,13 @@ class MixedLM:
 
     @classmethod
     def of(cls, description: ModelDescription) -> MixedLM:
-        """Return the model of a description."""
+        """Return the model of a description.
+
+        Parameters
+        ----------
+        description
+            The model as a record, as that of another ``MixedLM``.
+        """
         model = cls.__new__(cls)
         model.description = description
         return model
@@ -154,6 +162,8 @@ class MixedLM:
         exog_re, exog_vc
             Arrays, in place of ``re_formula`` and ``vc_formula``, with the rows of the data.
         use_sqrt
+            As for the class.
+        **kwargs
             As for the class.
 
         Raises
@@ -305,7 +315,13 @@ class MixedLM:
         return {label: its.tolist() for label, its in zip(self.group_labels, rows, strict=True)}
 
     def group_list(self, array: npt.ArrayLike | None) -> list[npt.NDArray[Any]] | None:
-        """Return the rows of an array by group, in the order of the labels; None for None."""
+        """Return the rows of an array by group, in the order of the labels; None for None.
+
+        Parameters
+        ----------
+        array
+            (nobs,) or (nobs, any).
+        """
         if array is None:
             return None
         values = np.asarray(array)
@@ -432,7 +448,13 @@ class MixedLM:
     def score_sqrt(
         self, params: Any, calc_fe: bool = True, *, reml: bool | None = None
     ) -> tuple[Floats, Floats, Floats]:
-        """Return ``score_full`` in the Cholesky factor of the covariances and the roots of the components."""
+        """Return ``score_full`` in the Cholesky factor of the covariances and the roots of the components.
+
+        Parameters
+        ----------
+        params, calc_fe, reml
+            As for ``score_full``.
+        """
         chosen = self._read_params(params, has_fe=False)
         fixed, covariances, components = self.score_full(chosen, calc_fe, reml=reml)
         roots = chosen.get_packed(use_sqrt=True)
@@ -465,7 +487,13 @@ class MixedLM:
         return likelihood.hessian(_packed(chosen), chosen.fe_params)
 
     def information(self, params: Any, *, reml: bool | None = None) -> Floats:
-        """Return minus the ``hessian``."""
+        """Return minus the ``hessian``.
+
+        Parameters
+        ----------
+        params, reml
+            As for ``hessian``.
+        """
         return -self.hessian(params, reml=reml)[0]
 
     def get_fe_params(self, cov_re: npt.ArrayLike, vcomp: npt.ArrayLike, tol: float = 1e-10) -> tuple[Floats, bool]:
@@ -485,7 +513,17 @@ class MixedLM:
     def get_scale(
         self, fe_params: npt.ArrayLike, cov_re: npt.ArrayLike, vcomp: npt.ArrayLike, *, reml: bool | None = None
     ) -> float:
-        """Return the residual variance that maximises the likelihood at some fixed effects and ratios."""
+        """Return the residual variance that maximises the likelihood at some fixed effects and ratios.
+
+        Parameters
+        ----------
+        fe_params
+            (k_fe,).
+        cov_re, vcomp
+            Ratios to the residual variance, (k_re, k_re) and (k_vc,).
+        reml
+            False for maximum likelihood; None and True: restricted.
+        """
         covariance, components = self._as_covariances(cov_re, vcomp)
         S = _packed_of(covariance, components)
         return self._likelihood(reml).scale(S, np.asarray(fe_params, dtype=np.float64))
@@ -652,7 +690,13 @@ class MixedLM:
             warnings.warn(message, FutureWarning, stacklevel=3)
 
     def with_response(self, y: Floats) -> MixedLM:
-        """Return the same model of another response."""
+        """Return the same model of another response.
+
+        Parameters
+        ----------
+        y
+            (nobs,).
+        """
         return type(self).of(self.description.with_response(y))
 
     def fit_regularized(

@@ -541,7 +541,13 @@ class MixedLMResults(LmmResult):
     def f_test(
         self, r_matrix: Any, cov_p: npt.ArrayLike | None = None, invcov: npt.ArrayLike | None = None
     ) -> ContrastResults:
-        """Return ``wald_test`` with the F distribution."""
+        """Return ``wald_test`` with the F distribution.
+
+        Parameters
+        ----------
+        r_matrix, cov_p, invcov
+            As for ``wald_test``.
+        """
         return self.wald_test(r_matrix, cov_p=cov_p, invcov=invcov, use_f=True)
 
     def wald_test_terms(
@@ -593,12 +599,12 @@ class MixedLMResults(LmmResult):
 
     @property
     def random_effects(self) -> Any:
-        """Conditional means given the data: group -> Series, random coefficients then ``component[column]``."""
+        """Conditional means given the data, group -> Series, random coefficients then ``component[column]``."""
         return dict(self._means_by_group)
 
     @property
     def random_effects_cov(self) -> Any:
-        """Conditional covariances given the data and parameters: group -> DataFrame."""
+        """Conditional covariances given the data and parameters, group -> DataFrame."""
         self._refuse_if_bare("random_effects_cov")
         return dict(self._covariances_by_group)
 
@@ -622,7 +628,13 @@ class MixedLMResults(LmmResult):
 
     @refuses_unknown
     def coef_by_level(self, group: str | None = None) -> pd.DataFrame:
-        """Return ``LmmResult.coef_by_level`` with all fixed effects, held and penalised ones too."""
+        """Return ``LmmResult.coef_by_level`` with all fixed effects, held and penalised ones too.
+
+        Parameters
+        ----------
+        group
+            Grouping factor; None where there is one only.
+        """
         whole = replace(self.state, fixed_names=tuple(self.description.data.xnames), beta=self.record.params.fe_params)
         return coef_by_level(whole, group)
 
@@ -944,6 +956,11 @@ class MixedLMResults(LmmResult):
     def update(self, *args: Any, **kwargs: Any) -> LmmResult:
         """Refuse: a ``MixedLM`` has several formulas.
 
+        Parameters
+        ----------
+        *args, **kwargs
+            Whatever ``LmmResult.update`` takes.
+
         Raises
         ------
         InferenceError
@@ -968,7 +985,13 @@ class MixedLMResults(LmmResult):
 
     @classmethod
     def load(cls, fname: str | PathLike[str]) -> MixedLMResults:
-        """Return a result from a file; load only files that you trust, for they can run code."""
+        """Return a result from a file; load only files that you trust, for they can run code.
+
+        Parameters
+        ----------
+        fname
+            A pickle that ``save`` wrote.
+        """
         loaded = storage.load_pickle(fname)
         if not isinstance(loaded, cls):
             raise DataError(f"{str(fname)!r} holds a {type(loaded).__name__}, not a MixedLMResults.")

@@ -151,7 +151,13 @@ class MixedLMParams:
     # As in release 0.6
 
     def set_packed(self, params: npt.ArrayLike) -> None:
-        """Set all parameters from one vector, fixed effects first, packed as ``use_sqrt`` says."""
+        """Set all parameters from one vector.
+
+        Parameters
+        ----------
+        params
+            Fixed effects first, packed as ``use_sqrt`` says.
+        """
         found = MixedLMParams.from_packed(params, self.k_fe, self.k_re, self.use_sqrt, has_fe=True)
         if found.k_vc != self.k_vc:
             raise DataError(f"The packed parameters have {np.size(params)} values; these need {self.k_tot}.")
@@ -162,7 +168,13 @@ class MixedLMParams:
         return self.fe_params
 
     def set_fe_params(self, fe_params: npt.ArrayLike) -> None:
-        """Set ``fe_params``."""
+        """Set ``fe_params``.
+
+        Parameters
+        ----------
+        fe_params
+            (k_fe,).
+        """
         self.fe_params = np.array(fe_params, dtype=np.float64)
 
     def get_cov_re(self) -> Floats:
@@ -170,7 +182,15 @@ class MixedLMParams:
         return self.cov_re
 
     def set_cov_re(self, cov_re: npt.ArrayLike | None = None, cov_re_sqrt: npt.ArrayLike | None = None) -> None:
-        """Set ``cov_re``, or its lower Cholesky factor."""
+        """Set ``cov_re``.
+
+        Parameters
+        ----------
+        cov_re
+            (k_re, k_re).
+        cov_re_sqrt
+            Its lower Cholesky factor, in its place.
+        """
         self.cov_re = MixedLMParams.from_components(cov_re=cov_re, cov_re_sqrt=cov_re_sqrt).cov_re
 
 

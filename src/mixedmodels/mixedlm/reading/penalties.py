@@ -31,11 +31,23 @@ class Penalty:
         self.alpha: Any = 1.0
 
     def func(self, params: Floats) -> float:
-        """Return the penalty at some fixed effects, (k_fe,)."""
+        """Return the penalty.
+
+        Parameters
+        ----------
+        params
+            Fixed effects, (k_fe,).
+        """
         raise DataError(_missing(self, "func"))
 
     def deriv(self, params: Floats) -> Floats:
-        """Return its derivative, (k_fe,)."""
+        """Return the derivative of the penalty, (k_fe,).
+
+        Parameters
+        ----------
+        params
+            Fixed effects, (k_fe,).
+        """
         raise DataError(_missing(self, "deriv"))
 
 

@@ -1,0 +1,77 @@
+"""The reference page has every public name, and whatever it shows documents each of its arguments."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from functools import cached_property, reduce
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import mixedmodels as mm
+from mixedmodels import errors, plot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+SHOWN = re.findall(r"^\.\. auto(?:function|class):: mixedmodels\.(\S+)$", PAGE, re.MULTILINE)
+
+
+def found(name: str) -> Any:
+    """Return what the page shows under a dotted name below the package."""
+    *module, last = name.split(".")
+    try:
+        return reduce(getattr, name.split("."), mm)
+    except AttributeError:
+        return getattr(import_module(".".join(["mixedmodels", *module])), last)
+
+
+def documented(doc: str | None) -> set[str]:
+    """Return the names under the headings ``Parameters`` and ``Attributes`` of a docstring."""
+    names = set[str]()
+    for section in re.findall(
+        r"^(?:Parameters|Attributes)\n-+\n(.*?)(?=^\w[\w ]*\n-+\n|\Z)", inspect.cleandoc(doc or ""), re.M | re.S
+    ):
+        heads = (line for line in section.splitlines() if line and not line[0].isspace())
+        names |= {name.strip().lstrip("*") for head in heads for name in head.split(":")[0].split(",")}
+    return names
+
+
+def callables() -> Iterator[tuple[str, Any]]:
+    """Yield what the page shows, and the public methods of its classes."""
+    for name in SHOWN:
+        shown = found(name)
+        yield name, shown
+        if inspect.isclass(shown):
+            for method, value in inspect.getmembers(shown, callable):
+                ours = str(getattr(value, "__module__", "")).startswith("mixedmodels")
+                if ours and not method.startswith("_") and not inspect.isclass(value):
+                    yield f"{name}.{method}", value
+
+
+@pytest.mark.parametrize(("name", "value"), [pytest.param(*pair, id=pair[0]) for pair in callables()])
+def test_every_argument_is_documented(name: str, value: Any) -> None:
+    arguments = {one for one in inspect.signature(value).parameters if not one.startswith("_")} - {"self", "cls"}
+    assert not arguments - documented(value.__doc__), name
+
+
+def test_first_lines_of_properties_have_no_colon() -> None:
+    """Sphinx takes what stands before a colon there for the type."""
+    classes = filter(inspect.isclass, map(found, SHOWN))
+    docs = {
+        f"{shown.__name__}.{name}": inspect.cleandoc(value.__doc__ or "").partition("\n")[0]
+        for shown in classes
+        for name, value in vars(shown).items()
+        if isinstance(value, property | cached_property)
+    }
+    assert not [name for name, line in docs.items() if ": " in line]
+
+
+def test_every_public_name_is_shown() -> None:
+    elsewhere = {"plot", "__version__"} | set(vars(errors))
+    assert set(mm.__all__) - elsewhere <= set(SHOWN)
+    assert {f"plot.{name}" for name in plot.__all__} <= set(SHOWN)
