@@ -25,6 +25,8 @@ SHIPPED = [
     "Oxide",
     "InstEval",
     "cbpp",
+    "fhch2010",
+    "obk_long",
 ]
 DESCRIBED = [name for name in SHIPPED if name in descriptions()]
 
@@ -58,7 +60,7 @@ def test_columns_have_the_types_of_r(name: str) -> None:
             assert list(values.cat.categories) == column.get("levels", list(values.cat.categories))
             assert all(isinstance(level, str) for level in values.cat.categories)
         else:
-            assert values.dtype == {"integer": "int64", "number": "float64"}[column["type"]]
+            assert values.dtype == {"integer": "int64", "number": "float64", "bool": "bool"}[column["type"]]
 
 
 def test_digit_levels_are_in_order_of_number() -> None:

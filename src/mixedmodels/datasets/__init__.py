@@ -12,7 +12,7 @@ import pandas as pd
 from mixedmodels.errors import DataError, nearest
 
 _HERE = files("mixedmodels.datasets")
-_NUMBERS = {"integer": "int64", "number": "float64"}
+_DTYPES = {"integer": "int64", "number": "float64", "boolean": "bool"}
 
 
 class _Factor(TypedDict):
@@ -106,5 +106,5 @@ def _catalogue() -> dict[str, _Entry]:
 
 def _dtype(kind: str | _Factor) -> str | pd.CategoricalDtype:
     if isinstance(kind, str):
-        return _NUMBERS[kind]
+        return _DTYPES[kind]
     return pd.CategoricalDtype(kind["levels"], ordered=kind["ordered"])
