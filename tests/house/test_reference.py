@@ -1,7 +1,8 @@
-"""The reference page has every public name, and whatever it shows documents each of its arguments."""
+"""The reference has every public name, what it shows documents each of its arguments, and findings are explained."""
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 from functools import cached_property, reduce
@@ -17,7 +18,8 @@ from mixedmodels import errors, plot
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PAGE = (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "api.md").read_text(encoding="utf-8")
 SHOWN = re.findall(r"^\.\. auto(?:function|class):: mixedmodels\.(\S+)$", PAGE, re.MULTILINE)
 
 
@@ -75,3 +77,16 @@ def test_every_public_name_is_shown() -> None:
     elsewhere = {"plot", "__version__"} | set(vars(errors))
     assert set(mm.__all__) - elsewhere <= set(SHOWN)
     assert {f"plot.{name}" for name in plot.__all__} <= set(SHOWN)
+
+
+def test_every_finding_is_explained() -> None:
+    page = (DOCS / "how-to" / "warnings.md").read_text(encoding="utf-8")
+    sources = Path(mm.__file__).parent.rglob("*.py")
+    calls = [node for path in sources for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    kinds = {
+        node.args[0].value
+        for node in calls
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Finding" and isinstance(node.args[0], ast.Constant)
+    }
+    assert len(kinds) > 10
+    assert not {kind for kind in kinds if f"| `{kind}` |" not in page}

@@ -3,7 +3,8 @@
 A model is nested in another of the same rows if its fixed columns are combinations of the other's and every covariance
 Z S Z' that it allows is one that the other allows. The second is checked block by block: a block of random effects is
 contained in an unstructured block of the same grouping whose columns span its own, since Z_0 = Z M gives
-Z_0 S Z_0' = Z (M S M') Z'. This is enough for nesting, and all that formulas usually say.
+Z_0 S Z_0' = Z (M S M') Z'. So are random intercepts of cells, ``(1 | g:f)`` in ``(f | g)``: compound
+symmetry is a covariance of the cells like any other. This is enough for nesting, and all that formulas usually say.
 """
 
 from __future__ import annotations
@@ -83,10 +84,26 @@ def _blocks(factor: RandomFactor) -> Iterator[_Block]:
 
 def _contains(large: _Block, small: _Block) -> bool:
     if not _same_grouping(large, small):
-        return False
+        return not large.tied and _holds_cells(large, small)
     if large.tied:
         return small.tied and np.array_equal(large.Z, small.Z)
     return _spans(large.Z, small.Z)
+
+
+def _holds_cells(large: _Block, small: _Block) -> bool:
+    """Return True if the small block is an intercept of cells within the large one's levels, told apart by its columns.
+
+    The large block's columns Z then have one row a cell, indicators of different rows are combinations of the columns
+    (as many rows as columns that are independent), and no two cells of a level share a row.
+    """
+    if small.n_levels <= large.n_levels or not np.array_equal(small.Z, np.ones((len(small.codes), 1))):
+        return False
+    kinds, kind = np.unique(large.Z, axis=0, return_inverse=True)
+    kind = kind.ravel()
+    cells = np.unique(np.column_stack([small.codes, large.codes, kind]), axis=0)
+    one_kind_a_cell = len(cells) == len(np.unique(cells[:, 0]))
+    one_cell_a_kind = len(cells) == len(np.unique(cells[:, 1:], axis=0))
+    return one_kind_a_cell and one_cell_a_kind and len(kinds) == np.linalg.matrix_rank(kinds)
 
 
 def _same_grouping(a: _Block, b: _Block) -> bool:

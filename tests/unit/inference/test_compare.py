@@ -70,6 +70,28 @@ def test_nested_grouping() -> None:
     assert mm.compare(fits[0], other)["p_value"].isna().all()
 
 
+@pytest.mark.filterwarnings("ignore::mixedmodels.SingularFitWarning")
+@pytest.mark.parametrize(
+    ("small", "large", "nested"),
+    [
+        ("(1 | Worker/Machine)", "(Machine | Worker)", True),
+        ("(1 | Worker:Machine)", "(0 + Machine | Worker)", True),
+        ("(1 | Worker/Machine)", "(Machine || Worker)", False),
+        ("(1 | Worker) + (1 | Worker:third)", "(Machine | Worker)", False),
+        ("(1 | Worker) + (1 | Worker:Machine:half)", "(Machine | Worker)", False),
+        ("(1 | Worker) + (1 | Worker:position)", "(position | Worker)", False),
+        ("(1 | Worker) + (1 | Worker:half)", "(half | Worker)", True),
+    ],
+)
+def test_cells_of_a_level_are_compound_symmetry(small: str, large: str, nested: bool) -> None:
+    data = MACHINES.assign(third=np.arange(54) % 3, position=np.arange(54) // 18, half=np.arange(54) % 2)
+    fits = [mm.lmer(f"score ~ 1 + {random}", data, reml=False) for random in (small, large)]
+    table = mm.compare(*fits)
+    assert np.isfinite(table["chisq"].iloc[1]) == nested
+    if nested:
+        assert table["chisq"].iloc[1] >= 0
+
+
 def test_missed_optimum_of_the_larger_model() -> None:
     control = mm.Control(max_iterations=1, n_starts=1)
     with pytest.warns(mm.ConvergenceWarning):
