@@ -1,7 +1,10 @@
 """Plots of a fit, one function a plot; each takes ``ax=`` and returns matplotlib axes."""
 
+from mixedmodels.plot.bootstrap import bootstrap
 from mixedmodels.plot.caterpillar import caterpillar
+from mixedmodels.plot.coefficients import coefficients
 from mixedmodels.plot.covariance import covariance
+from mixedmodels.plot.design import design
 from mixedmodels.plot.effects import effects
 from mixedmodels.plot.panel import panel
 from mixedmodels.plot.profile import profile
@@ -14,8 +17,11 @@ from mixedmodels.plot.spaghetti import spaghetti
 from mixedmodels.plot.trace import trace
 
 __all__ = [
+    "bootstrap",
     "caterpillar",
+    "coefficients",
     "covariance",
+    "design",
     "effects",
     "panel",
     "profile",

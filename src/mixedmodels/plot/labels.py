@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from textwrap import fill
 from typing import Any
 
 from mixedmodels.design.labels import level_text
@@ -25,12 +25,22 @@ def literal(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def name(text: str, line: int = LINE) -> str:
-    """Return the name of an axis, in lines of about one length that is ``line`` at most, and three at most."""
+def name(text: str, line: int = LINE, most_lines: int = 3) -> str:
+    """Return the name of an axis, in lines of about one length that is ``line`` at most, and not too many of them.
+
+    Lines end at spaces and after colons; a word that is longer than a line loses its middle.
+    """
     if len(text) <= line:
         return literal(text)
-    even = len(text) // -(-len(text) // line) + 6
-    return literal(fill(text, min(line, even), max_lines=3, placeholder=f" {CUT}"))
+    even = min(line, len(text) // -(-len(text) // line) + 6)
+    lines = [""]
+    for word in re.split(r"(?<=[\s:])(?=\S)", text):
+        piece = _without_middle(word, line)
+        if lines[-1] and len(lines[-1]) + len(piece.rstrip()) > even:
+            lines.append("")
+        lines[-1] += piece
+    shown = [each.rstrip() for each in lines[:most_lines]]
+    return literal("\n".join(shown) + (f" {CUT}" if len(lines) > most_lines else ""))
 
 
 def level_names(levels: Iterable[Any], most: int = SHORT) -> list[str]:
@@ -51,7 +61,11 @@ def level_names(levels: Iterable[Any], most: int = SHORT) -> list[str]:
 
 
 def _ended(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1].rstrip(" ,;:-(") + CUT
+    """Return a text cut at its end: between words, unless that took more than half of it."""
+    if len(text) <= most:
+        return text
+    words = text[:most].rfind(" ")
+    return text[: words if words >= most // 2 else most - 1].rstrip(" ,;:-(") + CUT
 
 
 def _without_middle(text: str, most: int) -> str:

@@ -50,14 +50,14 @@ LONG = mm.lmer("`depression score [HAM-D, 17 items]` ~ week * arm + (week | inst
     ("levels", "names"),
     [
         (["a", 2, "control"], ["a", "2", "control"]),
-        (["control group of the first year", "treatment"], ["control group of the fi…", "treatment"]),
+        (["control group of the first year", "treatment"], ["control group of the…", "treatment"]),
         (
             ["the very long name of a school 1", "the very long name of a school 2"],
             ["the very lon…a school 1", "the very lon…a school 2"],
         ),
         (
             [INSTITUTE.format("A"), INSTITUTE.format("B")],
-            ["…A (day and evening cla…", "…B (day and evening cla…"],
+            ["…A (day and evening…", "…B (day and evening…"],
         ),
         ([], []),
     ],
@@ -73,6 +73,12 @@ def test_names_of_axes_are_broken_into_even_lines() -> None:
     lines = name("word " * 60).splitlines()
     assert len(lines) == 3
     assert lines[-1].endswith("…")
+
+
+def test_names_of_coefficients_are_broken_between_variables() -> None:
+    text = "task[T.lexdec]:stimulus[T.nonword]:density[T.high]"
+    assert name(text, 28) == "task[T.lexdec]:\nstimulus[T.nonword]:\ndensity[T.high]"
+    assert name("word " * 7 + "x" * 60, 28).splitlines()[-1] == "x" * 14 + "…" + "x" * 13
 
 
 def test_dollars_are_drawn_as_they_are() -> None:

@@ -1,0 +1,111 @@
+"""Fixed effects of one or several models with their intervals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mixedmodels.errors import InferenceError, nearest
+from mixedmodels.inference.wald import coef_table
+from mixedmodels.plot.canvas import GUIDE, MODEL, as_drawn, panels
+from mixedmodels.plot.labels import SIDE, level_names, name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from matplotlib.axes import Axes
+
+    from mixedmodels.fit.records import Fitted
+
+ROOM = 0.6
+"""Of the distance between two coefficients, what the models share."""
+
+
+def coefficients(
+    *fits: Fitted,
+    names: Sequence[str] | None = None,
+    terms: Sequence[str] | None = None,
+    ddf: str = "satterthwaite",
+    level: float = 0.95,
+    ax: Axes | Iterable[Axes] | None = None,
+) -> Any:
+    """Draw fixed effects with their confidence intervals, those of several models beside each other (a forest plot).
+
+    Parameters
+    ----------
+    fits
+        One or several fits.
+    names
+        What the legend calls them; None: their formulas' numbers, ``(1)``, ``(2)``.
+    terms
+        Coefficients to show, in this order from the top; None: all but an intercept that is not alone.
+    ddf, level
+        As for ``fit.coef_table``.
+    ax
+        Axes to draw on; None for a new figure.
+
+    Returns
+    -------
+    matplotlib Axes.
+
+    Raises
+    ------
+    InferenceError
+        If there is no fit, there is no such coefficient, the number of names is wrong, or ``ddf`` or ``level`` is not
+        allowed.
+
+    Examples
+    --------
+    >>> import mixedmodels as mm
+    >>> fit = mm.lmer("score ~ Machine + (1 | Worker)", mm.load_dataset("Machines"))
+    >>> [label.get_text() for label in mm.plot.coefficients(fit).get_yticklabels()]
+    ['Machine[T.B]', 'Machine[T.C]']
+    """
+    if not fits:
+        raise InferenceError("There is no fit to draw. Give at least one.")
+    if names is not None and len(names) != len(fits):
+        raise InferenceError(f"There are {len(names)} names and {len(fits)} fits. Give a name for each fit.")
+    tables = [coef_table(fit.state, ddf, level) for fit in fits]
+    known = list(dict.fromkeys(term for table in tables for term in table.index))
+    shown = _shown(known, terms)
+    texts = [name(term, SIDE, most_lines=6) for term in shown]
+    n_lines = sum(1 + text.count("\n") for text in texts)
+    (on,) = panels(ax, ["coefficients"], size=(5.6, float(np.clip(1.2 + 0.14 * (len(shown) + n_lines), 2.2, 12.0))))
+    labels = [f"({i + 1})" for i in range(len(fits))] if names is None else level_names(names)
+    on.axvline(0, color=GUIDE, linewidth=0.8, zorder=0)
+    for i, table in enumerate(tables):
+        rows = table.reindex(shown)
+        at = np.arange(len(shown)) + ROOM * ((i + 0.5) / len(fits) - 0.5)
+        estimate = rows["estimate"].to_numpy()
+        widths = [estimate - rows["ci_lower"].to_numpy(), rows["ci_upper"].to_numpy() - estimate]
+        color = MODEL if len(fits) == 1 else f"C{i}"
+        on.errorbar(estimate, at, xerr=widths, fmt="o", color=color, capsize=3, markersize=5, label=labels[i])
+    on.set_ylim(len(shown) - 0.5, -0.5)
+    points = 72 * on.get_window_extent().height / on.figure.dpi
+    on.set_yticks(range(len(shown)), texts, fontsize=float(np.clip(0.75 * points / n_lines, 5, 9)), linespacing=0.95)
+    on.set_xlabel(f"estimate and {100 * level:g} % interval")
+    if len(fits) > 1:
+        on.legend(frameon=False, fontsize="small")
+    return as_drawn([on])
+
+
+def _shown(known: Sequence[str], terms: Sequence[str] | None) -> list[str]:
+    """Return the coefficients to draw, from the top.
+
+    Raises
+    ------
+    InferenceError
+        If one of them is in no fit, or there is none.
+    """
+    if terms is None:
+        return [term for term in known if term != "Intercept"] or list(known)
+    chosen = [terms] if isinstance(terms, str) else list(terms)
+    for term in chosen:
+        if term not in known:
+            raise InferenceError(
+                f"There is no coefficient {term!r}; there are {', '.join(known)}.{nearest(str(term), known)}"
+            )
+    if not chosen:
+        raise InferenceError("There is no coefficient to draw: terms is empty.")
+    return chosen
