@@ -101,11 +101,10 @@ def _factors(design: Design) -> list[_Factor]:
     """Return grouping factors, then categories of the data."""
     found = [_Factor(factor.name, factor.codes, factor.levels) for factor in design.factors]
     names = {factor.name for factor in found}
-    categories = {each: column for each, column in design.columns.items() if column.levels is not None}
     return found + [
-        _Factor(each, column.values.astype(np.int32), pd.Index(column.levels))
-        for each, column in categories.items()
-        if each not in names
+        _Factor(each, column.values.astype(np.int32), column.levels)
+        for each, column in design.columns.items()
+        if column.levels is not None and each not in names
     ]
 
 
