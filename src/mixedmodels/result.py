@@ -105,7 +105,7 @@ class LmmResult:
     def cov_fe(self) -> pd.DataFrame:
         """Covariance of the fixed effects."""
         names = list(self.state.fixed_names)
-        return pd.DataFrame(self.state.cov_beta, index=names, columns=names, copy=True)
+        return show_notes(pd.DataFrame(self.state.cov_beta, index=names, columns=names, copy=True))
 
     @property
     def sigma(self) -> float:
@@ -130,7 +130,7 @@ class LmmResult:
     @property
     def random_effects(self) -> dict[str, pd.DataFrame]:
         """Conditional modes (BLUPs), grouping factor -> level x effect."""
-        return random_effects.random_effects(self.state)
+        return {name: show_notes(frame) for name, frame in random_effects.random_effects(self.state).items()}
 
     @property
     def random_effects_cov(self) -> dict[str, Floats]:
@@ -151,7 +151,7 @@ class LmmResult:
         InferenceError
             If there is no such factor, or None and several.
         """
-        return random_effects.coef_by_level(self.state, group)
+        return show_notes(random_effects.coef_by_level(self.state, group))
 
     @refuses_unknown
     def cov_fe_robust(self, kind: str = "CR2", cluster: str | npt.ArrayLike | None = None) -> RobustCovariance:
@@ -462,11 +462,11 @@ class LmmResult:
         ddf, level
             As for ``coef_table``.
         """
-        return broom.tidy(self.state, effects, ddf, level)
+        return show_notes(broom.tidy(self.state, effects, ddf, level))
 
     def glance(self) -> pd.DataFrame:
         """Return the fit in one row: number of rows, sigma, likelihood, criteria, degrees of freedom, status."""
-        return broom.glance(self.state)
+        return show_notes(broom.glance(self.state))
 
     @refuses_unknown
     def augment(self, data: object = None) -> pd.DataFrame:
@@ -608,7 +608,7 @@ class LmmResult:
 
     def re_pca(self) -> dict[str, pd.DataFrame]:
         """Return the principal components of each factor's random-effects covariance."""
-        return re_pca(self.state)
+        return {name: show_notes(frame) for name, frame in re_pca(self.state).items()}
 
     # New rows
 
@@ -651,7 +651,7 @@ class LmmResult:
         DataError, InferenceError
             If the data lack a column or have a level that the fit did not have; if an argument is not allowed.
         """
-        return predict(
+        predicted = predict(
             self.state,
             data,
             random_effects=random_effects,
@@ -662,6 +662,7 @@ class LmmResult:
             weights=weights,
             correction=correction,
         )
+        return show_notes(predicted) if isinstance(predicted, pd.DataFrame) else predicted
 
     @refuses_unknown
     def simulate(
@@ -760,7 +761,7 @@ class LmmResult:
         InferenceError
             If there are fewer than two terms beside the intercept.
         """
-        return vif(self.state)
+        return show_notes(vif(self.state))
 
     def check(self) -> pd.DataFrame:
         """Return what is worth looking at after a fit: ``verdict, found, advice`` by check."""

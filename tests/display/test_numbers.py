@@ -73,7 +73,15 @@ def test_to_place(values: list[float], place: int, texts: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("p", "text"),
-    [(0.04999, "0.050"), (0.0005, "0.001"), (0.00049, "<0.001"), (0.0, "<0.001"), (1.0, "1.000"), (math.nan, "-")],
+    [
+        (0.04999, "0.050"),
+        (0.001, "0.001"),
+        (0.00099, "<0.001"),
+        (0.0006, "<0.001"),
+        (0.0, "<0.001"),
+        (1.0, "1.000"),
+        (math.nan, "-"),
+    ],
 )
 def test_p_value(p: float, text: str) -> None:
     assert p_value(p) == text

@@ -69,8 +69,8 @@ def to_place(values: Sequence[float], place: int) -> list[str]:
 
 
 def p_value(p: float) -> str:
-    """Return the p-value with three decimals, or ``<0.001``."""
-    return "<0.001" if p < 0.0005 else fixed(p, 3)
+    """Return the p-value with three decimals, or ``<0.001``; 0.001 is never below it."""
+    return "<0.001" if p < 0.001 else fixed(p, 3)
 
 
 def statistic(value: float) -> str:

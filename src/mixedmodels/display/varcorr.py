@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from mixedmodels.display.noted_frame import show_notes
 from mixedmodels.display.numbers import column, fixed
 from mixedmodels.display.table import Table
 from mixedmodels.errors import unknown_group
@@ -57,7 +58,7 @@ class VarCorr(Mapping[str, pd.DataFrame]):
     def __getitem__(self, group: str) -> pd.DataFrame:
         for factor in self.factors:
             if factor.group == group:
-                return factor.frame()
+                return show_notes(factor.frame())
         raise unknown_group(group, self)
 
     def __iter__(self) -> Iterator[str]:
@@ -68,7 +69,7 @@ class VarCorr(Mapping[str, pd.DataFrame]):
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row a parameter: ``group, effect_1, effect_2, covariance, sd_or_corr``, the residual last."""
-        return covariance_frame(self.factors, self.sigma)
+        return show_notes(covariance_frame(self.factors, self.sigma))
 
     def tables(self) -> tuple[Table, ...]:
         """Return the table of variances and, where there are many effects, tables of their correlations."""

@@ -1,0 +1,230 @@
+"""Texts in columns: how wide they are, and what happens where a line is too short for them.
+
+Names stay whole and numbers stay under one another. Where a table is too wide, in this order: leading labels become
+headings of the rows below them, long labels stand on lines of their own, columns go on below in blocks.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from textwrap import wrap
+
+from mixedmodels.display.numbers import align
+from mixedmodels.errors import InferenceError
+
+DEFAULT_WIDTH = 80
+"""Columns where nobody says how many there are."""
+
+MIN_WIDTH = 40
+"""Columns below which tables are not folded further."""
+
+MAX_PROSE = 100
+"""Columns beyond which sentences are not read with ease."""
+
+GAP = "  "
+INDENT = "  "
+MIN_WORDS = 24
+"""Columns that a column of sentences has at least before it is folded."""
+
+
+def text_width(width: int | None = None) -> int:
+    """Return how many columns a text may have.
+
+    Parameters
+    ----------
+    width
+        What was asked for; None for the environment's COLUMNS, or the terminal's width, or 80 where the output is no
+        terminal.
+
+    Raises
+    ------
+    InferenceError
+        If ``width`` is not a whole number of columns, 40 at least.
+    """
+    if width is not None:
+        if isinstance(width, bool) or not isinstance(width, int) or width < MIN_WIDTH:
+            raise InferenceError(f"width is {width!r}; it must be a whole number of columns, {MIN_WIDTH} or more.")
+        return width
+    told = os.environ.get("COLUMNS", "")
+    if told.isdecimal() and int(told):
+        return max(int(told), MIN_WIDTH)
+    try:
+        return max(os.get_terminal_size(sys.stdout.fileno()).columns or DEFAULT_WIDTH, MIN_WIDTH)
+    except (AttributeError, OSError, ValueError):  # no standard output, no terminal, or a closed one
+        return DEFAULT_WIDTH
+
+
+def n_columns(text: str) -> int:
+    """Return the columns that a text takes on a terminal: two for East Asian signs, none for combining marks."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def fold_sentence(text: str, width: int, first: str = "", below: str = "") -> list[str]:
+    """Return the lines of a sentence, broken at spaces only.
+
+    Parameters
+    ----------
+    text
+        The sentence.
+    width
+        Columns; more than one reads with ease are not used.
+    first, below
+        What the first line and those below it begin with.
+    """
+    return wrap(
+        text,
+        min(width, MAX_PROSE),
+        initial_indent=first,
+        subsequent_indent=below,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Texts in columns, the first of them labels.
+
+    Attributes
+    ----------
+    header
+        One text a column; empty for none.
+    rows
+        Texts, one tuple a row.
+    alignment
+        For each column ``"l"``, ``"r"`` or ``"n"``: left, right, or numbers with their decimal points aligned.
+    n_labels
+        Columns that name the rows.
+    ruled
+        Draw a line below the header.
+    """
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    alignment: str
+    n_labels: int = 1
+    ruled: bool = True
+
+    def lines(self, width: int) -> list[str]:
+        """Return the lines, none wider than ``width`` unless a single name is."""
+        cells = self._padded()
+        sizes = [max(map(n_columns, column), default=0) for column in cells]
+        if _total(sizes) <= width:
+            return self._set(cells, sizes)
+        folded = self._with_folded_words(cells, sizes, width)
+        if folded is not None:
+            return folded.lines(width)
+        if self.n_labels > 1:
+            return self._nested().lines(width)
+        return self._with_long_labels_apart(cells, sizes, width)
+
+    def _padded(self) -> list[list[str]]:
+        """Return the columns, headers first, numbers padded to align their decimal points."""
+        columns = [list(c) for c in zip(*self.rows, strict=True)] or [[] for _ in self.alignment]
+        columns = [align(c) if a == "n" else c for a, c in zip(self.alignment, columns, strict=True)]
+        return [[h, *c] for h, c in zip(self.header, columns, strict=True)] if self.header else columns
+
+    def _set(self, columns: Sequence[Sequence[str]], sizes: Sequence[int]) -> list[str]:
+        lines = [
+            GAP.join(_fill(text, size, side) for text, size, side in zip(row, sizes, self.alignment, strict=True))
+            for row in zip(*columns, strict=True)
+        ]
+        return self._rule([line.rstrip() for line in lines], _total(sizes))
+
+    def _rule(self, lines: list[str], size: int) -> list[str]:
+        return [lines[0], "-" * size, *lines[1:]] if self.header and self.ruled else lines
+
+    def _with_folded_words(self, columns: Sequence[Sequence[str]], sizes: Sequence[int], width: int) -> Grid | None:
+        """Return the grid with the sentences of its last column broken at spaces; None where these are none."""
+        if self.alignment[-1] != "l" or len(sizes) <= self.n_labels:
+            return None
+        room = width - _total(sizes[:-1]) - len(GAP)
+        if room < MIN_WORDS or not any(" " in text for text in columns[-1]):
+            return None
+        rows: list[tuple[str, ...]] = []
+        for row in self.rows:
+            first, *others = fold_sentence(row[-1], room) or [""]
+            rows += [(*row[:-1], first), *[(*[""] * (len(row) - 1), text) for text in others]]
+        if max(n_columns(row[-1]) for row in rows) > room:
+            return None
+        return replace(self, rows=tuple(rows))
+
+    def _nested(self) -> Grid:
+        """Return the grid with the labels before the last as headings of the rows that follow."""
+        n = self.n_labels
+        blank = ("",) * (len(self.alignment) - n)
+        rows: list[tuple[str, ...]] = []
+        for row in self.rows:
+            outer = GAP.join(filter(None, row[: n - 1]))
+            if outer and not row[n - 1]:
+                rows.append((outer, *row[n:]))
+                continue
+            rows += [(outer, *blank)] if outer else []
+            rows.append((f"{INDENT}{row[n - 1]}", *row[n:]))
+        header = (f"{INDENT}{self.header[n - 1]}", *self.header[n:]) if self.header else ()
+        return Grid(header, tuple(rows), self.alignment[n - 1 :], 1, self.ruled)
+
+    def _with_long_labels_apart(self, columns: Sequence[Sequence[str]], sizes: Sequence[int], width: int) -> list[str]:
+        """Return the lines where labels too long for their column stand above their rows, in blocks if need be."""
+        labels, values = columns[0], columns[1:]
+        wide = max(sizes[1:], default=0) + len(GAP)
+        room = max(width - _total(sizes[1:]) - len(GAP), min(sizes[0], width - wide, width // 3), len(INDENT))
+        short = [n_columns(text) for text in labels if n_columns(text) <= room]
+        size = max(short, default=0)
+        blocks: list[list[int]] = [[]]
+        for j in range(len(values)):
+            if blocks[-1] and _total([size, *[sizes[1 + i] for i in [*blocks[-1], j]]]) > width:
+                blocks.append([])
+            blocks[-1].append(j)
+        lines: list[str] = []
+        for block in blocks:
+            lines += [""] if lines else []
+            lines += self._block(
+                [labels, *[values[j] for j in block]], [size, *[sizes[1 + j] for j in block]], block, width
+            )
+        return lines
+
+    def _block(
+        self, columns: Sequence[Sequence[str]], sizes: Sequence[int], which: Sequence[int], width: int
+    ) -> list[str]:
+        """Return the lines of some columns of values beside the labels, those too long on lines of their own."""
+        sides = [self.alignment[0], *[self.alignment[1 + j] for j in which]]
+        lines: list[str] = []
+        for i, (label, *texts) in enumerate(zip(*columns, strict=True)):
+            fits = n_columns(label) <= sizes[0]
+            lines += [] if fits else _fold_name(label, width)
+            if fits or any(texts):
+                row = zip([label if fits else "", *texts], sizes, sides, strict=True)
+                lines.append(GAP.join(_fill(*each) for each in row).rstrip())
+            if i == 0 and self.header and self.ruled:
+                lines.append("-" * max(_total(sizes), *map(n_columns, lines)))
+        return lines
+
+
+def _total(sizes: Sequence[int]) -> int:
+    return sum(sizes) + len(GAP) * (len(sizes) - 1)
+
+
+def _fill(text: str, size: int, side: str) -> str:
+    blank = " " * (size - n_columns(text))
+    return f"{text}{blank}" if side == "l" else f"{blank}{text}"
+
+
+def _fold_name(name: str, width: int) -> list[str]:
+    """Return the line of a name; where no line is long enough, its parts between spaces and colons."""
+    if n_columns(name) <= width:
+        return [name]
+    indent = " " * (len(name) - len(name.lstrip()))
+    parts = name.strip().replace(":", ":\0").replace(" ", " \0").split("\0")
+    lines = [indent]
+    for part in parts:
+        if lines[-1].strip() and n_columns(lines[-1]) + n_columns(part.rstrip()) > width:
+            lines.append(f"{indent}{INDENT}")
+        lines[-1] += part
+    return [line.rstrip() for line in lines]

@@ -1,0 +1,165 @@
+"""Frames that print well: what is shown, what stays with them, and that no digit of the values is lost."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from html import unescape
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import mixedmodels as mm
+from data_loader import load
+from mixedmodels.display.noted_frame import NotedFrame, show_notes
+
+SLEEP = mm.lmer("Reaction ~ Days + (Days | Subject)", load("sleepstudy"))
+CAKE = mm.lmer("angle ~ recipe * temperature + (1 | replicate / recipe)", load("cake"))
+NOTE = "recipe interacts with temperature: averages over temperature may mislead."
+
+
+def cells(text: str, label: str) -> list[str]:
+    """Return the texts in the row of that label."""
+    return next(line.removeprefix(label).split() for line in text.splitlines() if line.startswith(f"{label} "))
+
+
+def test_a_table_prints_the_digits_of_the_summary() -> None:
+    printed = cells(repr(SLEEP.coef_table()), "Days")
+    assert printed == cells(SLEEP.summary(), "Days")
+    assert printed[4] == "<0.001"
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "texts"),
+    [
+        ("p_value", [0.0006, 0.00099, 0.001, 0.04], ["<0.001", "<0.001", "0.001", "0.040"]),
+        ("p_boundary", [math.nan, 1.0], ["-", "1.000"]),
+        ("p_income", [0.0006, 2.0], ["0.0006", "2.0000"]),
+        ("statistic", [3.14159, -0.001], ["3.14", "0.00"]),
+        ("df", [17.0, math.inf], ["17", "inf"]),
+        ("df", [17.04, 3.0], ["17.0", "3.0"]),
+        ("df", [0.00012, 0.0034], ["0.00012", "0.00340"]),
+        ("aic", [1755.62827, 1.0], ["1755.628", "1.000"]),
+        ("value", [0.00123, 0.4], ["0.00123", "0.40000"]),
+        ("share", [0.123456, 0.98], ["0.1235", "0.9800"]),
+        ("share", [0.25, 0.5], ["0.25", "0.50"]),
+        ("n", [180, 12], ["180", "12"]),
+        ("far", [1e-12, 3e12], ["1.000e-12", "3.000e+12"]),
+        ("ok", [True, False], ["True", "False"]),
+        ("word", ["two words", None], ["two words", "-"]),
+        ("whole", pd.array([3, None], dtype="Int64"), ["3", "-"]),
+    ],
+)
+def test_columns_are_known_by_name_and_size(column: str, values: list[object], texts: list[str]) -> None:
+    frame = show_notes(pd.DataFrame({column: values}))
+    assert [line.strip() for line in frame.to_string(index=False).splitlines()] == [column, *texts]
+
+
+def test_decimals_are_those_of_the_standard_errors() -> None:
+    frame = pd.DataFrame({"estimate": [251.40510, 10.46728], "std_error": [6.82455, 1.545789]})
+    assert show_notes(frame).to_string(index=False).split()[2:] == ["251.405", "6.825", "10.467", "1.546"]
+    interval = pd.DataFrame({"lower": [237.00654, -math.inf], "upper": [265.80366, 1.0]})
+    assert show_notes(interval).to_string(index=False).split()[2:] == ["237.007", "265.804", "-inf", "1.000"]
+    unknown = frame.assign(std_error=[math.nan, 1.545789])
+    assert show_notes(unknown).to_string(index=False).split()[2:] == ["251.4", "-", "10.467", "1.546"]
+
+
+def test_rounded_numbers_get_no_more_decimals_than_they_have() -> None:
+    table = SLEEP.coef_table().round(1)
+    assert cells(repr(table), "Intercept")[:2] == ["251.4", "6.8"]
+
+
+def test_values_keep_all_digits_and_are_a_data_frame() -> None:
+    table = SLEEP.coef_table()
+    assert isinstance(table, pd.DataFrame)
+    assert table.loc["Days", "estimate"] == SLEEP.fe_params["Days"]
+    written = pd.read_csv(io.StringIO(table.to_csv()), index_col="term")
+    np.testing.assert_array_equal(written, table)
+
+
+def test_notes_stay_with_what_is_made_from_a_table(tmp_path: Path) -> None:
+    table = CAKE.margins("recipe")
+    made = [
+        table.round(2),
+        table[["estimate", "df"]],
+        table.iloc[:2, :3],
+        table.loc[["A"]],
+        table.sort_values("estimate"),
+        table[table["estimate"] > 32],
+        table.assign(twice=2 * table["estimate"]),
+        table.reset_index(),
+        table.rename(columns={"df": "dof"}),
+        table.copy(),
+    ]
+    for frame in made:
+        assert NOTE in frame.attrs["notes"]
+        assert NOTE in repr(frame)
+        assert NOTE in frame._repr_html_()
+    assert NOTE in table["estimate"].attrs["notes"]
+    table.round(3).to_csv(tmp_path / "means.csv")
+    assert NOTE in table.attrs["notes"]
+
+
+def test_notes_are_kept_by_files_that_keep_attrs(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    table = CAKE.margins("recipe")
+    table.to_parquet(tmp_path / "means.parquet")
+    again = pd.read_parquet(tmp_path / "means.parquet")
+    assert list(again.attrs["notes"]) == list(table.attrs["notes"])
+    assert repr(show_notes(again)) == repr(table)
+
+
+def test_what_pandas_is_asked_for_is_pandas_own() -> None:
+    table = SLEEP.coef_table()
+    plain = pd.DataFrame(table)
+    assert table.to_string(float_format="%.9f") == plain.to_string(float_format="%.9f")
+    assert table.to_html(float_format="%.9f") == plain.to_html(float_format="%.9f")
+    assert "Index: []" in repr(table.iloc[:0])
+    wide = table.assign(more=1.0)
+    wide.columns = pd.MultiIndex.from_product([["a", "b"], list("wxyz")])
+    assert wide.to_string() == pd.DataFrame(wide).to_string()
+
+
+def test_text_goes_where_it_is_wanted(tmp_path: Path) -> None:
+    table = SLEEP.coef_table()
+    buffer = io.StringIO()
+    assert table.to_string(buffer) is None  # pandas' own
+    assert table.to_string(buf=tmp_path / "table.txt") is None
+    assert (tmp_path / "table.txt").read_text(encoding="utf-8") == table.to_string()
+
+
+def test_html_shows_the_digits_of_the_text_and_nothing_cut() -> None:
+    html = SLEEP.criteria()._repr_html_()
+    assert "1755.628" in html
+    assert "effective parameters of the fitted values, fixed and random and the estimated theta, and sigma" in html
+    texts = [unescape(text) for text in re.findall(r"<td>(.*?)</td>", SLEEP.coef_table().to_html())]
+    assert texts == [text for term in ("Intercept", "Days") for text in cells(repr(SLEEP.coef_table()), term)]
+
+
+def test_long_tables_are_shown_without_their_middle() -> None:
+    frame = show_notes(pd.DataFrame({"x": np.arange(100.0) / 8}))
+    lines = repr(frame).splitlines()
+    assert lines[-1] == "[100 rows x 1 columns]"
+    assert lines[31].strip() == "..."
+    assert [lines[1].split()[0], lines[30].split()[0], lines[32].split()[0], lines[-2].split()[0]] == [
+        "0", "29", "70", "99",
+    ]  # fmt: skip
+    assert len(frame.to_string().splitlines()) == 101
+
+
+def test_repeated_labels_are_blank(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    lines = repr(CAKE.margins("recipe", by="temperature", pairwise=True)).splitlines()
+    assert lines[0].split()[:2] == ["temperature", "contrast"]
+    assert [line.split()[0] for line in lines[1:5]] == ["175", "A", "B", "185"]
+
+
+def test_frames_of_frames_stay_what_they_are() -> None:
+    table = SLEEP.coef_table()
+    assert isinstance(table.T, NotedFrame)
+    both = pd.concat([table, table])
+    assert repr(both).count("Days ") == 2
+    assert isinstance(pd.concat({"a": table, "b": table}), pd.DataFrame)
