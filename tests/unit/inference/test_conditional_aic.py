@@ -60,4 +60,4 @@ def test_table_of_criteria() -> None:
     assert table.loc["bic", "penalty"] == pytest.approx(6 * math.log(180), rel=1e-12)
     assert table.loc["aic", "counted"] == "2 fixed effects, 3 theta and sigma, by the restricted likelihood"
     np.testing.assert_allclose(table["value"], table["deviance"] + table["penalty"])
-    assert all(text in repr(table) for text in table["counted"])
+    assert all(text in table.to_string() for text in table["counted"])
