@@ -34,6 +34,9 @@ GUIDE = "0.7"
 MAX_POINTS = 5_000
 """Points drawn one by one; more are counted in hexagons."""
 
+MAX_SAMPLE = 2_000
+"""Points that stand for more than ``MAX_POINTS`` behind a model's lines."""
+
 MAX_LABELS = 60
 """Levels named one by one on an axis."""
 
@@ -140,6 +143,37 @@ def scatter(ax: Axes, x: Floats, y: Floats, *, color: str = DATA) -> None:
     ax.hexbin(x, y, gridsize=55, bins="log", mincnt=1, cmap=ramp, linewidths=0, rasterized=True)
     ax.autoscale(tight=True)
     ax.margins(0.03)
+
+
+def backdrop(ax: Axes, x: Floats, y: Floats, *, color: str = DATA, n_groups: int = 1) -> None:
+    """Draw points behind what a model says of them: as ``scatter``, but of very many a light sample, which is said.
+
+    Parameters
+    ----------
+    ax
+        The axes.
+    x, y
+        The points, (n_points,) each.
+    color
+        Theirs.
+    n_groups
+        Groups of points on these axes, which share the sample.
+    """
+    most = MAX_POINTS // n_groups
+    if len(x) <= most:
+        scatter(ax, x, y, color=color)
+        return
+    n_drawn = max(MAX_SAMPLE // n_groups, 50)
+    drawn = np.random.default_rng(0).choice(len(x), n_drawn, replace=False)
+    ax.scatter(_spread_out(x[drawn]), y[drawn], s=5, color=color, alpha=0.2, linewidths=0, rasterized=True, zorder=0.5)
+    _say_below(ax, f"{n_drawn:,} of {len(x):,} rows" if n_groups == 1 else f"{n_drawn:,} rows of each group")
+
+
+def _say_below(ax: Axes, note: str) -> None:
+    """Write a note in small letters at the lower edge, once."""
+    if note not in (text.get_text() for text in ax.texts):
+        said = ax.text(0.99, 0.01, note, transform=ax.transAxes, ha="right", va="bottom", fontsize=6.5, color="0.35")
+        said.set_in_layout(False)
 
 
 def _spread_out(x: Floats) -> Floats:

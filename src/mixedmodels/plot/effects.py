@@ -14,7 +14,7 @@ from mixedmodels.fit.findings import listing
 from mixedmodels.inference.margins import margins
 from mixedmodels.inference.nested_factors import find_nesting
 from mixedmodels.inference.reference_grid import check_variable, predictors, reference_grid
-from mixedmodels.plot.canvas import MODEL, as_drawn, load, panels, scatter
+from mixedmodels.plot.canvas import DATA, MODEL, as_drawn, backdrop, load, panels
 from mixedmodels.plot.labels import SIDE, level_names
 from mixedmodels.plot.labels import name as axis_name
 from mixedmodels.plot.selection import name_categories
@@ -56,20 +56,24 @@ class _Variable:
     is_number
         Whether it is drawn as a line.
     at
-        Place of each row: its value, or the position of its category; (n_obs,).
+        Place of each row: its value, or the position of its category, -1 if that is left out; (n_obs,).
+    is_given
+        Whether the user gave the values of a number.
     """
 
     name: str
     values: Sequence[Any]
     is_number: bool
     at: Floats
+    is_given: bool = False
 
 
 def effects(
     fit: Fitted,
     variable: str | None = None,
-    by: str | None = None,
+    by: str | Sequence[str] | None = None,
     *,
+    at: Mapping[str, object] | None = None,
     partial_residuals: bool = True,
     ddf: str = "satterthwaite",
     level: float = 0.95,
@@ -78,8 +82,9 @@ def effects(
     """Draw estimated means along a variable of the fixed part, with pointwise confidence bands and partial residuals.
 
     Other numbers are held at their means and other categories averaged with equal weights, as ``fit.margins`` does. A
-    partial residual is the estimated mean at the row's own value plus the row's conditional residual. Bands many times
-    wider than means and residuals run out of the frame.
+    partial residual is the estimated mean at the row's own value plus the row's conditional residual; of very many rows
+    a sample is drawn, the same in every drawing, and its size is said. Bands many times wider than means and residuals
+    run out of the frame.
 
     Parameters
     ----------
@@ -88,7 +93,10 @@ def effects(
     variable
         A data column of the fixed part; None for all, a panel each.
     by
-        A second column: a line for each of its levels, or at the quantiles 10 %, 50 % and 90 % of a number.
+        A second column: a line for each of its levels, or at the quantiles 10 %, 50 % and 90 % of a number; the means
+        of categories are joined. Two columns: lines by the first, in a panel for each level of the second.
+    at
+        Values of variables to use instead, as for ``fit.margins``: ``{"age": [8, 14]}``, those drawn included.
     partial_residuals
         Draw them.
     ddf, level
@@ -98,7 +106,7 @@ def effects(
 
     Returns
     -------
-    matplotlib Axes, or an array of them, one a variable.
+    matplotlib Axes, or an array of them, one a variable or a level of the second ``by``.
 
     Raises
     ------
@@ -114,27 +122,60 @@ def effects(
     """
     state = fit.state
     names = predictors(state.design)
-    for name in (variable, by):
+    apart = _names_of(by)
+    for name in (variable, *apart):
         if name is not None:
             check_variable(name, names)
-    if variable is not None and variable == by:
-        raise InferenceError(f"by is {by!r}, the variable itself. Name another one, or leave by out.")
-    shown = [name for name in names if name != by] if variable is None else [variable]
+    _check_apart(variable, apart)
+    line_by, panel_by = (*apart, None, None)[:2]
+    shown = [name for name in names if name != line_by] if variable is None else [variable]
     if not shown:
         raise InferenceError("The fixed part has no variable whose effect could be drawn.")
-    beside = {name: _line_for_each(state.design, name, by) for name in shown}
+    beside = {name: _line_for_each(state.design, name, line_by, panel_by) for name in shown}
     lines = {name for name in beside.values() if name}
-    variables = _variables(state.design, {*shown, *lines})
-    wide = any(len(_groups(variables[name])[0]) > FEW_LINES for name in lines)
-    axes = panels(ax, shown, size=(6.4, 4.2) if wide else (4.8, 3.8))
-    for name, on in zip(shown, axes, strict=True):
-        groups = variables.get(beside[name] or "")
-        _draw(on, state, (variables[name], groups), partial_residuals, {"ddf": ddf, "level": level})
+    variables = _variables(state.design, {*shown, *lines, *apart}, dict(at or {}))
+    in_panels = _levels_of(variables.get(panel_by or ""))
+    wide = any(len(_levels_of(variables[name])) > FEW_LINES for name in lines)
+    titles = [f"{panel_by} = {text}" for text in _labels(variables[panel_by], in_panels)] if panel_by else shown
+    axes = panels(ax, titles, size=(6.4, 4.2) if wide else (4.8, 3.8))
+    drawing = _Drawing(state, partial_residuals, dict(at or {}), {"ddf": ddf, "level": level})
+    for i, on in enumerate(axes):
+        name = shown[0 if panel_by else i]
+        within = (variables[panel_by], i) if panel_by else None
+        drawing.draw(on, variables[name], variables.get(beside[name] or ""), within)
         on.set_ylabel(axis_name(state.design.response_name, SIDE))
+        if panel_by:
+            on.set_title(axis_name(titles[i]), fontsize="small", loc="left")
+    if panel_by:
+        _share_y(axes)
     return as_drawn(axes)
 
 
-def _line_for_each(design: Design, variable: str, by: str | None) -> str | None:
+def _names_of(by: str | Sequence[str] | None) -> list[str]:
+    return [] if by is None else [by] if isinstance(by, str) else list(by)
+
+
+def _check_apart(variable: str | None, apart: Sequence[str]) -> None:
+    """Raise unless the variable and those it is drawn by are different, and two at most."""
+    if len(apart) > 2:
+        raise InferenceError(
+            f"by names {len(apart)} variables; a plot shows two, lines by the first, panels the second."
+        )
+    if len(apart) == 2 and variable is None:
+        raise InferenceError(f"by is {list(apart)!r}, so name the variable to draw along as well.")
+    if variable in apart:
+        raise InferenceError(f"by is {variable!r}, the variable itself. Name another one, or leave by out.")
+    if len(set(apart)) < len(apart):
+        raise InferenceError(f"by names {apart[0]!r} twice. Name two variables.")
+
+
+def _share_y(axes: Sequence[Axes]) -> None:
+    limits = np.array([on.get_ylim() for on in axes])
+    for on in axes:
+        on.set_ylim(limits[:, 0].min(), limits[:, 1].max())
+
+
+def _line_for_each(design: Design, variable: str, by: str | None, panel_by: str | None) -> str | None:
     """Return the column whose levels have a line each: ``by``, or what a variable is nested in that needs it.
 
     Raises
@@ -143,7 +184,7 @@ def _line_for_each(design: Design, variable: str, by: str | None) -> str | None:
         If a level of the variable or of ``by`` means something else in each level of another.
     """
     nesting = find_nesting(design, reference_grid(design, {}).categorical)
-    drawn = [name for name in (variable, by) if name is not None]
+    drawn = [name for name in (variable, by, panel_by) if name is not None]
     apart = [(name, outer) for name in drawn for outer in nesting.unnamed(name) if outer not in drawn]
     if not apart:
         return by
@@ -158,71 +199,123 @@ def _line_for_each(design: Design, variable: str, by: str | None) -> str | None:
     )
 
 
-def _variables(design: Design, names: Iterable[str]) -> dict[str, _Variable]:
-    grid = reference_grid(design, {})
+def _variables(design: Design, names: Iterable[str], at: Mapping[str, object]) -> dict[str, _Variable]:
+    grid = reference_grid(design, at)
     out = {}
     for name in names:
         if name in grid.categorical:
             out[name] = _Variable(name, grid.levels[name], False, np.asarray(grid.counts[name], dtype=np.float64))
         else:
-            at = design.columns[name].values.astype(np.float64)
-            out[name] = _Variable(name, np.linspace(at.min(), at.max(), N_POINTS).tolist(), True, at)
+            of_rows = design.columns[name].values.astype(np.float64)
+            points = grid.levels[name] if name in at else np.linspace(of_rows.min(), of_rows.max(), N_POINTS).tolist()
+            out[name] = _Variable(name, points, True, of_rows, name in at)
     return out
 
 
-def _draw(
-    ax: Axes,
-    state: FitState,
-    variables: tuple[_Variable, _Variable | None],
-    partial_residuals: bool,
-    options: Mapping[str, Any],
-) -> None:
-    variable, by = variables
-    groups, group_of_row = _groups(by)
-    at = {variable.name: variable.values} | ({by.name: groups} if by else {})
-    table = margins(state, variable.name, by=None if by is None else by.name, at=at, **options)
-    shape = (max(1, len(groups)), len(variable.values))
-    if len(table) < np.prod(shape):  # levels that do not occur within those that they are nested in
-        index = pd.MultiIndex.from_product([groups, variable.values]) if by else pd.Index(variable.values)
-        table = table.reindex(index)
-    mean, lower, upper = (table[c].to_numpy().reshape(shape) for c in ("estimate", "ci_lower", "ci_upper"))
-    x = np.asarray(variable.values, dtype=np.float64) if variable.is_number else np.arange(shape[1], dtype=np.float64)
-    residual = residuals(state)
-    names, colors = _labels(by, groups), _colors(shape[0])
-    room = 0.5 if shape[0] <= FEW_LINES else 0.8
-    inner = [mean.ravel()]
-    for g in range(shape[0]):
-        color, label = (colors[g], names[g]) if by else (MODEL, None)
-        shift = 0.0 if variable.is_number else room * ((g + 0.5) / shape[0] - 0.5)
-        rows = np.flatnonzero(group_of_row == g) if by else np.arange(len(residual))
-        at_rows = variable.at[rows]
-        inner.append(np.interp(at_rows, x, mean[g]) + residual[rows])
-        if partial_residuals:
-            spread = 0.0 if variable.is_number else _spread(len(at_rows), 0.6 * room / shape[0])
-            scatter(ax, at_rows + shift + spread, inner[-1], **({"color": color} if by else {}))
-        if variable.is_number:
-            ax.fill_between(x, lower[g], upper[g], color=color, alpha=0.25, linewidth=0)
-            ax.plot(x, mean[g], color=color, linewidth=2, label=label)
-        else:
-            half_widths = [mean[g] - lower[g], upper[g] - mean[g]]
-            ax.errorbar(x + shift, mean[g], half_widths, fmt="o", color=color, capsize=4, linewidth=2, label=label)
-    _keep_in_view(ax, np.concatenate(inner))
-    ax.set_xlabel(axis_name(variable.name))
-    if not variable.is_number:
-        name_categories(ax, variable.values)
-    if by:
-        outside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if shape[0] > FEW_LINES else {}
-        ax.legend(frameon=False, fontsize="small", title=axis_name(by.name), title_fontsize="small", **outside)
+@dataclass(frozen=True)
+class _Drawing:
+    """What all panels have in common.
+
+    Attributes
+    ----------
+    at
+        Values that the user holds variables at.
+    options
+        ``ddf`` and ``level``.
+    """
+
+    state: FitState
+    partial_residuals: bool
+    at: Mapping[str, object]
+    options: Mapping[str, Any]
+
+    def draw(
+        self, ax: Axes, variable: _Variable, by: _Variable | None, within: tuple[_Variable, int] | None = None
+    ) -> None:
+        """Draw the means along a variable, a line for each level of another, within one level of a third."""
+        groups = _levels_of(by)
+        mean, lower, upper = self._means(variable, by, within)
+        n_lines = len(mean)
+        x = np.asarray(variable.values if variable.is_number else range(len(variable.values)), dtype=np.float64)
+        names, colors = (_labels(by, groups), _colors(n_lines)) if by else ([None], [MODEL])
+        room = 0.5 if n_lines <= FEW_LINES else 0.8
+        shifts = [0.0 if variable.is_number else room * ((g + 0.5) / n_lines - 0.5) for g in range(n_lines)]
+        inner = [mean.ravel()]
+        for g, shift in enumerate(shifts):
+            at_rows, values = self._partial_residuals(variable, (x, mean[g]), (by, g), within)
+            inner.append(values)
+            if self.partial_residuals:
+                spread = 0.0 if variable.is_number else _spread(len(at_rows), 0.6 * room / n_lines)
+                backdrop(ax, at_rows + shift + spread, values, color=colors[g] if by else DATA, n_groups=n_lines)
+            if variable.is_number:
+                ax.fill_between(x, lower[g], upper[g], color=colors[g], alpha=0.25, linewidth=0)
+                ax.plot(x, mean[g], color=colors[g], linewidth=2, label=names[g])
+            else:
+                half_widths = [mean[g] - lower[g], upper[g] - mean[g]]
+                bars = ax.errorbar(x + shift, mean[g], half_widths, fmt="o", color=colors[g], capsize=4, linewidth=2)
+                bars.set_label(names[g])
+                bars.lines[0].set(markeredgecolor="white", markersize=7, zorder=4)
+                if by:
+                    ax.plot(x + shift, mean[g], color=colors[g], linewidth=1, zorder=3)
+        _keep_in_view(ax, np.concatenate(inner))
+        ax.set_xlabel(axis_name(variable.name))
+        if not variable.is_number:
+            name_categories(ax, variable.values)
+        if by:
+            outside: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1, 1)} if n_lines > FEW_LINES else {}
+            ax.legend(frameon=False, fontsize="small", title=axis_name(by.name), title_fontsize="small", **outside)
+
+    def _means(
+        self, variable: _Variable, by: _Variable | None, within: tuple[_Variable, int] | None
+    ) -> tuple[Floats, Floats, Floats]:
+        """Return estimates and their limits, (n_lines, n_values) each."""
+        groups = _levels_of(by)
+        at = {**self.at, variable.name: variable.values} | ({by.name: groups} if by else {})
+        if within:
+            at[within[0].name] = [_levels_of(within[0])[within[1]]]
+        named = [each.name for each in (within and within[0], by) if each]
+        table = margins(self.state, variable.name, by=named or None, at=at, **self.options)
+        if within:
+            table = table.droplevel(within[0].name)
+        shape = (max(1, len(groups)), len(variable.values))
+        if len(table) < np.prod(shape):  # levels that do not occur within those that they are nested in
+            index = pd.MultiIndex.from_product([groups, variable.values]) if by else pd.Index(variable.values)
+            table = table.reindex(index)
+        mean, lower, upper = (table[c].to_numpy().reshape(shape) for c in ("estimate", "ci_lower", "ci_upper"))
+        return mean, lower, upper
+
+    def _partial_residuals(
+        self,
+        variable: _Variable,
+        line: tuple[Floats, Floats],
+        by: tuple[_Variable | None, int],
+        within: tuple[_Variable, int] | None,
+    ) -> tuple[Floats, Floats]:
+        """Return where the rows of a line stand along the variable, and their partial residuals."""
+        belongs = variable.at >= 0 if not variable.is_number else np.ones(len(variable.at), dtype=bool)
+        for other, level in (by, within or (None, 0)):
+            if other is not None:
+                belongs &= _group_of_row(other) == level
+        at_rows = variable.at[belongs]
+        return at_rows, np.interp(at_rows, *line) + residuals(self.state)[belongs]
 
 
-def _groups(by: _Variable | None) -> tuple[list[Any], npt.NDArray[np.intp]]:
-    """Return the values of ``by`` that have a line each, and the nearest of them to each row."""
+def _levels_of(by: _Variable | None) -> list[Any]:
+    """Return the values of a variable that have a line or a panel each."""
     if by is None:
-        return [], np.zeros(0, dtype=np.intp)
+        return []
+    if not by.is_number or by.is_given:
+        return list(by.values)
+    held: list[Any] = np.unique(np.quantile(by.at, QUANTILES)).tolist()
+    return held
+
+
+def _group_of_row(by: _Variable) -> npt.NDArray[np.intp]:
+    """Return the position of each row's level, or of the nearest value of a number; -1 for levels that are left out."""
     if not by.is_number:
-        return list(by.values), by.at.astype(np.intp)
-    held = np.unique(np.quantile(by.at, QUANTILES))
-    return held.tolist(), np.abs(by.at[:, None] - held).argmin(axis=1)
+        return by.at.astype(np.intp)
+    held = np.asarray(_levels_of(by), dtype=np.float64)
+    return np.asarray(np.abs(by.at[:, None] - held).argmin(axis=1))
 
 
 def _labels(by: _Variable | None, groups: Sequence[Any]) -> list[str]:

@@ -79,12 +79,21 @@ def profile(fit: Profile | Fitted, *, levels: Sequence[float] = LEVELS, ax: Axes
             for bound, side in zip(_interval(profiled, name, level), (-cut, cut), strict=True):
                 if np.isfinite(bound) and zeta[0] <= side <= zeta[-1]:
                     on.plot([bound, bound, profiled.estimates[name]], [0.0, side, side], color=CONTRAST, linewidth=0.8)
+            if zeta[-1] >= cut:
+                _name_level(on, level, (profiled.estimates[name], cut))
         on.plot(fine[near], zeta[near], color=MODEL, linewidth=1.6)
         on.set_ylim(-limit, limit)
         on.set_xlabel(axis_name(name))
         if first_of_row(on):
             on.set_ylabel("Profile zeta")
     return as_drawn(axes)
+
+
+def _name_level(ax: Axes, level: float, end: tuple[float, float]) -> None:
+    """Write a level beside the end of its line, where there is nothing."""
+    label = ax.annotate(f"{100 * level:g} %", end, (-3, 0), textcoords="offset points", ha="right", va="center")
+    label.set(fontsize=7, color=CONTRAST)
+    label.set_in_layout(False)
 
 
 def profile_of(fit: Any) -> Profile:

@@ -11,7 +11,7 @@ from scipy.interpolate import CubicSpline, PchipInterpolator
 from mixedmodels.errors import InferenceError
 from mixedmodels.inference.profiler import hermite
 from mixedmodels.inference.wald import check_level
-from mixedmodels.plot.canvas import CONTRAST, DATA, MODEL, as_drawn, panels
+from mixedmodels.plot.canvas import CONTRAST, DATA, MODEL, as_drawn, load, panels
 from mixedmodels.plot.labels import SIDE, name
 from mixedmodels.plot.profile import profile_of
 
@@ -73,7 +73,9 @@ def profile_pairs(
         one, other = curves[a], curves[b]
         for level in levels:
             radius = float(np.sqrt(-2 * np.log(1 - level)))
-            on.plot(*contour(one, other, radius), color=CONTRAST, linewidth=1.2)
+            x, y = contour(one, other, radius)
+            on.plot(x, y, color=CONTRAST, linewidth=1.2)
+            _name_level(on, level, (x[y.argmin()], y.min()))
         on.plot(one.points[a], one.points[b], color=MODEL, linewidth=1)
         on.plot(other.points[a], other.points[b], color=MODEL, linewidth=1, linestyle="--")
         on.plot(profiled.estimates[a], profiled.estimates[b], "+", color=DATA, markersize=9)
@@ -83,6 +85,14 @@ def profile_pairs(
         on.set_xlabel(name(a))
         on.set_ylabel(name(b, SIDE))
     return as_drawn(axes)
+
+
+def _name_level(ax: Axes, level: float, lowest: tuple[float, float]) -> None:
+    """Write a level across the lowest point of its contour."""
+    halo = [load("patheffects").withStroke(linewidth=2.5, foreground="white")]
+    label = ax.text(*lowest, f"{100 * level:g} %", ha="center", va="center", fontsize=7, color=CONTRAST, zorder=3)
+    label.set(path_effects=halo, clip_on=True)
+    label.set_in_layout(False)
 
 
 class _Curve:

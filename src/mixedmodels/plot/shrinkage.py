@@ -33,6 +33,15 @@ MAX_NAMES = 20
 
 MOST_MOVED = 6
 
+NAME_SIZE = 7.0
+"""Size of the letters of a name, in points."""
+
+LETTER = 0.6
+"""Width of a letter, in its size."""
+
+ROOM = 1.4
+"""What a name takes up, in its own size: axes may still shrink when they are laid out."""
+
 MAX_NAME = 14
 """Characters of a name among the points."""
 
@@ -86,6 +95,7 @@ def shrinkage(fit: Fitted, group: str | None = None, *, ax: Axes | Iterable[Axes
     moved = np.linalg.norm(distance / np.maximum(distance.std(axis=0), np.finfo(float).tiny), axis=1)
     pairs = list(combinations(range(factor.n_effects), 2)) or [(0, 0)]
     axes = panels(ax, [" and ".join(factor.columns[j] for j in dict.fromkeys(pair)) for pair in pairs])
+    axes[0].set_title(name(_told(factor, len(modes)), 60), fontsize="small")
     for (i, j), on in zip(pairs, axes, strict=True):
         if i == j:
             _draw_one(on, factor, alone[:, 0], modes[:, 0], centre[0])
@@ -93,11 +103,18 @@ def shrinkage(fit: Fitted, group: str | None = None, *, ax: Axes | Iterable[Axes
             on.set_xlabel(name(factor.columns[i]))
             on.set_ylabel(name(factor.columns[j], SIDE))
             _draw_pair(on, alone[:, [i, j]], modes[:, [i, j]], centre[[i, j]])
-        at = modes[:, [i, j]] if i != j else np.column_stack([alone[:, 0], modes[:, 0]])
+        named_at = modes if len(modes) <= MAX_NAMES else alone
+        at = named_at[:, [i, j]] if i != j else np.column_stack([alone[:, 0], modes[:, 0]])
         _name_levels(on, factor.levels[determined], at, moved)
-    left_out = factor.n_levels - len(modes)
-    axes[0].set_title(f"without {count_of(left_out, 'level')} of too few rows" if left_out else "", fontsize="small")
     return as_drawn(axes)
+
+
+def _told(factor: RandomFactor, n_drawn: int) -> str:
+    """Return which levels are named, and which are not drawn."""
+    named = f"named: of {count_of(n_drawn, 'level')}, those that the model moves most" if n_drawn > MAX_NAMES else ""
+    left_out = factor.n_levels - n_drawn
+    without = f"without {count_of(left_out, 'level')} of too few rows" if left_out else ""
+    return "; ".join(filter(None, [named, without]))
 
 
 def within_level_fits(state: FitState, k: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
@@ -153,12 +170,33 @@ def _draw_one(ax: Axes, factor: RandomFactor, alone: Floats, modes: Floats, cent
 
 
 def _name_levels(ax: Axes, levels: pd.Index, at: Floats, moved: Floats) -> None:
+    """Name levels beside their points, those that the model moves most first; names without room are left out."""
     n = len(levels)
-    named = range(n) if n <= MAX_NAMES else np.argsort(-moved)[:MOST_MOVED].tolist()
+    named = np.argsort(-moved, kind="stable")[: n if n <= MAX_NAMES else MOST_MOVED].tolist()
     halo = [load("patheffects").withStroke(linewidth=2, foreground="white")]
-    middle = sum(ax.get_xlim()) / 2
-    for i, text in zip(named, level_names(levels[list(named)], MAX_NAME), strict=True):
+    middle = sum(ax.get_xlim()) / 2  # asking for the limits sets them; before, places are not known
+    places = ax.transData.transform(at) * 72 / ax.figure.dpi
+    taken: list[tuple[float, float, float, float]] = []
+    for i, text in zip(named, level_names(levels[named], MAX_NAME), strict=True):
         is_right = bool(at[i, 0] > middle)  # names grow towards the middle, where they have room
+        width, height = ROOM * LETTER * NAME_SIZE * len(text), ROOM * NAME_SIZE
+        left, bottom = places[i, 0] + (-3 - width if is_right else 3), places[i, 1] + 3
+        box = (left, bottom, left + width, bottom + height)
+        if any(_overlap(box, other) for other in taken):
+            continue
+        taken.append(box)
         label = ax.annotate(text, (at[i, 0], at[i, 1]), (-3 if is_right else 3, 3), textcoords="offset points")
-        label.set(ha="right" if is_right else "left", fontsize=7, color="0.2", path_effects=halo, zorder=5)
+        label.set(
+            ha="right" if is_right else "left",
+            fontsize=NAME_SIZE,
+            color="0.2",
+            path_effects=halo,
+            zorder=5,
+            clip_on=True,
+        )
         label.set_in_layout(False)
+
+
+def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
+    """Return whether two boxes (left, bottom, right, top) share a point."""
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

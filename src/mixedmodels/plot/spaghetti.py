@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mixedmodels.errors import InferenceError
-from mixedmodels.plot.canvas import CONTRAST, DATA, MAX_PLACES, MODEL, count_of, panels, scatter
+from mixedmodels.plot.canvas import CONTRAST, DATA, MAX_PLACES, MODEL, backdrop, count_of, panels
 from mixedmodels.plot.held_lines import held_note, hold_others, is_constant_within, level_lines, population_line
 from mixedmodels.plot.labels import SIDE, literal
 from mixedmodels.plot.labels import name as axis_name
@@ -78,7 +78,7 @@ def spaghetti(fit: Fitted, x: str | None = None, group: str | None = None, *, ax
     population = population_line(state, held)
     [on] = panels(ax, [name], size=(5.4, 4.2))
     at = place(on, column, name)
-    scatter(on, _apart(at, column), design.y)
+    backdrop(on, _apart(at, column), design.y)
     chosen, label = np.arange(factor.n_levels), f"each {factor.name}"
     if factor.n_levels > MAX_LINES:
         chosen, label = drawn_by_lot(factor), f"{factor.name}: {MAX_LINES} of {count_of(factor.n_levels, 'level')}"
@@ -87,7 +87,7 @@ def spaghetti(fit: Fitted, x: str | None = None, group: str | None = None, *, ax
     data_x, data_y = mean_lines(factor.codes, at, design.y)
     is_legible = len(np.unique(at)) <= MAX_PLACES or np.isfinite(data_x).sum() <= MAX_JOINED * factor.n_levels
     if len(chosen) == factor.n_levels and is_legible:
-        on.plot(data_x, data_y, color=DATA, alpha=ink / 2.5, zorder=1, **style)
+        on.plot(data_x, data_y, color=DATA, alpha=ink / 2.5, zorder=1, label="data", **style)
     lines = level_lines(state, held, factor, chosen)
     on.plot(*mean_lines(lines.codes, places(lines.x), lines.y), color=MODEL, alpha=ink, label=axis_name(label), **style)
     on.plot(places(population.x), population.y, color=CONTRAST, linewidth=2.4, label="population")
@@ -95,7 +95,7 @@ def spaghetti(fit: Fitted, x: str | None = None, group: str | None = None, *, ax
     on.set_title(fill(literal(held_note(design, held, factor)), NOTE), fontsize="small")
     legend = on.legend(frameon=False, fontsize="small")
     for handle in legend.get_lines():
-        handle.set_alpha(1)
+        handle.set_alpha(0.5 if handle.get_label() == "data" else 1)
     return on
 
 

@@ -289,3 +289,35 @@ def test_contours_fill_the_axes_of_pairs() -> None:
         assert (np.ptp(outermost, axis=0) >= 0.8 * np.ptp(limits, axis=1)).all()
         assert (outermost.min(axis=0) >= limits[:, 0]).all()
         assert (outermost.max(axis=0) <= limits[:, 1]).all()
+
+
+def test_levels_of_a_profile_are_named() -> None:
+    profiled = SLEEP.profile(["sd_Days|Subject", "sigma"])
+    for ax in mm.plot.profile(profiled):
+        assert [text.get_text() for text in ax.texts] == ["50 %", "80 %", "95 %", "99 %"]
+        heights = [text.xy[1] for text in ax.texts]
+        np.testing.assert_allclose(heights, special.ndtri([0.75, 0.9, 0.975, 0.995]))
+    ax = mm.plot.profile_pairs(profiled, levels=(0.5, 0.9))
+    assert [text.get_text() for text in ax.texts] == ["50 %", "90 %"]
+
+
+def test_names_among_points_do_not_overlap_and_are_explained() -> None:
+    rng = np.random.default_rng(9)
+    data = pd.DataFrame({"clinic": np.repeat(np.arange(90), 4), "x": np.tile(np.arange(4.0), 90)})
+    effects = 0.2 * rng.normal(size=(2, 90))
+    data["y"] = effects[0][data["clinic"]] + effects[1][data["clinic"]] * data["x"] + rng.normal(size=360)
+    for random in ("x", "1"):
+        ax = mm.plot.shrinkage(mm.lmer(f"y ~ x + ({random} | clinic)", data))
+        ax.figure.canvas.draw()
+        assert ax.get_title().replace("\n", " ") == "named: of 90 levels, those that the model moves most"
+        boxes = [text.get_window_extent().shrunk(0.9, 0.9) for text in ax.texts]
+        assert 2 <= len(boxes) <= 6
+        assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_data_lines_are_in_the_legend() -> None:
+    assert [text.get_text() for text in mm.plot.spaghetti(SLEEP).get_legend().get_texts()] == [
+        "data",
+        "each Subject",
+        "population",
+    ]
