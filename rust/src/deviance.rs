@@ -131,6 +131,19 @@ impl Problem {
         self.parameters.len()
     }
 
+    /// How far two thetas are apart; the signs of the columns of Lambda do not count.
+    pub fn distance(&self, a: &[f64], b: &[f64]) -> f64 {
+        let mut sum = 0.0;
+        let mut sign = 1.0;
+        for ((a, b), p) in a.iter().zip(b).zip(&self.parameters) {
+            if p.row == p.column {
+                sign = (a * b).signum();
+            }
+            sum += (a - sign * b).powi(2);
+        }
+        sum.sqrt()
+    }
+
     /// Degrees of freedom of the residual variance.
     pub fn dof(&self, reml: bool) -> f64 {
         (self.products.n - if reml { self.products.p } else { 0 }) as f64
@@ -268,19 +281,17 @@ impl Problem {
     /// G is a smooth function of S, so evaluating it at Lambda + eps I changes it by eps^2 Z'Z relative, while
     /// (I - M^-1) carries eps^2 Z'Z as its own size: rounding is the machine's epsilon over that.
     pub fn lift(&self, lambda: &[Vec<f64>]) -> Option<Vec<Vec<f64>>> {
-        let mut lambda = lambda.to_vec();
-        let mut lifted = false;
-        for (block, f) in lambda.iter_mut().zip(&self.products.factors) {
+        let mut lifted: Option<Vec<Vec<f64>>> = None;
+        for (e, f) in self.products.factors.iter().enumerate() {
             let eps = self.negligible(f);
-            for i in 0..f.q {
-                let d = &mut block[i * f.q + i];
+            for at in (0..f.q).map(|i| i * f.q + i) {
+                let d = lambda[e][at];
                 if d.abs() < eps {
-                    *d = eps.copysign(*d);
-                    lifted = true;
+                    lifted.get_or_insert_with(|| lambda.to_vec())[e][at] = eps.copysign(d);
                 }
             }
         }
-        lifted.then_some(lambda)
+        lifted
     }
 
     /// Gradient and curvature at theta, given its factorisation.
@@ -512,8 +523,9 @@ impl Factorization<'_> {
                 sums
             },
         );
-        let mut first = LevelSums::new(q, p, wanted.len(), keep_rows);
-        parts.into_iter().for_each(|part| first.merge(part));
+        let mut parts = parts.into_iter();
+        let mut first = parts.next().expect("there is a piece");
+        parts.for_each(|part| first.merge(part));
         let inverse = selected_inverse(&self.rest, problem.par);
         let y = self.backward_strips();
         let fill = schur::sandwich_sum(products, &problem.pattern, &y, &inverse, problem.par);

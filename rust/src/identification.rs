@@ -130,7 +130,7 @@ impl Problem {
     }
 
     /// C = Z'WX R_X^-1 of a factor: for each of its q columns the levels' p values, n_levels x p row by row.
-    fn fixed_products(&self, e: usize) -> Vec<f64> {
+    pub(crate) fn fixed_products(&self, e: usize) -> Vec<f64> {
         let products = &self.products;
         let (f, p, m) = (&products.factors[e], products.p, products.p + 1);
         let mut gram = vec![0.0; p * p];

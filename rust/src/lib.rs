@@ -5,6 +5,7 @@ mod block;
 mod border_inference;
 mod border_profile;
 mod cholesky;
+mod complete;
 mod constrained;
 mod deviance;
 mod identification;

@@ -143,7 +143,10 @@ impl Problem {
             None if cheap => identity.clone(),
             None => self.moment_start(),
         };
-        let n_starts = if n_starts > 0 { n_starts } else { 1 + if cheap { EXTRA_STARTS.len() } else { 0 } };
+        let n_starts = match n_starts {
+            0 if cheap && !self.is_complete() => 1 + EXTRA_STARTS.len(),
+            n => n.max(1),
+        };
         let mut starts = vec![first];
         for k in 0..n_starts - 1 {
             let (odd, even) = EXTRA_STARTS[k % 3];
@@ -164,8 +167,11 @@ impl Problem {
         let mut runs: Vec<Run> = Vec::new();
         let mut n_evaluations = 0;
         for theta in starts {
-            if let Some(mut run) = trust_region::minimize(self, reml, theta, max_iterations, interrupted) {
+            if let Some(mut run) = trust_region::minimize(self, reml, theta, &runs, max_iterations, interrupted) {
                 n_evaluations += run.n_evaluations;
+                if run.status == Status::Known {
+                    continue;
+                }
                 self.snap(&mut run, reml);
                 let stop = run.status == Status::Interrupted;
                 runs.push(run);

@@ -2,9 +2,10 @@
 
 use crate::deviance::Problem;
 use faer::Par;
-use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::dyn_stack::{MemBuffer, MemStack, StackReq};
 use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
 use faer::{Mat, MatRef};
+use std::mem::MaybeUninit;
 
 /// Predicted decrease (in -2 log-likelihood) at which the optimum is reached.
 const DECREASE_TOL: f64 = 1e-10;
@@ -15,6 +16,12 @@ const UNLIKE_STEPS: usize = 2;
 const REDUCE_EVERY: usize = 8;
 /// What taking one out may cost.
 const REDUCE_TOL: f64 = 1e-8;
+/// Predicted decrease below which it is asked whether a step leads to an optimum that is known.
+const NEAR: f64 = 1.0;
+/// What step and decrease may be off by, relative to their own sizes, to lead there.
+const NEAR_SHARE: f64 = 0.2;
+/// Bytes of scratch memory that are taken from the stack.
+const SMALL_SCRATCH: usize = 8192;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -22,6 +29,8 @@ pub enum Status {
     IterationLimit = 1,
     NoFurtherDecrease = 2,
     Interrupted = 3,
+    /// On its way to an optimum that is known.
+    Known = 4,
 }
 
 /// One row of the trace.
@@ -52,11 +61,13 @@ pub fn noise(problem: &Problem, deviance: f64) -> f64 {
     4.0 * f64::EPSILON * (deviance.abs() + problem.products.n as f64)
 }
 
-/// Minimises the scaled deviance from `theta`; None if it cannot be evaluated there.
+/// Minimises the scaled deviance from `theta`, or until it is plain that it will end where one of the runs `known` did;
+/// None if it cannot be evaluated there.
 pub fn minimize(
     problem: &Problem,
     reml: bool,
     mut theta: Vec<f64>,
+    known: &[Run],
     max_iterations: usize,
     interrupted: &mut dyn FnMut() -> bool,
 ) -> Option<Run> {
@@ -84,13 +95,18 @@ pub fn minimize(
             }
         }
         let gradient_norm = largest(&derivatives.gradient);
+        let mut step = Step::new(&derivatives.gradient, &derivatives.curvature, radius);
+        if known.iter().any(|run| step.leads_to(run, problem, &theta, at.deviance)) {
+            status = Status::Known;
+            break;
+        }
         if unlike >= UNLIKE_STEPS
             && let Some(exact) = problem.hessian(&theta, reml)
         {
             n_evaluations += 2 * theta.len();
             derivatives.curvature = exact;
+            step = Step::new(&derivatives.gradient, &derivatives.curvature, radius);
         }
-        let step = Step::new(&derivatives.gradient, &derivatives.curvature, radius);
         let mut row = Iteration {
             deviance: at.deviance,
             gradient_norm,
@@ -101,7 +117,7 @@ pub fn minimize(
         };
         let noise = noise(problem, at.deviance);
         let tol = DECREASE_TOL.max(noise);
-        let trial: Vec<f64> = theta.iter().zip(&step.direction).map(|(t, s)| t + s).collect();
+        let trial = step.from(&theta);
         if step.predicted <= tol && !step.saddle {
             // the last step is taken if it does no harm: its decrease is below what can be seen
             if let Some(new) = problem.factorize(&trial, reml).filter(|new| new.deviance <= at.deviance + noise) {
@@ -166,6 +182,8 @@ struct Step {
     predicted: f64,
     /// The curvature is negative somewhere.
     saddle: bool,
+    /// A step of Newton's to a minimum inside of the radius.
+    whole: bool,
 }
 
 impl Step {
@@ -203,7 +221,21 @@ impl Step {
         }
         let predicted = -(0..k).map(|e| along[e] * s[e] + 0.5 * values[e] * s[e] * s[e]).sum::<f64>();
         let direction = (0..k).map(|i| (0..k).map(|e| vectors[e * k + i] * s[e]).sum()).collect();
-        Step { direction, length: norm(&s), predicted, saddle }
+        Step { direction, length: norm(&s), predicted, saddle, whole: shift == 0.0 && norm(&s) < radius }
+    }
+
+    fn from(&self, theta: &[f64]) -> Vec<f64> {
+        theta.iter().zip(&self.direction).map(|(t, s)| t + s).collect()
+    }
+
+    /// Whether the step is one of Newton's last to the optimum of a run.
+    fn leads_to(&self, run: &Run, problem: &Problem, theta: &[f64], deviance: f64) -> bool {
+        let missed = (deviance - self.predicted - run.deviance).abs();
+        self.whole
+            && self.predicted < NEAR
+            && run.status == Status::Converged
+            && missed <= NEAR_SHARE * self.predicted + noise(problem, deviance)
+            && problem.distance(&self.from(theta), &run.theta) <= NEAR_SHARE * self.length
     }
 }
 
@@ -215,13 +247,15 @@ pub fn eigen(a: &[f64], k: usize) -> (Vec<f64>, Vec<f64>) {
     let mut values = faer::Col::<f64>::zeros(k);
     let mut vectors = Mat::<f64>::zeros(k, k);
     let scratch = self_adjoint_evd_scratch::<f64>(k, ComputeEigenvectors::Yes, Par::Seq, Default::default());
-    let mut memory = MemBuffer::new(scratch);
+    let mut small = [MaybeUninit::uninit(); SMALL_SCRATCH];
+    let is_small = scratch.unaligned_bytes_required() <= SMALL_SCRATCH;
+    let mut large = MemBuffer::new(if is_small { StackReq::EMPTY } else { scratch });
     let done = self_adjoint_evd(
         MatRef::from_column_major_slice(a, k, k),
         values.as_diagonal_mut(),
         Some(vectors.as_mut()),
         Par::Seq,
-        MemStack::new(&mut memory),
+        MemStack::new(if is_small { &mut small } else { &mut large }),
         Default::default(),
     );
     if done.is_err() {

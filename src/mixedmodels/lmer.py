@@ -101,12 +101,10 @@ def lmer(
     >>> fit.fe_params.round(3).to_dict()
     {'Intercept': 251.405, 'Days': 10.467}
     """
-    model = LinearMixedModel(
-        formula, data, weights=weights, offset=offset, contrasts=contrasts, missing=missing, evaluate=evaluate
-    )
-    state = fit_identified(model.problem, reml=reml, start=start, control=control)
+    call = Call(formula, snapshot(data), weights, offset, contrasts, missing, evaluate)
+    state = fit_identified(build_problem(call), reml=reml, start=start, control=control)
     warn_of_findings(state.findings)
-    return LmmResult(state, model.call)
+    return LmmResult(state, call)
 
 
 class LinearMixedModel:

@@ -122,6 +122,8 @@ _ONE_VALUE: Mapping[str, str] = MappingProxyType({
 })  # fmt: skip
 """Types of arguments that are one value, and what they are called."""
 
+_SCALARS = (str, bytes, Number)
+
 
 def refuses_unknown(function: Callable[P, R]) -> Callable[P, R]:
     """Return the function, which answers unknown arguments, and arrays in the place of one value, in words.
@@ -177,6 +179,6 @@ def _is_one_value(value: object, kinds: Sequence[str]) -> bool:
     """Return whether a value is a scalar, or a path where that is wanted; which scalar it may be says the function."""
     if "PathLike[str]" in kinds:
         return isinstance(value, str | PathLike) or (value is None and "None" in kinds)
-    if isinstance(value, str | bytes | Number) or getattr(value, "ndim", None) == 0:
+    if isinstance(value, _SCALARS) or getattr(value, "ndim", None) == 0:
         return True
     return not isinstance(value, Iterable) and not hasattr(value, "__array__")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from formulaic.formula import SimpleFormula
 
 from mixedmodels.design.checks import (
     check_conditions,
@@ -25,44 +24,20 @@ from mixedmodels.design.checks import (
 from mixedmodels.design.coding import read_contrasts
 from mixedmodels.design.design import Design
 from mixedmodels.design.evaluation import Evaluation, MatrixRecipe, Memory, check_finite
-from mixedmodels.design.expression import INTERCEPT, columns_in, columns_of, lookups, plain_names, unknown_column
+from mixedmodels.design.expression import INTERCEPT, plain_names
 from mixedmodels.design.frame import Column, Frame, Mask, check_order, open_frame, read_array
 from mixedmodels.design.grouping import group_rows, level_codes
 from mixedmodels.design.missing import Gaps, UsedRows, refuse
+from mixedmodels.design.plan import Arguments, Plan, make_plan
 from mixedmodels.design.probe import Probe, make_probe
 from mixedmodels.design.recipe import DesignRecipe, FactorRecipe
 from mixedmodels.design.records import Codes, Finding, Floats, RandomFactor
 from mixedmodels.errors import DataError, DesignError
-from mixedmodels.formula.algebra import expand_terms, terms_of
-from mixedmodels.formula.expressions import column_name, is_computed, is_lookup
-from mixedmodels.formula.parse import check_subtracted
 from mixedmodels.formula.terms import Formula, RandomTerm
-from mixedmodels.formula.words import Text, has_rest
 
-# Names of weights and offsets given as arrays, as in R's model frames.
 _WEIGHTS, _OFFSET = "(weights)", "(offset)"
+"""Names of weights and offsets given as arrays, as in R's model frames."""
 _INTERCEPT_ONLY = MatrixRecipe((INTERCEPT,), (), None)
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """What the formula and the arguments want from the data."""
-
-    formula: Formula
-    fixed: SimpleFormula
-    random: tuple[SimpleFormula, ...]
-    offsets: tuple[str, ...]
-    weights: str | None
-    sources: Mapping[str, tuple[str, ...]]
-    term_columns: tuple[str, ...]
-    columns: tuple[str, ...]
-
-    @property
-    def expressions(self) -> set[str]:
-        """What stands in terms and left and right of bars, columns among it."""
-        factors = [factor for part in (self.fixed, *self.random) for term in part for factor in term.factors]
-        read = {column_name(factor) if is_lookup(factor) else str(factor.expr) for factor in factors}
-        return read | {variable for term in self.formula.random for variable in term.group}
 
 
 @dataclass(frozen=True)
@@ -76,7 +51,7 @@ class _RandomPart:
 
 @dataclass(frozen=True)
 class _Parts:
-    """All that is computed row by row, and the rows where something could not be."""
+    """All that is computed row by row, the rows where something could not be, and categories that may be numbers."""
 
     response: Column
     offsets: tuple[Column, ...]
@@ -86,6 +61,7 @@ class _Parts:
     random: tuple[_RandomPart, ...]
     groups: Mapping[str, Column]
     gaps: list[tuple[str, Mask]]
+    doubtful: list[Finding]
 
 
 def build_design(
@@ -130,9 +106,9 @@ def build_design(
     frame = open_frame(data)
     if not frame.n_rows:
         raise DataError("The data have no rows.")
-    plan = _make_plan(formula, frame, weights, offset)
+    plan = make_plan(formula, frame.names, frame.index_names, _arguments(weights, offset))
     source = {name: frame.read(name) for name in plan.columns}
-    check_conditions({*plan.expressions, plan.formula.response, *plan.offsets}, source)
+    check_conditions(plan.sums, source)
     source = _with_booleans_as_levels(plan, source)
     for name, value in ((_WEIGHTS, weights), (_OFFSET, offset)):
         if value is not None and not isinstance(value, str):
@@ -151,10 +127,8 @@ def build_design(
         gaps = parts.gaps
         if not gaps:
             labels = frame.index if frame.index is None or rows.positions is None else frame.index[rows.positions]
-            doubtful = _doubtful_categories(plan, evaluation)
-            with _telling_what_may_be_why(rows, doubtful):
-                made = _assemble(plan, rows, evaluation, parts, labels)
-                design = replace(made, findings=(*doubtful, *made.findings))
+            with _telling_what_may_be_why(rows, parts.doubtful):
+                design = _assemble(plan, rows, evaluation, parts, labels)
                 if not planned:
                     check_factors(design.factors, design.n_obs)
                 return design
@@ -170,12 +144,6 @@ def _telling_what_may_be_why(rows: UsedRows, doubtful: Sequence[Finding] = ()) -
         if not told:
             raise
         raise DesignError(" ".join([str(error), *told])) from error
-
-
-def _doubtful_categories(plan: _Plan, evaluation: Evaluation) -> list[Finding]:
-    """Return what to tell the user about categories that may be numbers."""
-    names = [name for part in (plan.fixed, *plan.random) for name in lookups(part)]
-    return numbers_among_labels(names, evaluation.columns)
 
 
 def _check_gaps_close(before: Gaps, after: Gaps) -> None:
@@ -195,72 +163,20 @@ def _check_gaps_close(before: Gaps, after: Gaps) -> None:
             )
 
 
-def _make_plan(formula: Formula, frame: Frame, weights: object, offset: object) -> _Plan:
-    """Return the terms and the columns that they use, `.` expanded; a name unknown is an error."""
-    known = (*frame.names, *frame.index_names)
-    weight, extra = _argument_name(weights, _WEIGHTS), _argument_name(offset, _OFFSET)
-    offsets = formula.offsets if extra is None else (*formula.offsets, extra)
-    arguments = [name for name in (weights, offset) if isinstance(name, str)]
-    for name in arguments:
-        if name not in known:
-            raise unknown_column(name, known)
-    groups = [variable for term in formula.random for variable in term.group]
-    sources = {text: _source(text, formula, known) for text in (formula.response, *groups, *formula.offsets)}
-    sources |= {name: (name,) for name in arguments}
-    read = [name for text in sources for name in sources[text]]
-    if has_rest(Text(formula.fixed).tokens()):
-        rest = [name for name in frame.names if name not in {*read, *arguments}]
-        check_subtracted(formula, rest)
-        fixed = expand_terms(formula.fixed, rest)
-    else:
-        fixed = terms_of(formula.fixed)
-    random = tuple(terms_of(term.columns) for term in formula.random)
-    terms = dict.fromkeys(name for part in (fixed, *random) for name in columns_of(part, known))
-    columns = tuple(dict.fromkeys([*sources[formula.response], *terms, *read, *arguments]))
-    for name in columns:
-        if name in frame.index_names:
-            raise DataError(
-                f"{name!r} is the index of the data, which is not used, and no column. Make it one: data.reset_index()."
-            )
-    _check_names_apart(formula, (fixed, *random), columns)
-    return _Plan(formula, fixed, random, offsets, weight, sources, tuple(terms), columns)
-
-
-def _source(text: str, formula: Formula, known: Sequence[str]) -> tuple[str, ...]:
-    """Return the columns that a response, a grouping variable or an offset is read or computed from."""
-    if text not in formula.names:
-        return columns_in(text, known)
-    if text not in known:
-        raise unknown_column(text, known)
-    return (text,)
-
-
-def _check_names_apart(formula: Formula, parts: Sequence[SimpleFormula], columns: Sequence[str]) -> None:
-    """No expression may read like the name of a column that the formula uses.
-
-    Raises
-    ------
-    DataError
-        One does.
-    """
-    computed = [factor.expr for terms in parts for term in terms for factor in term.factors if is_computed(factor)]
-    groups = [variable for term in formula.random for variable in term.group]
-    computed += [text for text in (formula.response, *formula.offsets, *groups) if text not in formula.names]
-    for text in computed:
-        if text in columns:
-            raise DataError(
-                f"{text!r} is the name of a column and an expression in one formula. Give the column another name."
-            )
-
-
-def _with_booleans_as_levels(plan: _Plan, source: dict[str, Column]) -> dict[str, Column]:
+def _with_booleans_as_levels(plan: Plan, source: dict[str, Column]) -> dict[str, Column]:
     """Return the columns, those of true and false that are terms and that nothing is computed from with levels."""
-    computed = {name for text in (plan.formula.response, *plan.formula.offsets) for name in plan.sources[text]}
-    computed |= set(plan.offsets)
-    booleans = [name for name in plan.term_columns if source[name].is_boolean and name not in computed]
+    booleans = [name for name in plan.term_columns if source[name].is_boolean]
     if not booleans:
         return source
+    computed = {name for text in (plan.formula.response, *plan.formula.offsets) for name in plan.sources[text]}
+    computed |= set(plan.offsets)
+    booleans = [name for name in booleans if name not in computed]
     return source | {name: source[name].as_levels() for name in plain_names(plan.expressions, booleans)}
+
+
+def _arguments(weights: object, offset: object) -> Arguments:
+    columns = tuple(argument for argument in (weights, offset) if isinstance(argument, str))
+    return Arguments(_argument_name(weights, _WEIGHTS), _argument_name(offset, _OFFSET), columns)
 
 
 def _argument_name(value: object, name_of_array: str) -> str | None:
@@ -279,19 +195,18 @@ def _read_argument(name: str, values: Any, frame: Frame) -> Column:
 
 
 def _used_levels_only(
-    plan: _Plan, rows: UsedRows, source: Mapping[str, Column], contrasts: Mapping[str, object] | None
+    plan: Plan, rows: UsedRows, source: Mapping[str, Column], contrasts: Mapping[str, object] | None
 ) -> Evaluation:
     """Return the columns at the rows used, categorical ones that are coded without unused levels."""
     columns = rows.take(source)
     for name in plan.term_columns:
         columns[name] = columns[name].drop_unused_levels()
-    for terms in (plan.fixed, *plan.random):
-        check_terms(terms, columns)
-    codings = read_contrasts(contrasts, (plan.fixed, *plan.random), columns)
+    check_terms(plan.lookups, columns)
+    codings = read_contrasts(contrasts, plan.lookups, columns)
     return Evaluation(columns, rows.n_used, Memory(), codings)
 
 
-def _evaluate(plan: _Plan, evaluation: Evaluation) -> _Parts:
+def _evaluate(plan: Plan, evaluation: Evaluation) -> _Parts:
     response = evaluation.values(plan.formula.response)
     check_numeric("response", plan.formula.response, response)
     offsets = tuple(map(evaluation.values, plan.offsets))
@@ -304,13 +219,13 @@ def _evaluate(plan: _Plan, evaluation: Evaluation) -> _Parts:
 
     X, fixed = evaluation.first_matrix(plan.fixed)
     random = []
-    for term, terms in zip(plan.formula.random, plan.random, strict=True):
-        if list(terms) == list(terms_of("1")):
+    for term, part in zip(plan.formula.random, plan.random, strict=True):
+        if part.is_intercept:
             random.append(_RandomPart(term, None, _INTERCEPT_ONLY))
-        elif list(terms) == list(plan.fixed):
+        elif part is plan.fixed:
             random.append(_RandomPart(term, X, fixed))
         else:
-            random.append(_RandomPart(term, *evaluation.first_matrix(terms)))
+            random.append(_RandomPart(term, *evaluation.first_matrix(part)))
 
     named = [(plan.formula.response, response), *zip(plan.offsets, offsets, strict=True), *groups.items()]
     gaps = [(name, column.missing) for name, column in named if column.missing is not None]
@@ -318,7 +233,8 @@ def _evaluate(plan: _Plan, evaluation: Evaluation) -> _Parts:
         # Columns as they are were checked when they were read.
         if matrix is not None and recipe.spec is not None:
             gaps += _matrix_gaps(matrix, recipe.names)
-    return _Parts(response, offsets, weights, X, fixed, tuple(random), groups, gaps)
+    doubtful = numbers_among_labels(plan.lookups, evaluation.columns)
+    return _Parts(response, offsets, weights, X, fixed, tuple(random), groups, gaps, doubtful)
 
 
 def _matrix_gaps(matrix: Floats, names: Sequence[str]) -> list[tuple[str, Mask]]:
@@ -329,7 +245,7 @@ def _matrix_gaps(matrix: Floats, names: Sequence[str]) -> list[tuple[str, Mask]]
     return [(name, np.isnan(values)) for name, values in zip(names, matrix.T, strict=True) if np.isnan(values).any()]
 
 
-def _assemble(plan: _Plan, rows: UsedRows, evaluation: Evaluation, parts: _Parts, labels: pd.Index | None) -> Design:
+def _assemble(plan: Plan, rows: UsedRows, evaluation: Evaluation, parts: _Parts, labels: pd.Index | None) -> Design:
     y = np.array(parts.response.values, dtype=np.float64)
     offset = np.stack([c.values for c in parts.offsets]).sum(axis=0, dtype=np.float64) if parts.offsets else None
     weights = None if parts.weights is None else np.array(parts.weights.values, dtype=np.float64)
@@ -343,7 +259,7 @@ def _assemble(plan: _Plan, rows: UsedRows, evaluation: Evaluation, parts: _Parts
         parts.fixed,
         tuple(factor_recipe for _, factor_recipe in built),
         tuple(name for name in plan.offsets if name != _OFFSET),
-        plan.sources,
+        dict(plan.sources),
         {name: column.levels for name, column in term_columns.items() if column.levels is not None},
         evaluation.contrasts,
         evaluation.memory,
@@ -365,6 +281,7 @@ def _assemble(plan: _Plan, rows: UsedRows, evaluation: Evaluation, parts: _Parts
         n_rows=rows.n_rows,
         n_dropped=rows.n_dropped,
         findings=(
+            *parts.doubtful,
             *rows.findings(),
             *_split_findings(parts.random),
             *few_levels(factors),
@@ -376,7 +293,7 @@ def _assemble(plan: _Plan, rows: UsedRows, evaluation: Evaluation, parts: _Parts
     )
 
 
-def _probe(plan: _Plan, evaluation: Evaluation, parts: _Parts) -> Probe | None:
+def _probe(plan: Plan, evaluation: Evaluation, parts: _Parts) -> Probe | None:
     matrices = [(parts.fixed, parts.X)]
     matrices += [(p.recipe, p.matrix) for p in parts.random if p.matrix is not None and p.matrix is not parts.X]
     return make_probe(evaluation, matrices, {**dict(zip(plan.offsets, parts.offsets, strict=True)), **parts.groups})

@@ -6,9 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
-from formulaic.formula import SimpleFormula
 
-from mixedmodels.design.expression import lookups
 from mixedmodels.design.frame import Column
 from mixedmodels.design.grouping import integer_codes
 from mixedmodels.design.labels import level_text, odd_ones
@@ -53,6 +51,13 @@ def check_numeric(role: str, expression: str, column: Column) -> None:
 def check_conditions(expressions: Iterable[str], columns: Mapping[str, Column]) -> None:
     """No expression adds conditions.
 
+    Parameters
+    ----------
+    expressions
+        Those in which something is added or subtracted.
+    columns
+        The columns that the formula uses.
+
     Raises
     ------
     DataError
@@ -60,15 +65,14 @@ def check_conditions(expressions: Iterable[str], columns: Mapping[str, Column]) 
     """
     booleans = {name for name, column in columns.items() if column.is_boolean}
     for expression in expressions:
-        is_sum = expression not in columns and ("+" in expression or "-" in expression)
-        if is_sum and adds_conditions(expression, booleans):
+        if adds_conditions(expression, booleans):
             raise DataError(
                 f"{expression!r} adds or subtracts conditions, which NumPy does not count. Put 1* before each to "
                 "count them, as in I(1*(x > 1) + 1*(z > 1)), or | between them for 'or'."
             )
 
 
-def check_terms(terms: SimpleFormula, columns: Mapping[str, Column]) -> None:
+def check_terms(names: Iterable[str], columns: Mapping[str, Column]) -> None:
     """Columns that stand in a formula as they are must be numbers or categories that differ.
 
     Raises
@@ -78,7 +82,7 @@ def check_terms(terms: SimpleFormula, columns: Mapping[str, Column]) -> None:
     DesignError
         A categorical column has one level.
     """
-    for name in lookups(terms):
+    for name in names:
         levels = columns[name].levels
         if columns[name].is_date:
             raise DataError(

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from formulaic.formula import SimpleFormula
 from formulaic.transforms.contrasts import Contrasts, SumContrasts, TreatmentContrasts
 from formulaic.utils.sentinels import UNSET
 from formulaic.utils.stateful_transforms import stateful_eval
@@ -51,7 +50,7 @@ class MatrixCoding(SumContrasts):  # type: ignore[misc]  # formulaic has no type
 
 
 def read_contrasts(
-    contrasts: Mapping[str, object] | None, parts: Sequence[SimpleFormula], columns: Mapping[str, Column]
+    contrasts: Mapping[str, object] | None, names: Iterable[str], columns: Mapping[str, Column]
 ) -> dict[str, Contrasts]:
     """Return formulaic's coding for each column that the user named.
 
@@ -59,8 +58,8 @@ def read_contrasts(
     ----------
     contrasts
         Column name -> the coding as ``C(...)`` takes it, as text or one of formulaic's ``Contrasts``; or a matrix.
-    parts
-        The fixed part and the left sides of the bars.
+    names
+        Columns that stand in terms as they are.
     columns
         Data columns used by the formula, with the levels that are used.
 
@@ -73,7 +72,7 @@ def read_contrasts(
         return {}
     if not isinstance(contrasts, Mapping):
         raise DataError(f"contrasts is {contrasts!r}; it must be a mapping such as {{'column': 'sum'}}.")
-    coded = {name: levels for terms in parts for name in lookups(terms) if (levels := columns[name].levels) is not None}
+    coded = {name: levels for name in names if (levels := columns[name].levels) is not None}
     codings = {}
     for name, coding in contrasts.items():
         if name not in coded:

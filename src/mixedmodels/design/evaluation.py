@@ -26,7 +26,6 @@ from mixedmodels.design.expression import (
     as_category,
     as_computed,
     columns_in,
-    columns_of,
     columns_of_factor,
     is_boolean,
     runnable,
@@ -34,9 +33,9 @@ from mixedmodels.design.expression import (
 from mixedmodels.design.frame import Column, read_array
 from mixedmodels.design.functions import FUNCTIONS, categories, unseen
 from mixedmodels.design.labels import shown_level
+from mixedmodels.design.plan import Part
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError
-from mixedmodels.formula.expressions import is_lookup
 
 # What formulaic, numpy and pandas say of these, and what is said instead.
 _NOT_A_NUMBER = re.compile("numpy op|ufunc|could not convert|unsupported operand")
@@ -170,28 +169,26 @@ class Evaluation:
             )
         return read_array(expression, values)
 
-    def first_matrix(self, terms: SimpleFormula) -> tuple[Floats, MatrixRecipe]:
-        """Return the model matrix of some terms, shape (n_rows, n_columns), C order, and the recipe to repeat it.
+    def first_matrix(self, part: Part) -> tuple[Floats, MatrixRecipe]:
+        """Return the model matrix of a part, shape (n_rows, n_columns), C order, and the recipe to repeat it.
 
         Raises
         ------
         DataError
             A term cannot be computed.
         """
-        used = columns_of(terms, self.columns)
-        plain = _plain_names(terms)
-        if plain is not None and all(self.columns[name].is_number for name in used):
-            recipe = MatrixRecipe(plain, used, None)
+        if part.plain is not None and all(self.columns[name].is_number for name in part.columns):
+            recipe = MatrixRecipe(part.plain, part.columns, None)
             return self.matrix(recipe), recipe
         spec = ModelSpec(
-            formula=terms,
+            formula=part.terms,
             output="numpy",
             na_action="ignore",
             transform_state=self.memory.transforms,
             encoder_state=self.memory.codings,
         )
         matrix, spec = self._by_formulaic(spec)
-        return matrix, MatrixRecipe(tuple(spec.column_names), used, spec)
+        return matrix, MatrixRecipe(tuple(spec.column_names), part.columns, spec)
 
     def indicator_matrix(self, spec: ModelSpec) -> tuple[Floats, ModelSpec]:
         """Return the model matrix with one column for every level of a categorical variable, aliased ones among them.
@@ -325,17 +322,6 @@ class _Materializer(PandasMaterializer):  # type: ignore[misc]  # formulaic has 
                 listed = ", ".join(repr(shown_level(level)) for level in new)
                 raise DataError(f"{factor.expr!r} has levels that the fit did not have: {listed}.")
         return super()._encode_evaled_factor(factor, spec, drop_rows, reduced_rank)
-
-
-def _plain_names(terms: SimpleFormula) -> tuple[str, ...] | None:
-    """Return the names of the matrix's columns if each is the intercept or a column as it is, else None."""
-    names = []
-    for term in terms:
-        first, *others = term.factors
-        if others or not (is_lookup(first) or first.expr == "1"):
-            return None
-        names.append(str(first.expr) if is_lookup(first) else INTERCEPT)
-    return tuple(names)
 
 
 def check_finite(names: Sequence[str], matrix: Floats, rows: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -63,7 +64,7 @@ class RandomFactor:
     Z: Floats | None
     block_sizes: tuple[int, ...]
 
-    @property
+    @cached_property
     def n_levels(self) -> int:
         """Number of levels present in the data."""
         return len(self.levels)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import combinations
+from math import inf, sqrt
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -184,9 +185,11 @@ def small_residual(design: Design, kept: Sequence[int], beta: Floats, sigma: flo
     beta, sigma
         The estimates.
     """
-    about_fixed = design.y - (0.0 if design.offset is None else design.offset) - design.X[:, list(kept)] @ beta
-    weights = 1.0 if design.weights is None else design.weights
-    spread = float(np.sqrt(np.mean(weights * about_fixed**2)))
+    about_fixed = design.y - (design.X if len(kept) == len(design.x_names) else design.X[:, list(kept)]) @ beta
+    if design.offset is not None:
+        about_fixed -= design.offset
+    weighted = about_fixed if design.weights is None else design.weights * about_fixed
+    spread = sqrt(weighted @ about_fixed / design.n_obs)
     if sigma >= SMALL_RESIDUAL_RATIO * spread:
         return
     ratio = sigma / spread
@@ -201,12 +204,13 @@ def small_residual(design: Design, kept: Sequence[int], beta: Floats, sigma: flo
 
 def unlike_columns(design: Design, kept: Sequence[int]) -> Iterator[Finding]:
     """Yield a finding if fixed-effect columns differ so much in size that their coefficients are hard to read."""
-    size = np.sqrt(np.einsum("ij,ij->j", design.X, design.X) / design.n_obs)[list(kept)]
-    if len(size) == 0 or size.max() < UNLIKE_COLUMNS_RATIO * size.min():
+    squares = np.einsum("ij,ij->j", design.X, design.X)[list(kept)].tolist()
+    if not squares or max(squares) < UNLIKE_COLUMNS_RATIO**2 * min(squares):
         return
-    largest, smallest = (design.x_names[kept[int(k)]] for k in (size.argmax(), size.argmin()))
+    largest, smallest = (design.x_names[kept[squares.index(find(squares))]] for find in (max, min))
+    ratio = sqrt(max(squares) / min(squares)) if min(squares) else inf  # where squares are below the least number
     message = (
-        f"Columns {largest} and {smallest} differ in size by a factor of {size.max() / size.min():.0e}. "
+        f"Columns {largest} and {smallest} differ in size by a factor of {ratio:.0e}. "
         "The fit does not depend on units, but other units would make the coefficients easier to read."
     )
     yield Finding("badly_scaled", message, {"largest": largest, "smallest": smallest})

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from mixedmodels._engine import Minimum
     from mixedmodels.fit.problem import Problem
 
+DEFAULT = Control()
+"""The limits where the user sets none."""
+
 STATUS = ("converged", "iteration limit", "no further decrease")
 """What the engine's codes mean; it raises where the user interrupts."""
 
@@ -113,7 +116,7 @@ def fit_identified(
 def _checked(control: Control | None) -> Control:
     if control is not None and not isinstance(control, Control):
         raise FitError(f"control is {control!r}; it must be a Control, such as Control(max_iterations=500).")
-    return Control() if control is None else control
+    return DEFAULT if control is None else control
 
 
 def check_reml(reml: object) -> None:

@@ -37,6 +37,8 @@ MAX_NAMED = 6
 
 def unidentified(problem: Problem, reml: bool) -> Iterator[Finding]:
     """Yield a finding if covariance parameters cannot be told apart."""
+    if not len(problem.identification.flat(reml)):
+        return
     open_ones = undetermined(problem, reml)
     if not open_ones:
         return

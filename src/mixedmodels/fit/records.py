@@ -43,7 +43,7 @@ class Optimum:
     gradient_norm
         Largest element of the gradient in the engine's scaled parameters.
     n_iterations, n_evaluations
-        Of the best start.
+        Of the best start, and of all starts.
     steps
         (n_iterations, 6), the columns of ``trace``.
     other_optima

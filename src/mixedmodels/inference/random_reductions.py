@@ -13,6 +13,7 @@ from formulaic.formula import SimpleFormula
 from mixedmodels.design.design import Design
 from mixedmodels.design.evaluation import Evaluation, Memory
 from mixedmodels.design.expression import INTERCEPT
+from mixedmodels.design.plan import read_part
 from mixedmodels.design.records import RandomFactor
 from mixedmodels.formula.algebra import terms_of
 
@@ -203,7 +204,7 @@ def _without(design: Design, terms: Sequence[Term], recipe: MatrixRecipe) -> _Pa
         return None
     memory = Memory(dict(design.recipe.memory.transforms), dict(design.recipe.memory.codings))
     evaluation = Evaluation(design.columns, design.n_obs, memory, design.recipe.contrasts)
-    Z, smaller = evaluation.first_matrix(SimpleFormula(list(terms)))
+    Z, smaller = evaluation.first_matrix(read_part(SimpleFormula(list(terms)), evaluation.columns))
     return _Part(smaller.names, Z, correlated=True)
 
 
