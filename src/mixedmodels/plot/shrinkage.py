@@ -95,7 +95,6 @@ def shrinkage(fit: Fitted, group: str | None = None, *, ax: Axes | Iterable[Axes
     moved = np.linalg.norm(distance / np.maximum(distance.std(axis=0), np.finfo(float).tiny), axis=1)
     pairs = list(combinations(range(factor.n_effects), 2)) or [(0, 0)]
     axes = panels(ax, [" and ".join(factor.columns[j] for j in dict.fromkeys(pair)) for pair in pairs])
-    axes[0].set_title(name(_told(factor, len(modes)), 60), fontsize="small")
     for (i, j), on in zip(pairs, axes, strict=True):
         if i == j:
             _draw_one(on, factor, alone[:, 0], modes[:, 0], centre[0])
@@ -105,16 +104,17 @@ def shrinkage(fit: Fitted, group: str | None = None, *, ax: Axes | Iterable[Axes
             _draw_pair(on, alone[:, [i, j]], modes[:, [i, j]], centre[[i, j]])
         named_at = modes if len(modes) <= MAX_NAMES else alone
         at = named_at[:, [i, j]] if i != j else np.column_stack([alone[:, 0], modes[:, 0]])
-        _name_levels(on, factor.levels[determined], at, moved)
+        n_named = _name_levels(on, factor.levels[determined], at, moved)
+        on.set_title(name(_told(factor, len(modes), n_named), 60), fontsize="small")
     return as_drawn(axes)
 
 
-def _told(factor: RandomFactor, n_drawn: int) -> str:
+def _told(factor: RandomFactor, n_drawn: int, n_named: int) -> str:
     """Return which levels are named, and which are not drawn."""
-    named = f"named: of {count_of(n_drawn, 'level')}, those that the model moves most" if n_drawn > MAX_NAMES else ""
+    moved = f"named: the {n_named} of {count_of(n_drawn, 'level')} that the model moves most and that have room"
     left_out = factor.n_levels - n_drawn
     without = f"without {count_of(left_out, 'level')} of too few rows" if left_out else ""
-    return "; ".join(filter(None, [named, without]))
+    return "; ".join(filter(None, [moved if n_named < n_drawn else "", without]))
 
 
 def within_level_fits(state: FitState, k: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
@@ -169,8 +169,8 @@ def _draw_one(ax: Axes, factor: RandomFactor, alone: Floats, modes: Floats, cent
     ax.legend(frameon=False, fontsize="small")
 
 
-def _name_levels(ax: Axes, levels: pd.Index, at: Floats, moved: Floats) -> None:
-    """Name levels beside their points, those that the model moves most first; names without room are left out."""
+def _name_levels(ax: Axes, levels: pd.Index, at: Floats, moved: Floats) -> int:
+    """Name levels beside their points, those that the model moves most first, and return how many had room."""
     n = len(levels)
     named = np.argsort(-moved, kind="stable")[: n if n <= MAX_NAMES else MOST_MOVED].tolist()
     halo = [load("patheffects").withStroke(linewidth=2, foreground="white")]
@@ -195,6 +195,7 @@ def _name_levels(ax: Axes, levels: pd.Index, at: Floats, moved: Floats) -> None:
             clip_on=True,
         )
         label.set_in_layout(False)
+    return len(taken)
 
 
 def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:

@@ -162,7 +162,8 @@ def test_names_of_moved_levels_stay_inside() -> None:
     ax = mm.plot.shrinkage(mm.lmer("Reaction ~ Days + (Days | Subject)", rows))
     ax.figure.canvas.draw()
     frame = ax.get_window_extent()
-    assert len(ax.texts) == 18
+    assert 9 <= len(ax.texts) < 18
+    assert ax.get_title().replace("\n", " ").startswith(f"named: the {len(ax.texts)} of 18 levels")
     for text in ax.texts:
         box = text.get_window_extent()
         assert frame.x0 < box.x0 < box.x1 < frame.x1
