@@ -379,11 +379,17 @@ class LmmResult:
         adjust: str | None = None,
         ddf: str | Approximation = "satterthwaite",
         *,
+        contrasts: object = None,
         control: object = None,
         weights: str = "equal",
+        null: float = 0.0,
+        side: str = "two-sided",
+        delta: float = 0.0,
+        scale: str = "model",
+        bias_adjust: bool | float = False,
         level: float = 0.95,
     ) -> pd.DataFrame:
-        """Return estimated marginal means, or their differences, a row each, in ``coef_table``'s columns.
+        """Return estimated marginal means, or contrasts among them, a row each, in ``coef_table``'s columns.
 
         Parameters
         ----------
@@ -396,17 +402,36 @@ class LmmResult:
         at
             Values of variables to use instead: ``{"Days": [0, 9]}``.
         pairwise
-            True or ``"pairwise"``: return the differences of all pairs; ``"trt.vs.ctrl"``: those from ``control``, or
-            from the first level.
+            True: return the differences of all pairs; or the name of a kind, as for ``contrasts``.
         adjust
-            For differences, within each level of ``by``: ``"tukey"`` (None means this for all pairs), ``"dunnett"``
-            (None means this against a control), ``"holm"``, ``"bonferroni"``, ``"sidak"`` or ``"none"``.
+            For contrasts, within each level of ``by``: ``"tukey"`` (all pairs), ``"dunnett"`` (against a control),
+            ``"mvt"`` (any, by their correlations), ``"scheffe"``, ``"holm"``, ``"bonferroni"``, ``"sidak"``, ``"fdr"``
+            or ``"none"``; None for what goes with them.
+        ddf
+            As for ``coef_table``.
+        contrasts
+            Return contrasts: ``"pairwise"``, ``"reverse-pairwise"``, ``"consecutive"``, ``"reverse-consecutive"``,
+            ``"control"`` (from the first, or from ``control``), ``"mean"`` (from the mean of all), ``"others"`` (from
+            that of the others), ``"polynomial"``, ``"helmert"`` (from the mean of those before); weights, as
+            ``{"new": {"a": 1, "b": -0.5, "c": -0.5}}``, ``{"new": [1, -0.5, -0.5]}`` or a matrix with a row a contrast;
+            or interaction contrasts, ``{"dose": "polynomial", "drug": "pairwise"}``.
         control
             Return the differences from this level of ``specs``; a tuple if there are several variables.
         weights
-            Average with ``"equal"`` weights or ``"proportional"`` to rows.
-        ddf, level
-            As for ``coef_table``; intervals of differences cover together.
+            Average with ``"equal"`` weights, ``"proportional"`` to rows, by products of each variable's proportions
+            (``"outer"``), or by the rows of each mean's own levels (``"cells"``).
+        null, side, delta
+            Test against another value than 0; whether what is estimated differs from it (``"two-sided"``), is
+            ``"greater"`` or ``"less"``; with a margin ``delta`` whether it is less than that away (equivalence), not
+            that much below (``"greater"``) or not that much above (``"less"``). On the scale of the model.
+        scale
+            ``"response"`` brings means of a transformed response back, as exp of those of ``log(y)``, and differences
+            of logarithms as ratios.
+        bias_adjust
+            True: means of the response itself rather than, about, its medians; or the standard deviation of an
+            observation on the scale of the model, if not that of the fit.
+        level
+            Coverage of intervals; those of contrasts cover together where they are adjusted.
 
         Raises
         ------
@@ -414,7 +439,22 @@ class LmmResult:
             If a variable, level or argument is not allowed, or a variable is continuous.
         """
         table = margins(
-            self.state, specs, by, at, pairwise, adjust=adjust, ddf=ddf, control=control, weights=weights, level=level
+            self.state,
+            specs,
+            by,
+            at,
+            pairwise,
+            contrasts=contrasts,
+            adjust=adjust,
+            ddf=ddf,
+            control=control,
+            weights=weights,
+            null=null,
+            side=side,
+            delta=delta,
+            scale=scale,
+            bias_adjust=bias_adjust,
+            level=level,
         )
         return show_notes(table)
 

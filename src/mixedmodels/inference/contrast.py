@@ -117,6 +117,19 @@ def estimable_rows(state: FitState, L: Floats, labels: Sequence[str]) -> Floats:
     return L[:, list(state.kept)]
 
 
+def estimable_where_known(state: FitState, L: Floats, labels: Sequence[str]) -> Floats:
+    """Return combinations as `estimable_rows` does, NaN for those that the data do not determine or that are NaN."""
+    if state.n_fixed == L.shape[1]:
+        return L
+    rows = np.full((len(L), state.n_fixed), np.nan)
+    for i in np.flatnonzero(~np.isnan(L).any(axis=1)).tolist():
+        try:
+            rows[i] = estimable_rows(state, L[i : i + 1], [labels[i]])
+        except InferenceError:
+            continue
+    return rows
+
+
 def can_be_estimated(state: FitState, L: Floats) -> npt.NDArray[np.bool_]:
     """Return which combinations of all columns of the design the data determine, see `estimable_rows`."""
     return np.asarray(~_undetermined(state, L).any(axis=1))

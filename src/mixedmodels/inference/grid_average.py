@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +17,61 @@ if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
     from mixedmodels.inference.nested_factors import Nesting
     from mixedmodels.inference.reference_grid import ReferenceGrid
+
+
+@dataclass(frozen=True)
+class GridMeans:
+    """Averages of a grid's rows.
+
+    Attributes
+    ----------
+    by, specs
+        Variables within whose levels means are compared, and those whose levels they are of; together they name means.
+    kept
+        All variables that are not averaged over.
+    cells
+        Levels that name the means, those of ``by`` first.
+    rows
+        The means in all columns of the design, (k, n_columns); NaN where the weights are unknown.
+    """
+
+    by: tuple[str, ...]
+    specs: tuple[str, ...]
+    kept: tuple[str, ...]
+    cells: list[tuple[Any, ...]]
+    rows: Floats
+
+
+def grid_means(
+    grid: ReferenceGrid, nesting: Nesting, specs: tuple[str, ...], by: tuple[str, ...], weights: str
+) -> GridMeans:
+    """Return the means of some variables' levels.
+
+    Means of a nested variable are within the levels of its outer variables, which name them where its own do not.
+
+    Parameters
+    ----------
+    grid, nesting
+        The reference grid and its nested variables.
+    specs, by
+        Variables whose levels means are of, and within whose levels they are compared.
+    weights
+        One of ``WEIGHTS``.
+
+    Raises
+    ------
+    InferenceError
+        As `average`.
+    """
+    groups = (*by, *nesting.outer_of(by, beside=specs))
+    kept = (*groups, *specs, *nesting.outer_of(specs, beside=groups))
+    cells, rows = average(grid, nesting, kept, weights)
+    told = {outer for name, outer in nesting.told if name in kept and outer in nesting.outer.get(name, ())}
+    shown = [name in by or name in specs or name not in told for name in kept]
+    named = [tuple(part for part, is_shown in zip(cell, shown, strict=True) if is_shown) for cell in cells]
+    names = [name for name, is_shown in zip(kept, shown, strict=True) if is_shown]
+    n_by = len([name for name in names if name in groups])
+    return GridMeans(tuple(names[:n_by]), tuple(names[n_by:]), kept, named, rows)
 
 
 def average(
@@ -34,7 +91,7 @@ def average(
     kept
         The variables that are not averaged over, among them all that one of them is nested in.
     weights
-        ``"equal"``, or ``"proportional"`` to the rows.
+        One of ``WEIGHTS``.
 
     Raises
     ------
@@ -44,9 +101,7 @@ def average(
     others = [name for name in grid.levels if name not in kept]
     names = [*kept, *others]
     shape = {name: len(grid.levels[name]) for name in names}
-    weight = _equal(grid, nesting, names, others)
-    if weights == "proportional":
-        weight = _proportional(grid, nesting, names, others)
+    weight = _WEIGHTS[weights](grid, nesting, names, others)
     axes = [list(grid.levels).index(name) for name in names]
     X = grid.X.reshape(*(len(levels) for levels in grid.levels.values()), -1)
     X = X.transpose(*axes, len(axes)).reshape(-1, int(np.prod([shape[name] for name in others])), X.shape[-1])
@@ -97,6 +152,44 @@ def _proportional(grid: ReferenceGrid, nesting: Nesting, names: Sequence[str], o
             "are all zero. Choose other levels with at, or average with equal weights."
         )
     return np.asarray(weight * _spread(counts / total, [*counted, *kept], names))
+
+
+def _outer(grid: ReferenceGrid, nesting: Nesting, names: Sequence[str], others: Sequence[str]) -> Floats:
+    """Return products of the proportions of rows of each variable averaged over, within its outer variables."""
+    weight: Floats = np.ones([1] * len(names))
+    for name in others:
+        weight = weight * _proportional(grid, nesting, names, [name])
+    return weight
+
+
+def _cells(grid: ReferenceGrid, _: Nesting, names: Sequence[str], others: Sequence[str]) -> Floats:
+    """Return proportions of rows within each combination of the variables kept; NaN for those without rows."""
+    numbers = [name for name in names if name not in grid.categorical]
+    within = [name for name in names if name in grid.categorical and name not in others]
+    counted = [name for name in others if name in grid.categorical]
+    weight: Floats = np.ones([1] * len(names))
+    for name in others:
+        weight = weight / (len(grid.levels[name]) if name in numbers else 1)
+    if not counted:
+        return weight
+    counts = _counts(grid, [*counted, *within])
+    total = counts.sum(axis=tuple(range(len(counted))))
+    with np.errstate(invalid="ignore"):
+        share = counts / total
+    return np.asarray(weight * _spread(share, [*counted, *within], names))
+
+
+_WEIGHTS = MappingProxyType({"equal": _equal, "proportional": _proportional, "outer": _outer, "cells": _cells})
+
+WEIGHTS: Mapping[str, str] = MappingProxyType(
+    {
+        "equal": "equal weights",
+        "proportional": "weights proportional to rows",
+        "outer": "products of weights proportional to each variable's rows",
+        "cells": "weights proportional to each mean's own rows",
+    }
+)
+"""How levels can be weighted, and what that is called."""
 
 
 def _counts(grid: ReferenceGrid, variables: Sequence[str]) -> Floats:

@@ -12,6 +12,8 @@ from mixedmodels.inference.multiplicity import (
     adjusted_quantile,
     check_adjust,
     dunnett_survival,
+    one_sided_survival,
+    scheffe_survival,
     tukey_survival,
 )
 
@@ -72,6 +74,61 @@ def test_step_down() -> None:
     t = -stats.norm.ppf(p / 2)
     expected = [0.03, 0.06, 0.06, 0.02]
     np.testing.assert_allclose(adjusted_p("holm", t, np.full(4, INF), None), expected, rtol=1e-10)
+
+
+def test_false_discoveries() -> None:
+    p = np.array([0.01, 0.04, 0.03, 0.005, 0.9])
+    t = -stats.norm.ppf(p / 2)
+    expected = stats.false_discovery_control(p)
+    np.testing.assert_allclose(adjusted_p("fdr", t, np.full(5, INF), None), expected, rtol=1e-10)
+
+
+def pairs(k: int) -> np.ndarray:
+    """Return the correlations of all differences of independent means with one variance."""
+    D = np.array([np.eye(k)[i] - np.eye(k)[j] for i in range(k) for j in range(i + 1, k)])
+    return D @ D.T / 2
+
+
+@pytest.mark.parametrize("k", [2, 3, 4, 6, 10])
+@pytest.mark.parametrize("df", [5.0, INF])
+def test_all_pairs_by_their_correlations_are_tukeys(k: int, df: float) -> None:
+    """The correlations have rank k - 1, less than the number of pairs."""
+    for t in (0.5, 2.0, 3.0, 5.0):
+        assert dunnett_survival(pairs(k))(t, df) == pytest.approx(tukey_survival(k)(t, df), abs=2e-4)
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 6])
+def test_one_sided_comparisons_that_are_independent(m: int) -> None:
+    survival = one_sided_survival(np.eye(m))
+    for t in (-3.0, -0.4, 0.0, 1.0, 2.5):
+        assert survival(t, INF) == pytest.approx(1 - stats.norm.cdf(t) ** m, abs=2e-4)
+    for level in (0.3, 0.95):
+        expected = stats.norm.ppf(level ** (1 / m))
+        assert adjusted_quantile("mvt", m, np.array([INF]), level, survival, side="less")[0] == pytest.approx(
+            expected, abs=2e-3
+        )
+
+
+def test_one_sided_comparison_alone_is_a_t_test() -> None:
+    for t in (-2.0, 0.3, 3.0):
+        assert one_sided_survival(np.eye(1))(t, 7.0) == pytest.approx(stats.t.sf(t, 7.0), rel=1e-10)
+
+
+def test_opposite_comparisons_are_one_on_two_sides() -> None:
+    R = np.array([[1.0, -1.0], [-1.0, 1.0]])
+    assert one_sided_survival(R)(2.0, 9.0) == pytest.approx(2 * stats.t.sf(2.0, 9.0), rel=1e-10)
+
+
+def test_scheffe_of_one_combination_is_a_t_test() -> None:
+    assert scheffe_survival(1)(2.0, 9.0) == pytest.approx(2 * stats.t.sf(2.0, 9.0), rel=1e-10)
+    assert scheffe_survival(3)(2.0, 9.0) == pytest.approx(stats.f.sf(4 / 3, 3, 9.0), rel=1e-10)
+
+
+def test_deep_tails_stay_within_their_bounds() -> None:
+    t, df = np.array([12.0, 0.3]), np.full(2, INF)
+    R = np.array([[1.0, 0.3], [0.3, 1.0]])
+    p = adjusted_p("mvt", t, df, one_sided_survival(R), side="greater")[0]
+    assert stats.norm.sf(12.0) <= p <= 2.0000001 * stats.norm.sf(12.0)
 
 
 def test_unknown_adjustment() -> None:
