@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         UnknownGroupError,
     )
     from mixedmodels.fit.control import Control
+    from mixedmodels.fit_each import fit_each
     from mixedmodels.lmer import LinearMixedModel, lmer
     from mixedmodels.mixedlm import (
         MixedLM,
@@ -83,6 +84,7 @@ __all__ = [
     "VCSpec",
     "__version__",
     "compare",
+    "fit_each",
     "list_datasets",
     "lmer",
     "load",
@@ -104,6 +106,7 @@ _LAZY = {
     "Penalty": "mixedlm",
     "VCSpec": "mixedlm",
     "compare": "compare",
+    "fit_each": "fit_each",
     "list_datasets": "datasets",
     "lmer": "lmer",
     "load": "saved",

@@ -14,13 +14,14 @@ from functools import reduce
 from importlib.metadata import version
 from operator import or_
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pandas as pd
 
 from mixedmodels.compare import compare
 from mixedmodels.data_file import AS_FOUND, FOR_TEXT, KINDS, Layout, is_data_file, read_data_file
 from mixedmodels.datasets import list_datasets, load_dataset
+from mixedmodels.design.functions import CODINGS
 from mixedmodels.errors import DataError, MixedModelsError, MixedModelsWarning, nearest
 from mixedmodels.formula.labels import NO_USES, Uses, column_uses
 from mixedmodels.formula.parse import parse_formula
@@ -103,7 +104,7 @@ def _fit(options: argparse.Namespace) -> str:
     data = _read(options, [options.formula])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MixedModelsWarning)  # the summary and the JSON carry the same findings
-        fit = lmer(options.formula, data, reml=not options.ml, weights=options.weights, evaluate=_evaluate(options))
+        fit = lmer(options.formula, data, **_fitting(options))
     summary = fit.summary(ddf=options.ddf)
     if options.report is not None:
         fit.report(options.report, ddf=options.ddf)
@@ -119,8 +120,14 @@ def _fit(options: argparse.Namespace) -> str:
     return str(summary)
 
 
-def _evaluate(options: argparse.Namespace) -> str:
-    return "restricted" if options.no_python else "python"
+def _fitting(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of ``lmer`` that all commands take."""
+    return {
+        "reml": not options.ml,
+        "weights": options.weights,
+        "contrasts": options.contrasts,
+        "evaluate": "restricted" if options.no_python else "python",
+    }
 
 
 def _check_place(path: str | None) -> None:
@@ -150,8 +157,7 @@ def _compare(options: argparse.Namespace) -> str:
     data = _read(options, options.formulas)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MixedModelsWarning)
-        chosen = {"reml": not options.ml, "weights": options.weights, "evaluate": _evaluate(options)}
-        fits = [lmer(formula, data, **chosen) for formula in options.formulas]
+        fits = [lmer(formula, data, **_fitting(options)) for formula in options.formulas]
     return repr(compare(*fits))
 
 
@@ -171,14 +177,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     fit.add_argument("data", metavar="DATA", help=f"a {KINDS}, or the name of a shipped data set")
     fit.add_argument("formula", metavar="FORMULA", help='such as "Weight ~ Time + (Time | Pig)"')
-    fit.add_argument("--ml", action="store_true", help="maximum likelihood instead of REML")
+    _add_fitting(fit)
     fit.add_argument(
         "--ddf",
         default="satterthwaite",
         help=f"degrees of freedom of the tests, or a cluster-robust covariance: {', '.join(DDF_NAMES)} "
         "(default: %(default)s)",
     )
-    fit.add_argument("--weights", metavar="COL", help="column of weights: Var(e) = sigma^2 / weight")
     _add_layout(fit)
     fit.add_argument("--json", metavar="FILE", help="write everything to FILE; - prints it instead of the summary")
     fit.add_argument("--report", metavar="FILE", help="write one HTML page with tables, checks and plots to FILE")
@@ -191,8 +196,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     comparison.add_argument("data", metavar="DATA", help="as for fit")
     comparison.add_argument("formulas", metavar="FORMULA", nargs="+", help="two formulas or more")
-    comparison.add_argument("--ml", action="store_true", help="maximum likelihood instead of REML")
-    comparison.add_argument("--weights", metavar="COL", help="column of weights: Var(e) = sigma^2 / weight")
+    _add_fitting(comparison)
     _add_layout(comparison)
     comparison.set_defaults(command=_compare)
 
@@ -201,6 +205,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     datasets.set_defaults(command=_datasets)
     return parser
+
+
+def _add_fitting(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ml", action="store_true", help="maximum likelihood instead of REML")
+    parser.add_argument("--weights", metavar="COL", help="column of weights: Var(e) = sigma^2 / weight")
+    parser.add_argument(
+        "--contrasts",
+        metavar="CODING",
+        help=f"coding of all categories: {', '.join(CODINGS)} (default: treatment); tests of terms do not depend on it",
+    )
 
 
 def _add_layout(parser: argparse.ArgumentParser) -> None:

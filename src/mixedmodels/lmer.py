@@ -46,7 +46,7 @@ def lmer(
     reml: bool = True,
     weights: object = None,
     offset: object = None,
-    contrasts: Mapping[str, object] | None = None,
+    contrasts: Mapping[str, object] | str | None = None,
     missing: str = "drop",
     evaluate: str = "python",
     start: npt.ArrayLike | None = None,
@@ -69,9 +69,10 @@ def lmer(
     offset
         Column name or array, as for weights: a known part of the linear predictor, added to those in the formula.
     contrasts
-        Coding of categorical columns: column name -> ``"sum"``, ``"helmert"``, ``"poly"``, ``"diff"``, ``"treatment"``,
-        ``"treatment('B')"`` with another reference level, or a matrix, DataFrame or mapping of columns with one row for
-        each level and one column less.
+        Coding of categories: one text for all of them, such as ``"sum"``, or a mapping from names of columns to
+        codings: ``"sum"``, ``"helmert"``, ``"poly"``, ``"diff"``, ``"treatment"``, ``"treatment('B')"`` with another
+        reference level, or a matrix, DataFrame or mapping of columns with one row for each level and one column less.
+        ``anova``, ``drop1`` and ``margins`` come out the same under any coding.
     missing
         ``"drop"`` leaves out rows with missing values and says how many; ``"raise"`` refuses them.
     evaluate
@@ -131,7 +132,7 @@ class LinearMixedModel:
         *,
         weights: object = None,
         offset: object = None,
-        contrasts: Mapping[str, object] | None = None,
+        contrasts: Mapping[str, object] | str | None = None,
         missing: str = "drop",
         evaluate: str = "python",
     ) -> None:

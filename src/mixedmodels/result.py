@@ -19,6 +19,7 @@ from mixedmodels.diagnose.vif import vif
 from mixedmodels.display import broom, maketables, marginaleffects, plain
 from mixedmodels.display.check_frame import CheckFrame
 from mixedmodels.display.noted_frame import show_notes
+from mixedmodels.display.steps import Steps
 from mixedmodels.display.summary import Summary, one_line, summarize
 from mixedmodels.display.varcorr import VarCorr
 from mixedmodels.errors import InferenceError
@@ -35,6 +36,7 @@ from mixedmodels.inference.bootstrap import Bootstrap, bootstrap
 from mixedmodels.inference.conditional_aic import criteria_table
 from mixedmodels.inference.conf_int import conf_int
 from mixedmodels.inference.contrast import contrast
+from mixedmodels.inference.drop1 import drop1
 from mixedmodels.inference.icc import icc
 from mixedmodels.inference.margins import margins
 from mixedmodels.inference.profile import Profile, profile
@@ -42,6 +44,7 @@ from mixedmodels.inference.r2 import r2
 from mixedmodels.inference.ranova import ranova
 from mixedmodels.inference.re_pca import re_pca
 from mixedmodels.inference.robust import RobustCovariance, robust_covariance
+from mixedmodels.inference.step import step
 from mixedmodels.inference.variance_parameters import variance_parameters
 from mixedmodels.predict import random_effects
 from mixedmodels.predict.predict import predict
@@ -346,6 +349,66 @@ class LmmResult:
         return show_notes(anova(self.state, type, ddf))
 
     @refuses_unknown
+    def drop1(self, test: str = "F", ddf: str | Approximation = "satterthwaite") -> pd.DataFrame:
+        """Return tests of the fixed-effect terms that can be taken out, one at a time.
+
+        Those that others contain are not among them: ``a`` is contained in ``a:b``, which has all of its variables.
+
+        Parameters
+        ----------
+        test
+            ``"F"``: F tests of this fit, in the columns of ``anova``; ``"LRT"``: likelihood ratios of fits by ML to the
+            same rows, ``n_params, aic, deviance, chisq, df, p_value``, this model first.
+        ddf
+            Of F tests, as for ``coef_table``.
+
+        Raises
+        ------
+        InferenceError
+            If an argument is not allowed, or ``ddf`` does not apply to this fit.
+        """
+        return show_notes(drop1(self.state, test, ddf))
+
+    @refuses_unknown
+    def step(
+        self,
+        *,
+        alpha_random: float = 0.1,
+        alpha_fixed: float = 0.05,
+        keep: str | Iterable[str] = (),
+        ddf: str = "satterthwaite",
+    ) -> Steps:
+        """Return what backward elimination leaves: ``.random`` and ``.fixed``, tables of what went, and ``.fit``.
+
+        Random terms go first, by ``ranova``, then fixed ones, by ``drop1``, each time the one with the largest p-value.
+        All models are fitted to the rows of this one. P-values and intervals of the model that is left do not know that
+        it was chosen.
+
+        Parameters
+        ----------
+        alpha_random, alpha_fixed
+            Terms with a p-value up to this stay; 1 leaves that part as it is. Of random terms it is the naive one.
+        keep
+            Fixed terms that stay, and with them the terms that they contain.
+        ddf
+            As for ``coef_table``.
+
+        Raises
+        ------
+        InferenceError
+            If an argument is not allowed, or this result does not know its data.
+        """
+        left = step(
+            self.state,
+            self._call_or_refuse("step"),
+            alpha_random=alpha_random,
+            alpha_fixed=alpha_fixed,
+            keep=keep,
+            ddf=ddf,
+        )
+        return Steps(show_notes(left.random), show_notes(left.fixed), type(self)(left.state, left.call))
+
+    @refuses_unknown
     def contrast(
         self, L: object, ddf: str | Approximation = "satterthwaite", level: float = 0.95, joint: bool = False
     ) -> pd.DataFrame:
@@ -552,7 +615,9 @@ class LmmResult:
         level
             Coverage.
         which
-            Names such as ``"Days"``, ``"sd_Days|Subject"``, ``"cor_Days.Intercept|Subject"``, ``"sigma"``; None: all.
+            Names such as ``"Days"``, ``"sd_Days|Subject"``, ``"cor_Days.Intercept|Subject"``, ``"sigma"``; ``"beta"``
+            for all fixed effects, ``"theta"`` or ``"variance"`` for all variance parameters (lme4's ``"beta_"`` and
+            ``"theta_"`` too); None: all.
         **options
             Of ``"wald"``: ``ddf``. Of ``"bootstrap"``: ``n, seed, kind, path, progress`` as for ``bootstrap``, and
             ``interval``, ``"studentized"`` unless another is asked for.

@@ -23,6 +23,7 @@ PROMISED = {
     "VCSpec",
     "__version__",
     "compare",
+    "fit_each",
     "list_datasets",
     "lmer",
     "load",

@@ -23,7 +23,7 @@ ROWS = (
     {"plot"},
     {"report"},
     {"result"},
-    {"lmer", "mixedlm", "compare", "power", "saved"},
+    {"lmer", "mixedlm", "compare", "fit_each", "power", "saved"},
     {"sklearn", "data_file"},
     {"cli"},
     {"__init__", "__main__"},

@@ -83,6 +83,8 @@ ANSWERS: dict[str, Callable[[mm.LmmResult, float], Floats]] = {
     **{f"coefficients, {ddf}": lambda r, c, ddf=ddf: slopes(r.coef_table(ddf)) for ddf in DDF},
     **{f"anova, {ddf}": lambda r, c, ddf=ddf: rows_of_x(r.anova(ddf=ddf)) for ddf in DDF},
     **{f"anova {k}": lambda r, c, k=k: rows_of_x(r.anova(k)) for k in (1, 2, 3)},
+    "terms taken out": lambda r, c: numbers(r.drop1()),
+    "terms taken out by likelihood": lambda r, c: numbers(r.drop1("LRT")),
     **{f"contrasts, {ddf}": lambda r, c, ddf=ddf: at_the_origin(r, c, ddf) for ddf in DDF},
     "margins": lambda r, c: numbers(r.margins("f")),
     "margins at points": lambda r, c: numbers(r.margins(["x", "f"], at=at_points(r, c)).reset_index(drop=True)),

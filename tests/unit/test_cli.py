@@ -95,6 +95,12 @@ def test_weights(capsys: pytest.CaptureFixture[str]) -> None:
     assert plain["deviance"] != weighted["deviance"]
 
 
+def test_contrasts(capsys: pytest.CaptureFixture[str]) -> None:
+    fitted = record(capsys, "Machines", "score ~ Machine + (1 | Worker)", "--contrasts", "sum")
+    assert [row["term"] for row in fitted["fixed_effects"]] == ["Intercept", "Machine[S.A]", "Machine[S.B]"]
+    assert "Known are treatment, sum" in complaint(capsys, "fit", "sleepstudy", SLEEP, "--contrasts", "total")
+
+
 def test_findings_are_told_once_and_not_as_warnings(capsys: pytest.CaptureFixture[str]) -> None:
     fit = record(capsys, "Dyestuff2", "Yield ~ 1 + (1 | Batch)")
     assert [finding["kind"] for finding in fit["findings"]] == ["singular"]

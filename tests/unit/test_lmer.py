@@ -103,7 +103,7 @@ def test_wrong_arguments_are_named() -> None:
         (lambda: fit.variance_parameters(scale=None), "scale=None is not available"),
         (lambda: fit.tidy(effects=()), "effects is empty"),
         (lambda: mm.compare(fit, fit.update(reml=False), refit="no"), "refit is 'no'; it must be True"),
-        (lambda: mm.lmer(SLEEP, data, contrasts=3), "contrasts is 3; it must be a mapping"),
+        (lambda: mm.lmer(SLEEP, data, contrasts=3), "contrasts is 3; it must be a coding of all factors"),
         (lambda: model.deviance([1.0, 0.0, 1.0], reml="x"), "reml is 'x'; it must be True"),
         (lambda: model.gradient([1.0, 0.0, 1.0], reml="x"), "reml is 'x'; it must be True"),
     ):

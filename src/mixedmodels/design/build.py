@@ -70,7 +70,7 @@ def build_design(
     *,
     weights: object = None,
     offset: object = None,
-    contrasts: Mapping[str, object] | None = None,
+    contrasts: Mapping[str, object] | str | None = None,
     missing: str = "drop",
     planned: bool = False,
 ) -> Design:
@@ -88,7 +88,7 @@ def build_design(
     offset
         Column name or array, as for weights; offsets in the formula are added to it.
     contrasts
-        Column name -> coding of a categorical column, for the fixed part and left of the bars.
+        Column name -> coding of a categorical column, for the fixed part and left of the bars; or one coding for all.
     missing
         ``"drop"`` leaves out rows with missing values, ``"raise"`` refuses them.
     planned
@@ -195,7 +195,7 @@ def _read_argument(name: str, values: Any, frame: Frame) -> Column:
 
 
 def _used_levels_only(
-    plan: Plan, rows: UsedRows, source: Mapping[str, Column], contrasts: Mapping[str, object] | None
+    plan: Plan, rows: UsedRows, source: Mapping[str, Column], contrasts: Mapping[str, object] | str | None
 ) -> Evaluation:
     """Return the columns at the rows used, categorical ones that are coded without unused levels."""
     columns = rows.take(source)

@@ -13,7 +13,7 @@ from formulaic.utils.stateful_transforms import stateful_eval
 
 from mixedmodels.design.expression import columns_in, lookups
 from mixedmodels.design.frame import Column
-from mixedmodels.design.functions import CODINGS, FUNCTIONS, is_coding
+from mixedmodels.design.functions import CODINGS, EVERY, FUNCTIONS, is_coding
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError, nearest
 from mixedmodels.formula.algebra import expand_terms
@@ -50,14 +50,15 @@ class MatrixCoding(SumContrasts):  # type: ignore[misc]  # formulaic has no type
 
 
 def read_contrasts(
-    contrasts: Mapping[str, object] | None, names: Iterable[str], columns: Mapping[str, Column]
+    contrasts: Mapping[str, object] | str | None, names: Iterable[str], columns: Mapping[str, Column]
 ) -> dict[str, Contrasts]:
-    """Return formulaic's coding for each column that the user named.
+    """Return formulaic's coding for each column that the user named, and for ``EVERY`` other category.
 
     Parameters
     ----------
     contrasts
-        Column name -> the coding as ``C(...)`` takes it, as text or one of formulaic's ``Contrasts``; or a matrix.
+        Column name -> the coding as ``C(...)`` takes it, as text or one of formulaic's ``Contrasts``; or a matrix. A
+        text alone is the coding of every category that has none of its own.
     names
         Columns that stand in terms as they are.
     columns
@@ -70,9 +71,15 @@ def read_contrasts(
     """
     if contrasts is None:
         return {}
-    if not isinstance(contrasts, Mapping):
-        raise DataError(f"contrasts is {contrasts!r}; it must be a mapping such as {{'column': 'sum'}}.")
+    if not isinstance(contrasts, Mapping | str):
+        raise DataError(
+            f"contrasts is {contrasts!r}; it must be a coding of all factors, such as 'sum', or a mapping such as "
+            "{'column': 'sum'}."
+        )
     coded = {name: levels for name in names if (levels := columns[name].levels) is not None}
+    if isinstance(contrasts, str):
+        every = _instance(_coding_by_text("", contrasts))
+        return {EVERY: every, **{name: _coding(name, contrasts, levels.tolist()) for name, levels in coded.items()}}
     codings = {}
     for name, coding in contrasts.items():
         if name not in coded:
@@ -89,8 +96,8 @@ def read_contrasts(
 
 
 def contrasts_in_use(
-    contrasts: Mapping[str, object] | None, formula: Formula, names: Iterable[str]
-) -> dict[str, object] | None:
+    contrasts: Mapping[str, object] | str | None, formula: Formula, names: Iterable[str]
+) -> Mapping[str, object] | str | None:
     """Return the contrasts of columns that are terms of a formula, or factors of terms.
 
     Parameters
@@ -103,7 +110,7 @@ def contrasts_in_use(
         Columns of the data.
     """
     if not isinstance(contrasts, Mapping):
-        return contrasts  # none, or what will be refused
+        return contrasts  # none, one for all, or what will be refused
     columns = tuple(names)
     parts = (formula.fixed, *(term.columns for term in formula.random))
     there = {name for text in parts for name in lookups(expand_terms(text, columns))}
@@ -112,9 +119,8 @@ def contrasts_in_use(
 
 def _coding(name: str, coding: object, levels: list[Any]) -> Contrasts:
     if isinstance(coding, str):
-        coding = _coding_by_text(name, coding)
-    if isinstance(coding, type) and issubclass(coding, Contrasts):
-        coding = coding()
+        coding = _coding_by_text(f" of {name!r}", coding)
+    coding = _instance(coding)
     if isinstance(coding, TreatmentContrasts) and coding.base is not UNSET and coding.base not in levels:
         raise DataError(
             f"The reference level {coding.base!r} of {name!r} is none of its levels: {_listed(levels)}."
@@ -123,7 +129,12 @@ def _coding(name: str, coding: object, levels: list[Any]) -> Contrasts:
     return coding if isinstance(coding, Contrasts) else _coding_by_matrix(name, coding, levels)
 
 
-def _coding_by_text(name: str, text: str) -> object:
+def _instance(coding: Any) -> Any:
+    """Return an object for one of formulaic's classes, anything else as it is."""
+    return coding() if isinstance(coding, type) and issubclass(coding, Contrasts) else coding
+
+
+def _coding_by_text(whose: str, text: str) -> object:
     """Return the coding that a text names or calls, such as ``sum`` or ``treatment('B')``."""
     if text in CODINGS:
         return CODINGS[text]
@@ -134,7 +145,7 @@ def _coding_by_text(name: str, text: str) -> object:
         coding = None
     if not is_coding(coding):
         raise DataError(
-            f"The contrast {text!r} of {name!r} is unknown.{nearest(text.removeprefix('contr.'), CODINGS)} "
+            f"The contrast {text!r}{whose} is unknown.{nearest(text.removeprefix('contr.'), CODINGS)} "
             f"Known are {', '.join(CODINGS)}; another reference level is \"treatment('level')\"."
         )
     return coding

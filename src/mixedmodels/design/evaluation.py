@@ -19,6 +19,7 @@ from formulaic.model_spec import ModelSpec
 from formulaic.parser.types import Factor, Term
 from formulaic.transforms.contrasts import Contrasts
 from formulaic.utils.stateful_transforms import stateful_eval
+from pandas.api.types import is_numeric_dtype
 
 from mixedmodels.design.expression import (
     INTERCEPT,
@@ -31,7 +32,7 @@ from mixedmodels.design.expression import (
     runnable,
 )
 from mixedmodels.design.frame import Column, read_array
-from mixedmodels.design.functions import FUNCTIONS, categories, unseen
+from mixedmodels.design.functions import EVERY, FUNCTIONS, categories, coded_by, unseen
 from mixedmodels.design.labels import shown_level
 from mixedmodels.design.plan import Part
 from mixedmodels.design.records import Floats
@@ -136,7 +137,7 @@ class Evaluation:
     memory
         Filled by the first evaluation of an expression, used by later ones.
     contrasts
-        Coding of some categorical columns.
+        Coding of some categorical columns, and of ``EVERY`` category that is none.
     """
 
     def __init__(
@@ -271,16 +272,22 @@ class Evaluation:
         coded = {name: categories(series[name], coding) for name, coding in self.contrasts.items() if name in series}
         return {**series, **coded}
 
+    @property
+    def _every(self) -> Contrasts | None:
+        """The coding of categories that are no columns, None for the usual one."""
+        return self.contrasts.get(EVERY)
+
     @cached_property
     def _context(self) -> dict[str, Any]:
         """What names stand for in expressions: functions and columns."""
-        return {**FUNCTIONS, **{alias(name): series for name, series in self._series.items()}}
+        coded = {name: coded_by(self._every) for name in ("C", "factor") if self._every is not None}
+        return {**FUNCTIONS, **coded, **{alias(name): series for name, series in self._series.items()}}
 
     @cached_property
     def _materializer(self) -> _Materializer:
         # The columns are handed over as context: formulaic need not copy them into a frame.
         frame = pd.DataFrame(index=pd.RangeIndex(self.n_rows))
-        return _Materializer(frame, context=self._context, columns=self._series)
+        return _Materializer(frame, context=self._context, columns=self._series, every=self._every)
 
 
 class _Materializer(PandasMaterializer):  # type: ignore[misc]  # formulaic has no types
@@ -290,11 +297,15 @@ class _Materializer(PandasMaterializer):  # type: ignore[misc]  # formulaic has 
     ----------
     columns
         By name.
+    every
+        Coding of categories that are computed; None for the usual one.
     """
 
-    def __init__(self, data: Any, context: Mapping[str, Any], columns: Mapping[str, Any]) -> None:
+    def __init__(
+        self, data: Any, context: Mapping[str, Any], columns: Mapping[str, Any], every: Contrasts | None
+    ) -> None:
         super().__init__(data, context=context)
-        self.columns = columns
+        self.columns, self.every = columns, every
 
     @PandasMaterializer.override  # type: ignore[untyped-decorator]  # formulaic has no types
     def _lookup(self, name: str) -> Any:
@@ -305,10 +316,13 @@ class _Materializer(PandasMaterializer):  # type: ignore[misc]  # formulaic has 
         values, variables = super()._evaluate(runnable(expr, self.columns), metadata, spec)
         plain = FactorValues(values).__wrapped__
         if is_boolean(plain):
-            return as_category(plain), variables
-        if isinstance(values, FactorValues):
+            values = as_category(plain)
+        elif isinstance(values, FactorValues):
             return values, variables
-        return as_computed(values, [self.columns[name] for name in columns_in(expr, self.columns)]), variables
+        else:
+            values = as_computed(values, [self.columns[name] for name in columns_in(expr, self.columns)])
+        is_coded = self.every is not None and isinstance(values, pd.Series) and not is_numeric_dtype(values.dtype)
+        return categories(values, self.every) if is_coded else values, variables
 
     @PandasMaterializer.override  # type: ignore[untyped-decorator]  # formulaic has no types
     def _encode_evaled_factor(

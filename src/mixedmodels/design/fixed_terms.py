@@ -41,6 +41,11 @@ class FixedTerm:
     numeric: frozenset[str]
     categorical: frozenset[str]
 
+    @property
+    def variables(self) -> frozenset[str]:
+        """The factors, of either kind."""
+        return self.numeric | self.categorical
+
     def is_contained_in(self, other: FixedTerm) -> bool:
         """Return True if the other term has the same numeric factors and more categorical ones."""
         return self.numeric == other.numeric and self.categorical < other.categorical

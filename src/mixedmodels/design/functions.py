@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -22,6 +22,9 @@ CODINGS: Mapping[str, type[Contrasts]] = MappingProxyType(
 )
 """The codings of categories by name."""
 
+EVERY = ""
+"""Stands for the categories that are no columns, such as C(x), in codings by column; no column is called so."""
+
 
 def categories(data: Any, contrasts: Any = None, *, levels: Any = None, spans_intercept: bool = True) -> FactorValues:
     """Return x as a category, coded as `contrasts` says: a coding, or its name with or without quotes, as in R."""
@@ -35,6 +38,15 @@ def categories(data: Any, contrasts: Any = None, *, levels: Any = None, spans_in
     if new:
         raise DataError(f"its levels= do not have {', '.join(repr(shown_level(level)) for level in new)}")
     return C(values, coding, levels=levels, spans_intercept=spans_intercept)
+
+
+def coded_by(coding: Contrasts) -> Callable[..., FactorValues]:
+    """Return `categories` with another coding where none is asked for."""
+
+    def coded(data: Any, contrasts: Any = None, **options: Any) -> FactorValues:
+        return categories(data, coding if contrasts is None else contrasts, **options)
+
+    return coded
 
 
 def unseen(values: Any, levels: Iterable[Any]) -> list[Any]:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from time import perf_counter
+from typing import Any
 
 import narwhals as nw
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from mixedmodels.design.build import build_design
@@ -16,6 +19,7 @@ from mixedmodels.errors import FormulaError, nearest
 from mixedmodels.fit.problem import Problem
 from mixedmodels.formula.parse import parse_formula
 from mixedmodels.formula.restricted import check_restricted
+from mixedmodels.formula.terms import Formula
 
 EVALUATIONS = ("python", "restricted")
 """What expressions of a formula may be."""
@@ -29,7 +33,7 @@ class Call:
     data: object
     weights: object = None
     offset: object = None
-    contrasts: Mapping[str, object] | None = None
+    contrasts: Mapping[str, object] | str | None = None
     missing: str = "drop"
     evaluate: str = "python"
 
@@ -56,13 +60,7 @@ def build_problem(call: Call) -> Problem:
     """
     began = perf_counter()
     formula = parse_formula(call.formula)
-    if call.evaluate not in EVALUATIONS:
-        raise FormulaError(
-            f"evaluate is {call.evaluate!r}; it must be 'python', or 'restricted' for formulas that strangers write."
-            f"{nearest(call.evaluate, EVALUATIONS)}"
-        )
-    if call.evaluate == "restricted":
-        check_restricted(formula, call.contrasts)
+    check_evaluation(formula, call.evaluate, call.contrasts)
     design = build_design(
         formula,
         call.data,
@@ -72,6 +70,30 @@ def build_problem(call: Call) -> Problem:
         missing=call.missing,
     )
     return Problem(design, design_seconds=perf_counter() - began)
+
+
+def check_evaluation(formula: Formula, evaluate: str, contrasts: object) -> None:
+    """Refuse expressions that may not be run.
+
+    Parameters
+    ----------
+    formula, contrasts
+        Where they stand.
+    evaluate
+        One of ``EVALUATIONS``.
+
+    Raises
+    ------
+    FormulaError
+        If ``evaluate`` is not what it may be, or forbids an expression.
+    """
+    if evaluate not in EVALUATIONS:
+        raise FormulaError(
+            f"evaluate is {evaluate!r}; it must be 'python', or 'restricted' for formulas that strangers write."
+            f"{nearest(evaluate, EVALUATIONS)}"
+        )
+    if evaluate == "restricted":
+        check_restricted(formula, contrasts)
 
 
 def without_stale_contrasts(call: Call) -> Call:
@@ -101,6 +123,33 @@ def with_columns(call: Call, names: Collection[str]) -> Call:
     frame = frame.select([name for name in frame.columns if name in names])
     is_kept = frame.implementation.is_polars() or frame.implementation.is_pyarrow()
     return replace(call, data=frame.to_native() if is_kept else frame.to_pandas())
+
+
+def with_rows(call: Call, rows: npt.NDArray[np.intp]) -> Call:
+    """Return the call with some rows of its data, weights and offset alone.
+
+    Parameters
+    ----------
+    call
+        The arguments.
+    rows
+        Positions, (n_taken,).
+    """
+    data = call.data
+    if isinstance(data, Mapping):
+        taken: object = {name: _taken(values, rows) for name, values in data.items()}
+    elif isinstance(data, pd.DataFrame):
+        taken = data.iloc[rows]
+    else:
+        taken = nw.from_native(data, eager_only=True)[rows.tolist()].to_native()  # type: ignore[call-overload]
+    return replace(call, data=taken, weights=_taken(call.weights, rows), offset=_taken(call.offset, rows))
+
+
+def _taken(values: Any, rows: npt.NDArray[np.intp]) -> Any:
+    """Return some values of an array; the name of a column and None are for any rows."""
+    if values is None or isinstance(values, str):
+        return values
+    return values.iloc[rows] if isinstance(values, pd.Series) else np.asarray(values)[rows]
 
 
 def snapshot(data: object) -> object:

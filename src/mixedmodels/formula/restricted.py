@@ -47,6 +47,8 @@ def check_restricted(formula: Formula, contrasts: object = None) -> None:
         One has something else.
     """
     expressions = computed_expressions(formula)
+    if isinstance(contrasts, str):
+        expressions.append(contrasts)
     if isinstance(contrasts, Mapping):
         expressions += [coding for coding in contrasts.values() if isinstance(coding, str)]
     for expression in expressions:

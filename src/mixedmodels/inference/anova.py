@@ -14,6 +14,7 @@ from mixedmodels.inference.degrees import approximation, joint_test
 from mixedmodels.inference.marginality import TermContrasts
 
 if TYPE_CHECKING:
+    from mixedmodels.design.records import Floats
     from mixedmodels.fit.records import FitState
     from mixedmodels.inference.approximation import Approximation
 
@@ -51,19 +52,20 @@ def anova(state: FitState, type: int = 3, ddf: str | Approximation = "satterthwa
     _check_type(type)
     method = approximation(state, ddf)
     contrasts = TermContrasts.of(state)
-    rows = []
-    for k in range(len(contrasts.terms)):
-        L = contrasts.hypothesis(k, type)
-        if not len(L):
-            rows.append((np.nan, np.nan, 0, np.nan, np.nan, np.nan))
-            continue
-        test = joint_test(state, L, method)
-        mean_sq = test.f_value / test.scale * state.sigma**2
-        rows.append((test.num_df * mean_sq, mean_sq, test.num_df, test.den_df, test.f_value, test.p_value))
+    rows = [f_row(state, contrasts.hypothesis(k, type), method) for k in range(len(contrasts.terms))]
     index = pd.Index([term.name for term in contrasts.terms], name="term")
     table = pd.DataFrame(rows, index=index, columns=list(COLUMNS))
     table.attrs["notes"] = _caution(state, type) if type > 1 else ()
     return table
+
+
+def f_row(state: FitState, L: Floats, method: Approximation) -> tuple[float, float, int, float, float, float]:
+    """Return the columns of the table for the hypothesis L beta = 0, (n_rows, n_fixed); no test without rows."""
+    if not len(L):
+        return np.nan, np.nan, 0, np.nan, np.nan, np.nan
+    test = joint_test(state, L, method)
+    mean_sq = test.f_value / test.scale * state.sigma**2
+    return test.num_df * mean_sq, mean_sq, test.num_df, test.den_df, test.f_value, test.p_value
 
 
 def _caution(state: FitState, type: int) -> tuple[str, ...]:

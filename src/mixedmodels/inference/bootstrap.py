@@ -10,7 +10,7 @@ levels of one grouping factor are drawn with replacement, and every drawn copy i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from os import PathLike
@@ -34,6 +34,7 @@ from mixedmodels.fit.progress import progress_bar
 from mixedmodels.fit.storage import load_records, save_records
 from mixedmodels.inference.covariances import factor_covariances
 from mixedmodels.inference.pivots import Pivots
+from mixedmodels.inference.selection import select, unknown_parameter
 from mixedmodels.inference.variance_parameters import (
     CovarianceMap,
     estimate,
@@ -173,7 +174,9 @@ class Bootstrap:
         return _run(self._plan, int(n), progress, self)
 
     @refuses_unknown
-    def conf_int(self, kind: str = "percentile", level: float = 0.95) -> pd.DataFrame:
+    def conf_int(
+        self, kind: str = "percentile", level: float = 0.95, which: str | Iterable[str] | None = None
+    ) -> pd.DataFrame:
         """Return intervals ``lower, upper`` of each statistic; failed replicates are left out.
 
         Parameters
@@ -188,6 +191,8 @@ class Bootstrap:
             parameters that the data cannot tell apart.
         level
             Coverage.
+        which
+            Names, ``"beta"`` for all fixed effects or ``"theta"`` for all variance parameters; None for all.
 
         Raises
         ------
@@ -233,8 +238,18 @@ class Bootstrap:
                 low, high = _percentiles(values, estimated, kind, tails, acceleration[name])
             rows[name] = tuple(np.clip([low, high], *RANGES.get(self._plan.kinds.get(name, ""), REAL_LINE)))
         table = pd.DataFrame.from_dict(rows, orient="index", columns=["lower", "upper"]).rename_axis("parameter")
+        table = table if which is None else table.loc[self._selected(which)]
         table.attrs["notes"] = [*undetermined_notes(self._plan.state), *self.notes]
         return table
+
+    def _selected(self, which: str | Iterable[str]) -> list[str]:
+        known = list(self.replicates.columns)
+        fixed = [name for name in known if name in self._plan.std_errors]
+        names = select(which, fixed, [name for name in known if name in self._plan.kinds])
+        for name in names:
+            if name not in known:
+                raise unknown_parameter(name, known)
+        return names
 
 
 def bootstrap(

@@ -10,8 +10,9 @@ import pandas as pd
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.inference.bootstrap import bootstrap
 from mixedmodels.inference.profile import profile
+from mixedmodels.inference.selection import select, unknown_parameter
 from mixedmodels.inference.variance_parameters import list_parameters, undetermined_notes, variance_parameters
-from mixedmodels.inference.wald import check_level, coef_table, names_in
+from mixedmodels.inference.wald import check_level, coef_table
 from mixedmodels.vocabulary import OF_A_CALL
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def conf_int(
     level
         Coverage.
     which
-        Names of parameters; None for all.
+        Names of parameters, or a group of them, ``"beta"`` or ``"theta"``, as for ``select``; None for all.
     **options
         ``ddf`` for Wald; ``n``, ``seed``, ``kind``, ``path`` and ``progress`` for the bootstrap, and ``interval``, the
         kind of its intervals (``"studentized"``, ``"percentile"``, ``"basic"``, ``"bca"``).
@@ -66,25 +67,21 @@ def conf_int(
         if option not in allowed_options:
             advice = f": {OF_A_CALL[option]}" if option in OF_A_CALL else ""
             raise InferenceError(f"{option}= does not go with method={method!r}{advice}.")
-    names = None if which is None else names_in(which)
+    known = [*state.fixed_names, *(p.name for p in list_parameters(state.design.factors))]
+    names = known if which is None else select(which, state.fixed_names, known[state.n_fixed :])
+    for name in names:
+        if name not in known:
+            raise unknown_parameter(name, known)
     if method == "profile":
-        table = profile(state, names).conf_int(level)
-        known = [*state.fixed_names, *(p.name for p in list_parameters(state.design.factors))]
-        return table.reindex(pd.Index(known, name="parameter")) if names is None else table
+        table = profile(state, which).conf_int(level)
+        return table.reindex(pd.Index(names, name="parameter"))  # some correlations have none
     if method == "wald":
         table = _wald(state, level, options.get("ddf", "satterthwaite"))
         table.attrs["notes"] = undetermined_notes(state)
     else:
         interval = options.pop("interval", "studentized")
         table = bootstrap(state, wrap, **{"n": 1000, "progress": False, **options}).conf_int(interval, level)
-    if names is None:
-        return table
-    for name in names:
-        if name not in table.index:
-            raise InferenceError(
-                f"There is no parameter {name!r}; there are {', '.join(table.index)}.{nearest(str(name), table.index)}"
-            )
-    return table.loc[names]
+    return table if which is None else table.loc[names]
 
 
 def _wald(state: FitState, level: float, ddf: Any) -> pd.DataFrame:

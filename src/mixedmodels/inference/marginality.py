@@ -47,6 +47,10 @@ class TermContrasts:
         Term of each column of X_t, (n_fixed,), -1 for the intercept.
     to_treatment
         M with beta_t = M beta, (n_fixed, n_fixed).
+    all_terms
+        Term of each column of R, (n_columns,), -1 for the intercept.
+    columns
+        X in the basis of ``full``, (m, n_fixed).
     """
 
     terms: tuple[FixedTerm, ...]
@@ -54,6 +58,8 @@ class TermContrasts:
     treatment: Positions
     term: Positions
     to_treatment: Floats
+    all_terms: Positions
+    columns: Floats
 
     @classmethod
     def of(cls, state: FitState) -> TermContrasts:
@@ -70,16 +76,9 @@ class TermContrasts:
         full, X = triangle[:, : R.matrix.shape[1]], triangle[:, R.matrix.shape[1] :]
         # Within a term from the last level to the first, which so becomes the reference.
         order = np.lexsort((-np.arange(len(R.term)), R.term))
-        for tolerance in TOLERANCES:
-            treatment = np.sort(order[independent_rows(full.T[order], tolerance)])
-            if len(treatment) == state.n_fixed:
-                break
-        else:
-            raise InferenceError(
-                "The fixed-effect columns are so nearly collinear that terms cannot be told apart. "
-                "Centre or rescale the columns that differ most in size from their spread."
-            )
-        return cls(R.terms, full, treatment, R.term[treatment], _coefficients(full[:, treatment], X))
+        treatment = np.sort(order[_independent(full.T[order], state.n_fixed)])
+        to_treatment = _coefficients(full[:, treatment], X)
+        return cls(R.terms, full, treatment, R.term[treatment], to_treatment, R.term, X)
 
     def hypothesis(self, k: int, type_: int) -> Floats:
         """Return the rows of L of the k-th term, (n_rows, n_fixed), as many as it has estimable coefficients.
@@ -99,6 +98,28 @@ class TermContrasts:
         else:
             rows = self._averaged(k)
         return np.asarray(rows @ self.to_treatment)
+
+    def can_go(self, k: int) -> bool:
+        """Return True if no other term has all variables of the k-th: without it the model is that of a formula."""
+        own = self.terms[k].variables
+        return not any(own < other.variables for other in self.terms)
+
+    def last(self, k: int) -> Floats:
+        """Return the rows of L of the k-th term after all others, (n_rows, n_fixed).
+
+        The other terms keep every column of theirs, also those that depend on the term in the formula's order.
+        """
+        own = self.all_terms == k
+        order = np.concatenate([np.flatnonzero(~own), np.flatnonzero(own)])
+        chosen = order[_independent(self.full.T[order], len(self.treatment))]
+        kept = own[chosen]
+        return np.asarray(_coefficients(self.full[:, chosen], self.columns)[kept])
+
+    def without(self, k: int) -> Positions:
+        """Return columns of R that make the model without the k-th term, as many as are independent."""
+        others = np.flatnonzero(self.all_terms != k)
+        n_left = len(self.treatment) - len(self.last(k))
+        return others[_independent(self.full.T[others], n_left)]
 
     def _containing(self, k: int) -> npt.NDArray[np.bool_]:
         """Which columns of X_t belong to terms that contain the k-th."""
@@ -129,6 +150,24 @@ class TermContrasts:
     def _estimable(self) -> Floats:
         """E, (n_fixed, n_columns): each coefficient of X_t as a combination of those of R."""
         return _coefficients(self.full[:, self.treatment], self.full)
+
+
+def _independent(rows: Floats, n: int) -> list[int]:
+    """Return the positions of the rows that do not depend on rows before them, which are n.
+
+    Raises
+    ------
+    InferenceError
+        If they are never n, whatever counts as dependent.
+    """
+    for tolerance in TOLERANCES:
+        kept = independent_rows(rows, tolerance)
+        if len(kept) == n:
+            return kept
+    raise InferenceError(
+        "The fixed-effect columns are so nearly collinear that terms cannot be told apart. "
+        "Centre or rescale the columns that differ most in size from their spread."
+    )
 
 
 def _coefficients(columns: Floats, of: Floats) -> Floats:

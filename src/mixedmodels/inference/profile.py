@@ -20,8 +20,9 @@ from mixedmodels.errors import InferenceError
 from mixedmodels.fit.progress import progress_bar
 from mixedmodels.inference.measure import Parameters
 from mixedmodels.inference.profiler import Profiler, hermite
+from mixedmodels.inference.selection import select
 from mixedmodels.inference.variance_parameters import is_undetermined, list_parameters
-from mixedmodels.inference.wald import check_level, names_in
+from mixedmodels.inference.wald import check_level
 from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:
@@ -129,8 +130,9 @@ def profile(
         The fit; its own criterion is profiled, ML or REML.
     which
         Names of fixed effects and variance parameters (``sd_Days|Subject``, ``cor_Days.Intercept|Subject``,
-        ``sigma``); a mapping from new names to functions of the variance parameters, which get a mapping from their
-        names to values; or None for all but correlations on their boundary.
+        ``sigma``) or words for all of them, ``"beta"`` and ``"theta"``; a mapping from new names to functions of the
+        variance parameters, which get a mapping from their names to values; or None for all. Correlations on their
+        boundary are profiled where they are named, which is refused.
     progress
         Show a progress bar if it takes long.
 
@@ -143,8 +145,7 @@ def profile(
     if isinstance(which, Mapping):
         profiled = [partial(engine.function, name, function) for name, function in which.items()]
     else:
-        names = list(engine.profilable()) if which is None else names_in(which)
-        profiled = [partial(engine.path, name) for name in dict.fromkeys(names)]
+        profiled = [partial(engine.path, name) for name in _names(engine, which)]
     paths = []
     with progress_bar(len(profiled), "profile", "parameter", progress) as advance:
         for one in profiled:
@@ -156,3 +157,10 @@ def profile(
     variances = list_parameters(state.design.factors)
     undetermined = frozenset(p.name for p in variances if is_undetermined(state, p))
     return Profile(frame, {p.name: p.bounds for p in paths}, {p.name: p.estimate for p in paths}, undetermined)
+
+
+def _names(engine: Profiler, which: str | Iterable[str] | None) -> list[str]:
+    """Return the parameters to profile; of groups and of all, those that have a profile."""
+    fixed = engine.state.fixed_names
+    every = list(engine.profilable())
+    return every if which is None else select(which, fixed, [name for name in every if name not in fixed])

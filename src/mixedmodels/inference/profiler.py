@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from mixedmodels.errors import InferenceError, nearest
+from mixedmodels.errors import InferenceError
 from mixedmodels.fit.problem import Problem
 from mixedmodels.inference.measure import Measure, Parameters
+from mixedmodels.inference.selection import unknown_parameter
 from mixedmodels.inference.variance_parameters import (
     CovarianceMap,
     VarianceParameter,
@@ -136,7 +137,7 @@ class Profiler:
         if name in self.state.fixed_names:
             return self._fixed(self.state.fixed_names.index(name))
         known = [*self.state.fixed_names, *self.parameters]
-        raise InferenceError(f"There is no parameter {name!r} to profile.{nearest(str(name), known)}")
+        raise unknown_parameter(name, known, " to profile")
 
     # Variance parameters
 

@@ -16,13 +16,14 @@ from mixedmodels.design.expression import INTERCEPT
 from mixedmodels.design.plan import read_part
 from mixedmodels.design.records import RandomFactor
 from mixedmodels.formula.algebra import terms_of
+from mixedmodels.formula.reduced import reduced
 
 if TYPE_CHECKING:
     from formulaic.parser.types import Term
 
     from mixedmodels.design.evaluation import MatrixRecipe
     from mixedmodels.design.records import Floats
-    from mixedmodels.formula.terms import RandomTerm
+    from mixedmodels.formula.terms import Formula, RandomTerm
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Reduction:
         Columns that stay and had covariances with those removed.
     place
         Where the term stands in the larger model.
+    random
+        The random terms of the smaller model; None where no formula says it, as for models of arrays.
     """
 
     label: str
@@ -48,6 +51,7 @@ class Reduction:
     removed: int
     partners: int
     place: Place
+    random: tuple[RandomTerm, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -112,10 +116,10 @@ def reductions(design: Design) -> Iterator[Reduction]:
         return
     by_group = {recipe.grouping.variables: k for k, recipe in enumerate(design.recipe.factors)}
     seen: dict[int, int] = {}
-    for term in design.formula.random:
+    for position, term in enumerate(design.formula.random):
         k = by_group[term.group]
         place = seen[k] = seen.get(k, -1) + 1
-        yield from _reduce_term(design, term, k, place)
+        yield from _reduce_term(design, position, term, k, place)
 
 
 def _without_blocks(design: Design) -> Iterator[Reduction]:
@@ -143,16 +147,24 @@ def _with_columns(design: Design, k: int, columns: Sequence[int], sizes: tuple[i
     return replace(design, factors=tuple(factors)) if factors else None
 
 
-def _reduce_term(design: Design, term: RandomTerm, k: int, place: int) -> Iterator[Reduction]:
+def _reduce_term(design: Design, position: int, term: RandomTerm, k: int, place: int) -> Iterator[Reduction]:
     parts = _parts(design, k)
     own, recipe = parts[place], design.recipe.factors[k].matrices[place]
-    for name, smaller in _smaller_parts(design, term, own, recipe):
+    for name, smaller, left in _smaller_parts(design, term, own, recipe):
         rest = [*parts[:place], *([] if smaller is None else [smaller]), *parts[place + 1 :]]
         label = _term_text(term) if name is None else f"{name} in {_term_text(term)}"
         n_left = 0 if smaller is None else len(smaller.names)
         partners = n_left if own.correlated else 0
         where = _place(design, k, parts[:place], own, smaller)
-        yield Reduction(label, _with_parts(design, k, rest), len(own.names) - n_left, partners, where)
+        random = None if left is None else _replaced(design.formula, position, left)
+        yield Reduction(label, _with_parts(design, k, rest), len(own.names) - n_left, partners, where, random)
+
+
+def _replaced(formula: Formula, position: int, left: Sequence[Term | str]) -> tuple[RandomTerm, ...]:
+    """Return the random terms with what is left of one of them, if anything is."""
+    terms = formula.random
+    kept = [reduced(terms[position], left, formula)] if left else []
+    return (*terms[:position], *kept, *terms[position + 1 :])
 
 
 def _place(design: Design, k: int, before: Sequence[_Part], own: _Part, smaller: _Part | None) -> Place:
@@ -176,24 +188,31 @@ def _place(design: Design, k: int, before: Sequence[_Part], own: _Part, smaller:
 
 def _smaller_parts(
     design: Design, term: RandomTerm, own: _Part, recipe: MatrixRecipe
-) -> Iterator[tuple[str | None, _Part | None]]:
-    """Yield each term inside the bars that can go, None if all of them do, and the columns that are left."""
+) -> Iterator[tuple[str | None, _Part | None, Sequence[Term | str] | None]]:
+    """Yield each term inside the bars that can go, None if all of them do, the columns and the terms that are left.
+
+    What is left of a split category without its intercept is no formula's: there it would have a column more.
+    """
     terms = list(terms_of(term.columns))
     if len(terms) == 1 and str(terms[0]) == "1":
-        yield None, None
+        yield None, None, ()
     elif not term.correlated:
         for inner, columns in _columns_by_term(terms, recipe):
             if len(columns) == len(own.names):
-                yield None, None
+                yield None, None, ()
             else:
                 keep = [j for j in range(len(own.names)) if j not in columns]
                 Z = None if own.Z is None else np.ascontiguousarray(own.Z[:, keep])
-                yield inner, _Part(tuple(own.names[j] for j in keep), Z, correlated=False)
+                left = [other for other in terms if str(other) != inner]
+                has_formula = not recipe.has_categories or any(str(other) == "1" for other in left)
+                part = _Part(tuple(own.names[j] for j in keep), Z, correlated=False)
+                yield inner, part, left if has_formula else None
     else:
         for inner in terms:
             if str(inner) != "1" and not any(set(inner.factors) < set(other.factors) for other in terms):
-                smaller = _without(design, [other for other in terms if other is not inner], recipe)
-                yield None if smaller is None else str(inner), smaller
+                left = [other for other in terms if other is not inner]
+                smaller = _without(design, left, recipe)
+                yield None if smaller is None else str(inner), smaller, left or ([] if smaller is None else ["1"])
 
 
 def _without(design: Design, terms: Sequence[Term], recipe: MatrixRecipe) -> _Part | None:

@@ -6,6 +6,7 @@ from mixedmodels.plot.coefficients import coefficients
 from mixedmodels.plot.covariance import covariance
 from mixedmodels.plot.design import design
 from mixedmodels.plot.effects import effects
+from mixedmodels.plot.level_intervals import level_intervals
 from mixedmodels.plot.panel import panel
 from mixedmodels.plot.profile import profile
 from mixedmodels.plot.profile_pairs import profile_pairs
@@ -23,6 +24,7 @@ __all__ = [
     "covariance",
     "design",
     "effects",
+    "level_intervals",
     "panel",
     "profile",
     "profile_pairs",

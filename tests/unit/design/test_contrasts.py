@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -97,3 +98,66 @@ def test_contrasts_leave_with_their_column() -> None:
     assert rest.update(". ~ . - nf").fe_params.index.tolist()[1:] == ["Variety[T.Marvellous]", "Variety[T.Victory]"]
     with pytest.raises(DataError, match="contrasts names 'nf'"):
         fit.update(". ~ Variety + (1 | Block)", contrasts={"nf": "sum"})
+
+
+CODED = OATS.assign(
+    k=np.arange(len(OATS)) % 3, late=np.arange(len(OATS)) % 5 > 2, word=np.resize(list("pqqpqpp"), len(OATS))
+)
+EVERYWHERE = "yield ~ Variety * C(k) + late + I(nitro > 0.3) + word + (1 | Block)"
+
+
+def test_one_coding_for_all_categories() -> None:
+    """Columns, C(...), conditions and booleans alike: the columns of each factor sum to zero over its levels."""
+    fit = mm.lmer(EVERYWHERE, CODED, contrasts="sum")
+    names = [name for name in fit.fe_params.index if name != "Intercept"]
+    assert names
+    assert all("[S." in part for name in names for part in name.split(":"))
+    X = pd.DataFrame(fit.state.design.X, columns=fit.state.design.x_names)
+    last = CODED["k"] == 2
+    assert (X.loc[last, ["C(k)[S.0]", "C(k)[S.1]"]] == -1).all().all()
+    assert (X.loc[CODED["late"], "late[S.False]"] == -1).all()
+
+
+@pytest.mark.filterwarnings("ignore::mixedmodels.MixedModelsWarning")
+def test_one_coding_is_that_of_each_column() -> None:
+    whole = mm.lmer("yield ~ Variety * word + (0 + word | Block)", CODED, contrasts="helmert", reml=False)
+    each = mm.lmer(
+        "yield ~ Variety * word + (0 + word | Block)", CODED, contrasts=dict.fromkeys(["Variety", "word"], "helmert"),
+        reml=False,
+    )  # fmt: skip
+    assert whole.fe_params.to_dict() == each.fe_params.to_dict()
+    assert whole.theta.to_dict() == each.theta.to_dict()
+
+
+def test_a_coding_of_its_own_stays() -> None:
+    names = mm.lmer("yield ~ C(k, treatment(2)) + Variety + (1 | Block)", CODED, contrasts="sum").fe_params.index
+    assert list(names) == ["Intercept", "C(k, treatment(2))[T.0]", "C(k, treatment(2))[T.1]", "Variety[S.Golden Rain]",
+                           "Variety[S.Marvellous]"]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::mixedmodels.MixedModelsWarning")
+@pytest.mark.parametrize("coding", ["sum", "helmert", "treatment('q')"])
+def test_answers_do_not_depend_on_the_coding(coding: str, tmp_path: Path) -> None:
+    formula = "yield ~ word * nitro + (1 | Block)" if "'" in coding else EVERYWHERE
+    plain, fit = mm.lmer(formula, CODED, reml=False), mm.lmer(formula, CODED, reml=False, contrasts=coding)
+    assert fit.deviance == pytest.approx(plain.deviance, abs=1e-7)
+    for type_ in (1, 2, 3):
+        pd.testing.assert_frame_equal(fit.anova(type_), plain.anova(type_), rtol=1e-5)
+    new = CODED.iloc[[5, 17, 40, 3]]
+    np.testing.assert_allclose(fit.predict(new), plain.predict(new), rtol=1e-6)
+    fit.save(tmp_path / "fit")
+    np.testing.assert_array_equal(mm.load(tmp_path / "fit").predict(new), fit.predict(new))
+    assert fit.update(". ~ word + (1 | Block)").fe_params.index[1] == mm.lmer(
+        "yield ~ word + (1 | Block)", CODED, contrasts=coding
+    ).fe_params.index[1]  # fmt: skip
+
+
+@pytest.mark.parametrize("coding", ["sums", "", "log(x)", 3, ["sum"], np.eye(3)])
+def test_a_coding_of_all_that_is_none(coding: Any) -> None:
+    with pytest.raises(DataError, match="contrast"):
+        mm.lmer(FORMULA, OATS, contrasts=coding)
+
+
+def test_a_restricted_coding_of_all() -> None:
+    with pytest.raises(mm.FormulaError, match="no listed function"):
+        mm.lmer(FORMULA, OATS, contrasts="__import__('os').getcwd()", evaluate="restricted")

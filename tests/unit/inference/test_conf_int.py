@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import mixedmodels as mm
@@ -63,3 +64,53 @@ def test_principal_components(fit: mm.LmmResult) -> None:
     loadings, covariance = table[["Intercept", "Days"]].to_numpy(), fit.varcorr["Subject"].to_numpy()
     np.testing.assert_allclose(loadings.T @ np.diag(table["sd"] ** 2) @ loadings, covariance / fit.scale)
     assert table["cumulative"].iloc[-1] == pytest.approx(1.0)
+
+
+VARIANCE = ["sd_Intercept|Subject", "cor_Days.Intercept|Subject", "sd_Days|Subject", "sigma"]
+GROUPS = {
+    "beta": ["Intercept", "Days"],
+    "beta_": ["Intercept", "Days"],
+    "theta": VARIANCE,
+    "theta_": VARIANCE,
+    "variance": VARIANCE,
+    ("sigma", "beta", "theta"): ["sigma", "Intercept", "Days", *VARIANCE[:3]],
+}
+
+
+@pytest.mark.parametrize("which", GROUPS)
+def test_groups_of_parameters(which: str | tuple[str, ...]) -> None:
+    fit = mm.lmer("Reaction ~ Days + (Days | Subject)", mm.load_dataset("sleepstudy"))
+    meant = GROUPS[which]
+    chosen = which if isinstance(which, str) else list(which)
+    pd.testing.assert_frame_equal(fit.conf_int(which=chosen), fit.conf_int().loc[meant])
+    profile = fit.profile(chosen, progress=False)
+    assert list(profile.estimates) == meant
+    pd.testing.assert_frame_equal(fit.conf_int("profile", which=chosen), profile.conf_int())
+    boot = fit.bootstrap(20, seed=1, progress=False)
+    pd.testing.assert_frame_equal(boot.conf_int(which=chosen), boot.conf_int().loc[meant])
+
+
+@pytest.mark.filterwarnings("ignore::mixedmodels.SingularFitWarning")
+def test_groups_leave_correlations_without_profile_missing() -> None:
+    rng = np.random.default_rng(4)
+    data = pd.DataFrame({"y": rng.normal(size=60), "x": np.tile(np.arange(6.0), 10), "g": np.repeat(np.arange(10), 6)})
+    fit = mm.lmer("y ~ x + (x | g)", data)
+    assert fit.is_singular
+    table = fit.conf_int("profile", which="theta")
+    assert list(table.index) == ["sd_Intercept|g", "cor_x.Intercept|g", "sd_x|g", "sigma"]
+    assert table.loc["cor_x.Intercept|g"].isna().all()
+    assert table.drop("cor_x.Intercept|g").notna().all().all()
+
+
+def test_a_column_of_that_name_is_meant() -> None:
+    data = mm.load_dataset("sleepstudy").rename(columns={"Days": "beta"})
+    fit = mm.lmer("Reaction ~ beta + (1 | Subject)", data)
+    assert list(fit.conf_int(which="beta").index) == ["beta"]
+    assert list(fit.conf_int(which="beta_").index) == ["Intercept", "beta"]
+    for ask in (fit.conf_int, fit.profile):
+        with pytest.raises(mm.InferenceError, match=r"There is no parameter 'thet'.* Did you mean 'theta'"):
+            ask(which="thet")
+    boot = fit.bootstrap(5, seed=1, statistic=lambda r: {"a": r.sigma}, progress=False)
+    assert list(boot.conf_int(which="a").index) == ["a"]
+    with pytest.raises(mm.InferenceError, match="There is no parameter 'Intercept'"):
+        boot.conf_int(which="Intercept")
