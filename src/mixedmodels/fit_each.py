@@ -18,7 +18,22 @@ from mixedmodels.vocabulary import refuses_unknown
 
 
 class EachFit(LevelFits):
-    """Regressions of the rows of each level, which print and can be drawn."""
+    """Regressions of the rows of each level, which print and can be drawn.
+
+    Attributes
+    ----------
+    formula, group
+        As given, and the grouping factor in it.
+    coef
+        Coefficients, level x coefficient; missing where the rows of a level do not determine one.
+    levels
+        By level: ``n_obs``, ``df_resid``, ``sigma`` (the level's own, missing without degrees of freedom) and ``note``,
+        what could not be estimated and why, empty where all could.
+    sigma, df_resid
+        The pooled residual standard deviation, and its degrees of freedom.
+    unscaled
+        Standard errors over the residual standard deviation, in the shape of ``coef``.
+    """
 
     def coef_table(
         self, level: float = 0.95, pool: bool = True, which: str | Iterable[str] | None = None
@@ -42,7 +57,13 @@ class EachFit(LevelFits):
         return show_notes(super().coef_table(level, pool, which))
 
     def plot(self, **arguments: Any) -> Any:
-        """Draw the coefficients of each level with their intervals; see ``mixedmodels.plot.level_intervals``."""
+        """Draw the coefficients of each level with their intervals.
+
+        Parameters
+        ----------
+        **arguments
+            Of ``mixedmodels.plot.level_intervals``: ``which, pool, level, ax``.
+        """
         from mixedmodels.plot.level_intervals import level_intervals  # noqa: PLC0415  # few are drawn
 
         return level_intervals(self, **arguments)
