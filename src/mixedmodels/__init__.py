@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     )
     from mixedmodels.fit.control import Control
     from mixedmodels.fit_each import fit_each
+    from mixedmodels.fit_many import fit_many
     from mixedmodels.lmer import LinearMixedModel, lmer
     from mixedmodels.mixedlm import (
         MixedLM,
@@ -85,6 +86,7 @@ __all__ = [
     "__version__",
     "compare",
     "fit_each",
+    "fit_many",
     "list_datasets",
     "lmer",
     "load",
@@ -107,6 +109,7 @@ _LAZY = {
     "VCSpec": "mixedlm",
     "compare": "compare",
     "fit_each": "fit_each",
+    "fit_many": "fit_many",
     "list_datasets": "datasets",
     "lmer": "lmer",
     "load": "saved",

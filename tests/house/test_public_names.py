@@ -24,6 +24,7 @@ PROMISED = {
     "__version__",
     "compare",
     "fit_each",
+    "fit_many",
     "list_datasets",
     "lmer",
     "load",

@@ -23,7 +23,7 @@ ROWS = (
     {"plot"},
     {"report"},
     {"result"},
-    {"lmer", "mixedlm", "compare", "fit_each", "power", "saved"},
+    {"lmer", "mixedlm", "compare", "fit_each", "fit_many", "power", "saved"},
     {"sklearn", "data_file"},
     {"cli"},
     {"__init__", "__main__"},

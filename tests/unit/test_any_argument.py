@@ -160,13 +160,17 @@ def ask_all(question: str, owner: object, place: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::mixedmodels.MixedModelsWarning")
-@pytest.mark.parametrize("function", [mm.lmer, mm.LinearMixedModel, mm.compare, mm.table, mm.power, mm.load])
+@pytest.mark.parametrize(
+    "function", [mm.lmer, mm.LinearMixedModel, mm.fit_each, mm.fit_many, mm.compare, mm.table, mm.power, mm.load]
+)
 def test_functions_answer_or_refuse(function: Callable[..., Any], tmp_path: Path) -> None:
     fit = fits()["slopes"]
     data = {"y": np.arange(12.0) % 5, "g": np.arange(12) // 3}
     usual: dict[str, Any] = {
         "lmer": {"formula": "y ~ 1 + (1 | g)", "data": data},
         "LinearMixedModel": {"formula": "y ~ 1 + (1 | g)", "data": data},
+        "fit_each": {"formula": "y ~ 1 | g", "data": data},
+        "fit_many": {"formulas": "y ~ 1 + (1 | g)", "data": data, "progress": False},
         "power": {"model": fit, "effect": "x", "n": 2, "seed": 1, "progress": False},
         "load": {"path": tmp_path / "none"},
     }.get(function.__name__, {})

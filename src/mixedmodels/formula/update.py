@@ -103,3 +103,22 @@ def _summands(text: str) -> Iterator[tuple[str, str]]:
             term += word
     if term.strip():
         yield sign, term.strip()
+
+
+def with_response(text: str, response: str) -> str:
+    """Return the text of a formula with another response, or with one where there was none.
+
+    Parameters
+    ----------
+    text
+        Such as ``"y ~ x + (1 | g)"`` or ``"~ x + (1 | g)"``.
+    response
+        A column or an expression, as a formula spells it.
+
+    Examples
+    --------
+    >>> with_response("y ~ x + (1 | g)", "log(z)")
+    'log(z) ~ x + (1 | g)'
+    """
+    _, tilde, right = _sides(text)
+    return f"{response} ~ {right.strip()}" if tilde else text
