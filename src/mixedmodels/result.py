@@ -296,7 +296,12 @@ class LmmResult:
 
     @refuses_unknown
     def summary(
-        self, ddf: str | Approximation = "satterthwaite", level: float = 0.95, correlation: bool = False
+        self,
+        ddf: str | Approximation = "satterthwaite",
+        level: float = 0.95,
+        correlation: bool = False,
+        *,
+        width: int | None = None,
     ) -> Summary:
         """Return the summary: a string, HTML in notebooks, also ``.to_latex()``, ``.to_markdown()`` and ``.tables``.
 
@@ -306,8 +311,15 @@ class LmmResult:
             As for ``coef_table``.
         correlation
             Show the correlations of the fixed effects.
+        width
+            Columns of a line, 60 or more; None for the environment's COLUMNS or the terminal's, 80 where there is none.
+
+        Raises
+        ------
+        InferenceError
+            If an argument is not allowed, or ``ddf`` does not apply to this fit.
         """
-        return summarize(self.state, ddf, level, correlation)
+        return summarize(self.state, ddf, level, correlation, width=width)
 
     @refuses_unknown
     def coef_table(self, ddf: str | Approximation = "satterthwaite", level: float = 0.95) -> pd.DataFrame:

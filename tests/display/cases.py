@@ -57,6 +57,21 @@ def tiny_and_large() -> FitState:
     return state("Reaction ~ x + z + (1 | Subject)", data, [1.0])
 
 
+def two_crossed() -> FitState:
+    """Sixteen fixed effects and two crossed factors with six correlated effects each."""
+    rng = np.random.default_rng(3)
+    n, names = 600, ["word_length", "frequency", "position", "prime", "surprisal"]
+    data = pd.DataFrame(rng.normal(size=(n, 5)), columns=names)
+    data["subject"], data["item"] = np.tile(np.arange(30), 20), np.repeat(np.arange(20), 30)
+    data["condition"] = np.resize(["neutral", "related", "unrelated"], n)
+    data["rt"] = 600 + 50 * rng.normal(size=n)
+    slopes = " + ".join(names)
+    fixed = f"condition * ({' + '.join(names[:4])}) + surprisal"
+    lower = np.tril(rng.uniform(-0.3, 0.3, size=(6, 6)), -1) + np.diag([1, 0.5, 0.7, 0.8, 0.6, 0.4])
+    theta = lower.T[np.triu_indices(6)]
+    return state(f"rt ~ {fixed} + ({slopes} | subject) + ({slopes} | item)", data, [*theta, *0.5 * theta])
+
+
 CASES: dict[str, tuple[Callable[[], FitState], dict[str, Any]]] = {
     "sleepstudy_slope": (lambda: reference_state("sleepstudy_slope")[0], {}),
     "sleepstudy_uncorr": (
@@ -74,4 +89,5 @@ CASES: dict[str, tuple[Callable[[], FitState], dict[str, Any]]] = {
     "many_effects": (many_effects, {"ddf": "normal"}),
     "perfect_correlation": (perfect_correlation, {"ddf": "normal"}),
     "tiny_and_large": (tiny_and_large, {"ddf": "normal"}),
+    "two_crossed": (two_crossed, {"ddf": "normal"}),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html.parser
 import pickle
 import re
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ import mixedmodels as mm
 from display.cases import CASES
 from fixed_theta import reference_state
 from mixedmodels.display.summary import Summary, one_line, summarize
-from mixedmodels.display.table import TEXT_WIDTH
+from mixedmodels.display.varcorr import VarCorr
+from mixedmodels.inference.wald import coef_table
 
 EXPECTED = Path(__file__).parent / "expected"
 
@@ -22,18 +24,70 @@ EXPECTED = Path(__file__).parent / "expected"
 @pytest.fixture(params=CASES, ids=str)
 def case(request: pytest.FixtureRequest) -> tuple[str, Summary]:
     make, options = CASES[request.param]
-    return request.param, summarize(make(), **options)
+    return request.param, summarize(make(), **options, width=80)
 
 
-def test_text(case: tuple[str, Summary]) -> None:
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_text(case: tuple[str, Summary], width: int) -> None:
+    name, _ = case
+    make, options = CASES[name]
+    summary = summarize(make(), **options, width=width)
+    assert f"{summary}\n" == (EXPECTED / str(width) / f"{name}.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [60, 72, 80, 100, 140])
+@pytest.mark.parametrize("name", CASES)
+def test_lines_fit_and_nothing_is_broken_or_lost(name: str, width: int) -> None:
+    make, options = CASES[name]
+    state = make()
+    summary = summarize(state, **options, width=width)
+    lines = summary.splitlines()
+    assert max(map(len, lines)) <= width
+    assert not [line for line in lines if line != line.rstrip()]
+    effects = [effect for factor in state.design.factors for effect in factor.columns]
+    for label in (*state.fixed_names, *effects, *(factor.name for factor in state.design.factors)):
+        assert any(re.search(rf"(?<!\S){re.escape(label)}(?!\S)", line) for line in lines), label
+        assert len(label) > width / 5 or label not in map(str.strip, lines)  # short ones stand beside their numbers
+    for table in summary.tables:
+        for cell in chain.from_iterable(table.rows):
+            assert cell in summary
+
+
+def test_numbers_are_those_of_the_frame(case: tuple[str, Summary]) -> None:
     name, summary = case
-    assert f"{summary}\n" == (EXPECTED / f"{name}.txt").read_text(encoding="utf-8")
+    make, options = CASES[name]
+    frame = coef_table(make(), options.get("ddf", "satterthwaite"), options.get("level", 0.95))
+    (table,) = (table for table in summary.tables if table.title == "Fixed effects")
+    assert [row[0] for row in table.rows] == list(frame.index)
+    columns = [column for column in frame.columns if column != "df" or len(table.header) == len(frame.columns) + 1]
+    for row, (_, values) in zip(table.rows, frame[columns].iterrows(), strict=True):
+        for cell, value in zip(row[1:], values, strict=True):
+            mantissa, _, exponent = cell.removeprefix("<").partition("e")
+            unit = 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
+            assert abs(float(cell.removeprefix("<")) - value) <= (unit if cell.startswith("<") else 0.5000001 * unit)
 
 
-def test_text_fits_a_terminal(case: tuple[str, Summary]) -> None:
-    _, summary = case
-    assert max(map(len, summary.splitlines())) <= TEXT_WIDTH
-    assert not [line for line in summary.splitlines() if line != line.rstrip()]
+def test_sixteen_coefficients_and_twelve_effects_are_one_screen() -> None:
+    make, options = CASES["two_crossed"]
+    state = make()
+    assert (state.n_fixed, [factor.n_effects for factor in state.design.factors]) == (16, [6, 6])
+    lines = summarize(state, **options, width=100).splitlines()
+    assert len(lines) <= 50
+    assert max(map(len, lines)) <= 100
+
+
+def test_correlations_stand_beside_the_standard_deviations() -> None:
+    make, _ = CASES["two_crossed"]
+    state = make()
+    varcorr = VarCorr.from_state(state)
+    for width in (80, 100):
+        (table,) = varcorr.tables(width)
+        triangle = [[cell for cell in row[5:] if cell] for row in table.rows]
+        assert [len(cells) for cells in triangle] == [*range(6), *range(6), 0]
+        for factor, rows in zip(varcorr.factors, (triangle[:6], triangle[6:12]), strict=True):
+            shown = np.array([float(cell) for row in rows for cell in row])
+            np.testing.assert_allclose(shown, factor.correlation[np.tril_indices(6, -1)], atol=0.00501)
+    assert len(varcorr.tables(60)) == 3
 
 
 def test_html_is_well_formed_and_complete(case: tuple[str, Summary]) -> None:

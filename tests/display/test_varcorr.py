@@ -37,7 +37,7 @@ def test_unknown_factors_get_the_nearest_known_one() -> None:
 
 def test_wide_correlations_are_cut() -> None:
     p = 12
-    tables = correlation_tables("Correlations", [f"x{i}" for i in range(p)], np.full((p, p), 0.25))
+    tables = correlation_tables("Correlations", [f"x{i}" for i in range(p)], np.full((p, p), 0.25), 62)
     assert [table.title for table in tables] == ["Correlations", "Correlations (continued)"]
     assert [table.header[1:] for table in tables] == [tuple("12345678"), ("9", "10", "11")]
     shown = [cell for table in tables for row in table.rows for cell in row[1:] if cell]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from textwrap import fill
 from typing import Any
 
 import pandas as pd
 
-from mixedmodels.display.table import TEXT_WIDTH
+from mixedmodels.display.layout import fold_sentence, n_columns, text_width
 
 
 class CheckFrame(pd.DataFrame):
@@ -19,14 +18,13 @@ class CheckFrame(pd.DataFrame):
 
     def __repr__(self) -> str:
         names = [str(name) for name in self.index]
-        width = max(map(len, names), default=0)
+        size, width = max(map(n_columns, names), default=0), text_width()
         lines = []
         for name, (_, row) in zip(names, self.iterrows(), strict=True):
-            start = f"{name:<{width}}  {row['verdict']}  "
-            below = " " * len(start)
-            lines.append(fill(start + row["found"], TEXT_WIDTH, subsequent_indent=below))
-            if row["advice"]:
-                lines.append(fill(row["advice"], TEXT_WIDTH, initial_indent=below, subsequent_indent=below))
+            start = f"{name}{' ' * (size - n_columns(name))}  {row['verdict']}  "
+            below = " " * n_columns(start)
+            lines += fold_sentence(row["found"], width, start, below)
+            lines += fold_sentence(row["advice"], width, below, below)
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

@@ -7,11 +7,11 @@ headings of the rows below them, long labels stand on lines of their own, column
 from __future__ import annotations
 
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from textwrap import wrap
 
 from mixedmodels.display.numbers import align
 from mixedmodels.errors import InferenceError
@@ -19,14 +19,20 @@ from mixedmodels.errors import InferenceError
 DEFAULT_WIDTH = 80
 """Columns where nobody says how many there are."""
 
-MIN_WIDTH = 40
-"""Columns below which tables are not folded further."""
+MIN_WIDTH = 60
+"""Columns below which nothing is folded further."""
 
 MAX_PROSE = 100
 """Columns beyond which sentences are not read with ease."""
 
 GAP = "  "
 INDENT = "  "
+_QUOTED = re.compile("`[^`]*`")
+_HARD = "\0"
+
+SHORT = 1 / 5
+"""Part of a line up to which a label is short, and does not stand on a line of its own."""
+
 MIN_WORDS = 24
 """Columns that a column of sentences has at least before it is folded."""
 
@@ -66,7 +72,7 @@ def n_columns(text: str) -> int:
 
 
 def fold_sentence(text: str, width: int, first: str = "", below: str = "") -> list[str]:
-    """Return the lines of a sentence, broken at spaces only.
+    """Return the lines of a sentence or a formula, broken at spaces but not inside of backticks.
 
     Parameters
     ----------
@@ -77,14 +83,14 @@ def fold_sentence(text: str, width: int, first: str = "", below: str = "") -> li
     first, below
         What the first line and those below it begin with.
     """
-    return wrap(
-        text,
-        min(width, MAX_PROSE),
-        initial_indent=first,
-        subsequent_indent=below,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    size = min(width, MAX_PROSE)
+    lines: list[str] = []
+    for word in _QUOTED.sub(lambda name: name[0].replace(" ", _HARD), text).split(" "):
+        if lines and n_columns(lines[-1]) + 1 + n_columns(word) <= size:
+            lines[-1] += f" {word}"
+        elif word:
+            lines.append(f"{below if lines else first}{word}")
+    return [line.replace(_HARD, " ") for line in lines]
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,7 @@ class Grid:
     def lines(self, width: int) -> list[str]:
         """Return the lines, none wider than ``width`` unless a single name is."""
         cells = self._padded()
-        sizes = [max(map(n_columns, column), default=0) for column in cells]
+        sizes = _sizes(cells)
         if _total(sizes) <= width:
             return self._set(cells, sizes)
         folded = self._with_folded_words(cells, sizes, width)
@@ -124,6 +130,11 @@ class Grid:
             return self._nested().lines(width)
         return self._with_long_labels_apart(cells, sizes, width)
 
+    def least_width(self) -> int:
+        """Return the columns that the table takes at least with all labels beside their rows."""
+        flat = _total(_sizes(self._padded()))
+        return flat if self.n_labels == 1 else min(flat, self._nested().least_width())
+
     def _padded(self) -> list[list[str]]:
         """Return the columns, headers first, numbers padded to align their decimal points."""
         columns = [list(c) for c in zip(*self.rows, strict=True)] or [[] for _ in self.alignment]
@@ -131,11 +142,8 @@ class Grid:
         return [[h, *c] for h, c in zip(self.header, columns, strict=True)] if self.header else columns
 
     def _set(self, columns: Sequence[Sequence[str]], sizes: Sequence[int]) -> list[str]:
-        lines = [
-            GAP.join(_fill(text, size, side) for text, size, side in zip(row, sizes, self.alignment, strict=True))
-            for row in zip(*columns, strict=True)
-        ]
-        return self._rule([line.rstrip() for line in lines], _total(sizes))
+        filled = [_fill_all(c, size, side) for c, size, side in zip(columns, sizes, self.alignment, strict=True)]
+        return self._rule([GAP.join(row).rstrip() for row in zip(*filled, strict=True)], _total(sizes))
 
     def _rule(self, lines: list[str], size: int) -> list[str]:
         return [lines[0], "-" * size, *lines[1:]] if self.header and self.ruled else lines
@@ -161,9 +169,10 @@ class Grid:
         blank = ("",) * (len(self.alignment) - n)
         rows: list[tuple[str, ...]] = []
         for row in self.rows:
-            outer = GAP.join(filter(None, row[: n - 1]))
-            if outer and not row[n - 1]:
-                rows.append((outer, *row[n:]))
+            named = zip(self.header or ("",) * n, row[: n - 1], strict=False)
+            outer = GAP.join(f"{name} {label}".lstrip() for name, label in named if label)
+            if not row[n - 1]:  # a row of its own, such as that of the residual
+                rows.append((GAP.join(filter(None, row[: n - 1])), *row[n:]))
                 continue
             rows += [(outer, *blank)] if outer else []
             rows.append((f"{INDENT}{row[n - 1]}", *row[n:]))
@@ -171,12 +180,12 @@ class Grid:
         return Grid(header, tuple(rows), self.alignment[n - 1 :], 1, self.ruled)
 
     def _with_long_labels_apart(self, columns: Sequence[Sequence[str]], sizes: Sequence[int], width: int) -> list[str]:
-        """Return the lines where labels too long for their column stand above their rows, in blocks if need be."""
+        """Return the lines where long labels stand above their rows, or else all columns in blocks."""
         labels, values = columns[0], columns[1:]
-        wide = max(sizes[1:], default=0) + len(GAP)
-        room = max(width - _total(sizes[1:]) - len(GAP), min(sizes[0], width - wide, width // 3), len(INDENT))
-        short = [n_columns(text) for text in labels if n_columns(text) <= room]
-        size = max(short, default=0)
+        room = width - _total(sizes[1:]) - len(GAP)
+        if room < 0 or any(room < n_columns(text) <= SHORT * width for text in labels):
+            room = width // 3
+        size = max((n_columns(text) for text in labels if n_columns(text) <= room), default=0)
         blocks: list[list[int]] = [[]]
         for j in range(len(values)):
             if blocks[-1] and _total([size, *[sizes[1 + i] for i in [*blocks[-1], j]]]) > width:
@@ -184,10 +193,9 @@ class Grid:
             blocks[-1].append(j)
         lines: list[str] = []
         for block in blocks:
+            beside = [labels, *[values[j] for j in block]]
             lines += [""] if lines else []
-            lines += self._block(
-                [labels, *[values[j] for j in block]], [size, *[sizes[1 + j] for j in block]], block, width
-            )
+            lines += self._block(beside, [size, *[sizes[1 + j] for j in block]], block, width)
         return lines
 
     def _block(
@@ -207,8 +215,18 @@ class Grid:
         return lines
 
 
+def _sizes(columns: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len if "".join(column).isascii() else n_columns, column), default=0) for column in columns]
+
+
 def _total(sizes: Sequence[int]) -> int:
     return sum(sizes) + len(GAP) * (len(sizes) - 1)
+
+
+def _fill_all(texts: Sequence[str], size: int, side: str) -> list[str]:
+    if not "".join(texts).isascii():
+        return [_fill(text, size, side) for text in texts]
+    return [text.ljust(size) for text in texts] if side == "l" else [text.rjust(size) for text in texts]
 
 
 def _fill(text: str, size: int, side: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,8 @@ import numpy as np
 
 from mixedmodels.diagnose.residuals import residuals
 from mixedmodels.display import numbers
-from mixedmodels.display.table import TEXT_WIDTH, Table, one_line_text, to_latex_text, to_markdown_text
+from mixedmodels.display.layout import fold_sentence, text_width
+from mixedmodels.display.table import Table, one_line_text, to_latex_text, to_markdown_text
 from mixedmodels.display.varcorr import VarCorr, correlation_tables
 from mixedmodels.fit.rowless import is_rowless
 from mixedmodels.inference import criteria
@@ -36,27 +36,33 @@ class Summary(str):
         Facts, scaled residuals, random effects, fixed effects and correlations, as ``Table`` records.
     notes
         Sentences below the tables.
+    width
+        Columns of a line of the text.
     """
 
-    __slots__ = ("formula", "heading", "notes", "tables")
+    __slots__ = ("formula", "heading", "notes", "tables", "width")
 
     heading: str
     formula: str
     tables: tuple[Table, ...]
     notes: tuple[str, ...]
+    width: int
 
-    def __new__(cls, heading: str, formula: str, tables: Sequence[Table], notes: Sequence[str]) -> Summary:
-        head = "\n".join([heading, *textwrap.wrap(formula, TEXT_WIDTH, break_long_words=False, break_on_hyphens=False)])
-        foot = "\n".join(
-            textwrap.fill(note, TEXT_WIDTH, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
-            for note in notes
+    def __new__(
+        cls, heading: str, formula: str, tables: Sequence[Table], notes: Sequence[str], width: int | None = None
+    ) -> Summary:
+        width = text_width(width)
+        head = "\n".join([heading, *fold_sentence(formula, width)])
+        foot = "\n".join(line for note in notes for line in fold_sentence(note, width, "- ", "  "))
+        self = super().__new__(
+            cls, "\n\n".join(filter(None, [head, *[table.to_text(width) for table in tables], foot]))
         )
-        self = super().__new__(cls, "\n\n".join(filter(None, [head, *map(str, tables), foot])))
         self.heading, self.formula, self.tables, self.notes = heading, formula, tuple(tables), tuple(notes)
+        self.width = width
         return self
 
-    def __reduce__(self) -> tuple[type[Summary], tuple[str, str, tuple[Table, ...], tuple[str, ...]]]:
-        return type(self), (self.heading, self.formula, self.tables, self.notes)
+    def __reduce__(self) -> tuple[type[Summary], tuple[str, str, tuple[Table, ...], tuple[str, ...], int]]:
+        return type(self), (self.heading, self.formula, self.tables, self.notes, self.width)
 
     def to_html(self) -> str:
         """Return the summary as an HTML fragment."""
@@ -104,7 +110,12 @@ def _latex_title(title: str) -> str:
 
 
 def summarize(
-    state: FitState, ddf: str | Approximation = "satterthwaite", level: float = 0.95, correlation: bool = False
+    state: FitState,
+    ddf: str | Approximation = "satterthwaite",
+    level: float = 0.95,
+    correlation: bool = False,
+    *,
+    width: int | None = None,
 ) -> Summary:
     """Return the summary of a fit.
 
@@ -116,20 +127,23 @@ def summarize(
         Degrees of freedom of the tests and coverage of the intervals, as for ``coef_table``.
     correlation
         Show the correlations of the fixed effects.
+    width
+        Columns of a line; None for those of the terminal.
     """
+    width = text_width(width)
     tests = approximation(state, ddf)
     coefficients = row_values(estimate_rows(state, np.eye(state.n_fixed), tests), level)
     of_rows = [] if is_rowless(state.design) else [residual_table(state)]
-    tables = [facts_table(state), *of_rows, *VarCorr.from_state(state).tables()]
+    tables = [facts_table(state), *of_rows, *VarCorr.from_state(state).tables(width)]
     if state.n_fixed:
         tables.append(coefficient_table(state.fixed_names, coefficients, level, isinstance(tests, FixedDegrees)))
     if correlation:
         scale = np.sqrt(np.diag(state.cov_beta))
         matrix = state.cov_beta / np.outer(scale, scale)
-        tables.extend(correlation_tables("Correlations of the fixed effects", state.fixed_names, matrix))
+        tables.extend(correlation_tables("Correlations of the fixed effects", state.fixed_names, matrix, width))
     method = "REML" if state.reml else "maximum likelihood"
     heading = f"Linear mixed model fitted by {method}"
-    return Summary(heading, state.design.formula.text, tables, list(notes(state, tests)))
+    return Summary(heading, state.design.formula.text, tables, list(notes(state, tests)), width)
 
 
 def one_line(state: FitState) -> str:
@@ -155,8 +169,9 @@ def facts_table(state: FitState) -> Table:
 def residual_table(state: FitState) -> Table:
     """Return the quartiles of the standardized residuals (quantiles of type 7 of Hyndman and Fan 1996)."""
     quartiles = np.quantile(residuals(state, "standardized"), [0, 0.25, 0.5, 0.75, 1])
-    texts = tuple(numbers.fixed(float(q), 3) for q in quartiles)
-    return Table("Standardized residuals", ("Min", "1Q", "Median", "3Q", "Max"), (texts,), "rrrrr")
+    texts = (numbers.fixed(float(q), 3) for q in quartiles)
+    header = ("", "Min", "1Q", "Median", "3Q", "Max")
+    return Table("", header, (("Standardized residuals", *texts),), "lrrrrr", ruled=False)
 
 
 def coefficient_table(names: Sequence[str], values: Floats, level: float, whole_df: bool) -> Table:

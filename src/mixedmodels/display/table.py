@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
-from mixedmodels.display.numbers import align
-
-TEXT_WIDTH = 80
-GAP = "  "
+from mixedmodels.display.layout import Grid, text_width
 
 _CAPTION = "text-align: left; font-weight: 600"
 _SPACING = "border-spacing: 0.8em 0.1em"  # where no style sheet collapses the borders, columns would touch
@@ -44,33 +42,41 @@ class Table:
         Texts, one tuple a row.
     alignment
         For each column ``"l"``, ``"r"`` or ``"n"``: left, right, or numbers with their decimal points aligned.
+    n_labels
+        Columns that name the rows.
+    ruled
+        Draw a line below the header of the text.
     """
 
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     alignment: str
+    n_labels: int = 1
+    ruled: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "header", tuple(map(one_line_text, self.header)))
-        object.__setattr__(self, "rows", tuple(tuple(map(one_line_text, row)) for row in self.rows))
+        if _CONTROLS.search("".join([*self.header, *chain.from_iterable(self.rows)])):
+            object.__setattr__(self, "header", tuple(map(one_line_text, self.header)))
+            object.__setattr__(self, "rows", tuple(tuple(map(one_line_text, row)) for row in self.rows))
 
     def __str__(self) -> str:
-        """Return the table as plain text, long names of rows on lines of their own where 80 columns are too few."""
-        first, *others = self._padded_columns()
-        widths = [_width(h, c) for h, c in zip(self.header[1:] or [""] * len(others), others, strict=True)]
-        room = TEXT_WIDTH - sum(widths) - len(GAP) * len(widths)
-        names = [list(_fold(name, room)) for name in first]
-        widths.insert(0, _width(self.header[0] if self.header else "", [name[-1] for name in names]))
-        rule = "-" * (sum(widths) + len(GAP) * (len(widths) - 1))
-        lines = [self.title] if self.title else []
-        if self.header:
-            lines += [rule, self._line(self.header, widths), rule]
-        for name, *cells in zip(names, *others, strict=True):
-            lines += [*name[:-1], self._line([name[-1], *cells], widths)]
-        if self.header:
-            lines.append(rule)
-        return "\n".join(lines)
+        return self.to_text()
+
+    def to_text(self, width: int | None = None) -> str:
+        """Return the table as plain text.
+
+        Parameters
+        ----------
+        width
+            Columns of a line; None for those of the terminal.
+        """
+        lines = self.grid().lines(text_width(width))
+        return "\n".join([self.title, *lines] if self.title else lines)
+
+    def grid(self) -> Grid:
+        """Return what is laid out below the title."""
+        return Grid(self.header, self.rows, self.alignment, self.n_labels, self.ruled)
 
     def to_html(self) -> str:
         """Return the table as an HTML ``<table>``."""
@@ -103,17 +109,6 @@ class Table:
     def _repr_html_(self) -> str:
         return self.to_html()
 
-    def _padded_columns(self) -> list[list[str]]:
-        columns = [list(c) for c in zip(*self.rows, strict=True)] or [[] for _ in self.alignment]
-        return [align(c) if a == "n" else c for a, c in zip(self.alignment, columns, strict=True)]
-
-    def _line(self, cells: Sequence[str], widths: Sequence[int]) -> str:
-        padded = [
-            cell.ljust(width) if side == "l" else cell.rjust(width)
-            for side, cell, width in zip(self.alignment, cells, widths, strict=True)
-        ]
-        return GAP.join(padded).rstrip()
-
     @staticmethod
     def _cell(tag: str, side: str, text: str) -> str:
         return f'<{tag} style="text-align: {side}">{html.escape(text)}</{tag}>'
@@ -122,24 +117,6 @@ class Table:
 def to_latex_text(text: str) -> str:
     """Return the text with LaTeX's special characters escaped."""
     return text.translate(_LATEX)
-
-
-def _width(header: str, cells: Sequence[str]) -> int:
-    return max(len(text) for text in (header, *cells))
-
-
-def _fold(name: str, width: int) -> Iterator[str]:
-    """Yield the lines of a name, cut at its colons; an empty one at the end if the last part is still too long."""
-    line, *parts = name.split(":")
-    for part in parts:
-        if len(line) + len(part) + 1 <= width:
-            line = f"{line}:{part}"
-        else:
-            yield f"{line}:"
-            line = f"  {part}"
-    yield line
-    if len(line) > width:
-        yield ""
 
 
 def _latex_row(cells: Sequence[str], alignment: str = "") -> str:

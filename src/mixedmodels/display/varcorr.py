@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from mixedmodels.display.layout import n_columns, text_width
 from mixedmodels.display.noted_frame import show_notes
 from mixedmodels.display.numbers import column, fixed
 from mixedmodels.display.table import Table
@@ -17,13 +18,11 @@ from mixedmodels.inference.covariances import FactorCovariance, covariance_frame
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mixedmodels.design.records import Floats
     from mixedmodels.fit.records import FitState
 
-MAX_CORRELATIONS = 4
-"""Columns of correlations beside the standard deviations; more of them go into a table of their own."""
-
-CORRELATION_COLUMNS = 8
-"""Columns of one correlation table; a wider one is cut into several."""
+CORRELATION_SIZE = 7
+"""Columns that a correlation takes with the gap before it."""
 
 
 class VarCorr(Mapping[str, pd.DataFrame]):
@@ -71,16 +70,32 @@ class VarCorr(Mapping[str, pd.DataFrame]):
         """Return one row a parameter: ``group, effect_1, effect_2, covariance, sd_or_corr``, the residual last."""
         return show_notes(covariance_frame(self.factors, self.sigma))
 
-    def tables(self) -> tuple[Table, ...]:
-        """Return the table of variances and, where there are many effects, tables of their correlations."""
-        widths = [_n_correlations(factor) for factor in self.factors]
+    def tables(self, width: int | None = None) -> tuple[Table, ...]:
+        """Return the table of variances with correlations beside them, and in tables of their own where they are many.
+
+        Parameters
+        ----------
+        width
+            Columns of a line; None for those of the terminal.
+        """
+        width = text_width(width)
+        beside = [_n_correlations(factor) for factor in self.factors]
+        apart: list[FactorCovariance] = []
+        variances = self._variances(beside)
+        while any(beside) and variances.grid().least_width() > width:
+            largest = beside.index(max(beside))
+            beside[largest] = 0
+            apart.append(self.factors[largest])
+            variances = self._variances(beside)
         correlations = [
             table
-            for factor, width in zip(self.factors, widths, strict=True)
-            if width > MAX_CORRELATIONS
-            for table in correlation_tables(f"Correlations in {factor.group}", factor.effects, factor.correlation)
+            for factor in self.factors
+            if factor in apart
+            for table in correlation_tables(
+                f"Correlations in {factor.group}", factor.effects, factor.correlation, width
+            )
         ]
-        return (self._variances([width if width <= MAX_CORRELATIONS else 0 for width in widths]), *correlations)
+        return variances, *correlations
 
     def _variances(self, widths: Sequence[int]) -> Table:
         n_corr = max(widths, default=0)
@@ -95,10 +110,11 @@ class VarCorr(Mapping[str, pd.DataFrame]):
                 rows.append((*name, effect, variances[len(rows)], sds[len(rows)], *correlations, *blank))
         rows.append(("Residual", "", "", variances[-1], sds[-1], *[""] * n_corr))
         header = ("Group", "Levels", "Effect", "Variance", "Std. dev.", *(["Corr."] + [""] * n_corr)[:n_corr])
-        return Table("Random effects", header, tuple(rows), "lrlnn" + "n" * n_corr)
+        return Table("Random effects", header, tuple(rows), "lrlnn" + "n" * n_corr, n_labels=3)
 
     def __str__(self) -> str:
-        return "\n\n".join(str(table) for table in self.tables())
+        width = text_width()
+        return "\n\n".join(table.to_text(width) for table in self.tables(width))
 
     __repr__ = __str__
 
@@ -106,7 +122,7 @@ class VarCorr(Mapping[str, pd.DataFrame]):
         return "\n".join(table.to_html() for table in self.tables())
 
 
-def correlation_tables(title: str, names: Sequence[str], correlation: np.ndarray) -> list[Table]:
+def correlation_tables(title: str, names: Sequence[str], correlation: Floats, width: int) -> list[Table]:
     """Return the lower triangle of a correlation matrix, columns numbered, cut where it is too wide.
 
     Parameters
@@ -117,13 +133,18 @@ def correlation_tables(title: str, names: Sequence[str], correlation: np.ndarray
         Names of the rows, length p; they are numbered.
     correlation
         (p, p).
+    width
+        Columns of a line.
     """
     p = len(names)
+    labels = [f"{i + 1} {name}" for i, name in enumerate(names)]
+    longest = max((n for n in map(n_columns, labels) if n <= width // 2), default=0)
+    at_once = max((width - longest) // CORRELATION_SIZE, 1)
     tables = []
-    for first in range(0, p - 1, CORRELATION_COLUMNS):
-        columns = range(first, min(first + CORRELATION_COLUMNS, p - 1))
+    for first in range(0, p - 1, at_once):
+        columns = range(first, min(first + at_once, p - 1))
         rows = tuple(
-            (f"{i + 1} {names[i]}", *[fixed(float(correlation[i, j]), 2) if j < i else "" for j in columns])
+            (labels[i], *[fixed(float(correlation[i, j]), 2) if j < i else "" for j in columns])
             for i in range(first, p)
         )
         header = ("", *[str(j + 1) for j in columns])

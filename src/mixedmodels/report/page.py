@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from mixedmodels.display.table import Table
     from mixedmodels.fit.records import FitState, Fitted
 
+PAGE_WIDTH = 100
+"""Columns up to which correlations stand beside their standard deviations."""
+
 STYLE = """
 :root { color-scheme: light; }
 body { font: 1rem/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 62rem; margin: 0 auto;
@@ -147,7 +150,7 @@ def _data_tables(state: FitState) -> list[Table]:
 
 
 def _estimates(state: FitState, ddf: str, level: float) -> Iterator[str]:
-    summary = summarize(state, ddf, level)
+    summary = summarize(state, ddf, level, width=PAGE_WIDTH)
     yield from (_table(table) for table in summary.tables)
     if not can_tell_terms(state.design):
         yield f"<p>Tests of the terms are left out: they need columns that {WITHOUT_COLUMNS}.</p>"
