@@ -133,7 +133,8 @@ class LmmResult:
     @property
     def random_effects(self) -> dict[str, pd.DataFrame]:
         """Conditional modes (BLUPs), grouping factor -> level x effect."""
-        return {name: show_notes(frame) for name, frame in random_effects.random_effects(self.state).items()}
+        by_group = random_effects.random_effects(self.state)
+        return type(by_group)((name, show_notes(frame)) for name, frame in by_group.items())
 
     @property
     def random_effects_cov(self) -> dict[str, Floats]:
@@ -725,7 +726,8 @@ class LmmResult:
 
     def re_pca(self) -> dict[str, pd.DataFrame]:
         """Return the principal components of each factor's random-effects covariance."""
-        return {name: show_notes(frame) for name, frame in re_pca(self.state).items()}
+        by_group = re_pca(self.state)
+        return type(by_group)((name, show_notes(frame)) for name, frame in by_group.items())
 
     # New rows
 

@@ -358,7 +358,7 @@ def test_compare(capsys: pytest.CaptureFixture[str]) -> None:
     assert "p_value" in out
     assert "Fitted anew by ML" in out
     assert not err
-    assert f"{CRITERIA['ML']['minus2_loglik']:.6f}" in out
+    assert f"{CRITERIA['ML']['minus2_loglik']:.3f}" in out
 
 
 def test_compare_needs_two_models(capsys: pytest.CaptureFixture[str]) -> None:

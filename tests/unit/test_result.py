@@ -297,8 +297,7 @@ def test_an_unknown_group_is_named() -> None:
 
 def test_contrasts_print_all_their_columns() -> None:
     tests = sleep_fit().contrast({"the mean reaction time after nine days": {"Intercept": 1, "Days": 9}}, joint=True)
-    header = repr(tests).splitlines()[0].split()
-    assert header == [*tests.columns]
+    assert set(tests.columns) <= set(repr(tests).split())
     assert not any("..." in line for line in repr(tests).splitlines())
 
 
