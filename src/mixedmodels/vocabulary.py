@@ -136,7 +136,7 @@ def refuses_unknown(function: Callable[P, R]) -> Callable[P, R]:
         By the function returned.
     """
     parameters = inspect.signature(function).parameters
-    known = tuple(name for name in parameters if name != "self")
+    known = tuple(name for name in parameters if name not in ("self", "cls"))
     named = [name for name, parameter in parameters.items() if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
     has_options = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
     has_any = any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters.values())

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,10 @@ import pandas as pd
 import pytest
 
 import mixedmodels as mm
+from odd_arguments import ODD, ask, ask_all, ask_oddly, show
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 N = 48
-ODD: tuple[Any, ...] = (
-    5, -1, 0, 1.5, float("nan"), None, "nonsense", "", True, [], [1, 2], (), {}, {"x": 1}, b"x", np.array([1.0, 2.0]),
-    np.zeros((2, 2)), pd.DataFrame(), pd.Series([1.0, 2.0]), object(), len,
-)  # fmt: skip
 USUAL: Mapping[str, tuple[dict[str, Any], ...]] = {
     "anova": ({}, {"type": 1}, {"type": 2, "ddf": "kenward-roger"}),
     "bootstrap": ({"n": 2, "seed": 1, "progress": False}, {"n": 2, "seed": 1, "kind": "cases", "progress": False}),
@@ -47,8 +43,6 @@ USUAL: Mapping[str, tuple[dict[str, Any], ...]] = {
     "update": ({}, {"formula": ". ~ . - x"}, {"reml": False}),
     "variance_parameters": ({}, {"scale": "variance"}),
 }  # fmt: skip
-SLOW = {"report", "plot"}
-"""What draws: asked for once, not with every odd argument."""
 
 
 @cache
@@ -90,73 +84,14 @@ KINDS = (
 )  # fmt: skip
 
 
-def methods(owner: object) -> Iterator[tuple[str, Callable[..., Any]]]:
-    for name in dir(type(owner)):
-        if not name.startswith("_") and inspect.isfunction(inspect.getattr_static(type(owner), name)):
-            yield name, getattr(owner, name)
-
-
-def show(owner: object) -> None:
-    """Ask for everything that a result shows by itself."""
-    repr(owner), str(owner), getattr(owner, "_repr_html_", str)()
-    if isinstance(owner, pd.DataFrame | pd.Series):
-        return
-    for name in dir(type(owner)):
-        if not name.startswith("_") and isinstance(inspect.getattr_static(type(owner), name), property):
-            repr(getattr(owner, name))
-
-
-def ask(question: str, method: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-    """Return the answer, or None if it is refused in the package's words."""
-    try:
-        answer = method(**arguments)
-    except mm.MixedModelsError:
-        return None
-    except Exception as error:
-        raise AssertionError(f"{question}({arguments}) raised {type(error).__name__}: {error}") from error
-    if not isinstance(answer, mm.LmmResult):
-        show(answer)
-    return answer
-
-
-def odd_arguments(name: str, method: Callable[..., Any], place: Path) -> Iterator[dict[str, Any]]:
-    """Yield the usual arguments with each in turn another kind of thing; a path is no path to write to."""
-    usual = {"path": place} if name == "save" else USUAL.get(name, ({},))[0]
-    for argument in inspect.signature(method).parameters:
-        for odd in ODD:
-            if not (argument == "path" and isinstance(odd, str)):
-                yield usual | {argument: odd}
-
-
 @pytest.mark.filterwarnings("ignore::mixedmodels.MixedModelsWarning")
 @pytest.mark.parametrize("kind", KINDS)
 def test_fits_answer_or_refuse(kind: str, tmp_path: Path) -> None:
     fit = fits()[kind]
     show(fit)
-    for name, method in methods(fit):
-        if name in SLOW:
-            continue
-        for arguments in ({"path": tmp_path / "fit"},) if name == "save" else USUAL.get(name, ({},)):
-            if not any(p.default is p.empty and p.name not in arguments for p in signature(method)):
-                answer = ask(f"{kind}: {name}", method, arguments)
-                if type(answer).__name__ in ("Bootstrap", "FitProfile", "Influence"):
-                    ask_all(f"{kind}: {name}()", answer, tmp_path / "answer")
-        for arguments in odd_arguments(name, method, tmp_path / "fit"):
-            ask(f"{kind}: {name}", method, arguments)
-
-
-def signature(method: Callable[..., Any]) -> list[inspect.Parameter]:
-    return list(inspect.signature(method).parameters.values())
-
-
-def ask_all(question: str, owner: object, place: Path) -> None:
-    for name, method in methods(owner):
-        if name in SLOW:
-            continue
-        if all(p.default is not p.empty for p in signature(method)):
-            ask(f"{question}.{name}", method, {})
-        for arguments in odd_arguments(name, method, place):
-            ask(f"{question}.{name}", method, arguments)
+    for answer in ask_all(kind, fit, tmp_path / "fit", USUAL):
+        if type(answer).__name__ in ("Bootstrap", "FitProfile", "Influence"):
+            ask_all(f"{kind}: {type(answer).__name__}", answer, tmp_path / "answer", {"extend": USUAL["extend"]})
 
 
 @pytest.mark.filterwarnings("ignore::mixedmodels.MixedModelsWarning")
@@ -174,9 +109,7 @@ def test_functions_answer_or_refuse(function: Callable[..., Any], tmp_path: Path
         "power": {"model": fit, "effect": "x", "n": 2, "seed": 1, "progress": False},
         "load": {"path": tmp_path / "none"},
     }.get(function.__name__, {})
-    for parameter in signature(function):
+    ask_oddly(function.__name__, function, usual)
+    if function is mm.compare:
         for odd in ODD:
-            if parameter.kind is parameter.VAR_POSITIONAL:
-                ask(function.__name__, lambda odd=odd: function(fit, odd), {})
-            elif not (parameter.name in ("path", "n") and isinstance(odd, str | int | bytes)):
-                ask(function.__name__, function, usual | {parameter.name: odd})
+            ask("compare", lambda odd=odd: mm.compare(fit, odd), {})

@@ -22,6 +22,8 @@ CONSTRAINT_TOL = 1e-8
 """How far from its value a held parameter may be, relative to it."""
 SLOPE_TOL = 1e-5
 """Largest slope along the constraints at a minimum, of the deviance per row in theta~."""
+DIGITS_TOL = 1e-7
+"""What covariances may lose of theta, relative to the largest variance in the engine's units."""
 STEP_SCALED = 1e-4
 """Step of differences of that slope."""
 
@@ -79,7 +81,7 @@ def minimize_held(
     Raises
     ------
     FitError
-        If no positive semidefinite covariance has the held values.
+        If no positive semidefinite covariance has the held values, or none can be evaluated.
     """
     covariances, model, reml = likelihood.covariances, likelihood.problem.model, likelihood.reml
     natural = any(not hold.is_ratio for hold in holds)
@@ -129,7 +131,10 @@ def minimize_held(
                     for hold, r, u in zip(holds, residual(x), units, strict=True)]  # fmt: skip
         return np.column_stack([rows, by_scale])
 
-    found = [_minimize(value, x0, residual, jacobian, max_iterations) for x0 in starts]
+    ends = [_minimize(value, x0, residual, jacobian, max_iterations) for x0 in starts]
+    found = [end for end in ends if end is not None]
+    if not found:
+        raise FitError("The fit with a covariance held overflows or is perfect wherever it starts. Hold another value.")
     best = min(found, key=lambda each: (np.abs(residual(each.x)).max() >= CONSTRAINT_TOL, each.fun))
     x = best.x
     inner, t = split(x)
@@ -157,10 +162,15 @@ def minimize_held(
 
 
 def _minimize(value: Any, x0: Floats, residual: Any, jacobian: Any, max_iterations: int) -> Any:
+    """Return where scipy's optimiser ends; None where the engine cannot evaluate what it tries."""
     run: Any = optimize.minimize  # its overloads do not know this form of constraints
     constraints = {"type": "eq", "fun": residual, "jac": jacobian}
     options = {"maxiter": max_iterations, "ftol": DECREASE_TOL}
-    return run(value, x0, jac=True, method="SLSQP", constraints=constraints, options=options)
+    try:
+        with np.errstate(all="ignore"):  # far steps overflow
+            return run(value, x0, jac=True, method="SLSQP", constraints=constraints, options=options)
+    except ValueError:  # the engine's, of extreme covariances
+        return None
 
 
 def _is_saddle(slope: Callable[[Floats], Floats], x: Floats, rows: Floats) -> bool:
@@ -207,7 +217,9 @@ def _starts(likelihood: Likelihood, holds: tuple[Hold, ...], start: Floats | Non
         scale = likelihood.solve(start).scale
         return [_feasible(likelihood, holds, start, scale)], scale
     unit, variances = likelihood.unit_covariances(), likelihood.covariances.variances()
-    first = likelihood.covariances.packed(likelihood.problem.model.minimize(likelihood.reml, None, 50, 1).theta)
+    best = likelihood.problem.model.minimize(likelihood.reml, None, 50, 1).theta
+    _check_digits(likelihood, best)
+    first = likelihood.covariances.packed(best)
     first[variances] = np.maximum(first[variances], 1e-3 * unit[variances])
     scale = likelihood.solve(first).scale
     size = _sizes(likelihood)
@@ -215,6 +227,26 @@ def _starts(likelihood: Likelihood, holds: tuple[Hold, ...], start: Floats | Non
     around = [first, size - covariance, size - 3 * covariance]
     is_diagonal = not covariance.any()
     return [_feasible(likelihood, holds, S, scale) for S in around[: 2 if is_diagonal else 3]], scale
+
+
+def _check_digits(likelihood: Likelihood, theta: Floats) -> None:
+    """Covariances must tell what theta does: those of random coefficients far from the origin lose its digits.
+
+    Raises
+    ------
+    FitError
+        They do not.
+    """
+    packed, model = likelihood.covariances, likelihood.problem.model
+    again = packed.theta(packed.packed(theta))
+    if again is not None:
+        there, back = (packed.packed(model.to_engine(each)) for each in (theta, again))
+        if np.abs(there - back).max(initial=0.0) <= DIGITS_TOL * np.abs(there).max(initial=0.0):
+            return
+    raise FitError(
+        "No covariance can be held: a covariate with random coefficients is so far from zero that its covariances at "
+        "zero keep too few digits. Take a constant near its mean off it, as in I(x - 2000)."
+    )
 
 
 def _feasible(likelihood: Likelihood, holds: tuple[Hold, ...], first: Floats, scale: float) -> Floats:

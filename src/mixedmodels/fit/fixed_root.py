@@ -41,6 +41,16 @@ class Basis:
         """Return rows of the columns in the basis, (n_rows, n_columns)."""
         return np.asarray((rows - rows[:, self.first] * self.mean) @ self.to_basis)
 
+    def coefficients(self, beta: Floats) -> Floats:
+        """Return coefficients of the columns, or several side by side, as those of the columns in the basis."""
+        moved = np.array(beta, dtype=np.float64)
+        np.add.at(moved, self.first, (self.mean * moved.T).T)
+        return np.asarray(solve_triangular(self.to_basis, moved))
+
+    def of_first(self, n_columns: int) -> Basis:
+        """Return the basis of the first columns."""
+        return Basis(self.first[:n_columns], self.mean[:n_columns], self.to_basis[:n_columns, :n_columns])
+
 
 @dataclass(frozen=True)
 class FixedRoot:
@@ -69,6 +79,16 @@ class FixedRoot:
     def whiten(self, L: Floats) -> Floats:
         """Return rows l as w with l'(X'V0^-1X)^-1 m = w_l'w_m, (n_rows, n_fixed)."""
         return np.asarray(self.basis.coordinates(L) @ self.root)
+
+    def from_estimate(self, beta: Floats) -> Floats:
+        """Return K^-1 (b - beta) of other fixed effects b, (n_fixed,)."""
+        return np.asarray(solve_triangular(self.root, self.basis.coefficients(beta) - self.beta))
+
+    def pull(self, beta: Floats) -> Floats:
+        """Return X'V0^-1X (beta - b), (n_fixed,), in the columns themselves: X'V0^-1 of the residual of b."""
+        in_basis = solve_triangular(self.root, -self.from_estimate(beta), trans=1)
+        pull = solve_triangular(self.basis.to_basis, in_basis, trans=1)
+        return np.asarray(pull + self.basis.mean * pull[self.basis.first])
 
     def distance_to(self, other: FixedRoot) -> Floats:
         """Return K^-1 (beta - other's beta), (n_fixed,), for a fit of some of the rows, which has its own basis."""

@@ -17,11 +17,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
 from mixedmodels.covariance.packed import PackedCovariances, from_lower, lower_places, lower_triangle, upper_places
 from mixedmodels.design.known_effects import with_known_effects
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import CollinearColumnsError, DataError, FitError
+from mixedmodels.fit.curvature import Curvature
 from mixedmodels.fit.problem import Problem
 
 LIFT_SCALED = 1e-8
@@ -109,8 +111,7 @@ class Likelihood:
         deviance = self.problem.deviance(theta, self.reml)
         if beta is not None and self.n_fixed:
             solution = self._solve(theta)
-            ratio = self._scale_at(solution, beta) / solution.scale
-            deviance += self.dof * math.log(ratio)
+            deviance += self.dof * math.log(self._scale_at(theta, solution, beta) / solution.scale)
         return -0.5 * deviance
 
     def solve(self, S: Floats) -> Solution:
@@ -121,14 +122,25 @@ class Likelihood:
         DataError
             If a covariance is not positive semidefinite.
         """
+        return self._solve(self.theta(S))
+
+    def theta(self, S: Floats) -> Floats:
+        """Return theta of some covariances, user's units.
+
+        Raises
+        ------
+        DataError
+            If one is not positive semidefinite.
+        """
         theta = self.covariances.theta(S)
         if theta is None:
             raise DataError(NOT_POSITIVE)
-        return self._solve(theta)
+        return theta
 
     def scale(self, S: Floats, beta: Floats) -> float:
         """Return the residual variance that maximises the likelihood."""
-        return self._scale_at(self.solve(S), beta)
+        theta = self.theta(S)
+        return self._scale_at(theta, self._solve(theta), beta)
 
     def _solve(self, theta: Floats) -> Solution:
         model = self.problem.model
@@ -137,11 +149,11 @@ class Likelihood:
         beta, unscaled_cov, sigma, _ = model.solve(theta, self.reml)
         return Solution(beta, unscaled_cov, sigma**2)
 
-    def _scale_at(self, solution: Solution, beta: Floats) -> float:
-        away = beta - solution.beta
-        if not away.any():
+    def _scale_at(self, theta: Floats, solution: Solution, beta: Floats) -> float:
+        if not (beta - solution.beta).any():
             return solution.scale
-        return solution.scale + float(away @ np.linalg.solve(solution.unscaled_cov, away)) / self.dof
+        whitened = self.problem.fixed_root(theta).from_estimate(beta)
+        return solution.scale + float(whitened @ whitened) / self.dof
 
     # Derivatives
 
@@ -181,10 +193,9 @@ class Likelihood:
             restricted, plain = (self._slope(self.problem, S, reml) for reml in (True, False))
             # log|A| is what the two criteria differ by, beside their multiples of log q.
             deviance = deviance + restricted.gradient - plain.gradient + self.n_fixed * plain.log_scale
-        solution = self.solve(S)
-        scale = self._scale_at(solution, beta)
-        pull = np.asarray(np.linalg.solve(solution.unscaled_cov, solution.beta - beta), dtype=np.float64)
-        return pull / scale, -0.5 * deviance
+        theta = self.theta(S)
+        scale = self._scale_at(theta, self._solve(theta), beta)
+        return self.problem.fixed_root(theta).pull(beta) / scale, -0.5 * deviance
 
     def _slope(self, problem: Problem, S: Floats, reml: bool) -> _Slope:
         theta = self.covariances.theta(self._lifted(S))
@@ -258,43 +269,78 @@ class Likelihood:
         S, beta
             As for ``score``.
         """
-        _, joint = self.joint(S, beta, self.scale(S, beta))
-        across = joint[-1, :-1]
-        return joint[:-1, :-1] - np.outer(across, across) / joint[-1, -1], self.is_singular(S)
+        theta = self.theta(S)
+        found = self.curvature(theta, self.residual(beta), self._scale_at(theta, self._solve(theta), beta))
+        return found.profiled(), self.is_singular(S)
 
-    def joint(self, S: Floats, beta: Floats, scale: float) -> tuple[Floats, Floats]:
-        """Return the gradient and Hessian in fixed effects b, packed ratios S and t = log residual variance s.
+    def residual(self, beta: Floats) -> Floats:
+        """Return y - X b, the offset taken off, (n_obs,)."""
+        design = self.problem.design
+        return np.asarray(design.y - (0.0 if design.offset is None else design.offset) - design.X @ beta)
 
-        With r = y - X b, q = r'V0^-1 r and G_i = dV0 / dS_i the blocks of the Hessian are
+    def curvature(self, theta: Floats, residual: Floats, scale: float) -> Curvature:
+        """Return gradient and Hessian in fixed effects g, covariances S~ and t = log residual variance s, in bases.
 
-            bb -A / s,   bS -c_i / s,   bt -X'V0^-1 r / s,   SS T_ij / 2 - N_ij / s,   St -l_i / (2 s),   tt -q / (2 s),
+        With X~ = X C the orthonormal columns, X b = X~ g, r the residual, q = r'V0^-1 r and G_i = dV0 / dS~_i the
+        blocks of the Hessian are
 
-        c_i = X'V0^-1 G_i V0^-1 r, l_i = r'V0^-1 G_i V0^-1 r, N_ij = r'V0^-1 G_i V0^-1 G_j V0^-1 r and
-        T_ij = tr(P0 G_i P0 G_j) with P0 = V0^-1 for ML. V0 is linear in S, so a singular S is a point like any other.
+            gg -A / s,  gS -c_i / s,  gt -X~'V0^-1 r / s,  SS T_ij / 2 - N_ij / s,  St -l_i / (2 s),  tt -q / (2 s),
+
+        A = X~'V0^-1 X~, c_i = X~'V0^-1 G_i V0^-1 r, l_i = r'V0^-1 G_i V0^-1 r, N_ij = r'V0^-1 G_i V0^-1 G_j V0^-1 r and
+        T_ij = tr(P0 G_i P0 G_j) with P0 = V0^-1 for ML. V0 is linear in S~: a singular one is a point like any other.
 
         Parameters
         ----------
-        S
-            Ratios to the residual variance.
-        beta, scale
-            Fixed effects, (n_fixed,), and the residual variance, at its maximum or not.
+        theta
+            Of the covariances, in the user's units.
+        residual
+            y - X b, (n_obs,).
+        scale
+            The residual variance, at its maximum or not.
         """
-        p, k = self.n_fixed, self.covariances.n_packed
-        solution = self.solve(S)
-        q = self.dof * self._scale_at(solution, beta)
-        A = np.linalg.inv(solution.unscaled_cov) if p else np.zeros((0, 0))
-        pull = A @ (solution.beta - beta)
-        first, second, trace, traces = self._products(S, beta)
+        p = self.n_fixed
+        beside = self._beside(residual)
+        covariances, first, second, *_ = beside.model.kenward_roger(theta)
+        _, _, _, trace, traces, _ = (self.problem if self.reml else self._of_residual(residual)).model.kenward_roger(
+            theta
+        )
+        whole = beside.fixed_root(theta)
+        # first and second are in the columns [X, r] K; what follows is in [X~, r].
+        of_residual = whole.basis.coefficients(np.eye(p + 1)[:, p])
+        back = solve_triangular(whole.root, np.column_stack([np.eye(p + 1, p), of_residual]))
+        products, first, second = back.T @ back, back.T @ first @ back, back.T @ second @ back
+        pull, q = products[:p, p], products[p, p]
         c, along, bend = first[:, :p, p], first[:, p, p], second[:, :, p, p]
         gradient = np.concatenate([pull / scale, 0.5 * (along / scale - trace), [0.5 * (q / scale - self.dof)]])
-        hessian = np.empty((p + k + 1, p + k + 1))
-        hessian[:p, :p] = -A / scale
+        hessian = np.empty((len(gradient),) * 2)
+        hessian[:p, :p] = -products[:p, :p] / scale
         hessian[p:-1, :p] = -c / scale
         hessian[p:-1, p:-1] = 0.5 * traces - (bend + bend.T) / (2 * scale)
         hessian[-1] = np.concatenate([-pull / scale, -0.5 * along / scale, [-0.5 * q / scale]])
         hessian[:p, p:-1] = hessian[p:-1, :p].T
         hessian[:, -1] = hessian[-1]
-        return gradient, hessian
+        return Curvature(whole.basis.of_first(p), self._to_packed, self._from_packed, covariances, gradient, hessian)
+
+    def _beside(self, residual: Floats) -> Problem:
+        """Return the model with the columns [X, r]: its Kenward-Roger products are those of the Hessian.
+
+        The response plays no part in them.
+        """
+        design = self.problem.design
+        any_response = np.cos(np.arange(float(design.n_obs)) ** 2)
+        columns, names = np.column_stack([design.X, residual]), (*design.x_names, "residual")
+        beside = self._with_columns(any_response, columns, names)
+        if len(beside.model.kept) < len(names):
+            raise FitError("The fixed effects fit the response perfectly, so the likelihood has no second derivative.")
+        return beside
+
+    def _of_residual(self, residual: Floats) -> Problem:
+        """Return the model without fixed effects."""
+        return self._with_columns(residual, np.empty((self.n_obs, 0)), ()) if self.n_fixed else self.problem
+
+    def _with_columns(self, y: Floats, X: Floats, names: tuple[str, ...]) -> Problem:
+        design = replace(self.problem.design, y=y, offset=None, X=X, x_names=names, columns={})
+        return Problem(design, n_threads=self.problem.n_threads)
 
     def is_singular(self, S: Floats) -> bool:
         """Return True if a covariance block has less than full rank, in the engine's units."""
@@ -319,39 +365,19 @@ class Likelihood:
             out += [place for place, lost in zip(places, is_out[row] | is_out[column], strict=True) if lost]
         return out
 
-    def _products(self, S: Floats, beta: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-        """Return R'V0^-1 G_i V0^-1 R, R'V0^-1 G_i V0^-1 G_j V0^-1 R, tr(P0 G_i) and tr(P0 G_i P0 G_j), R = [X, r].
-
-        i and j are packed covariances. These are what Kenward and Roger's method needs of a model with the columns R,
-        whose response plays no part.
-        """
-        theta = self.covariances.theta(S)
-        assert theta is not None  # solve has seen to it
-        design = self.problem.design
-        offset = 0.0 if design.offset is None else design.offset
-        residual = design.y - offset - design.X @ beta
-        any_response = np.cos(np.arange(float(design.n_obs)) ** 2)
-        columns = np.column_stack([design.X, residual])
-        names = (*design.x_names, "residual")
-        beside = Problem(
-            replace(design, y=any_response, offset=None, X=columns, x_names=names, columns={}),
-            n_threads=self.problem.n_threads,
-        )
-        if len(beside.model.kept) < len(names):
-            raise FitError("The fixed effects fit the response perfectly, so the likelihood has no second derivative.")
-        _, first, second, _, _, root = beside.model.kenward_roger(theta)
-        _, _, _, trace, traces, _ = (self.problem if self.reml else self._known(beta)).model.kenward_roger(theta)
-        back, J = np.linalg.inv(root), self._engine_covariances
-        return (
-            _contracted(J, back.T @ first @ back),
-            _contracted(J, _contracted(J, back.T @ second @ back).swapaxes(0, 1)).swapaxes(0, 1),
-            trace @ J,
-            J.T @ traces @ J,
-        )
+    @cached_property
+    def _to_packed(self) -> Floats:
+        """The linear map from the elements of the engine's S~ to packed covariances, (n_packed, n_theta)."""
+        out = np.zeros((self.covariances.n_packed, self.covariances.n_theta))
+        for block, basis in zip(self.covariances.blocks, self.bases, strict=True):
+            lower = lower_places(block.size)
+            for place, unit in zip(block.theta, _units(block.size), strict=True):
+                out[list(block.places), place] = (basis @ unit @ basis.T)[lower]
+        return out
 
     @cached_property
-    def _engine_covariances(self) -> Floats:
-        """The linear map from packed covariances to the elements of the engine's S~, (n_theta, n_packed)."""
+    def _from_packed(self) -> Floats:
+        """Its inverse, (n_theta, n_packed)."""
         out = np.zeros((self.covariances.n_theta, self.covariances.n_packed))
         for block, basis in zip(self.covariances.blocks, self.bases, strict=True):
             inverse = np.linalg.inv(basis)
@@ -361,9 +387,14 @@ class Likelihood:
         return out
 
 
-def _contracted(J: Floats, values: Floats) -> Floats:
-    """Return sum_i J[i, t] values[i]."""
-    return np.tensordot(J.T, values, axes=1)
+def _units(size: int) -> list[Floats]:
+    """Return the symmetric matrices with one element, or two that mirror each other, in the order of theta."""
+    units = []
+    for i, j in zip(*upper_places(size), strict=True):
+        unit = np.zeros((size, size))
+        unit[i, j] = unit[j, i] = 1.0
+        units.append(unit)
+    return units
 
 
 def _gradient_in_product(Lambda: Floats, gradient: Floats) -> Floats:

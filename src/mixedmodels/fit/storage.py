@@ -176,8 +176,15 @@ def _no_result(data: bytes, name: str) -> str:
 # Pickles: what the statsmodels door writes, and what version 0.1 wrote for all fits
 
 
-def save_pickle(result: object, path: str | PathLike[str]) -> None:
+def save_pickle(result: object, path: str | PathLike[str] | IO[bytes]) -> None:
     """Write a pickle, which ``pickle.load`` reads too, then one line that says which version wrote it.
+
+    Parameters
+    ----------
+    result
+        What to keep.
+    path
+        The file, or one that is open.
 
     Raises
     ------
@@ -190,18 +197,26 @@ def save_pickle(result: object, path: str | PathLike[str]) -> None:
         pickle.dump(result, file, protocol=pickle.HIGHEST_PROTOCOL)
         file.write(b"\n" + MAGIC + trailer.encode() + b"\n")
 
-    write_whole(path, write)
+    if isinstance(path, str | PathLike):
+        write_whole(path, write)
+    else:
+        write(path)
 
 
-def load_pickle(path: str | PathLike[str]) -> Any:
+def load_pickle(path: str | PathLike[str] | IO[bytes]) -> Any:
     """Return what a pickle holds that `save_pickle` wrote; this can run any program that whoever wrote it put there.
+
+    Parameters
+    ----------
+    path
+        The file, or one that is open.
 
     Raises
     ------
     DataError
         If the file cannot be read, is no such pickle, or is damaged.
     """
-    data, name = read_whole(path), str(path)
+    data, name = read_whole(path) if isinstance(path, str | PathLike) else path.read(), str(path)
     pickled, _, line = data.removesuffix(b"\n").rpartition(b"\n")
     if not line.startswith(MAGIC):
         raise DataError(f"{name!r} is not a result saved by mixedmodels.")

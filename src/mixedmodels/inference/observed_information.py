@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import solve_triangular
 
 from mixedmodels.design.records import Floats
+from mixedmodels.fit.curvature import Curvature
 from mixedmodels.fit.held import Holds
 from mixedmodels.fit.likelihood import Likelihood
-from mixedmodels.fit.undetermined import flat_directions
 from mixedmodels.inference.curvature import SMALLEST_SCALE, null_space
 
 NO_PART = 1e-7
@@ -45,6 +46,9 @@ class Estimate:
         Derivative of the penalty on the ratios, (n_packed,) -> (n_packed,); None without one.
     selected
         Positions of the fixed effects that a penalty did not make zero; None without one.
+    theta
+        The covariances as theta, user's units, where it is known: far from the origin of a covariate it has more digits
+        than S. None to compute it.
     """
 
     likelihood: Likelihood
@@ -55,6 +59,7 @@ class Estimate:
     beta_penalty: Callable[[Floats], Any] | None = None
     covariance_penalty: Callable[[Floats], Any] | None = None
     selected: tuple[int, ...] | None = None
+    theta: Floats | None = None
 
     @property
     def n_estimated(self) -> int:
@@ -63,102 +68,149 @@ class Estimate:
 
     @cached_property
     def flat(self) -> tuple[Floats, Floats]:
-        """Where the likelihood is flat: directions of the residual variance (m,) and of S times it, (m, n_packed)."""
-        penalized = self.covariance_penalty is not None
-        problem, packed = self.likelihood.problem, self.likelihood.covariances
-        residual, by_factor = flat_directions(problem, self.likelihood.reml)
-        S = np.zeros((0 if penalized else len(residual), packed.n_packed))
-        for out, k in zip(S, range(len(residual)), strict=False):
-            for block in packed.blocks:
-                own = by_factor[block.factor][k][np.ix_(block.columns[: block.size], block.columns[: block.size])]
-                out[list(block.places)] = own[np.tril_indices(block.size)]
-        return residual[: len(S)], S
+        """Where the likelihood is flat: directions of the residual variance (m,) and of S~ times it, (m, n_theta)."""
+        problem, reml = self.likelihood.problem, self.likelihood.reml
+        flat = problem.identification.flat(reml)[: 0 if self.covariance_penalty is not None else None]
+        return flat[:, 0], flat[:, 1:]
 
     @cached_property
-    def curvature(self) -> tuple[Floats, Floats]:
-        """Gradient and Hessian of the log-likelihood less penalties: see ``Likelihood.joint``."""
+    def curvature(self) -> Curvature:
+        """That of the log-likelihood less penalties."""
         estimated, p = self.holds.estimated, self.n_estimated
-        gradient, hessian = self.likelihood.joint(self.S, self.beta[estimated], self.scale)
+        theta = self.likelihood.theta(self.S) if self.theta is None else self.theta
+        found = self.likelihood.curvature(theta, self.likelihood.residual(self.beta[estimated]), self.scale)
+        gradient, hessian = found.gradient.copy(), found.hessian.copy()
         if self.beta_penalty is not None:
-            hessian[:p, :p] -= _differences(self.beta_penalty, self.beta)[np.ix_(estimated, estimated)]
+            C = found.basis.coordinates(np.eye(p))
+            hessian[:p, :p] -= C.T @ _differences(self.beta_penalty, self.beta)[np.ix_(estimated, estimated)] @ C
         if self.covariance_penalty is not None:
-            gradient[p:-1] -= self.covariance_penalty(self.S)
-            hessian[p:-1, p:-1] -= _differences(self.covariance_penalty, self.S)
-        return gradient, hessian
+            P = found.to_packed
+            gradient[p:-1] -= self.covariance_penalty(self.S) @ P
+            hessian[p:-1, p:-1] -= P.T @ _differences(self.covariance_penalty, self.S) @ P
+        return replace(found, gradient=gradient, hessian=hessian)
 
 
-def covariance_of_parameters(estimate: Estimate) -> Floats:
-    """Return the covariance of fixed effects and ratios to the residual variance, zero for those held.
+@dataclass(frozen=True)
+class ParameterCovariance:
+    """How well the parameters of a fit are known.
 
-    The inverse of minus the Hessian of the log-likelihood, less penalties, in the free parameters; nan where that has
-    none, see ``_inverse``, and for fixed effects that a penalty made zero.
+    The inverse of minus the Hessian of the log-likelihood, less penalties, in the directions that are free, of
+    coordinates that have no origins. At a boundary the Hessian need not be negative definite: then the covariances that
+    stand there are taken as known, and failing that all. Functions of what is taken as known have no covariance, nor
+    have those that change along a direction in which the likelihood is flat.
 
-    Returns
-    -------
-    ndarray, shape (n_fixed + n_packed, n_fixed + n_packed)
+    Attributes
+    ----------
+    curvature
+        Where it comes from.
+    used
+        Positions among all parameters of those that it is about, the fixed effects that were not held first.
+    jacobian
+        Their functions as functions of the parameters of the Hessian, in the user's coordinates.
+    root
+        R with R R' the covariance of the latter, in coordinates without origins; None where there is none.
+    known
+        Directions taken as known, one a column, in the user's coordinates.
+    flat
+        Flat directions, one a row, in coordinates without origins.
     """
-    holds, n_fixed = estimate.holds, estimate.holds.n_fixed
+
+    curvature: Curvature
+    used: npt.NDArray[np.intp]
+    jacobian: Floats
+    root: Floats | None
+    known: Floats
+    flat: Floats
+
+    def whiten(self, rows: Floats) -> Floats:
+        """Return linear functions of all parameters, (n_rows, n_params), as w with w_l'w_m their covariance.
+
+        Functions without a covariance are nan.
+        """
+        own = rows[:, self.used] @ self.jacobian
+        if self.root is None:
+            return np.where(own.any(axis=1), np.nan, 0.0)[:, None]
+        inner = self.curvature.rows(own)
+        lost = (own @ self.known).any(axis=1) | _moved(inner, self.flat)
+        whitened = inner @ self.root if self.root.size else np.zeros((len(rows), 1))
+        whitened[lost] = np.nan
+        return whitened
+
+    def of(self, rows: Floats) -> Floats:
+        """Return the covariance of linear functions of all parameters, (n_rows, n_rows), nan where there is none."""
+        whitened = self.whiten(rows)
+        return np.asarray(whitened @ whitened.T)
+
+
+def covariance_of_parameters(estimate: Estimate) -> ParameterCovariance:
+    """Return that of fixed effects and ratios to the residual variance, zero for those held.
+
+    Fixed effects that a penalty made zero have none.
+    """
+    holds = estimate.holds
     is_natural = any(not hold.is_ratio for hold in holds.covariances)
-    places = np.array([*holds.estimated, *range(n_fixed, holds.n_params)], dtype=np.intp)
-    covariance = np.zeros((holds.n_params, holds.n_params))
-    covariance[np.ix_(places, places)] = _ratios_from_natural(estimate) if is_natural else _ratios(estimate)
-    held = [n_fixed + hold.index for hold in holds.covariances]
-    covariance[held, :] = covariance[:, held] = 0.0
+    held = [holds.n_fixed + hold.index for hold in holds.covariances]
+    used = [*holds.estimated, *range(holds.n_fixed, holds.n_params)]
+    J = _ratios_in_natural(estimate) if is_natural else np.eye(len(used))
+    J[[used.index(place) for place in held]] = 0.0
+    found = _natural(estimate) if is_natural else _ratios(estimate)
     if estimate.selected is not None:
-        lost = [j for j in range(n_fixed) if j not in estimate.selected]
-        covariance[lost, :] = covariance[:, lost] = np.nan
-    return covariance
+        zeros = [k for k, j in enumerate(holds.estimated) if j not in estimate.selected]
+        found = replace(found, known=np.hstack([found.known, np.eye(len(found.known))[:, zeros]]))
+    return replace(found, used=np.array(used, dtype=np.intp), jacobian=J)
 
 
 def standard_errors_of_covariances(estimate: Estimate) -> Floats:
     """Return the standard errors of the covariances in natural units, (n_packed,), zero for those held there."""
-    p, holds = estimate.n_estimated, estimate.holds
-    variance = np.diag(_natural(estimate, np.eye(p + len(estimate.S) + 1)))[p:-1].copy()
-    variance[[hold.index for hold in holds.covariances if not hold.is_ratio or hold.value == 0]] = 0.0
-    return np.sqrt(variance)
+    holds = estimate.holds
+    found = _natural(estimate)
+    p, size = estimate.n_estimated, len(found.used)
+    errors = np.sqrt(np.diag(found.of(np.eye(size))))[p:-1].copy()
+    errors[[hold.index for hold in holds.covariances if not hold.is_ratio or hold.value == 0]] = 0.0
+    return errors
 
 
-def _ratios(estimate: Estimate) -> Floats:
+def _ratios(estimate: Estimate) -> ParameterCovariance:
     """Return the covariance of estimated fixed effects and ratios, the residual variance profiled out."""
-    _, joint = estimate.curvature
-    hessian = joint[:-1, :-1] - np.outer(joint[-1, :-1], joint[-1, :-1]) / joint[-1, -1]
-    free = np.eye(len(hessian))[:, [k for k in range(len(hessian)) if k not in _held(estimate)]]
+    found = estimate.curvature
+    size = estimate.n_estimated + len(estimate.S)
+    free = np.eye(size)[:, [k for k in range(size) if k not in _held(estimate)]]
     residual, covariances = estimate.flat
-    flat = covariances - np.outer(residual, estimate.S)
-    return _inverse(estimate, hessian, free, np.eye(len(hessian)), _beside(estimate.n_estimated, flat))
+    flat = covariances - np.outer(residual, found.covariances)
+    return _inverse(estimate, found.without_scale(), free, _beside(estimate.n_estimated, flat))
 
 
-def _ratios_from_natural(estimate: Estimate) -> Floats:
-    """Return the covariance of estimated fixed effects and ratios S = C / s."""
+def _ratios_in_natural(estimate: Estimate) -> Floats:
+    """Return estimated fixed effects and ratios S = C / s as functions of fixed effects, covariances C and s."""
     p, S = estimate.n_estimated, estimate.S
     J = np.eye(p + len(S), p + len(S) + 1)
     J[p:, p:-1] /= estimate.scale
     J[p:, -1] = -S / estimate.scale
-    return _natural(estimate, J)
+    return J
 
 
-def _natural(estimate: Estimate, rows: Floats) -> Floats:
-    """Return the covariance of linear functions of estimated fixed effects b, covariances C and residual variance s.
+def _natural(estimate: Estimate) -> ParameterCovariance:
+    """Return the covariance of estimated fixed effects b, covariances C and residual variance s.
 
     The inverse observed information in (b, C, s), free parameters only: S = C / s, t = log s. A covariance held as a
     ratio moves with s.
     """
-    p, S, scale = estimate.n_estimated, estimate.S, estimate.scale
-    gradient, hessian = estimate.curvature
-    size, slope = len(hessian), gradient[p:-1]
+    p, scale, found = estimate.n_estimated, estimate.scale, estimate.curvature
+    S, gradient = found.covariances, found.gradient
+    size, slope = len(gradient), gradient[p:-1]
     J = np.eye(size)
     J[p:-1, p:-1] /= scale
     J[p:-1, -1], J[-1, -1] = -S / scale, 1 / scale
-    natural = J.T @ hessian @ J
+    natural = J.T @ found.hessian @ J
     natural[p:-1, -1] -= slope / scale**2
     natural[-1, p:-1] -= slope / scale**2
     natural[-1, -1] += (2 * slope @ S - gradient[-1]) / scale**2
-    M = np.eye(size)
+    M = np.eye(p + len(estimate.S) + 1)
     for hold in estimate.holds.covariances:
         M[p + hold.index, -1] = hold.value if hold.is_ratio else 0.0
     residual, covariances = estimate.flat
     flat = _beside(p, np.column_stack([covariances, residual]))
-    return _inverse(estimate, natural, np.delete(M, _held(estimate), axis=1), rows, flat)
+    return _inverse(estimate, natural, np.delete(M, _held(estimate), axis=1), flat)
 
 
 def _beside(n_fixed: int, flat: Floats) -> Floats:
@@ -173,12 +225,8 @@ def _held(estimate: Estimate) -> list[int]:
     return [*zeros, *(estimate.n_estimated + hold.index for hold in holds.covariances)]
 
 
-def _inverse(estimate: Estimate, hessian: Floats, free: Floats, rows: Floats, flat: Floats) -> Floats:
-    """Return the covariance of linear functions of parameters, from the Hessian in some combinations of them.
-
-    Functions that change along a direction in which the likelihood is flat have no covariance, nan. At a boundary the
-    Hessian need not be negative definite: then the covariances that stand there are taken as known, and failing that
-    all. Functions of what is taken as known have no covariance either.
+def _inverse(estimate: Estimate, hessian: Floats, free: Floats, flat: Floats) -> ParameterCovariance:
+    """Return the covariance of parameters, from the Hessian in coordinates that have no origins.
 
     Parameters
     ----------
@@ -187,24 +235,25 @@ def _inverse(estimate: Estimate, hessian: Floats, free: Floats, rows: Floats, fl
     hessian
         In fixed effects, covariances and perhaps the residual variance, (m, m).
     free
-        The parameters as functions of those that are free, (m, n_free).
-    rows
-        Functions of the parameters, (n_rows, m).
+        The parameters as functions of those that are free, (n, n_free), in the user's coordinates.
     flat
         Directions of the parameters in which the likelihood is flat, (n_flat, m).
     """
-    hessian = free.T @ hessian @ free
-    for known in _taken_as_known(estimate, len(free)):
+    found, n = estimate.curvature, len(free)
+    nothing = ParameterCovariance(found, np.arange(n), np.eye(n), None, np.zeros((n, 0)), flat)
+    for known in _taken_as_known(estimate, n):
         is_known = free[known].any(axis=0)
-        left, combined = free[:, ~is_known], rows @ free
+        left = _orthonormal(found.directions(free[:, ~is_known]))
         open_ones = _within(left, flat)
-        inverse = _inverse_beside(hessian[np.ix_(~is_known, ~is_known)], open_ones)
-        if inverse is not None:
-            covariance = combined[:, ~is_known] @ inverse @ combined[:, ~is_known].T
-            lost = combined[:, is_known].any(axis=1) | _moved(combined[:, ~is_known], open_ones)
-            covariance[lost, :] = covariance[:, lost] = np.nan
-            return covariance
-    return np.full((len(rows), len(rows)), np.nan)
+        root = _inverse_root_beside(left.T @ hessian @ left, open_ones)
+        if root is not None:
+            return replace(nothing, root=left @ root, known=free[:, is_known], flat=open_ones @ left.T)
+    return nothing
+
+
+def _orthonormal(columns: Floats) -> Floats:
+    """Return an orthonormal basis of what independent columns span."""
+    return np.asarray(np.linalg.qr(columns / np.linalg.norm(columns, axis=0))[0])
 
 
 def _within(free: Floats, flat: Floats) -> Floats:
@@ -219,21 +268,19 @@ def _within(free: Floats, flat: Floats) -> Floats:
 
 def _moved(rows: Floats, flat: Floats) -> npt.NDArray[np.bool_]:
     """Return which functions of the parameters change along flat directions."""
-    if not len(flat):
-        return np.zeros(len(rows), dtype=bool)
-    along = np.abs(rows @ flat.T)
-    return np.asarray((along > NO_PART * (np.abs(rows) @ np.abs(flat.T)).max()).any(axis=1))
+    size = np.outer(np.linalg.norm(rows, axis=1), np.linalg.norm(flat, axis=1))
+    return np.asarray((np.abs(rows @ flat.T) > NO_PART * size).any(axis=1))
 
 
-def _inverse_beside(hessian: Floats, flat: Floats) -> Floats | None:
-    """Return the inverse of minus a Hessian beside directions in which it is zero; None if it is not definite there."""
+def _inverse_root_beside(hessian: Floats, flat: Floats) -> Floats | None:
+    """Return a root of the inverse of minus a Hessian beside directions in which it is zero; None if not definite."""
     if not len(flat):
-        return _inverse_of_negative(hessian)
+        return _inverse_root_of_negative(hessian)
     size = np.sqrt(np.abs(np.diag(hessian)))
     size = np.maximum(size, SMALLEST_SCALE * size.max(initial=1e-300))
     basis = null_space(flat * size).T / size[:, None]
-    inverse = _inverse_of_negative(basis.T @ hessian @ basis)
-    return None if inverse is None else basis @ inverse @ basis.T
+    root = _inverse_root_of_negative(basis.T @ hessian @ basis)
+    return None if root is None else basis @ root
 
 
 def _taken_as_known(estimate: Estimate, n_params: int) -> Iterator[list[int]]:
@@ -254,16 +301,15 @@ def _differences(slope: Callable[[Floats], Any], at: Floats) -> Floats:
     return np.asarray(0.5 * (second + second.T))
 
 
-def _inverse_of_negative(hessian: Floats) -> Floats | None:
-    """Return the inverse of minus a Hessian, or None if it is not negative definite."""
+def _inverse_root_of_negative(hessian: Floats) -> Floats | None:
+    """Return R with R R' the inverse of minus a Hessian, or None if it is not negative definite."""
     if not len(hessian):
         return np.zeros_like(hessian)
     size = np.sqrt(np.abs(np.diag(hessian)))
     if not (np.isfinite(hessian).all() and (size > 0).all()):
         return None
-    scaled = -hessian / np.outer(size, size)
     try:
-        np.linalg.cholesky(scaled)
+        L = np.linalg.cholesky(-hessian / np.outer(size, size))
     except np.linalg.LinAlgError:
         return None
-    return np.asarray(np.linalg.inv(scaled) / np.outer(size, size))
+    return np.asarray(solve_triangular(L, np.diag(1 / size), lower=True).T)

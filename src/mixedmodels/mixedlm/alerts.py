@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from mixedmodels.errors import ConvergenceWarning, IdentificationWarning, MixedModelsWarning, SingularFitWarning
 
@@ -52,3 +53,18 @@ def tell(state: FitState, stacklevel: int) -> None:
             warn(f"Random effects covariance: {finding.message}", SingularFitWarning, stacklevel + 1)
         elif finding.kind == "unidentified":
             warn(finding.message, IdentificationWarning, stacklevel + 1)
+
+
+def print_progress(ended: Mapping[str, Any]) -> None:
+    """Print how the optimisers ended, as statsmodels does where ``disp`` is asked for.
+
+    Parameters
+    ----------
+    ended
+        ``MixedLMResults.mle_retvals``.
+    """
+    print(
+        f"{', '.join(ended['optimizer'])}: {'converged' if ended['converged'] else 'not converged'}\n"
+        f"    Function value: {ended['fopt']:.6f}\n    Iterations: {ended['iterations']}\n"
+        f"    Function evaluations: {ended['fcalls']}"
+    )

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mixedmodels.design.records import Floats
-from mixedmodels.errors import ConvergenceWarning, DataError
+from mixedmodels.errors import ConvergenceWarning, DataError, UnknownAttributeError
 from mixedmodels.fit.ascent import em_steps, steepest_ascent
 from mixedmodels.fit.likelihood import Likelihood
 from mixedmodels.mixedlm import alerts
@@ -23,10 +23,10 @@ from mixedmodels.mixedlm.description.distribution import Distribution
 from mixedmodels.mixedlm.description.formula import check_formulas, describe_formulas
 from mixedmodels.mixedlm.description.model import ModelDescription
 from mixedmodels.mixedlm.fitting.fit import fit_model
-from mixedmodels.mixedlm.fitting.regularized import fit_regularized, regularization_path
+from mixedmodels.mixedlm.fitting.regularized import SMALLEST_REPORTED, fit_regularized, regularization_path
 from mixedmodels.mixedlm.fitting.request import read_request, unused_options
 from mixedmodels.mixedlm.path import RegularizationPath
-from mixedmodels.mixedlm.reading.arguments import read_count, read_flag, read_numbers
+from mixedmodels.mixedlm.reading.arguments import read_count, read_flag, read_number, read_numbers, shown
 from mixedmodels.mixedlm.reading.formula_recipe import Context
 from mixedmodels.mixedlm.reading.formulas import names_used
 from mixedmodels.mixedlm.reading.params import MixedLMParams, as_params
@@ -109,7 +109,14 @@ class MixedLM:
         ----------
         description
             The model as a record, as that of another ``MixedLM``.
+
+        Raises
+        ------
+        DataError
+            If it is none.
         """
+        if not isinstance(description, ModelDescription):
+            raise DataError(f"description is {shown(description)}; it must be a ModelDescription.")
         model = cls.__new__(cls)
         model.description = description
         return model
@@ -239,11 +246,11 @@ class MixedLM:
 
         Raises
         ------
-        AttributeError
+        UnknownAttributeError
             If the model was made of arrays.
         """
         if self.data.formula is None:
-            raise AttributeError("This model was made of arrays and has no formula.")
+            raise UnknownAttributeError("This model was made of arrays and has no formula.")
         return self.data.formula
 
     @property
@@ -325,8 +332,8 @@ class MixedLM:
         if array is None:
             return None
         values = np.asarray(array)
-        if len(values) != self.nobs:
-            raise DataError(f"The array has {len(values)} rows; the model has {self.nobs}.")
+        if values.shape[:1] != (self.nobs,):
+            raise DataError(f"array has the shape {values.shape}; the model has {self.nobs} rows.")
         return [values[rows] for rows in self.description.groups.split()]
 
     @cached_property
@@ -404,7 +411,7 @@ class MixedLM:
         """
         chosen = self._read_params(params, has_fe=False)
         likelihood = self._likelihood(reml, params)
-        return likelihood.value(_packed(chosen), None if profile_fe else chosen.fe_params)
+        return likelihood.value(_packed(chosen), None if read_flag("profile_fe", profile_fe) else chosen.fe_params)
 
     def score(self, params: Any, profile_fe: bool = True, *, reml: bool | None = None) -> Floats:
         """Return the derivative of ``loglike``, in square-root parameters where ``use_sqrt``.
@@ -419,7 +426,7 @@ class MixedLM:
         ndarray
             (k_re2 + k_vc,), with the k_fe fixed effects before them if they are not profiled out.
         """
-        chosen = self._read_params(params, has_fe=False)
+        chosen, profile_fe = self._read_params(params, has_fe=False), read_flag("profile_fe", profile_fe)
         if profile_fe:
             chosen = chosen.copy()
             chosen.fe_params = self.get_fe_params(chosen.cov_re, chosen.vcomp)[0]
@@ -443,7 +450,11 @@ class MixedLM:
         """
         chosen = self._read_params(params, has_fe=False)
         fixed, packed = self._likelihood(reml, params).score(_packed(chosen), chosen.fe_params)
-        return fixed if calc_fe else np.zeros(self.k_fe), packed[: self.k_re2], packed[self.k_re2 :]
+        return (
+            fixed if read_flag("calc_fe", calc_fe) else np.zeros(self.k_fe),
+            packed[: self.k_re2],
+            packed[self.k_re2 :],
+        )
 
     def score_sqrt(
         self, params: Any, calc_fe: bool = True, *, reml: bool | None = None
@@ -508,7 +519,9 @@ class MixedLM:
         """
         covariance, components = self._as_covariances(cov_re, vcomp)
         smallest = min([*np.linalg.eigvalsh(covariance), *components], default=np.inf)
-        return self._likelihood(None).solve(_packed_of(covariance, components)).beta, bool(smallest < tol)
+        return self._likelihood(None).solve(_packed_of(covariance, components)).beta, bool(
+            smallest < read_number("tol", tol)
+        )
 
     def get_scale(
         self, fe_params: npt.ArrayLike, cov_re: npt.ArrayLike, vcomp: npt.ArrayLike, *, reml: bool | None = None
@@ -526,7 +539,10 @@ class MixedLM:
         """
         covariance, components = self._as_covariances(cov_re, vcomp)
         S = _packed_of(covariance, components)
-        return self._likelihood(reml).scale(S, np.asarray(fe_params, dtype=np.float64))
+        fixed = read_numbers("fe_params", fe_params)
+        if fixed.shape != (self.k_fe,):
+            raise DataError(f"fe_params has the shape {fixed.shape}; the model has {self.k_fe} fixed effects.")
+        return self._likelihood(reml).scale(S, fixed)
 
     def _as_covariances(self, cov_re: npt.ArrayLike, vcomp: npt.ArrayLike) -> tuple[Floats, Floats]:
         covariance, components = read_numbers("cov_re", cov_re), read_numbers("vcomp", vcomp)
@@ -565,7 +581,7 @@ class MixedLM:
         self, steps: Callable[[Likelihood, Floats, int], Floats], params: Any, n_iter: int, reml: bool | None
     ) -> MixedLMParams:
         chosen, likelihood = self._read_params(params, has_fe=False), self._likelihood(reml, params)
-        S = steps(likelihood, _packed(chosen), n_iter)
+        S = steps(likelihood, _packed(chosen), read_count("n_iter", n_iter, 0))
         packed = np.concatenate([likelihood.solve(S).beta, S])
         out = MixedLMParams.from_packed(packed, self.k_fe, self.k_re, use_sqrt=False, has_fe=True)
         out.reml = likelihood.reml
@@ -680,7 +696,7 @@ class MixedLM:
         alerts.tell(fit.state, stacklevel=2)
         result = MixedLMResults(fit.state, self, fit.record)
         if asked.options.get("disp"):
-            print(_progress(result.mle_retvals))
+            alerts.print_progress(result.mle_retvals)
         return result
 
     @staticmethod
@@ -697,14 +713,14 @@ class MixedLM:
         y
             (nobs,).
         """
-        return type(self).of(self.description.with_response(y))
+        return type(self).of(self.description.with_response(read_numbers("y", y)))
 
     def fit_regularized(
         self,
         start_params: Any = None,
         method: Any = "l1",
         alpha: Any = 0,
-        ceps: float = 1e-4,
+        ceps: float = SMALLEST_REPORTED,
         ptol: float = 1e-6,
         maxit: int = 200,
         *,
@@ -776,14 +792,6 @@ class MixedLM:
         return f"<MixedLM: {self.endog_names}; {self.nobs} observations in {self.n_groups} groups>"
 
 
-def _progress(ended: Mapping[str, Any]) -> str:
-    return (
-        f"{', '.join(ended['optimizer'])}: {'converged' if ended['converged'] else 'not converged'}\n"
-        f"    Function value: {ended['fopt']:.6f}\n    Iterations: {ended['iterations']}\n"
-        f"    Function evaluations: {ended['fcalls']}"
-    )
-
-
 def _check_init(kwargs: Mapping[str, Any]) -> None:
     for name in kwargs:
         if name not in _INIT_ONLY:
@@ -801,6 +809,9 @@ def _packed_of(cov_re: Floats, vcomp: Floats) -> Floats:
 
 def _caller_names(texts: list[str], eval_env: int) -> dict[str, Any]:
     """Return what the names in formulas stand for in the frame that called ``from_formula``."""
-    frame = sys._getframe(2 + eval_env)
+    try:
+        frame = sys._getframe(2 + eval_env)
+    except ValueError as error:
+        raise DataError(f"eval_env is {eval_env}, and fewer frames are above the caller.") from error
     used = names_used(texts)
     return {name: scope[name] for scope in (frame.f_globals, frame.f_locals) for name in used & set(scope)}

@@ -8,8 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from mixedmodels.errors import InferenceError
 from mixedmodels.mixedlm.fitting.record import Fit
 from mixedmodels.mixedlm.fitting.regularized import at_fixed
+from mixedmodels.mixedlm.reading.arguments import read_number
 from mixedmodels.mixedlm.results import MixedLMResults
 
 
@@ -40,8 +42,17 @@ class RegularizationPath:
         return (self.coefficients != 0).sum(axis=1)
 
     def result(self, alpha: float) -> MixedLMResults:
-        """Return the result at one of the weights."""
-        place = int(self.coefficients.index.get_indexer(pd.Index([alpha]))[0])
+        """Return the result at one of the weights.
+
+        Raises
+        ------
+        InferenceError
+            If it is none of them.
+        """
+        weights = self.coefficients.index
+        place = int(weights.get_indexer(pd.Index([read_number("alpha", alpha)]))[0])
+        if place < 0:
+            raise InferenceError(f"alpha is {alpha!r}; the path has the weights {', '.join(map(str, weights))}.")
         plain = Fit(self.plain.state, self.plain.record)
         b = self.coefficients.iloc[place].to_numpy()[plain.record.holds.estimated]
         asked = {**self.asked, "alpha": alpha}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
+from io import IOBase
 from os import PathLike
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +23,15 @@ from mixedmodels.fit.records import FitState
 from mixedmodels.inference.icc import icc
 from mixedmodels.inference.observed_information import (
     Estimate,
+    ParameterCovariance,
     covariance_of_parameters,
     standard_errors_of_covariances,
 )
 from mixedmodels.inference.r2 import r2
+from mixedmodels.mixedlm import alerts
 from mixedmodels.mixedlm.answers import group_effects, stargazer
 from mixedmodels.mixedlm.answers.bare import without_rows
+from mixedmodels.mixedlm.answers.combinations import covariance_of, read_covariance
 from mixedmodels.mixedlm.answers.contrasts import ContrastResults, PairwiseResult, WaldTestResults
 from mixedmodels.mixedlm.answers.predictions import predicted, read_new_data
 from mixedmodels.mixedlm.answers.profile import (
@@ -48,11 +51,21 @@ from mixedmodels.mixedlm.answers.summary import Facts, MixedLMSummary, summarize
 from mixedmodels.mixedlm.answers.wald import WaldTests
 from mixedmodels.mixedlm.description.model import ModelDescription
 from mixedmodels.mixedlm.description.recipe import NewRows
+from mixedmodels.mixedlm.fitting.fit import fit_model
 from mixedmodels.mixedlm.fitting.holds import held_covariances
 from mixedmodels.mixedlm.fitting.penalties import PenaltyOnCoefficients
 from mixedmodels.mixedlm.fitting.record import FitRecord
-from mixedmodels.mixedlm.fitting.request import read_methods
-from mixedmodels.mixedlm.reading.arguments import read_flag
+from mixedmodels.mixedlm.fitting.regularized import refit_regularized
+from mixedmodels.mixedlm.fitting.request import read_methods, read_request
+from mixedmodels.mixedlm.reading.arguments import (
+    read_alpha,
+    read_count,
+    read_flag,
+    read_numbers,
+    read_positions,
+    read_texts,
+    shown,
+)
 from mixedmodels.mixedlm.reading.params import MixedLMParams
 from mixedmodels.predict.choice import used_factors
 from mixedmodels.predict.random_effects import coef_by_level
@@ -76,12 +89,6 @@ class Model(Protocol):
 
     def predict(self, params: Any) -> Floats:
         """Return X b."""
-
-    def fit(self, **arguments: Any) -> MixedLMResults:
-        """Return a fit."""
-
-    def fit_regularized(self, **arguments: Any) -> MixedLMResults:
-        """Return a fit with penalised fixed effects."""
 
 
 @refusing
@@ -347,11 +354,16 @@ class MixedLMResults(LmmResult):
             beta_penalty=None if record.fe_pen is None else record.fe_pen.deriv,
             covariance_penalty=None if cov_pen is None else cov_pen.slope,
             selected=record.selected,
+            theta=None if record.holds.covariances else self.state.theta,
         )
 
     @cached_property
-    def _covariance(self) -> Floats:
+    def _known_to(self) -> ParameterCovariance:
         return covariance_of_parameters(self._estimate)
+
+    @cached_property
+    def _covariance(self) -> Floats:
+        return self._known_to.of(np.eye(len(self._packed)))
 
     @property
     def normalized_cov_params(self) -> Floats:
@@ -371,9 +383,9 @@ class MixedLMResults(LmmResult):
         Parameters
         ----------
         r_matrix, other
-            Combinations R, or R and another one: R C R' or R C other'.
+            Combinations R, or R and another one: R C R' or R C other'. A row alone gives a number or a row.
         column
-            Positions of some parameters, in place of R.
+            Positions of some parameters, in place of R; a single one gives a variance.
         scale
             In place of the residual variance.
         cov_p
@@ -382,24 +394,12 @@ class MixedLMResults(LmmResult):
         Raises
         ------
         InferenceError
-            If both R and columns are given, or ``other`` without R.
+            If both R and columns are given, or ``other`` without R, or one has another shape.
         """
-        if column is not None and (r_matrix is not None or other is not None):
-            raise InferenceError("Pass either column or r_matrix, not both.")
-        if other is not None and r_matrix is None:
-            raise InferenceError("other needs r_matrix.")
-        if cov_p is None:
-            cov_p = self._covariance if scale is None else self.normalized_cov_params * scale
-        covariance = np.asarray(cov_p, dtype=np.float64)
-        if column is not None:
-            chosen = np.atleast_1d(np.asarray(column))
-            return covariance[np.ix_(chosen, chosen)] if chosen.size > 1 else covariance[chosen[0], chosen[0]]
-        if r_matrix is not None:
-            R = np.asarray(r_matrix, dtype=np.float64)
-            if R.ndim == 1:
-                R = R[None, :]
-            return R @ covariance @ (R if other is None else np.asarray(other, dtype=np.float64)).T
-        return self._labelled_square(covariance, self._names)
+        n_params = len(self._packed)
+        covariance = read_covariance(self._known_to, self.scale, scale, cov_p, n_params)
+        found = covariance_of(covariance, n_params, r_matrix, column, other)
+        return self._labelled_square(found, self._names) if r_matrix is None and column is None else found
 
     @property
     def bse(self) -> Any:
@@ -472,12 +472,12 @@ class MixedLMResults(LmmResult):
             (k, 2), of ``params``, by the normal distribution.
         """
         if method is not None or level is not None or kwargs:
-            level = 1 - alpha if level is None else level
+            level = 1 - read_alpha(alpha) if level is None else level
             self.check_estimated("conf_int with method or level")
             return super().conf_int("wald" if method is None else method, level, **kwargs)
-        half = -special.ndtri(alpha / 2) * self._bse
+        half = -special.ndtri(read_alpha(alpha) / 2) * self._bse
         interval = np.column_stack([self._packed - half, self._packed + half])
-        rows = np.arange(len(interval)) if cols is None else np.atleast_1d(np.asarray(cols))
+        rows = np.arange(len(interval)) if cols is None else np.atleast_1d(read_positions("cols", cols, len(interval)))
         if not self._is_labelled:
             return interval[rows]
         return pd.DataFrame(interval[rows], index=[self._names[k] for k in rows], columns=[0, 1])
@@ -506,7 +506,7 @@ class MixedLMResults(LmmResult):
 
     @property
     def _wald(self) -> WaldTests:
-        return WaldTests(self.description, self._packed, self._covariance, self._estimated)
+        return WaldTests(self.description, self._packed, self._known_to, self._estimated)
 
     def wald_test(
         self,
@@ -535,7 +535,12 @@ class MixedLMResults(LmmResult):
             The statistic is a number, not an array (1, 1).
         """
         return self._wald.joint(
-            r_matrix, cov_p=cov_p, invcov=invcov, use_f=use_f, df_constraints=df_constraints, scalar=scalar
+            r_matrix,
+            cov_p=cov_p,
+            invcov=invcov,
+            use_f=use_f is not None and read_flag("use_f", use_f),
+            df_constraints=None if df_constraints is None else read_count("df_constraints", df_constraints, 1),
+            scalar=read_flag("scalar", scalar),
         )
 
     def f_test(
@@ -570,7 +575,12 @@ class MixedLMResults(LmmResult):
         scalar
             Statistics are numbers.
         """
-        return self._wald.terms(skip_single, extra_constraints, combine_terms, scalar)
+        return self._wald.terms(
+            read_flag("skip_single", skip_single),
+            extra_constraints,
+            read_texts("combine_terms", combine_terms),
+            read_flag("scalar", scalar),
+        )
 
     def t_test_pairwise(
         self, term_name: str, method: str | Sequence[str] = "hs", alpha: float = 0.05, factor_labels: Any = None
@@ -593,7 +603,8 @@ class MixedLMResults(LmmResult):
         InferenceError
             If there is no such term, or it is not one categorical variable.
         """
-        return self._wald.pairwise(term_name, method, alpha, factor_labels)
+        methods = [method] if isinstance(method, str) else read_texts("method", method)
+        return self._wald.pairwise(term_name, methods, read_alpha(alpha), factor_labels)
 
     # Random effects
 
@@ -616,7 +627,9 @@ class MixedLMResults(LmmResult):
 
     @cached_property
     def _covariances_by_group(self) -> dict[Any, pd.DataFrame]:
-        return group_effects.covariances(self.description, self.record.params, self.scale)
+        params, theta = self.record.params, None if self.record.holds.covariances else self.state.theta
+        root = group_effects.coefficient_root(params, theta, self._blocks)
+        return group_effects.covariances(self.description, root, params.vcomp, self.scale)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if not name.endswith("_by_group")}
@@ -703,6 +716,7 @@ class MixedLMResults(LmmResult):
         DataError, InferenceError
             If something that the new rows need is missing or does not fit; if an argument is not allowed.
         """
+        transform = read_flag("transform", transform)
         used = used_factors([factor.name for factor in self.state.design.factors], random_effects)
         if exog is None:
             return self._predict_own(random_effects, (groups, exog_re, exog_vc), kwargs)
@@ -730,7 +744,7 @@ class MixedLMResults(LmmResult):
         if kwargs:
             self._refuse_interval(kwargs)
             return super().predict(random_effects=random_effects, **kwargs)
-        if random_effects == "population":
+        if isinstance(random_effects, str) and random_effects == "population":
             return self.model.predict(self.record.params)
         return np.asarray(super().predict(random_effects=random_effects))
 
@@ -932,26 +946,34 @@ class MixedLMResults(LmmResult):
             Response of the rows used.
         """
         self._refuse_if_bare("refit")
-        return self._again(self.model.with_response(np.asarray(y, dtype=np.float64)))
+        return self._again(self.model.with_response(read_numbers("y", y)))
 
     def _again(self, model: Model, held: Mapping[int, float] | None = None, **fit_kwargs: Any) -> MixedLMResults:
-        """Return the fit of a model as this one was asked for, more parameters held: position -> natural units."""
-        record = self.record
+        """Return the fit of a model as this one was asked for, more parameters held: position -> natural units.
+
+        Nobody asked for this fit, so it warns of nothing.
+        """
+        record, description = self.record, model.description
         if record.regularized is not None:
-            return model.fit_regularized(**record.regularized)
-        fixed = dict(record.holds.beta)
+            fit = refit_regularized(description, record.regularized)
+            return type(self)(fit.state, model, fit.record)
+        fixed: dict[Any, float] = {**record.holds.beta, **(held or {})}
         fixed |= {self.k_fe + hold.index: hold.value for hold in record.holds.covariances if not hold.is_ratio}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # nobody asked for this fit
-            return model.fit(
-                reml=self.reml,
-                free=record.free,
-                start_params=record.params if record.free is not None else None,
-                fixed=fixed | dict(held or {}) or None,
-                fe_pen=record.fe_pen,
-                cov_pen=record.cov_pen,
-                **fit_kwargs,
-            )
+        asked = read_request(
+            description,
+            reml=self.reml,
+            free=record.free,
+            start_params=record.params if record.free is not None else None,
+            fixed=fixed or None,
+            fe_pen=record.fe_pen,
+            cov_pen=record.cov_pen,
+            **fit_kwargs,
+        )
+        fit = fit_model(description, asked)
+        again = type(self)(fit.state, model, fit.record)
+        if asked.options.get("disp"):
+            alerts.print_progress(again.mle_retvals)
+        return again
 
     def update(self, *args: Any, **kwargs: Any) -> LmmResult:
         """Refuse: a ``MixedLM`` has several formulas.
@@ -971,20 +993,21 @@ class MixedLMResults(LmmResult):
     # Keeping
 
     @refuses_unknown
-    def save(self, fname: str | PathLike[str], remove_data: bool = False) -> None:  # type: ignore[override]  # theirs
+    def save(self, fname: str | PathLike[str] | IO[bytes], remove_data: bool = False) -> None:  # type: ignore[override]  # theirs
         """Write the result to a pickle that ``MixedLMResults.load`` and ``sm.load`` read.
 
         Parameters
         ----------
         fname
-            The file.
+            The file, or one that is open for bytes.
         remove_data
             Leave the rows out; what needs them is refused then.
         """
-        storage.save_pickle(self._bare() if remove_data else self, fname)
+        _check_file(fname)
+        storage.save_pickle(self._bare() if read_flag("remove_data", remove_data) else self, fname)
 
     @classmethod
-    def load(cls, fname: str | PathLike[str]) -> MixedLMResults:
+    def load(cls, fname: str | PathLike[str] | IO[bytes]) -> MixedLMResults:
         """Return a result from a file; load only files that you trust, for they can run code.
 
         Parameters
@@ -992,6 +1015,7 @@ class MixedLMResults(LmmResult):
         fname
             A pickle that ``save`` wrote.
         """
+        _check_file(fname)
         loaded = storage.load_pickle(fname)
         if not isinstance(loaded, cls):
             raise DataError(f"{str(fname)!r} holds a {type(loaded).__name__}, not a MixedLMResults.")
@@ -1018,3 +1042,8 @@ class MixedLMResults(LmmResult):
     def _refuse_if_bare(self, what: str) -> None:
         if self._is_bare:
             raise InferenceError(f"{what} needs the rows of the fit, which remove_data let go of.")
+
+
+def _check_file(fname: object) -> None:
+    if not isinstance(fname, str | PathLike | IOBase) and not hasattr(fname, "read"):
+        raise DataError(f"fname is {shown(fname)}; it must be a path, or a file that is open for bytes.")

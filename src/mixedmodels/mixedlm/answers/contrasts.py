@@ -15,6 +15,7 @@ from scipy import stats
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.mixedlm.answers.constraint_table import ConstraintTable, constraint_table
+from mixedmodels.mixedlm.reading.arguments import read_alpha, read_label, read_names, shown
 
 
 class ContrastResults:
@@ -71,7 +72,7 @@ class ContrastResults:
         """
         if self.effect is None or self.sd is None:
             raise InferenceError("A joint test has no confidence interval. Use t_test.")
-        half = self.dist.ppf(1 - alpha / 2, *self.dist_args) * np.ravel(self.sd)
+        half = self.dist.ppf(1 - read_alpha(alpha) / 2, *self.dist_args) * np.ravel(self.sd)
         return np.column_stack([self.effect - half, self.effect + half])
 
     def summary_frame(self, xname: Sequence[str] | None = None, alpha: float = 0.05) -> pd.DataFrame:
@@ -97,10 +98,7 @@ class ContrastResults:
         return [np.ravel(np.asarray(part, dtype=np.float64)) for part in parts]
 
     def _row_names(self, given: Sequence[str] | None) -> list[str]:
-        own = self.c_names or []
-        if given is not None and len(given) != len(own):
-            raise InferenceError(f"xname has {len(given)} names; there are {len(own)} rows.")
-        return list(own if given is None else given)
+        return read_names("xname", given, self.c_names or [], "rows")
 
     def summary(
         self, xname: Sequence[str] | None = None, alpha: float = 0.05, title: str | None = None
@@ -115,7 +113,7 @@ class ContrastResults:
             First line.
         """
         if self.effect is not None:
-            heading = "Test for Constraints" if title is None else title
+            heading = "Test for Constraints" if title is None else read_label("title", title)
             return constraint_table(heading, self._row_names(xname), self._columns(alpha), self._letter, alpha)
         if self.distribution == "F":
             degrees = f"df_denom={self.df_denom:.3g}, df_num={self.df_num:.3g}"
@@ -199,6 +197,21 @@ def pair_labels(levels: Sequence[object]) -> list[str]:
 ADJUSTMENTS = {"b": "bonferroni", "s": "sidak", "h": "holm", "hs": "holm-sidak"}
 
 
+def check_method(method: object) -> None:
+    """An adjustment of p-values must be a known one.
+
+    Raises
+    ------
+    InferenceError
+        It is not.
+    """
+    known = [*ADJUSTMENTS.values(), "simes-hochberg", "fdr_bh", "fdr_by", "none"]
+    if not isinstance(method, str) or ADJUSTMENTS.get(method, method) not in known:
+        raise InferenceError(
+            f"method={shown(method)} is no adjustment; there are {', '.join(known)}.{nearest(method, known)}"
+        )
+
+
 def adjusted_pvalues(pvalues: Floats, method: str) -> Floats:
     """Return p-values adjusted for their number.
 
@@ -216,6 +229,7 @@ def adjusted_pvalues(pvalues: Floats, method: str) -> Floats:
         If there is no such method.
     """
     p = np.atleast_1d(np.asarray(pvalues, dtype=np.float64))
+    check_method(method)
     name, n = ADJUSTMENTS.get(method, method), len(p)
     order = np.argsort(p)
     ranked, left = p[order], n - np.arange(n)
@@ -231,12 +245,9 @@ def adjusted_pvalues(pvalues: Floats, method: str) -> Floats:
         adjusted = np.maximum.accumulate(-np.expm1(left * np.log1p(-ranked)))
     elif name == "simes-hochberg":
         adjusted = np.minimum.accumulate((left * ranked)[::-1])[::-1]
-    elif name in ("fdr_bh", "fdr_by"):
+    else:
         factor = n / np.arange(1, n + 1) * (np.sum(1 / np.arange(1, n + 1)) if name == "fdr_by" else 1.0)
         adjusted = np.minimum.accumulate((factor * ranked)[::-1])[::-1]
-    else:
-        known = [*ADJUSTMENTS.values(), "simes-hochberg", "fdr_bh", "fdr_by", "none"]
-        raise InferenceError(f"method={method!r} is no adjustment; there are {', '.join(known)}.{nearest(name, known)}")
     out = np.empty(n)
     out[order] = np.minimum(adjusted, 1)
     return out

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
-from mixedmodels.covariance.packed import cholesky_root
+from mixedmodels.covariance.packed import cholesky_root, lower_triangle
 from mixedmodels.design.records import Floats
 from mixedmodels.mixedlm.description.layout import Block
 from mixedmodels.mixedlm.description.model import ModelDescription
@@ -60,18 +60,27 @@ def means(model: ModelDescription, state: FitState, blocks: Sequence[Block]) -> 
     }
 
 
-def covariances(model: ModelDescription, params: MixedLMParams, scale: float) -> dict[Any, pd.DataFrame]:
+def covariances(model: ModelDescription, root: Floats, vcomp: Floats, scale: float) -> dict[Any, pd.DataFrame]:
     """Return Var(effects | y) of each group at known parameters.
 
     With D = R R' the prior covariance over the residual variance: scale R (I + R' Z'Z R)^-1 R', which needs no inverse
     of D and is right where D is singular.
+
+    Parameters
+    ----------
+    model
+        The model.
+    root
+        Lower triangular R of the random coefficients, (k_re, k_re).
+    vcomp
+        Variance components as ratios to the residual variance.
+    scale
+        Residual variance.
     """
-    root = cholesky_root(params.cov_re)
-    assert root is not None
     counts = [np.full(len(model.groups), model.k_re), *(component.counts for component in model.components)]
     widths = np.sum(counts, axis=0)
     starts = np.cumsum(widths) - widths + np.cumsum([np.zeros_like(widths), *counts[:-1]], axis=0)
-    R = sparse.csr_array(_roots(root, params.vcomp, starts, counts))
+    R = sparse.csr_array(_roots(root, vcomp, starts, counts))
     ZR = sparse.csr_array(_designs(model, starts, R.shape[0])) @ R
     products = ZR.T @ ZR
     found: dict[int, Floats] = {}
@@ -84,6 +93,27 @@ def covariances(model: ModelDescription, params: MixedLMParams, scale: float) ->
         label: pd.DataFrame(found[k], index=names, columns=names, copy=False)
         for k, (label, names) in enumerate(zip(model.groups.labels, effect_names(model), strict=True))
     }
+
+
+def coefficient_root(params: MixedLMParams, theta: Floats | None, blocks: Sequence[Block]) -> Floats:
+    """Return the lower triangular R with R R' the covariance of the random coefficients over the residual variance.
+
+    Parameters
+    ----------
+    params
+        Of the fit.
+    theta
+        Of the fit, where it has no holds: far from the origin of a covariate it has more digits than ``cov_re``.
+    blocks
+        Where the parameters stand.
+    """
+    if theta is not None:
+        for block in blocks:
+            if block.component < 0 and len(block.effects) == params.k_re:
+                return lower_triangle(theta[list(block.theta)], params.k_re)
+    root = cholesky_root(params.cov_re)
+    assert root is not None
+    return root
 
 
 def _designs(model: ModelDescription, starts: Positions, n_effects: int) -> sparse.coo_array:

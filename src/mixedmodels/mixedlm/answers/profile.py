@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from mixedmodels.inference.wald import check_level
 from mixedmodels.mixedlm.description.model import ModelDescription
 from mixedmodels.mixedlm.fitting.record import FitRecord
 from mixedmodels.mixedlm.fitting.request import OPTIONS
+from mixedmodels.mixedlm.reading.arguments import read_count, read_number, shown
 
 
 def parameter_index(model: ModelDescription, re_ix: Any, vtype: str) -> int:
@@ -36,16 +38,18 @@ def parameter_index(model: ModelDescription, re_ix: Any, vtype: str) -> int:
     InferenceError
         If there is no such parameter.
     """
-    if vtype not in ("re", "vc"):
-        raise InferenceError(f"vtype={vtype!r} must be 're' for random coefficients or 'vc' for a variance component.")
+    if not isinstance(vtype, str) or vtype not in ("re", "vc"):
+        raise InferenceError(
+            f"vtype={shown(vtype)} must be 're' for random coefficients or 'vc' for a variance component."
+        )
     if vtype == "vc":
         names = list(model.data.vcomp_names)
-        if re_ix not in names:
+        if not isinstance(re_ix, str) or re_ix not in names:
             raise InferenceError(
-                f"There is no variance component {re_ix!r}.{nearest(str(re_ix), names)} There are: {', '.join(names)}."
+                f"There is no variance component {shown(re_ix)}.{nearest(re_ix, names)} There are: {', '.join(names)}."
             )
         return model.k_re2 + names.index(re_ix)
-    pair = re_ix if isinstance(re_ix, tuple) else (re_ix, re_ix)
+    pair = re_ix if isinstance(re_ix, tuple) and len(re_ix) == 2 else (re_ix, re_ix)
     i, j = sorted((_effect(model.data.exog_re_names, one) for one in pair), reverse=True)
     return i * (i + 1) // 2 + j
 
@@ -57,8 +61,8 @@ def _effect(names: list[str], one: Any) -> int:
                 f"There is no random coefficient {one!r}.{nearest(one, names)} There are: {', '.join(names)}."
             )
         return names.index(one)
-    if not 0 <= int(one) < len(names):
-        raise InferenceError(f"There is no random coefficient {one}; there are {len(names)}, counted from 0.")
+    if not isinstance(one, Integral) or isinstance(one, bool) or not 0 <= int(one) < len(names):
+        raise InferenceError(f"There is no random coefficient {shown(one)}; there are {len(names)}, counted from 0.")
     return int(one)
 
 
@@ -169,6 +173,7 @@ def profile_table(
         If the values would reach below zero for a variance.
     """
     low, high = (_distance(profile, given, sign) for given, sign in ((dist_low, -1), (dist_high, 1)))
+    num_low, num_high = read_count("num_low", num_low, 0), read_count("num_high", num_high, 0)
     if profile.is_variance and profile.estimate < low and num_low:
         raise InferenceError(
             f"dist_low is too large: {profile.name!r} is estimated as {profile.estimate:.6g}, and less {low:.6g} it "
@@ -182,6 +187,9 @@ def profile_table(
 
 def _distance(profile: Profile, given: float | None, sign: int) -> float:
     if given is not None:
-        return float(given)
+        distance = read_number("dist_low" if sign < 0 else "dist_high", given)
+        if distance < 0:
+            raise InferenceError(f"dist_{'low' if sign < 0 else 'high'} is {given!r}; it must not be negative.")
+        return distance
     reach = 2 * profile.se if profile.se > 0 else profile.scale
     return min(reach, 0.9 * profile.estimate) if sign < 0 and profile.is_variance else reach

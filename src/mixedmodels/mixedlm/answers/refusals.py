@@ -76,7 +76,7 @@ def refuse_degrees_of_freedom(names: Sequence[str], what: str, ddf: object) -> N
     InferenceError
         If some are held at a value.
     """
-    if names and ddf in FROM_ESTIMATED_COVARIANCES:
+    if names and isinstance(ddf, str) and ddf in FROM_ESTIMATED_COVARIANCES:
         raise InferenceError(
             f"{what} with ddf={ddf!r} takes all covariances for estimated, and this fit holds {', '.join(names)}. "
             "Pass ddf='normal'."

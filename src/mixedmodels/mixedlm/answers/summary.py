@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import special
 
 from mixedmodels.design.records import Floats
-from mixedmodels.errors import InferenceError
+from mixedmodels.mixedlm.reading.arguments import read_alpha, read_label, read_names
 
 TITLE = "Mixed Linear Model Regression Results"
 
@@ -38,7 +38,7 @@ class MixedLMSummary:
 
     def add_text(self, string: str) -> None:
         """Append a note, wrapped to the width of the tables where it is printed."""
-        self.extra_txt.append(string)
+        self.extra_txt.append(read_label("string", string))
 
     def add_title(self, title: str | None = None, results: object = None) -> None:
         """Set the title.
@@ -52,7 +52,7 @@ class MixedLMSummary:
         """
         if title is None:
             title = "" if results is None else "Results: MixedLM"
-        self.title = title
+        self.title = read_label("title", title)
 
     def as_text(self) -> str:
         """Return plain text: all tables as wide as the widest, columns padded alike, the rest in the first one."""
@@ -100,6 +100,7 @@ class MixedLMSummary:
             What ``\ref`` names it by; empty for none.
         """
         facts, coefficients = self.tables
+        label = read_label("label", label)
         reference = rf"\label{{{label}}}" if label else ""
         parts = [rf"\begin{{table}}\caption{{{_latex(self.title)}}}{reference}", r"\begin{tabular}{llll}", r"\hline"]
         parts += [" & ".join(map(_latex, row)) + r" \\" for row in facts.to_numpy(dtype=str)]
@@ -218,17 +219,9 @@ def summarize(
     InferenceError
         If there are more or fewer names than parameters.
     """
-    if not 0 < alpha < 1:
-        raise InferenceError(f"alpha is {alpha!r}; it must lie between 0 and 1, such as 0.05.")
-    names, k_fe = list(facts.names), len(facts.fixed)
-    fixed, others = names[:k_fe], names[k_fe:]
-    for given, own, kind in ((xname_fe, fixed, "xname_fe"), (xname_re, others, "xname_re")):
-        if given is not None:
-            if len(given) != len(own):
-                raise InferenceError(
-                    f"{kind} has {len(given)} names; there are {len(own)} parameters: {', '.join(own)}."
-                )
-            own[:] = list(given)
+    alpha, k_fe = read_alpha(alpha), len(facts.fixed)
+    fixed = read_names("xname_fe", xname_fe, facts.names[:k_fe], "parameters")
+    others = read_names("xname_re", xname_re, facts.names[k_fe:], "parameters")
     sizes = facts.group_sizes
     left = [
         ("Model:", "MixedLM"),
@@ -239,7 +232,7 @@ def summarize(
         ("Mean group size:", f"{sizes.mean():.1f}"),
     ]
     right = [
-        ("Dependent Variable:", facts.response if yname is None else yname),
+        ("Dependent Variable:", facts.response if yname is None else read_label("yname", yname)),
         ("Method:", facts.method),
         ("Scale:", f"{facts.scale:.4f}"),
         ("Log-Likelihood:", f"{facts.llf:.4f}"),
@@ -257,7 +250,8 @@ def summarize(
         rows.append([f"{value:.3f}", f"{error:.3f}" if np.isfinite(error) else "", "", "", "", ""])
     header = ["Coef.", "Std.Err.", "z", "P>|z|", f"[{alpha / 2:.4g}", f"{1 - alpha / 2:.4g}]"]
     coefficients = pd.DataFrame(rows, index=[*fixed, *others], columns=header, dtype=object)
-    return MixedLMSummary(TITLE if title is None else title, [head, coefficients], list(facts.notes))
+    heading = TITLE if title is None else read_label("title", title)
+    return MixedLMSummary(heading, [head, coefficients], list(facts.notes))
 
 
 def _latex(text: str) -> str:

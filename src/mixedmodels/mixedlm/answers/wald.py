@@ -12,6 +12,7 @@ import pandas as pd
 
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import InferenceError, nearest
+from mixedmodels.inference.observed_information import ParameterCovariance
 from mixedmodels.mixedlm.answers.contrasts import (
     ContrastResults,
     PairwiseResult,
@@ -21,6 +22,11 @@ from mixedmodels.mixedlm.answers.contrasts import (
 )
 from mixedmodels.mixedlm.answers.hypothesis import Hypothesis, read_hypothesis
 from mixedmodels.mixedlm.description.model import ModelDescription
+from mixedmodels.mixedlm.reading.arguments import read_names, read_numbers, shown
+
+DEPENDENT_ROWS = 1e-13
+"""Singular value of whitened rows of length one, relative to the largest, that counts as zero."""
+SUCH_A_PAIR = "such as ('no slope', 'Time = 0')"
 
 
 @dataclass(frozen=True)
@@ -34,14 +40,14 @@ class WaldTests:
     packed
         Fixed effects, then ratios to the residual variance, (k,).
     covariance
-        Their covariance, (k, k).
+        How well they are known.
     estimated
         Positions of the fixed effects that were not held.
     """
 
     model: ModelDescription
     packed: Floats
-    covariance: Floats
+    covariance: ParameterCovariance
     estimated: Sequence[int]
 
     @property
@@ -61,9 +67,12 @@ class WaldTests:
         hypothesis = read_hypothesis(r_matrix, self.model.data.xnames)
         if hypothesis.matrix.shape[1] != k_fe:
             raise InferenceError(f"r_matrix for t-test should have {k_fe:d} columns")
-        covariance = self._covariance(cov_p)[:k_fe, :k_fe]
-        effect = hypothesis.matrix @ self.packed[:k_fe]
-        sd = np.sqrt(np.einsum("ij,jk,ik->i", hypothesis.matrix, covariance, hypothesis.matrix))
+        R = self._padded(hypothesis).matrix
+        effect = R @ self.packed
+        if cov_p is None:
+            sd = np.linalg.norm(self.covariance.whiten(R), axis=1)
+        else:
+            sd = np.sqrt(np.diag(_of_rows(R, self._given(cov_p))))
         if not sd.all():
             _refuse_nothing_estimated(str(hypothesis.names[int(sd.argmin())]))
         return ContrastResults(
@@ -81,7 +90,7 @@ class WaldTests:
         *,
         cov_p: npt.ArrayLike | None = None,
         invcov: npt.ArrayLike | None = None,
-        use_f: bool | None = None,
+        use_f: bool = False,
         df_constraints: int | None = None,
         scalar: bool = True,
     ) -> ContrastResults:
@@ -94,23 +103,22 @@ class WaldTests:
         """
         hypothesis = self._padded(read_hypothesis(r_matrix, self.model.param_names))
         R, away = hypothesis.matrix, hypothesis.matrix @ self.packed - hypothesis.values
-        used = np.flatnonzero(R.any(axis=0))
-        of_rows = R[:, used] @ self._covariance(cov_p)[np.ix_(used, used)] @ R[:, used].T
-        if np.isnan(of_rows).any():
+        rows = self.covariance.whiten(R) if cov_p is None else _root_of_rows(_of_rows(R, self._given(cov_p)))
+        if np.isnan(rows).any():
             raise InferenceError("The covariance of these parameters is not known: one is zero or on a boundary.")
-        if not of_rows.any():
+        if not rows.any():
             _refuse_nothing_estimated(", ".join(map(str, hypothesis.names)))
-        inverse = np.linalg.pinv(of_rows, hermitian=True) if invcov is None else np.asarray(invcov)
-        rank = int(np.linalg.matrix_rank(of_rows, hermitian=True)) if df_constraints is None else df_constraints
-        value: Any = away @ inverse @ away
-        if use_f:
-            value = value / rank
-        value = float(value) if scalar else np.array([[value]])
+        length, rank = _length(rows, away)
+        if invcov is not None:
+            length = float(away @ np.atleast_2d(_inverse_given(invcov, len(R))) @ away)
+        rank = rank if df_constraints is None else df_constraints
+        value: Any = length / rank if use_f else length
+        value = value if scalar else np.array([[value]])
         if use_f:
             return ContrastResults("F", value, df_num=float(rank), df_denom=self.df_resid)
         return ContrastResults("chi2", value, df_denom=float(rank))
 
-    def terms(self, skip_single: bool, extra: Any, combine: Sequence[str] | None, scalar: bool) -> WaldTestResults:
+    def terms(self, skip_single: bool, extra: Any, combine: Sequence[str], scalar: bool) -> WaldTestResults:
         """Return a joint test of each term with something estimated: ``MixedLMResults.wald_test_terms``.
 
         Raises
@@ -121,7 +129,7 @@ class WaldTests:
         identity, estimated = np.eye(len(self.packed)), set(self.estimated)
         terms = [(name, identity[columns]) for name, columns in self.model.terms if estimated.intersection(columns)]
         tests = [(name, R) for name, R in terms if not (skip_single and len(R) == 1)]
-        for text in combine or []:
+        for text in combine:
             joined = [R for name, R in terms if text in name]
             if not joined:
                 raise InferenceError(f"No term contains {text!r}; there are {', '.join(name for name, _ in terms)}.")
@@ -132,7 +140,7 @@ class WaldTests:
         columns = ["statistic", "pvalue", "df_constraint"]
         return WaldTestResults(pd.DataFrame(rows, index=[name for name, _ in found], columns=columns))
 
-    def pairwise(self, term_name: str, method: str | Sequence[str], alpha: float, factor_labels: Any) -> PairwiseResult:
+    def pairwise(self, term_name: str, methods: Sequence[str], alpha: float, factor_labels: Any) -> PairwiseResult:
         """Return tests of the differences between pairs of levels of a term: ``MixedLMResults.t_test_pairwise``.
 
         Raises
@@ -141,17 +149,14 @@ class WaldTests:
             If there is no such term, or it is not one categorical variable.
         """
         levels, coding, columns = self._coding(term_name)
-        if factor_labels is not None:
-            if len(factor_labels) != len(levels):
-                raise InferenceError(f"factor_labels has {len(factor_labels)} names; there are {len(levels)} levels.")
-            levels = list(factor_labels)
+        levels = read_names("factor_labels", factor_labels, [str(level) for level in levels], "levels")
         pairs = np.array([coding[j] - coding[i] for i in range(len(levels)) for j in range(i + 1, len(levels))])
         contrasts = np.zeros((len(pairs), self.model.k_fe))
         contrasts[:, columns] = pairs
         labels = pair_labels(levels)
         tests = self.each(contrasts, False, None)
         frame = tests.summary_frame(xname=labels, alpha=alpha)
-        for name in [method] if isinstance(method, str) else method:
+        for name in methods:
             frame[f"pvalue-{name}"] = adjusted_pvalues(np.atleast_1d(tests.pvalue), name)
             frame[f"reject-{name}"] = frame[f"pvalue-{name}"] <= alpha
         return PairwiseResult(frame, contrasts, labels, term_name)
@@ -159,17 +164,26 @@ class WaldTests:
     def _coding(self, term_name: str) -> tuple[list[Any], Floats, list[int]]:
         """Return the levels of a categorical term, its coding (n_levels, n_columns), and its columns."""
         recipe, terms = self.model.data.recipe, dict(self.model.terms)
-        if term_name not in terms:
+        if not isinstance(term_name, str) or term_name not in terms:
             raise InferenceError(
-                f"There is no term {term_name!r}.{nearest(term_name, terms)} The terms are: {', '.join(terms)}."
+                f"There is no term {shown(term_name)}.{nearest(term_name, terms)} The terms are: {', '.join(terms)}."
             )
         coding = None if recipe is None else recipe.coding(term_name)
         if recipe is None or coding is None:
             raise InferenceError(f"{term_name!r} is not one categorical variable. Pairs need levels to compare.")
         return list(recipe.levels[term_name]), coding, terms[term_name]
 
-    def _covariance(self, given: npt.ArrayLike | None) -> Floats:
-        return self.covariance if given is None else np.asarray(given, dtype=np.float64)
+    def _given(self, cov_p: Any) -> Floats:
+        """Return the covariance of all parameters in place of the fit's, zero where only fixed effects have one."""
+        given, k, k_fe = read_numbers("cov_p", cov_p), len(self.packed), self.model.k_fe
+        if given.shape not in {(k, k), (k_fe, k_fe)}:
+            raise InferenceError(
+                f"cov_p has the shape {given.shape}; it must be the covariance of the {k_fe} fixed effects or of all "
+                f"{k} parameters."
+            )
+        covariance = np.zeros((k, k))
+        covariance[: len(given), : len(given)] = given
+        return covariance
 
     def _padded(self, hypothesis: Hypothesis) -> Hypothesis:
         n, k, k_fe = hypothesis.matrix.shape[1], len(self.packed), self.model.k_fe
@@ -193,11 +207,44 @@ def _named_constraints(extra: Any) -> list[tuple[str, Any]]:
     InferenceError
         If something is no such pair.
     """
-    pairs = list(extra or [])
-    for pair in pairs:
+    if extra is None:
+        return []
+    if not isinstance(extra, list | tuple):
+        raise InferenceError(f"extra_constraints is {shown(extra)}; it must be a list of pairs, {SUCH_A_PAIR}.")
+    for pair in extra:
         if not (isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str)):
             raise InferenceError(
-                f"extra_constraints holds {pair!r}; each must be a pair of a name and a hypothesis, such as "
-                "('no slope', 'Time = 0')."
+                f"extra_constraints holds {shown(pair)}; each must be a pair of a name and a hypothesis, {SUCH_A_PAIR}."
             )
-    return pairs
+    return list(extra)
+
+
+def _of_rows(R: Floats, covariance: Floats) -> Floats:
+    """Return R C R' of the parameters that R is about."""
+    used = np.flatnonzero(R.any(axis=0))
+    return np.asarray(R[:, used] @ covariance[np.ix_(used, used)] @ R[:, used].T)
+
+
+def _root_of_rows(covariance: Floats) -> Floats:
+    """Return W with W W' a covariance, what is negative of it left out; nan where it is not known."""
+    if not np.isfinite(covariance).all():
+        return np.full_like(covariance, np.nan)
+    values, vectors = np.linalg.eigh(covariance)
+    return np.asarray(vectors * np.sqrt(np.clip(values, 0, None)))
+
+
+def _length(rows: Floats, away: Floats) -> tuple[float, int]:
+    """Return d' (W W')^- d for whitened rows W, and their rank, whatever their units and however alike they are."""
+    size = np.linalg.norm(rows, axis=1)
+    size[size == 0] = 1.0
+    U, values, _ = np.linalg.svd(rows / size[:, None], full_matrices=False)
+    rank = int(np.count_nonzero(values > DEPENDENT_ROWS * values[0]))
+    z = U[:, :rank].T @ (away / size) / values[:rank]
+    return float(z @ z), rank
+
+
+def _inverse_given(invcov: Any, n_rows: int) -> Floats:
+    given = read_numbers("invcov", invcov)
+    if given.shape not in {(n_rows, n_rows), ()} or (given.ndim == 0 and n_rows > 1):
+        raise InferenceError(f"invcov has the shape {given.shape}; the hypothesis needs {(n_rows, n_rows)}.")
+    return given

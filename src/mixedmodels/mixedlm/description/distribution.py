@@ -9,7 +9,9 @@ import numpy.typing as npt
 
 from mixedmodels.covariance.packed import cholesky_root
 from mixedmodels.design.records import Floats
+from mixedmodels.errors import DataError
 from mixedmodels.mixedlm.description.model import ModelDescription
+from mixedmodels.mixedlm.reading.arguments import read_matrix, read_number, read_numbers, shown
 from mixedmodels.mixedlm.reading.params import MixedLMParams
 
 
@@ -26,15 +28,25 @@ class Distribution:
         Residual variance.
     exog
         Fixed-effect columns; None takes the model's.
+
+    Raises
+    ------
+    DataError
+        If one has another shape, or is not numeric.
     """
 
     def __init__(
         self, model: ModelDescription, params: npt.ArrayLike, scale: float, exog: npt.ArrayLike | None
     ) -> None:
-        self.model, self.scale = model, scale
-        self.exog = model.exog if exog is None else np.asarray(exog, dtype=np.float64)
-        parts = MixedLMParams.from_packed(params, model.k_fe, model.k_re, use_sqrt=False, has_fe=True)
-        self.fe_params, self.cov_re, self.vcomp = parts.fe_params, scale * parts.cov_re, scale * parts.vcomp
+        self.model, self.scale = model, read_number("scale", scale)
+        if self.scale < 0:
+            raise DataError(f"scale is {scale!r}; a variance must not be negative.")
+        self.exog = model.exog if exog is None else read_matrix("exog", exog, (model.nobs, model.k_fe))
+        packed, n_params = read_numbers("params", params).ravel(), len(model.param_names)
+        if len(packed) != n_params:
+            raise DataError(f"params has {len(packed)} values; this model has {n_params} parameters.")
+        parts = MixedLMParams.from_packed(packed, model.k_fe, model.k_re, use_sqrt=False, has_fe=True)
+        self.fe_params, self.cov_re, self.vcomp = parts.fe_params, self.scale * parts.cov_re, self.scale * parts.vcomp
 
     def rvs(self, n: int, rng: Any = None) -> Floats:
         """Return one draw of the response, (n_rows,).
@@ -49,7 +61,7 @@ class Distribution:
             Seed, ``numpy.random.Generator`` or ``RandomState``; None for fresh entropy.
         """
         model = self.model
-        random = rng if hasattr(rng, "normal") else np.random.default_rng(rng)
+        random = rng if hasattr(rng, "normal") else _generator(rng)
         y = self.exog @ self.fe_params
         if model.exog_re is not None:
             b = random.normal(size=(len(model.groups), model.k_re)) @ _root(self.cov_re).T
@@ -66,6 +78,13 @@ class Distribution:
                 padded = np.append(eta, 0.0)[np.minimum(columns, len(eta))]
                 y = y + (padded[model.groups.codes] * component.Z).sum(axis=1)
         return np.asarray(y + np.sqrt(self.scale) * random.normal(size=len(y)))
+
+
+def _generator(seed: Any) -> np.random.Generator:
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise DataError(f"rng is {shown(seed)}; it must be a seed or a generator of NumPy's.") from error
 
 
 def _root(covariance: Floats) -> Floats:

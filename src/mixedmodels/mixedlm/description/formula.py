@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from mixedmodels.errors import DataError, FormulaError, nearest
 from mixedmodels.mixedlm.description.arrays import GROUP, describe
 from mixedmodels.mixedlm.description.model import ModelDescription
 from mixedmodels.mixedlm.description.recipe import ModelFormulas
-from mixedmodels.mixedlm.reading.arguments import check_text
+from mixedmodels.mixedlm.reading.arguments import check_text, shown
 from mixedmodels.mixedlm.reading.components import Component, FormulaVCSpec, from_formulas, from_specification
 from mixedmodels.mixedlm.reading.formula_recipe import Context
 from mixedmodels.mixedlm.reading.formulas import Formulas, Part, names_used
@@ -31,9 +31,9 @@ def check_formulas(formula: Any, re_formula: Any, vc_formula: Any) -> list[str]:
     DataError
         If one is no text, or those of the components are no mapping.
     """
-    if not isinstance(vc_formula or {}, Mapping):
+    if vc_formula is not None and not isinstance(vc_formula, Mapping):
         raise DataError(
-            f"vc_formula is {vc_formula!r}; it must be a mapping from names to formulas, such as "
+            f"vc_formula is {shown(vc_formula)}; it must be a mapping from names to formulas, such as "
             "{'cask': '0 + C(cask)'}."
         )
     texts = {"formula": formula, "re_formula": re_formula}
@@ -96,7 +96,8 @@ def describe_formulas(
     response, fixed, random = parts
     parsed = read_groups(values, len(frame))
     fixed_part, columns = _without(fixed, drop_cols)
-    Z, names = _random_part(random, exog_re, rows, group_name, len(frame), vc_formula or exog_vc)
+    has_components = bool(vc_formula) or not (exog_vc is None or (isinstance(exog_vc, Mapping) and not exog_vc))
+    Z, names = _random_part(random, exog_re, rows, group_name, len(frame), has_components)
     spec: VCSpec = VCSpec([], [], [])
     components: tuple[Component, ...] = ()
     if vc_formula:
@@ -131,12 +132,13 @@ def _evaluate(
 
 def _without(part: Part, drop_cols: Any) -> tuple[Part, tuple[int, ...]]:
     """Return the part without some columns, and the positions of the others."""
-    dropped = [] if drop_cols is None else list(drop_cols) if np.ndim(drop_cols) else [drop_cols]
+    given = [] if drop_cols is None else drop_cols
+    dropped = [given] if isinstance(given, str | bytes) or not isinstance(given, Iterable) else list(given)
     for name in dropped:
-        if name not in part.names:
+        if not isinstance(name, str) or name not in part.names:
             raise DataError(
-                f"drop_cols names {name!r}, which is no column of the fixed part.{nearest(name, part.names)} There "
-                f"are: {', '.join(part.names)}."
+                f"drop_cols names {shown(name)}, which is no column of the fixed part.{nearest(name, part.names)} "
+                f"There are: {', '.join(part.names)}."
             )
     kept = tuple(j for j, name in enumerate(part.names) if name not in dropped)
     if len(kept) == len(part.names):
@@ -145,10 +147,10 @@ def _without(part: Part, drop_cols: Any) -> tuple[Part, tuple[int, ...]]:
 
 
 def _random_part(
-    random: Part | None, exog_re: Any, rows: Rows | None, group_name: str, n_rows: int, vc: object
+    random: Part | None, exog_re: Any, rows: Rows | None, group_name: str, n_rows: int, has_components: bool
 ) -> tuple[Table | None, list[str]]:
     """Return the random coefficients' columns and names."""
-    if random is not None and not random.names and not vc:
+    if random is not None and not random.names and not has_components:
         raise FormulaError(
             "re_formula leaves nothing random, and there are no variance components. Leave it out for a random "
             "intercept, or give vc_formula."
@@ -161,6 +163,6 @@ def _random_part(
         if rows is not None and len(table.values) != n_rows:
             table = table.take(rows)
         return table, table.names or [f"x_re{j + 1}" for j in range(table.values.shape[1])]
-    if vc:
+    if has_components:
         return None, []
     return Table(np.ones((n_rows, 1)), [group_name], None), [group_name]

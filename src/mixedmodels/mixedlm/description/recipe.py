@@ -13,7 +13,7 @@ import pandas as pd
 from mixedmodels.design.evaluation import MatrixRecipe
 from mixedmodels.design.fixed_terms import FixedTerm, TermMatrix
 from mixedmodels.design.records import Codes, Floats, RandomFactor
-from mixedmodels.errors import DataError
+from mixedmodels.errors import DataError, InferenceError
 from mixedmodels.mixedlm.description.layout import Layout
 from mixedmodels.mixedlm.reading.component_recipes import ComponentRecipe, Membership, NewColumns, given
 from mixedmodels.mixedlm.reading.components import Component
@@ -158,10 +158,16 @@ class ModelRecipe:
     def term_matrix(self) -> TermMatrix:
         """Return the fixed part by terms, with a column for every level of a categorical variable.
 
-        Only where there is a formula, whose data are held.
+        Only where there is a formula.
+
+        Raises
+        ------
+        InferenceError
+            If its data were let go of.
         """
         assert self.formula is not None
-        assert self.frame is not None
+        if self.frame is None:
+            raise InferenceError("Questions by terms need the rows of the fit, which remove_data let go of.")
         recipe = self.formula.fixed
         info, terms = recipe.indicators()
         matrix = recipe.matrix(with_plain_columns(self.frame), info)

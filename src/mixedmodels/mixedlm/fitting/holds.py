@@ -13,6 +13,7 @@ from mixedmodels.errors import DataError, nearest
 from mixedmodels.fit.held import Hold, Holds
 from mixedmodels.mixedlm.description.design import Structure
 from mixedmodels.mixedlm.description.model import ModelDescription
+from mixedmodels.mixedlm.reading.arguments import shown
 from mixedmodels.mixedlm.reading.params import MixedLMParams, as_params
 
 
@@ -43,15 +44,15 @@ def _held_by_mask(model: ModelDescription, free: Any, start: MixedLMParams) -> d
         return {}
     pattern = as_params("free", free, model.k_fe, model.k_re, model.k_vc)
     if pattern is None:
-        raise DataError(f"free is {free!r}; it must be a MixedLMParams of ones and zeros.")
+        raise DataError(f"free is {shown(free)}; it must be a MixedLMParams of ones and zeros.")
     mask, values = (p.get_packed(use_sqrt=False, has_fe=True) for p in (pattern, start))
     return {j: (float(values[j]), True) for j in np.flatnonzero(mask == 0).tolist()}
 
 
 def _held_by_name(names: list[str], fixed: Any) -> dict[int, tuple[float, bool]]:
     """Return position -> value, and that it is no ratio, of what is held by name or position."""
-    if not isinstance(fixed or {}, Mapping):
-        raise DataError(f"fixed is {fixed!r}; it must be a mapping such as {{{names[0]!r}: 0.0}}.")
+    if fixed is not None and not isinstance(fixed, Mapping):
+        raise DataError(f"fixed is {shown(fixed)}; it must be a mapping such as {{{names[0]!r}: 0.0}}.")
     held: dict[int, tuple[float, bool]] = {}
     for name, value in (fixed or {}).items():
         is_position = isinstance(name, int) and 0 <= name < len(names)
@@ -60,7 +61,7 @@ def _held_by_name(names: list[str], fixed: Any) -> dict[int, tuple[float, bool]]
                 f"fixed names {name!r}, which is no parameter.{nearest(name, names)} There are: {', '.join(names)}."
             )
         if not (isinstance(value, Real) and np.isfinite(float(value))):
-            raise DataError(f"{name!r} cannot be held at {value!r}; that must be a finite number.")
+            raise DataError(f"{name!r} cannot be held at {shown(value)}; that must be a finite number.")
         held[int(name) if is_position else names.index(str(name))] = (float(value), False)
     return held
 

@@ -219,7 +219,8 @@ def taken_by(method: str, options: Mapping[str, Any]) -> set[str]:
     """
     name = METHODS[method]
     if name == "minimize":
-        return {"tol", "min_method", *_TAKES.get(options.get("min_method", "BFGS"), {})}
+        chosen = options.get("min_method", "BFGS")
+        return {"tol", "min_method", *(_TAKES.get(chosen, {}) if isinstance(chosen, str) else {})}
     return {"tol", *_TAKES["L-BFGS-B" if name == "basinhopping" else name]}
 
 

@@ -18,9 +18,11 @@ from mixedmodels.mixedlm.fitting.convergence import advised
 from mixedmodels.mixedlm.fitting.fit import fit_model, hold
 from mixedmodels.mixedlm.fitting.record import Fit
 from mixedmodels.mixedlm.fitting.request import read_request
-from mixedmodels.mixedlm.reading.arguments import check_tolerance, read_count, read_numbers
+from mixedmodels.mixedlm.reading.arguments import check_tolerance, read_count, read_number, read_numbers, shown
 
 METHODS = ("l1", "l2", "elastic_net", "scad")
+SMALLEST_REPORTED = 1e-4
+"""Fixed effect, in size, below which ``"scad"`` reports zero where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,9 @@ def fit_regularized(
     """
     maxit = read_count("maxit", maxit, 1)
     check_tolerance("ptol", ptol)
-    if not isinstance(method, str):
-        if method is None or not hasattr(method, "func"):
-            raise DataError(f"method is {method!r}; it must be one of {', '.join(METHODS)}, or a Penalty object.")
+    if read_number("ceps", ceps) < 0:
+        raise DataError(f"ceps is {ceps!r}; it must not be negative.")
+    if not isinstance(method, str) and hasattr(method, "func"):
         penalty = copy.copy(method)
         penalty.alpha = alpha
         asked_of_fit = read_request(model, start_params=start_params, fe_pen=penalty, **options)
@@ -85,6 +87,22 @@ def fit_regularized(
     return RegularizedFit(plain, at_fixed(model, plain, b, converged, {**asked, "L1_wt": L1_wt, **options}))
 
 
+def refit_regularized(model: ModelDescription, asked: Mapping[str, Any]) -> Fit:
+    """Return the penalised fit of a model as another was asked for.
+
+    Parameters
+    ----------
+    model
+        The model.
+    asked
+        Arguments of ``MixedLM.fit_regularized``, as a ``FitRecord`` keeps them.
+    """
+    of_path = {"start_params": None, "ceps": SMALLEST_REPORTED}  # which a path does not ask for
+    given = {**of_path, **asked}
+    own = {name: given.pop(name) for name in ("start_params", "method", "alpha", "ceps", "ptol", "maxit", "L1_wt")}
+    return fit_regularized(model, **own, options=given).fit
+
+
 def not_converged(maxit: int) -> str:
     """Return the sentence for penalised fixed effects that still move."""
     return f"Not converged: the penalised fixed effects still move after maxit={maxit} iterations. Raise maxit."
@@ -97,7 +115,7 @@ def _read_start(start_params: Any, model: ModelDescription, free: list[int]) -> 
     start = read_numbers("start_params", start_params)
     if start.shape != (model.k_fe,) or not np.isfinite(start).all():
         raise DataError(
-            f"start_params is {start_params!r}; it must be {model.k_fe} finite numbers, one a fixed effect."
+            f"start_params is {shown(start_params)}; it must be {model.k_fe} finite numbers, one a fixed effect."
         )
     return start[free]
 
@@ -129,6 +147,8 @@ def read_method(method: str, L1_wt: float | None) -> Solver:
     DataError
         If the method is unknown, or the weight of the elastic net is not between 0 and 1.
     """
+    if not isinstance(method, str):
+        raise DataError(f"method is {shown(method)}; it must be one of {', '.join(METHODS)}, or a Penalty object.")
     name = method.lower()
     if name not in METHODS:
         raise DataError(
@@ -139,7 +159,7 @@ def read_method(method: str, L1_wt: float | None) -> Solver:
         raise DataError(f"L1_wt belongs to method='elastic_net', not to {method!r}.")
     if name == "scad":
         return scad
-    share = {"l1": 1.0, "l2": 0.0}.get(name, 0.5 if L1_wt is None else L1_wt)
+    share = {"l1": 1.0, "l2": 0.0}.get(name, 0.5 if L1_wt is None else read_number("L1_wt", L1_wt))
     if not 0 <= share <= 1:
         raise DataError(f"L1_wt is {L1_wt}; it must lie between 0 and 1.")
     ridge = 1.0 if name == "l2" else 0.5 * (1 - share)

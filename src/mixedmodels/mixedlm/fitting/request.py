@@ -15,7 +15,14 @@ from mixedmodels.mixedlm.description.model import ModelDescription
 from mixedmodels.mixedlm.fitting.holds import read_holds
 from mixedmodels.mixedlm.fitting.optimizers import METHODS, MIN_METHODS, taken_by
 from mixedmodels.mixedlm.fitting.record import OURS
-from mixedmodels.mixedlm.reading.arguments import check_penalty, check_tolerance, read_count, read_flag, read_numbers
+from mixedmodels.mixedlm.reading.arguments import (
+    check_choice,
+    check_penalty,
+    check_tolerance,
+    read_count,
+    read_flag,
+    read_numbers,
+)
 from mixedmodels.mixedlm.reading.params import MixedLMParams, as_params
 
 OPTIONS = ("gtol", "maxiter", "eps", "maxcor", "ftol", "tol", "disp", "maxls", "min_method")
@@ -122,11 +129,8 @@ def read_options(options: Mapping[str, Any]) -> dict[str, Any]:
             check_tolerance(name, value)
         elif name == "disp":
             found[name] = read_flag(name, value)
-    if "min_method" in found and found["min_method"] not in MIN_METHODS:
-        raise DataError(
-            f"min_method is {found['min_method']!r}; it must be one of {', '.join(MIN_METHODS)}."
-            f"{nearest(found['min_method'], MIN_METHODS)}"
-        )
+    if "min_method" in found:
+        check_choice("min_method", found["min_method"], MIN_METHODS)
     return found
 
 

@@ -23,7 +23,10 @@ def read_frame(data: Any) -> pd.DataFrame:
         If they are no table, or have no rows.
     """
     if isinstance(data, Mapping):
-        data = pd.DataFrame(dict(data))
+        try:
+            data = pd.DataFrame(dict(data))
+        except ValueError as error:
+            raise DataError(f"data is no table, one list a column, all of one length: {error}.") from error
     elif isinstance(data, np.ndarray) and data.dtype.names:
         data = pd.DataFrame(data)
     elif not isinstance(data, pd.DataFrame):

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from mixedmodels.covariance.packed import lower_places
 from mixedmodels.errors import DataError
+from mixedmodels.mixedlm.reading.arguments import read_count, read_flag, read_numbers
 
 Floats = npt.NDArray[np.float64]
 
@@ -46,15 +47,17 @@ class MixedLMParams:
 
     def __init__(self, k_fe: int, k_re: int, k_vc: int | bool = 0, *, use_sqrt: bool = True) -> None:
         if isinstance(k_vc, bool):
-            use_sqrt, k_vc = k_vc, False
-        self.k_fe, self.k_re, self.k_vc, self.use_sqrt = k_fe, k_re, int(k_vc), use_sqrt
-        self.k_re2 = k_re * (k_re + 1) // 2
+            use_sqrt, k_vc = k_vc, 0
+        sizes = {"k_fe": k_fe, "k_re": k_re, "k_vc": k_vc}
+        self.k_fe, self.k_re, self.k_vc = (read_count(name, size, 0) for name, size in sizes.items())
+        self.use_sqrt = read_flag("use_sqrt", use_sqrt)
+        self.k_re2 = self.k_re * (self.k_re + 1) // 2
         self.k_tot = self.k_fe + self.k_re2 + self.k_vc
-        self.fe_params: Floats = np.zeros(k_fe)
-        self.cov_re: Floats = np.zeros((k_re, k_re))
+        self.fe_params: Floats = np.zeros(self.k_fe)
+        self.cov_re: Floats = np.zeros((self.k_re, self.k_re))
         self.vcomp: Floats = np.zeros(self.k_vc)
         self.reml: bool | None = None
-        self._ix = lower_places(k_re)
+        self._ix = lower_places(self.k_re)
 
     @staticmethod
     def from_packed(params: npt.ArrayLike, k_fe: int, k_re: int, use_sqrt: bool, has_fe: bool) -> MixedLMParams:
@@ -74,9 +77,11 @@ class MixedLMParams:
         Raises
         ------
         DataError
-            If the vector is too short.
+            If the vector is too short, or an argument is of another kind.
         """
-        packed = np.asarray(params, dtype=np.float64).ravel()
+        packed = read_numbers("params", params).ravel()
+        k_fe, k_re = read_count("k_fe", k_fe, 0), read_count("k_re", k_re, 0)
+        use_sqrt, has_fe = read_flag("use_sqrt", use_sqrt), read_flag("has_fe", has_fe)
         first = k_fe if has_fe else 0
         last = first + k_re * (k_re + 1) // 2
         if len(packed) < last:
@@ -105,16 +110,15 @@ class MixedLMParams:
             As the attributes.
         cov_re_sqrt
             A lower Cholesky factor of ``cov_re``, in its place.
+
+        Raises
+        ------
+        DataError
+            If one is no vector or square matrix of numbers.
         """
-        fixed = np.atleast_1d(np.asarray([] if fe_params is None else fe_params, dtype=np.float64))
-        components = np.atleast_1d(np.asarray([] if vcomp is None else vcomp, dtype=np.float64))
-        if cov_re_sqrt is not None:
-            root = np.atleast_2d(np.asarray(cov_re_sqrt, dtype=np.float64))
-            covariance = root @ root.T
-        elif cov_re is not None:
-            covariance = np.atleast_2d(np.asarray(cov_re, dtype=np.float64))
-        else:
-            covariance = np.zeros((0, 0))
+        fixed, components = _vector("fe_params", fe_params), _vector("vcomp", vcomp)
+        root = _square("cov_re_sqrt", cov_re_sqrt)
+        covariance = _square("cov_re", cov_re) if cov_re_sqrt is None else root @ root.T
         out = MixedLMParams(len(fixed), len(covariance), len(components))
         out.fe_params, out.cov_re, out.vcomp = fixed, covariance, components
         return out
@@ -140,8 +144,8 @@ class MixedLMParams:
         has_fe
             Put the fixed effects first.
         """
-        has_fe = use_sqrt is None if has_fe is None else has_fe
-        use_sqrt = self.use_sqrt if use_sqrt is None else use_sqrt
+        has_fe = use_sqrt is None if has_fe is None else read_flag("has_fe", has_fe)
+        use_sqrt = self.use_sqrt if use_sqrt is None else read_flag("use_sqrt", use_sqrt)
         covariance, components = self.cov_re, self.vcomp
         if use_sqrt:
             covariance, components = _root(covariance), np.sqrt(components)
@@ -175,7 +179,7 @@ class MixedLMParams:
         fe_params
             (k_fe,).
         """
-        self.fe_params = np.array(fe_params, dtype=np.float64)
+        self.fe_params = read_numbers("fe_params", fe_params).copy()
 
     def get_cov_re(self) -> Floats:
         """Return ``cov_re``."""
@@ -222,6 +226,22 @@ def as_params(name: str, given: Any, k_fe: int, k_re: int, k_vc: int) -> MixedLM
     if found.k_fe < k_fe:
         found = MixedLMParams.from_components(np.zeros(k_fe), found.cov_re, vcomp=found.vcomp)
     found.reml = getattr(given, "reml", None)
+    return found
+
+
+def _vector(name: str, values: Any) -> Floats:
+    """Return a vector, empty for None."""
+    found = np.atleast_1d(read_numbers(name, [] if values is None else values))
+    if found.ndim > 1:
+        raise DataError(f"{name} has the shape {found.shape}; it must be a vector.")
+    return found
+
+
+def _square(name: str, values: Any) -> Floats:
+    """Return a square matrix, empty for None."""
+    found = np.zeros((0, 0)) if values is None else np.atleast_2d(read_numbers(name, values))
+    if found.ndim > 2 or found.shape[0] != found.shape[1]:
+        raise DataError(f"{name} has the shape {found.shape}; it must be a square matrix.")
     return found
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mixedmodels.errors import DataError, nearest
+from mixedmodels.errors import DataError
+from mixedmodels.mixedlm.reading.arguments import check_choice, shown
 from mixedmodels.mixedlm.reading.groups import Groups
 from mixedmodels.mixedlm.reading.specification import VCSpec, as_specification, check_sizes, from_mapping
 from mixedmodels.mixedlm.reading.tables import Table, missing_rows, read_table
@@ -27,8 +28,7 @@ def check_missing(missing: str) -> None:
     DataError
         It is not.
     """
-    if missing not in MISSING:
-        raise DataError(f"missing={missing!r} is not one of {', '.join(MISSING)}.{nearest(str(missing), MISSING)}")
+    check_choice("missing", missing, MISSING)
 
 
 def missing_message(where: str, gaps: npt.NDArray[np.bool_], missing: str) -> str:
@@ -81,7 +81,10 @@ def chosen_rows(
     if groups.ndim == 1:
         gaps = gaps | pd.isna(groups)
     if exog_re is not None:
-        gaps = gaps | np.isnan(read_table("exog_re", exog_re).values).any(axis=1)
+        table = read_table("exog_re", exog_re).values
+        if len(table) != len(frame):
+            raise DataError(f"exog_re has {len(table)} rows, but the data have {len(frame)}. Pass one row for each.")
+        gaps = gaps | np.isnan(table).any(axis=1)
     if rows is not None:
         gaps = gaps[rows]
     if not gaps.any():
@@ -107,9 +110,9 @@ def _gaps(column: pd.Series[Any] | pd.DataFrame) -> npt.NDArray[np.bool_]:
 
 def _subset_rows(subset: Any, labels: pd.Index) -> Rows:
     chosen = np.asarray(subset)
-    if not chosen.ndim:
+    if chosen.ndim != 1:
         raise DataError(
-            f"subset is {subset!r}; pass one boolean for each row, such as data['x'] > 0, or labels of the index."
+            f"subset is {shown(subset)}; pass one boolean for each row, such as data['x'] > 0, or labels of the index."
         )
     if chosen.dtype == bool:
         if chosen.shape != (len(labels),):

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from mixedmodels.errors import DataError
+from mixedmodels.mixedlm.reading.arguments import read_numbers, shown
 
 
 class VCSpec:
@@ -23,11 +25,19 @@ class VCSpec:
     mats
         Designs, (rows of the group, columns), dense or sparse, one for each component and group. The columns of a
         component have one common variance.
+
+    Raises
+    ------
+    DataError
+        If one of them is no list.
     """
 
     def __init__(
         self, names: Sequence[str], colnames: Sequence[Sequence[Sequence[Any]]], mats: Sequence[Sequence[Any]]
     ) -> None:
+        for name, parts in (("names", names), ("colnames", colnames), ("mats", mats)):
+            if not _is_list(parts):
+                raise DataError(f"{name} of a VCSpec is {shown(parts)}; it must be a list, one entry a component.")
         self.names, self.colnames, self.mats = names, colnames, mats
 
     def __repr__(self) -> str:
@@ -45,7 +55,9 @@ def as_specification(given: Any) -> VCSpec:
     if isinstance(given, VCSpec):
         return given
     if not all(hasattr(given, part) for part in ("names", "colnames", "mats")):
-        raise DataError(f"exog_vc is {given!r}; it must be a VCSpec, or a mapping exog_vc[name][group] of designs.")
+        raise DataError(
+            f"exog_vc is {shown(given)}; it must be a VCSpec, or a mapping exog_vc[name][group] of designs."
+        )
     return VCSpec(given.names, given.colnames, given.mats)
 
 
@@ -64,17 +76,19 @@ def from_mapping(exog_vc: Mapping[str, Mapping[Any, Any]], labels: Sequence[Any]
     DataError
         If a group has no design, or there are designs for groups that are not in the data.
     """
-    names = sorted(exog_vc)
+    names = sorted(exog_vc, key=str)
     colnames, mats = [], []
     for name in names:
         designs = exog_vc[name]
+        if not isinstance(designs, Mapping):
+            raise DataError(f"exog_vc[{name!r}] is {shown(designs)}; it must be a mapping, group -> its design.")
         for label in labels:
             if label not in designs:
                 raise DataError(f"exog_vc[{name!r}] has no design for the group {label!r}; every group needs one.")
         if len(designs) > len(labels):
             unknown = next(label for label in designs if label not in set(labels))
             raise DataError(f"exog_vc[{name!r}] has a design for {unknown!r}, which is not among the groups.")
-        chosen = [_as_matrix(designs[label]) for label in labels]
+        chosen = [_as_matrix(f"exog_vc[{name!r}][{label!r}]", designs[label]) for label in labels]
         colnames.append([_column_labels(designs[label], matrix) for label, matrix in zip(labels, chosen, strict=True)])
         mats.append(chosen)
     return VCSpec(names, colnames, mats)
@@ -101,6 +115,10 @@ def check_sizes(spec: VCSpec, labels: Sequence[Any], sizes: Sequence[int] | npt.
             f"{len(spec.mats)}; all must be the same."
         )
     for name, colnames, mats in zip(spec.names, spec.colnames, spec.mats, strict=True):
+        if not (_is_list(mats) and _is_list(colnames)):
+            raise DataError(
+                f"The variance component {name!r} of a VCSpec needs lists of designs and colnames by group."
+            )
         if not len(mats) == len(colnames) == len(labels):
             raise DataError(
                 f"The variance component {name!r} has designs for {len(mats)} groups and colnames for {len(colnames)}, "
@@ -113,18 +131,24 @@ def check_sizes(spec: VCSpec, labels: Sequence[Any], sizes: Sequence[int] | npt.
                 raise DataError(
                     f"The design of {name!r} in group {label!r} has {mat.shape[0]} rows, but the group has {size}."
                 )
-            if len(columns) != mat.shape[1]:
+            if not _is_list(columns) or len(columns) != mat.shape[1]:
                 raise DataError(
-                    f"The design of {name!r} in group {label!r} has {mat.shape[1]} columns, but {len(columns)} "
-                    "colnames."
+                    f"The design of {name!r} in group {label!r} has {mat.shape[1]} columns, but the colnames "
+                    f"{shown(columns)}."
                 )
 
 
-def _as_matrix(design: Any) -> Any:
+def _is_list(given: Any) -> bool:
+    return isinstance(given, Sequence | np.ndarray | pd.Index | pd.Series) and not isinstance(given, str | bytes)
+
+
+def _as_matrix(what: str, design: Any) -> Any:
     """Return a dense 2-d array, or the sparse matrix as it is."""
     if hasattr(design, "tocoo"):
         return design
-    matrix = np.asarray(design, dtype=np.float64)
+    matrix = read_numbers(what, design)
+    if matrix.ndim not in (1, 2):
+        raise DataError(f"{what} has the shape {matrix.shape}; it must be the columns of the group's rows.")
     return matrix[:, None] if matrix.ndim == 1 else matrix
 
 
