@@ -22,7 +22,7 @@ CONSTRAINT_TOL = 1e-8
 """How far from its value a held parameter may be, relative to it."""
 SLOPE_TOL = 1e-5
 """Largest slope along the constraints at a minimum, of the deviance per row in theta~."""
-DIGITS_TOL = 1e-7
+DIGITS_TOL = 1e-8
 """What covariances may lose of theta, relative to the largest variance in the engine's units."""
 STEP_SCALED = 1e-4
 """Step of differences of that slope."""
