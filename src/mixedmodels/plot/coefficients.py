@@ -68,10 +68,9 @@ def coefficients(
         raise InferenceError(f"There are {len(names)} names and {len(fits)} fits. Give a name for each fit.")
     tables = [coef_table(fit.state, ddf, level) for fit in fits]
     known = list(dict.fromkeys(term for table in tables for term in table.index))
-    shown = _shown(known, terms)
-    texts = [name(term, SIDE, most_lines=6) for term in shown]
-    n_lines = sum(1 + text.count("\n") for text in texts)
-    (on,) = panels(ax, ["coefficients"], size=(5.6, float(np.clip(1.2 + 0.14 * (len(shown) + n_lines), 2.2, 12.0))))
+    shown = shown_coefficients(known, terms)
+    texts = [_label(term) for term in shown]
+    (on,) = panels(ax, ["coefficients"], size=(5.6, height_for(shown)))
     labels = [f"({i + 1})" for i in range(len(fits))] if names is None else level_names(names)
     on.axvline(0, color=GUIDE, linewidth=0.8, zorder=0)
     for i, table in enumerate(tables):
@@ -82,15 +81,28 @@ def coefficients(
         color = MODEL if len(fits) == 1 else f"C{i}"
         on.errorbar(estimate, at, xerr=widths, fmt="o", color=color, capsize=3, markersize=5, label=labels[i])
     on.set_ylim(len(shown) - 0.5, -0.5)
-    points = 72 * on.get_window_extent().height / on.figure.dpi
-    on.set_yticks(range(len(shown)), texts, fontsize=float(np.clip(0.75 * points / n_lines, 5, 9)), linespacing=0.95)
+    pitch = 72 * on.get_window_extent().height / on.figure.dpi / _n_lines(texts)
+    on.set_yticks(range(len(shown)), texts, fontsize=float(np.clip(0.75 * pitch, 5, 9)), linespacing=0.95)
     on.set_xlabel(f"estimate and {100 * level:g} % interval")
     if len(fits) > 1:
         on.legend(frameon=False, fontsize="small")
     return as_drawn([on])
 
 
-def _shown(known: Sequence[str], terms: Sequence[str] | None) -> list[str]:
+def height_for(terms: Sequence[str]) -> float:
+    """Return the height of a plot in inches that leaves room for the names of these coefficients."""
+    return float(np.clip(1.2 + 0.14 * (len(terms) + _n_lines([_label(term) for term in terms])), 2.2, 12.0))
+
+
+def _label(term: str) -> str:
+    return name(term, SIDE, most_lines=6)
+
+
+def _n_lines(texts: Sequence[str]) -> int:
+    return sum(1 + text.count("\n") for text in texts)
+
+
+def shown_coefficients(known: Sequence[str], terms: Sequence[str] | None = None) -> list[str]:
     """Return the coefficients to draw, from the top.
 
     Raises

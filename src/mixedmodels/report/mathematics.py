@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 MAX_MATRIX = 5
 """Effects of a factor whose covariance is written out."""
 
+MAX_TERMS = 20
+"""Fixed effects that are written out; of more, x'beta stands for all."""
+
 ROW = "<mi>i</mi>"
 
 
@@ -32,7 +35,10 @@ def equations(state: FitState) -> list[str]:
 
 def _predictor(state: FitState) -> str:
     design = state.design
-    terms = [_fixed_term(k, name) for k, name in enumerate(state.fixed_names)]
+    if len(state.fixed_names) > MAX_TERMS:
+        terms = ["<msubsup><mi>x</mi><mi>i</mi><mo>′</mo></msubsup><mi>β</mi>"]
+    else:
+        terms = [_fixed_term(k, name) for k, name in enumerate(state.fixed_names)]
     if design.offset is not None:
         terms.append(_sub("<mtext>offset</mtext>", ROW))
     terms += [

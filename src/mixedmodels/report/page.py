@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from html import escape
 from importlib.metadata import version
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 PAGE_WIDTH = 100
 """Columns up to which correlations stand beside their standard deviations."""
+
+NAME = re.compile(r"(<tr><td[^>]*>)([^<]*)")
+"""First cell of a row of a table."""
 
 STYLE = """
 :root { color-scheme: light; }
@@ -173,7 +177,9 @@ def _making(state: FitState) -> Iterator[str]:
 
 
 def _table(table: Table, kind: str = "scroll") -> str:
-    return f'<div class="{kind}">{table.to_html()}</div>'
+    """Return a table whose names, in its first column, may be broken after their colons."""
+    broken = NAME.sub(lambda cell: cell[1] + re.sub(r":(?=\S)", ":<wbr>", cell[2]), table.to_html())
+    return f'<div class="{kind}">{broken}</div>'
 
 
 def _figures(pictures: Iterable[Picture]) -> Iterator[str]:

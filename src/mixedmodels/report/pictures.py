@@ -12,9 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 from mixedmodels.errors import DataError, InferenceError
 from mixedmodels.inference.reference_grid import predictors
-from mixedmodels.plot import caterpillar, effects, qq, residual, scale_location, spaghetti
-from mixedmodels.plot.canvas import new_figure
+from mixedmodels.plot import (
+    caterpillar,
+    coefficients,
+    covariance,
+    effects,
+    qq,
+    residual,
+    scale_location,
+    shrinkage,
+    spaghetti,
+)
+from mixedmodels.plot import design as draw_design
+from mixedmodels.plot.canvas import count_of, new_figure
 from mixedmodels.plot.caterpillar import height_for
+from mixedmodels.plot.coefficients import height_for as coefficients_height
+from mixedmodels.plot.coefficients import shown_coefficients
 from mixedmodels.plot.qq import RESIDUALS
 from mixedmodels.plot.selection import find_effects
 from mixedmodels.plot.spaghetti import caption
@@ -46,40 +59,86 @@ class Picture:
 
 
 def fit_pictures(fit: Fitted, ddf: str, level: float) -> Iterator[Picture]:
-    """Yield what the model says: effects, lines through the data, random effects."""
+    """Yield what the model says: effects, lines through the data, coefficients, random effects; and the design."""
     design = fit.state.design
     share = f"{100 * level:g}\N{NO-BREAK SPACE}%"
     with suppress(DataError, InferenceError):  # the means are not determined or not computable, or there are too many
-        means = [_image(partial(effects, fit, name, ddf=ddf, level=level)) for name in predictors(design)[:MAX_PANELS]]
+        names = predictors(design)
+        means = [_image(partial(effects, fit, name, ddf=ddf, level=level)) for name in names[:MAX_PANELS]]
         if means:
-            yield Picture(f"Estimated means with {share} confidence bands and partial residuals.", tuple(means))
+            left_out = _left_out(len(names), "effects(fit)")
+            yield Picture(
+                f"Estimated means with {share} confidence bands and partial residuals.{left_out}", tuple(means)
+            )
     with suppress(DataError, InferenceError):  # there is no column to draw lines against, or none can be computed
         lines = _image(partial(spaghetti, fit), size=(5.4, 4.0))
         yield Picture(caption(fit), (lines,))
+    if len(fit.state.fixed_names) > 2:
+        size = 6.4, coefficients_height(shown_coefficients(fit.state.fixed_names))
+        forest = _image(partial(coefficients, fit, ddf=ddf, level=level), size=size)
+        yield Picture(f"Fixed effects with {share} intervals.", (forest,))
+    yield from _random_pictures(fit, share, level)
+    with suppress(InferenceError):  # there is one factor only
+        if len(design.factors) > 1:
+            yield Picture("Rows of the data by pairs of levels.", (_image(partial(draw_design, fit)),))
+
+
+def _random_pictures(fit: Fitted, share: str, level: float) -> Iterator[Picture]:
+    """Yield the conditional modes in order, in pairs within ellipses of their covariance, and beside fits alone."""
+    design = fit.state.design
+    found = find_effects(design, None, None)
     modes = [
         _image(
             partial(caterpillar, fit, each.factor.name, each.name, level=level),
             size=(PANEL[0], height_for(each.factor.n_levels)),
         )
-        for each in find_effects(design, None, None)[:MAX_PANELS]
+        for each in found[:MAX_PANELS]
     ]
-    yield Picture(f"Conditional modes of the random effects with {share} intervals.", tuple(modes))
+    left_out = _left_out(len(found), "caterpillar(fit)")
+    yield Picture(f"Conditional modes of the random effects with {share} intervals.{left_out}", tuple(modes))
+    for factor in design.factors:
+        n_pairs = factor.n_effects * (factor.n_effects - 1) // 2
+        name = factor.name
+        if n_pairs:
+            left_out = _left_out(n_pairs, f"covariance(fit, {name!r})")
+            images = tuple(_images(partial(covariance, fit, name), n_pairs))
+            yield Picture(f"Conditional modes of {name}, and ellipses of their covariance.{left_out}", images)
+        with suppress(InferenceError):  # no level has rows enough to be fitted alone
+            left_out = _left_out(max(n_pairs, 1), f"shrinkage(fit, {name!r})")
+            images = tuple(_images(partial(shrinkage, fit, name), max(n_pairs, 1)))
+            yield Picture(f"Levels of {name}, each fitted alone and in the model.{left_out}", images)
 
 
 def diagnostic_pictures(fit: Fitted) -> Iterator[Picture]:
     """Yield residuals against fitted values, and normal quantiles of residuals and random effects."""
     against_fitted = (_image(partial(residual, fit)), _image(partial(scale_location, fit)))
     yield Picture("Residuals and their size against fitted values.", against_fitted)
-    shown = find_effects(fit.state.design, None, None)[: MAX_PANELS - 1]
-    draw = [partial(qq, fit, RESIDUALS), *(partial(qq, fit, each.factor.name, each.name) for each in shown)]
-    quantiles = tuple(_image(each) for each in draw)
-    yield Picture("Normal quantiles of the residuals and of the random effects.", quantiles)
+    found = find_effects(fit.state.design, None, None)
+    draw = [partial(qq, fit, RESIDUALS), *(partial(qq, fit, each.factor.name, each.name) for each in found)]
+    quantiles = tuple(_image(each) for each in draw[:MAX_PANELS])
+    left_out = _left_out(len(draw), "qq(fit)")
+    yield Picture(f"Normal quantiles of the residuals and of the random effects.{left_out}", quantiles)
+
+
+def _left_out(n: int, call: str) -> str:
+    """Return how many panels are left out and what draws them, or nothing."""
+    more = n - MAX_PANELS
+    return (
+        f" {count_of(more, 'more panel')} {'is' if more == 1 else 'are'} drawn by mm.plot.{call}." if more > 0 else ""
+    )
 
 
 def _image(draw: Callable[..., Any], size: tuple[float, float] = PANEL) -> str:
     """Return the address of the image that something draws."""
-    figure, ax = new_figure(size)
-    draw(ax=ax)
-    image = io.BytesIO()
-    figure.savefig(image, format="svg", dpi=150, metadata={"Date": None, "Creator": None})
-    return f"data:image/svg+xml;base64,{base64.b64encode(image.getvalue()).decode('ascii')}"
+    [image] = _images(draw, 1, size)
+    return image
+
+
+def _images(draw: Callable[..., Any], n: int, size: tuple[float, float] = PANEL) -> Iterator[str]:
+    """Yield the addresses of the images that something with n panels draws, ``MAX_PANELS`` at most."""
+    drawn = [new_figure(size) for _ in range(n)]
+    draw(ax=[ax for _, ax in drawn] if n > 1 else drawn[0][1])
+    for figure, _ in drawn[:MAX_PANELS]:
+        image = io.BytesIO()
+        figure.savefig(image, format="svg", dpi=150, metadata={"Date": None, "Creator": None})
+        yield f"data:image/svg+xml;base64,{base64.b64encode(image.getvalue()).decode('ascii')}"

@@ -21,7 +21,7 @@ from mixedmodels.display.report_tables import check_table
 from mixedmodels.report.mathematics import equations
 from mixedmodels.report.page import report_page
 
-CHROMIUM = shutil.which("chromium")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-headless-shell")
 SLEEP = mm.lmer("Reaction ~ Days + (Days | Subject)", load("sleepstudy"))
 COUNT_IMAGES = """<script>
 addEventListener("load", () => {
@@ -70,7 +70,7 @@ def test_page_says_what_was_found(page: str) -> None:
         assert text in page
     for heading in ("Model", "Data", "Estimates", "Pictures of the fit", "Checks", "How it was fitted"):
         assert f"<h2>{heading}</h2>" in page
-    assert page.count("<img") == 9
+    assert page.count("<img") == 11
     assert all(alt for alt in re.findall(r'alt="([^"]*)"', page))
 
 
@@ -167,7 +167,7 @@ def seen_by_browser(page: str, width: int, folder: Path) -> tuple[dict[str, str]
 @pytest.mark.parametrize("width", [500, 1200])
 def test_browser_shows_everything_without_complaint(page: str, width: int, tmp_path: Path) -> None:
     seen, contents = seen_by_browser(page, width, tmp_path)
-    assert seen == {"images": "9", "drawn": "9", "overflow": "0"}
+    assert seen == {"images": "11", "drawn": "11", "overflow": "0"}
     assert "<math" in contents
     assert "251.405" in contents
 
@@ -200,3 +200,32 @@ def test_numbers_of_rows_and_levels_have_thousands_apart() -> None:
     y = np.random.default_rng(0).normal(size=1_500)[codes] + np.random.default_rng(1).normal(size=3_000)
     page = report_page(mm.lmer("y ~ 1 + (1 | g)", {"y": y, "g": codes}))
     assert "to 3,000 observations (1,500 levels of g)" in page
+
+
+def test_panels_that_are_left_out_are_counted_and_can_be_had() -> None:
+    rng = np.random.default_rng(5)
+    data = {f"x{i}": rng.normal(size=400) for i in range(8)} | {"g": np.repeat(np.arange(40), 10)}
+    data["y"] = rng.normal(size=40)[data["g"]] + rng.normal(size=400)
+    fit = mm.lmer(f"y ~ {' + '.join(f'x{i}' for i in range(8))} + (1 | g)", data)
+    page = report_page(fit)
+    assert "2 more panels are drawn by mm.plot.effects(fit)." in page
+    assert "mm.plot.caterpillar" not in page
+    assert len(mm.plot.effects(fit)) == 8
+
+
+def test_many_coefficients_have_a_forest_plot_and_a_short_equation() -> None:
+    fit = mm.lmer("value ~ treatment * phase * hour + (1 | id)", mm.load_dataset("obk_long"))
+    [predictor, *_] = equations(fit.state)
+    words = "".join(ET.fromstring(f"<div>{predictor}</div>").itertext()).replace(" ", "")
+    assert words == "valuei=xi′β+bid[i]+ei"
+    assert "Fixed effects with 95 % intervals." in report_page(fit)
+
+
+def test_crossed_factors_have_a_picture_of_the_design() -> None:
+    fit = mm.lmer("diameter ~ 1 + (1 | plate) + (1 | sample)", load("Penicillin"))
+    assert "Rows of the data by pairs of levels." in report_page(fit)
+
+
+def test_long_names_may_be_broken_between_variables() -> None:
+    page = report_page(mm.lmer("value ~ treatment * phase + (1 | id)", mm.load_dataset("obk_long")))
+    assert "treatment[T.A]:<wbr>phase[T.post]</td>" in page
