@@ -74,8 +74,10 @@ def read_data(source: str, uses: Uses = NO_USES, layout: Layout = AS_FOUND) -> p
     Raises
     ------
     DataError
-        If there is no such file or data set, or the file cannot be read.
+        If there is no such file or data set, the file cannot be read, or it is not a local one.
     """
+    if "://" in source:
+        raise DataError(f"{source!r} is an address, and this command opens local files only. Save its data to a file.")
     if is_data_file(source):
         return read_data_file(source, uses, layout)
     if layout != AS_FOUND:

@@ -18,6 +18,7 @@ from mixedmodels.design.resize import resize_levels, resize_rows
 from mixedmodels.display.composition import levels_in_words, rows_in_words
 from mixedmodels.display.noted_frame import show_notes
 from mixedmodels.errors import DesignError, InferenceError, nearest, unknown_group
+from mixedmodels.fit.call import check_evaluation
 from mixedmodels.fit.identification import check_identified
 from mixedmodels.fit.problem import Problem, row_arguments
 from mixedmodels.fit.progress import progress_bar
@@ -73,6 +74,7 @@ def power(
     seed: int | None = None,
     level: float = 0.95,
     progress: bool = True,
+    evaluate: str = "python",
 ) -> pd.DataFrame:
     """Return the power to find a fixed effect, by the numbers of levels of grouping factors and of rows within them.
 
@@ -120,6 +122,8 @@ def power(
         Coverage of the intervals of power (Clopper and Pearson 1934).
     progress
         Show how far it is if it takes long: a bar, or plain lines where tqdm is not installed.
+    evaluate
+        With a formula: as for ``lmer``; ``"restricted"`` for one that a stranger wrote.
 
     Returns
     -------
@@ -158,7 +162,7 @@ def power(
         raise InferenceError(f"alpha is {alpha!r}; it must lie between 0 and 1, such as 0.05.")
     check_level(level)
     check_seed(seed)
-    truth = _truth(model, data, beta, varcorr, sigma)
+    truth = _truth(model, data, beta, varcorr, sigma, evaluate=evaluate)
     effect = _only_effect(truth) if effect is None else effect
     L = _hypothesis(truth, effect)
     truth = truth if size is None else _with_size(truth, effect, size)
@@ -184,17 +188,27 @@ def power(
 
 
 def _truth(
-    model: LmmResult | Unfitted | str, data: object, beta: object, varcorr: object, sigma: float | None
+    model: LmmResult | Unfitted | str,
+    data: object,
+    beta: object,
+    varcorr: object,
+    sigma: float | None,
+    *,
+    evaluate: str,
 ) -> FitState:
     """Return the parameters that responses are drawn from, with the design as it is."""
     if isinstance(model, str):
         if data is None:
             raise InferenceError("data is None; with a formula it must hold the design, one row an observation.")
-        state = unfitted_state(planned_design(parse_formula(model), data))
+        formula = parse_formula(model)
+        check_evaluation(formula, evaluate)
+        state = unfitted_state(planned_design(formula, data))
         check_complete(state, beta, varcorr, sigma)
         return with_parameters(state, beta, varcorr, sigma)
     if data is not None:
         raise InferenceError("data goes with a formula; a fit and a model have their data.")
+    if evaluate != "python":
+        raise InferenceError(f"evaluate is {evaluate!r}, and goes with a formula; those of a fit were run already.")
     fit = model if isinstance(model, LmmResult) else model.fit()
     fit.check_estimated("power")
     return with_parameters(fit.state, beta, varcorr, sigma)

@@ -364,3 +364,28 @@ def test_compare(capsys: pytest.CaptureFixture[str]) -> None:
 def test_compare_needs_two_models(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "sleepstudy", SLEEP]) == 2
     assert "needs at least two fits" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://localhost:1/a.csv", "https://a.b/a.csv.gz?raw=1", "s3://a/b.parquet", "file:///a.csv", "ftp://a/b.tsv",
+     "memory://a.parquet", "gcs://a/sleepstudy", "zip://a.csv::http://b.c/d.zip"],
+)  # fmt: skip
+def test_addresses_are_not_opened(
+    address: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(*_: object, **__: object) -> None:
+        raise AssertionError("something was opened")
+
+    for name in ("read_csv", "read_parquet"):
+        monkeypatch.setattr(pd, name, opened)
+    monkeypatch.setattr("mixedmodels.cli.read_data_file", opened)
+    assert "is an address, and this command opens local files only" in complaint(capsys, "fit", address, SLEEP)
+
+
+def test_names_without_slashes_are_names_of_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What other readers take for an address or a program is the name of a file here, and is read as one."""
+    for name in ("s3:a.csv", "simplecache::a.csv", "|cat a.csv", "file:a.csv"):
+        assert f"There is no file {str(tmp_path / name)!r}" in complaint(capsys, "fit", str(tmp_path / name), SLEEP)
+        load_dataset("sleepstudy").to_csv(tmp_path / name, index=False)
+        assert record(capsys, str(tmp_path / name), SLEEP)["nobs"] == 180

@@ -379,6 +379,23 @@ def test_without_a_fit_everything_is_stated() -> None:
         mm.power(TRIAL, data=data, **{**TRUTH, "varcorr": {}})
 
 
+def test_formulas_of_strangers(capsys: pytest.CaptureFixture[str]) -> None:
+    """Run by `power` as by `lmer`: what is not listed is refused before anything is run."""
+    known = {"beta": [0.0, 1.0], "varcorr": {"Subject": 1.0}, "sigma": 1.0, "n": 2, "seed": 1, "progress": False}
+    stated = {"data": SLEEP, **known}
+    formula = "Reaction ~ log1p(Days) + (1 | Subject)"
+    restricted = mm.power(formula, evaluate="restricted", **stated)
+    pd.testing.assert_frame_equal(restricted, mm.power(formula, **stated))
+    for expression in ("I(Days.map(print))", "open('x')"):
+        with pytest.raises(mm.FormulaError, match="which is no listed function"):
+            mm.power(f"Reaction ~ {expression} + (1 | Subject)", evaluate="restricted", **stated)
+    assert capsys.readouterr().out == ""
+    with pytest.raises(mm.FormulaError, match="evaluate is 'restrict'; it must be"):
+        mm.power(formula, evaluate="restrict", **stated)
+    with pytest.raises(mm.InferenceError, match="evaluate is 'restricted', and goes with a formula"):
+        mm.power(mm.lmer(formula, SLEEP), evaluate="restricted", n=2)
+
+
 def test_an_interrupt_gives_what_was_done(monkeypatch: pytest.MonkeyPatch) -> None:
     fit = mm.lmer("Reaction ~ Days + (1 | Subject)", SLEEP)
     options: dict[str, Any] = {"size": 4, "vary": {"Subject": [6, 9, 12]}, "seed": 1, "progress": False}

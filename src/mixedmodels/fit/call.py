@@ -72,7 +72,7 @@ def build_problem(call: Call) -> Problem:
     return Problem(design, design_seconds=perf_counter() - began)
 
 
-def check_evaluation(formula: Formula, evaluate: str, contrasts: object) -> None:
+def check_evaluation(formula: Formula, evaluate: str, contrasts: object = None) -> None:
     """Refuse expressions that may not be run.
 
     Parameters

@@ -15,6 +15,7 @@ import pandas as pd
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import ConvergenceWarning, DataError, UnknownAttributeError
 from mixedmodels.fit.ascent import em_steps, steepest_ascent
+from mixedmodels.fit.call import EVALUATIONS
 from mixedmodels.fit.likelihood import Likelihood
 from mixedmodels.mixedlm import alerts
 from mixedmodels.mixedlm.description.arrays import describe_arrays
@@ -26,7 +27,14 @@ from mixedmodels.mixedlm.fitting.fit import fit_model
 from mixedmodels.mixedlm.fitting.regularized import SMALLEST_REPORTED, fit_regularized, regularization_path
 from mixedmodels.mixedlm.fitting.request import read_request, unused_options
 from mixedmodels.mixedlm.path import RegularizationPath
-from mixedmodels.mixedlm.reading.arguments import read_count, read_flag, read_number, read_numbers, shown
+from mixedmodels.mixedlm.reading.arguments import (
+    check_choice,
+    read_count,
+    read_flag,
+    read_number,
+    read_numbers,
+    shown,
+)
 from mixedmodels.mixedlm.reading.formula_recipe import Context
 from mixedmodels.mixedlm.reading.formulas import names_used
 from mixedmodels.mixedlm.reading.params import MixedLMParams, as_params
@@ -140,6 +148,7 @@ class MixedLM:
         exog_re: Any = None,
         exog_vc: Any = None,
         use_sqrt: bool = True,
+        evaluate: str = "python",
         **kwargs: Any,
     ) -> MixedLM:
         """Return the model of a formula.
@@ -170,6 +179,10 @@ class MixedLM:
             Arrays, in place of ``re_formula`` and ``vc_formula``, with the rows of the data.
         use_sqrt
             As for the class.
+        evaluate
+            ``"python"``: expressions in formulas are run as Python, with all that it can do and all that the caller
+            knows. ``"restricted"``, for formulas that strangers write: they consist of names of columns, numbers,
+            operators and listed functions of patsy and NumPy, and nothing else is run.
         **kwargs
             As for the class.
 
@@ -187,13 +200,16 @@ class MixedLM:
         check_missing(missing)
         use_sqrt = read_flag("use_sqrt", use_sqrt)
         texts = check_formulas(formula, re_formula, vc_formula)
+        check_choice("evaluate", evaluate, EVALUATIONS)
+        if evaluate == "restricted" and eval_env is not None:
+            raise DataError("eval_env goes with evaluate='python'; restricted formulas see no names of the caller.")
         eval_env = 0 if eval_env is None else read_count("eval_env", eval_env, -1)
         description = describe_formulas(
             formula,
             data,
             re_formula,
             vc_formula,
-            context=Context({} if eval_env == -1 else _caller_names(texts, eval_env)),
+            context=None if evaluate == "restricted" else Context(_caller_names(texts, eval_env)),
             subset=subset,
             use_sparse=use_sparse,
             missing=missing,
@@ -808,7 +824,9 @@ def _packed_of(cov_re: Floats, vcomp: Floats) -> Floats:
 
 
 def _caller_names(texts: list[str], eval_env: int) -> dict[str, Any]:
-    """Return what the names in formulas stand for in the frame that called ``from_formula``."""
+    """Return what the names in formulas stand for in the frame that called ``from_formula``; nothing for -1."""
+    if eval_env == -1:
+        return {}
     try:
         frame = sys._getframe(2 + eval_env)
     except ValueError as error:

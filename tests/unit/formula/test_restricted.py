@@ -130,4 +130,4 @@ def test_the_command_opens_local_files_only() -> None:
         command = [sys.executable, "-m", "mixedmodels", "fit", address, "y ~ 1 + (1 | g)"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 2
-        assert "There is no file" in done.stderr
+        assert "this command opens local files only" in done.stderr

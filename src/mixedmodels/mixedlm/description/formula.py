@@ -18,6 +18,7 @@ from mixedmodels.mixedlm.reading.formula_recipe import Context
 from mixedmodels.mixedlm.reading.formulas import Formulas, Part, names_used
 from mixedmodels.mixedlm.reading.frames import group_values, read_frame
 from mixedmodels.mixedlm.reading.groups import read_groups
+from mixedmodels.mixedlm.reading.restricted import check_restricted
 from mixedmodels.mixedlm.reading.rows import Rows, chosen_rows, given_components, missing_message
 from mixedmodels.mixedlm.reading.specification import VCSpec
 from mixedmodels.mixedlm.reading.tables import Table, missing_rows, read_table
@@ -51,7 +52,7 @@ def describe_formulas(
     re_formula: str | None,
     vc_formula: Mapping[str, str] | None,
     *,
-    context: Context,
+    context: Context | None,
     subset: Any,
     use_sparse: bool,
     missing: str,
@@ -66,7 +67,7 @@ def describe_formulas(
     Parameters
     ----------
     context
-        What formulas see beside the columns.
+        What formulas see beside the columns; None for formulas of strangers, which see listed functions alone.
 
     Raises
     ------
@@ -74,11 +75,14 @@ def describe_formulas(
         If a formula or the data cannot be used.
     """
     frame = read_frame(data)
+    texts = [formula, *([] if re_formula is None else [re_formula]), *(vc_formula or {}).values()]
+    if context is None:
+        check_restricted(texts, [str(name) for name in frame.columns])
+        context = Context({"np": np})
     group_name, values = group_values(groups, frame, GROUP)
     exog_re, exog_vc = None if re_formula else exog_re, None if vc_formula else exog_vc
     all_values, n_rows = values, len(frame)
-    used = names_used([formula, *([] if re_formula is None else [re_formula]), *(vc_formula or {}).values()])
-    rows = chosen_rows(frame, values, subset, missing, used, exog_re)
+    rows = chosen_rows(frame, values, subset, missing, names_used(texts), exog_re)
     if rows is not None:
         frame, values = frame.iloc[rows], values[rows]
     while True:

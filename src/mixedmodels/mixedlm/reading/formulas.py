@@ -23,6 +23,17 @@ _PLACE = re.compile(r" \(<\w+>, line \d+\)")
 _NUMPY_FUNCTIONS = ("np.log", "np.exp", "np.sqrt", "np.abs", "np.log10", "np.log2", "np.log1p")
 
 
+def expressions_of(texts: Iterable[str]) -> list[str]:
+    """Return the expressions that the terms of some formulas are products of.
+
+    Raises
+    ------
+    FormulaError
+        If a formula cannot be read.
+    """
+    return sorted({factor for text in texts for factor in _factors(read_formula(text))})
+
+
 def names_used(texts: Iterable[str]) -> set[str]:
     """Return every name in some formulas, columns and what the caller knows.
 
@@ -31,7 +42,7 @@ def names_used(texts: Iterable[str]) -> set[str]:
     FormulaError
         If a formula cannot be read.
     """
-    return {name for text in texts for factor in _factors(read_formula(text)) for name in mentioned(factor)}
+    return {name for expression in expressions_of(texts) for name in mentioned(expression)}
 
 
 def _factors(description: Any) -> set[str]:
