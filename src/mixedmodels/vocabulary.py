@@ -31,6 +31,8 @@ OF_A_FIT = _by_name({
     "ranef": "the effects of the levels are fit.random_effects",
     "loglik logLik loglike": "the log-likelihood is fit.llf",
     "rsquared rsquared_adj": "R-squared, marginal and conditional, is fit.r2()",
+    "eta_squared omega_squared cohens_f2": "sizes of terms are fit.effect_sizes(kind)",
+    "standardize standardize_parameters": "standardised coefficients are fit.standardized(method)",
     "emmeans lsmeans": "marginal means are fit.margins()",
     "t_test f_test wald_test": "tests of combinations of coefficients are fit.contrast(...)",
     "compare_lr_test lrtest": "fits are compared by mixedmodels.compare",

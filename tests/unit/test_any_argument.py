@@ -25,6 +25,7 @@ USUAL: Mapping[str, tuple[dict[str, Any], ...]] = {
     "contrast": ({"L": "x = 0"}, {"L": {"x": 1}}, {"L": "Intercept = 1", "joint": True}),
     "cov_fe_robust": tuple({"kind": kind} for kind in ("CR0", "CR1", "CR2", "CR3")),
     "drop1": ({}, {"test": "LRT"}, {"ddf": "kenward-roger"}),
+    "effect_sizes": ({}, {"kind": "omega", "type": 2}),
     "extend": ({"n": 1},),
     "influence": ({"method": "one-step", "progress": False}, {"by": "g", "method": "one-step", "progress": False}),
     "margins": ({"specs": "f"}, {"specs": "t", "pairwise": True}),
@@ -38,10 +39,12 @@ USUAL: Mapping[str, tuple[dict[str, Any], ...]] = {
     "residuals": tuple({"kind": kind} for kind in ("marginal", "pearson", "standardized", "cholesky")),
     "simulate": ({"seed": 1}, {"random_effects": "conditional", "seed": 1}),
     "simulated_residuals": ({"n": 5, "seed": 1},),
+    "standardized": tuple({"method": method} for method in ("refit", "basic", "pseudo")),
     "step": ({}, {"alpha_random": 1, "alpha_fixed": 1e-9}, {"keep": "x"}),
     "summary": ({}, {"ddf": "kenward-roger", "correlation": True}),
     "update": ({}, {"formula": ". ~ . - x"}, {"reml": False}),
     "variance_parameters": ({}, {"scale": "variance"}),
+    "variance_shares": tuple({"by": by} for by in ("term", "factor", "level")),
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from textwrap import shorten
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from formulaic.errors import FormulaicError
 from formulaic.formula import SimpleFormula
@@ -138,12 +139,20 @@ class Evaluation:
         Filled by the first evaluation of an expression, used by later ones.
     contrasts
         Coding of some categorical columns, and of ``EVERY`` category that is none.
+    standardize
+        Numeric variables of computed parts become z-scores, column by column, before they are multiplied to terms.
     """
 
     def __init__(
-        self, columns: Mapping[str, Column], n_rows: int, memory: Memory, contrasts: Mapping[str, Contrasts]
+        self,
+        columns: Mapping[str, Column],
+        n_rows: int,
+        memory: Memory,
+        contrasts: Mapping[str, Contrasts],
+        standardize: bool = False,
     ) -> None:
         self.columns, self.n_rows, self.memory, self.contrasts = columns, n_rows, memory, contrasts
+        self.standardize = standardize
 
     def values(self, expression: str) -> Column:
         """Return the values of a column or an expression.
@@ -287,7 +296,8 @@ class Evaluation:
     def _materializer(self) -> _Materializer:
         # The columns are handed over as context: formulaic need not copy them into a frame.
         frame = pd.DataFrame(index=pd.RangeIndex(self.n_rows))
-        return _Materializer(frame, context=self._context, columns=self._series, every=self._every)
+        kind = _Standardizing if self.standardize else _Materializer
+        return kind(frame, context=self._context, columns=self._series, every=self._every)
 
 
 class _Materializer(PandasMaterializer):  # type: ignore[misc]  # formulaic has no types
@@ -336,6 +346,28 @@ class _Materializer(PandasMaterializer):  # type: ignore[misc]  # formulaic has 
                 listed = ", ".join(repr(shown_level(level)) for level in new)
                 raise DataError(f"{factor.expr!r} has levels that the fit did not have: {listed}.")
         return super()._encode_evaled_factor(factor, spec, drop_rows, reduced_rank)
+
+
+class _Standardizing(_Materializer):
+    """Makes z-scores of numeric variables, before they are multiplied."""
+
+    @PandasMaterializer.override  # type: ignore[untyped-decorator]  # formulaic has no types
+    def _encode_evaled_factor(
+        self, factor: Any, spec: ModelSpec, drop_rows: Sequence[int], reduced_rank: bool = False
+    ) -> Any:
+        columns = super()._encode_evaled_factor(factor, spec, drop_rows, reduced_rank)
+        if factor.metadata.kind is not Factor.Kind.NUMERICAL:
+            return columns
+        return {name: z_scores(np.asarray(values)) for name, values in columns.items()}
+
+
+def z_scores(values: npt.NDArray[Any]) -> Floats:
+    """Return values less their mean over their standard deviation (n - 1), (n,); as they are if they do not vary."""
+    numbers = values.astype(np.float64)
+    apart = numbers - numbers[0]  # far from zero the mean would lose the spread's digits
+    apart -= apart.mean()
+    sd = float(np.std(apart, ddof=1)) if len(apart) > 1 else 0.0
+    return apart / sd if sd > 0 else numbers
 
 
 def check_finite(names: Sequence[str], matrix: Floats, rows: str) -> None:

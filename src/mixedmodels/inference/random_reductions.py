@@ -152,7 +152,7 @@ def _reduce_term(design: Design, position: int, term: RandomTerm, k: int, place:
     own, recipe = parts[place], design.recipe.factors[k].matrices[place]
     for name, smaller, left in _smaller_parts(design, term, own, recipe):
         rest = [*parts[:place], *([] if smaller is None else [smaller]), *parts[place + 1 :]]
-        label = _term_text(term) if name is None else f"{name} in {_term_text(term)}"
+        label = term_text(term) if name is None else f"{name} in {term_text(term)}"
         n_left = 0 if smaller is None else len(smaller.names)
         partners = n_left if own.correlated else 0
         where = _place(design, k, parts[:place], own, smaller)
@@ -272,6 +272,7 @@ def _factor_of(factor: RandomFactor, parts: Sequence[_Part]) -> RandomFactor:
     )
 
 
-def _term_text(term: RandomTerm) -> str:
+def term_text(term: RandomTerm) -> str:
+    """Return a random term by itself, without the nesting that it may come from."""
     left = term.columns.removeprefix("1 + ")
     return f"({left} {'|' if term.correlated else '||'} {term.group_name})"
