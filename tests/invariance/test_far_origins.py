@@ -84,7 +84,7 @@ ANSWERS: dict[str, Callable[[mm.LmmResult, float], Floats]] = {
     **{f"anova, {ddf}": lambda r, c, ddf=ddf: rows_of_x(r.anova(ddf=ddf)) for ddf in DDF},
     **{f"anova {k}": lambda r, c, k=k: rows_of_x(r.anova(k)) for k in (1, 2, 3)},
     "effect sizes": lambda r, c: rows_of_x(r.effect_sizes("omega")),
-    **{f"{how} coefficients": lambda r, c, how=how: rows_of_x(r.standardized(how)) for how in ("refit", "basic")},
+    "standardised coefficients": lambda r, c: numbers(r.standardized()),
     "shares of variance": lambda r, c: numbers(r.variance_shares()),
     "part R2": lambda r, c: numbers(r.part_r2()),
     "terms taken out": lambda r, c: numbers(r.drop1()),

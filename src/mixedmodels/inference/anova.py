@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING
 
@@ -53,10 +54,15 @@ def anova(state: FitState, type: int = 3, ddf: str | Approximation = "satterthwa
     method = approximation(state, ddf)
     contrasts = TermContrasts.of(state)
     rows = [f_row(state, contrasts.hypothesis(k, type), method) for k in range(len(contrasts.terms))]
-    index = pd.Index([term.name for term in contrasts.terms], name="term")
-    table = pd.DataFrame(rows, index=index, columns=list(COLUMNS))
+    table = f_table(rows, [term.name for term in contrasts.terms])
     table.attrs["notes"] = _caution(state, type) if type > 1 else ()
     return table
+
+
+def f_table(rows: Sequence[tuple[float, ...]], terms: Sequence[str]) -> pd.DataFrame:
+    """Return the table of F tests, whose columns are numbers also where it has no row."""
+    table = pd.DataFrame(rows, index=pd.Index(terms, name="term"), columns=list(COLUMNS))
+    return table if len(table) else table.astype(float).astype({"num_df": int})
 
 
 def f_row(state: FitState, L: Floats, method: Approximation) -> tuple[float, float, int, float, float, float]:

@@ -20,8 +20,7 @@ from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.fit.fit import fit_problem
 from mixedmodels.fit.problem import Problem
 from mixedmodels.inference import criteria
-from mixedmodels.inference.anova import COLUMNS as F_COLUMNS
-from mixedmodels.inference.anova import f_row
+from mixedmodels.inference.anova import f_row, f_table
 from mixedmodels.inference.degrees import approximation
 from mixedmodels.inference.marginality import TermContrasts
 
@@ -67,7 +66,7 @@ def drop1(state: FitState, test: str = "F", ddf: str | Approximation = "satterth
     if test == "F":
         method = approximation(state, ddf)
         rows = [f_row(state, contrasts.last(k), method) for k in terms]
-        table = pd.DataFrame(rows, index=pd.Index(names, name="term"), columns=list(F_COLUMNS))
+        table = f_table(rows, names)
         table.attrs["notes"] = ()
         return table
     table = _likelihood_ratios(state, contrasts, terms, names)

@@ -81,6 +81,13 @@ def test_a_balanced_design_has_the_sizes_of_its_sums_of_squares() -> None:
     assert fit.effect_sizes().loc["nitro", "eta_sq"] == pytest.approx(effect / (effect + rest), rel=1e-6)
 
 
+def test_nothing_to_size() -> None:
+    for formula in ("y ~ 0 + (1 | g)", "y ~ 1 + (1 | g)"):
+        fit = mm.lmer(formula, DATA)
+        assert len(fit.effect_sizes()) == len(fit.part_r2()) - 1 == 0
+        assert fit.anova().dtypes.map(pd.api.types.is_numeric_dtype).all()
+
+
 # Standardised coefficients
 
 
