@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 import mixedmodels as mm
@@ -25,7 +33,7 @@ def test_text_of_two_nested_models() -> None:
     text = mm.table(INTERCEPTS, SLOPES)
     assert text.splitlines()[0] == "Linear mixed models of Reaction"
     assert cells(text, "Intercept") == ["251.405", "251.405"]
-    assert "(9.747)   (6.825)" in text
+    assert ["(9.747)", "(6.825)"] in [line.split() for line in text.splitlines()]
     assert cells(text, "Intercept with Days by Subject") == ["0.07"]
     assert cells(text, "Observations") == ["180", "180"]
     assert "(1): Reaction ~ Days + (1 | Subject)" in text
@@ -63,6 +71,99 @@ def test_other_rows_and_other_responses_are_named() -> None:
     assert "cannot be compared" not in mm.table(INTERCEPTS, SLOPES)
 
 
+def test_rows_are_chosen_and_renamed() -> None:
+    text = mm.table(
+        INTERCEPTS,
+        SLOPES,
+        terms=["Days"],
+        labels={"Days": "Day", "Subject": "person", "Fit": "Quality", "AIC": "Akaike"},
+        random="sd",
+        facts=["AIC", "Levels"],
+        below="nothing",
+    )
+    labels = [re.split(r"  +", line.strip())[0] for line in text.splitlines()[4:12]]
+    assert labels == [
+        "Day",
+        "Standard deviations",
+        "Intercept by person",
+        "Day by person",
+        "Residual",
+        "Quality",
+        "Akaike",
+        "Levels of person",
+    ]
+    assert "cannot be compared" not in mm.table(INTERCEPTS, PASTES, random="none", facts=[])
+    assert "Residual" not in mm.table(SLOPES, random="none")
+    whole = mm.table(SLOPES, labels={"Intercept with Days by Subject": "correlation"})
+    assert cells(whole, "correlation") == ["0.07"]
+    assert cells(whole, "Days by Subject") == ["5.922"]
+
+
+def test_digits_and_stars() -> None:
+    text = mm.table(SLOPES, digits=1, stars=True)
+    assert cells(text, "Days") == ["10.5***"]
+    assert cells(text, "Residual") == ["25.6"]
+    assert "* p < 0.05, ** p < 0.01, *** p < 0.001." in text
+    lines = {line.split()[0]: line for line in text.splitlines() if line.strip()}
+    assert lines["Days"].index(".") == lines["(1.5)"].index(".") == lines["Residual"].index(".")
+    p = mm.lmer("angle ~ recipe * temp + (1 | replicate)", load("cake")).coef_table()["p_value"]
+    starred = mm.table(mm.lmer("angle ~ recipe * temp + (1 | replicate)", load("cake")), stars=True)
+    for term, value in p.items():
+        assert cells(starred, str(term))[0].count("*") == sum(value < limit for limit in (0.05, 0.01, 0.001))
+
+
+def test_wide_tables_go_on_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = mm.table(*[INTERCEPTS, SLOPES] * 5, below="interval", width=80)
+    assert max(map(len, many.splitlines())) <= 80
+    assert re.findall(r"\(\d+\)(?!:)", many) == [f"({i})" for i in range(1, 11)]
+    monkeypatch.setenv("COLUMNS", "200")
+    assert max(map(len, mm.table(*[INTERCEPTS, SLOPES] * 5).splitlines())) > 100
+
+
+def test_a_document_of_word_holds_all_texts(tmp_path: Path) -> None:
+    docx = pytest.importorskip("docx")
+    summary = mm.table(INTERCEPTS, SLOPES, stars=True)
+    summary.to_docx(tmp_path / "models.docx")
+    document = docx.Document(str(tmp_path / "models.docx"))
+    (read,) = document.tables
+    (made,) = summary.tables
+    texts = [tuple(cell.text for cell in row.cells) for row in read.rows]
+    assert texts == [tuple(text.strip() for text in row) for row in (made.header, *made.rows)]
+    words = [paragraph.text for paragraph in document.paragraphs]
+    assert words[0] == summary.heading
+    assert set(summary.notes) <= set(words)
+    SLOPES.summary().to_docx(tmp_path / "summary.docx")
+    assert len(docx.Document(str(tmp_path / "summary.docx")).tables) == len(SLOPES.summary().tables)
+    with pytest.raises(mm.DataError, match="cannot be written"):
+        summary.to_docx(tmp_path / "nowhere" / "models.docx")
+
+
+def test_word_is_asked_for_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "docx", None)
+    with pytest.raises(mm.MixedModelsError, match=r"pip install 'mixedmodels\[docx\]'"):
+        SLOPES.summary().to_docx("models.docx")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="TeX is not installed")
+def test_latex_compiles(tmp_path: Path) -> None:
+    odd = {"y": np.resize([1.0, 3.0, 2.0], 40), "a_b%": np.arange(40.0), "g&h": np.repeat(np.arange(10), 4)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", mm.MixedModelsWarning)
+        fit = mm.lmer("y ~ `a_b%` + I(`a_b%` ** 2 > 50) + (1 | `g&h`)", odd)
+    parts = [
+        mm.table(INTERCEPTS, SLOPES, fit, stars=True, below="interval", labels={"Days": "[*] Days"}).to_latex(),
+        fit.summary(correlation=True).to_latex(),
+        SLOPES.summary().to_latex(),
+    ]
+    head = "\\documentclass{article}\n\\usepackage{booktabs}\n\\begin{document}\n"
+    (tmp_path / "page.tex").write_text(head + "\n\n".join(parts) + "\n\\end{document}\n", encoding="utf-8")
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "page.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    if "booktabs.sty' not found" in done.stdout:
+        pytest.skip("booktabs is not installed")
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
 def test_html_latex_and_markdown_hold_the_same_numbers() -> None:
     summary = mm.table(INTERCEPTS, SLOPES)
     parser = Balance()
@@ -83,11 +184,26 @@ def test_html_latex_and_markdown_hold_the_same_numbers() -> None:
         ([SLOPES], {"names": ["a", "b"]}, "2 names for 1 fits"),
         ([SLOPES], {"below": "std_eror"}, r"below is 'std_eror'.*mean 'std_error'"),
         ([SLOPES], {"level": 95}, "between 0 and 1"),
+        ([SLOPES, SLOPES], {"names": ["a", "a"]}, "names has 'a' twice"),
+        ([SLOPES], {"names": [1]}, "it must be a list of texts"),
+        ([SLOPES], {"terms": ["day"]}, "terms asks for 'day', which is no fixed effect; there are Intercept, Days"),
+        ([SLOPES], {"facts": "aic"}, "facts asks for 'aic', which is no fact.*mean 'AIC'"),
+        ([SLOPES], {"random": "sds"}, "random is 'sds'.*mean 'sd'"),
+        ([SLOPES], {"labels": {"day": "Day"}}, "labels renames 'day', which is in no row.*mean 'Days'"),
+        ([SLOPES], {"labels": ["Day"]}, "it must map names of rows to texts"),
+        ([SLOPES], {"digits": -1}, "digits is -1; it must be a number of decimals from 0 to 12"),
+        ([SLOPES], {"stars": 3}, "stars is 3; it must be True or False"),
+        ([SLOPES], {"width": 20}, "width is 20"),
     ],
 )
 def test_bad_arguments_are_refused(fits: list[object], arguments: dict[str, object], message: str) -> None:
     with pytest.raises(mm.InferenceError, match=message):
         mm.table(*fits, **arguments)
+
+
+def test_unknown_arguments_are_refused() -> None:
+    with pytest.raises(mm.UnknownArgumentError, match=r"table\(\) has no argument 'star'.*mean 'stars'"):
+        mm.table(SLOPES, star=True)
 
 
 def test_maketables_reads_a_fit() -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mixedmodels.display import numbers
+from mixedmodels.display.layout import INDENT
 from mixedmodels.display.summary import Summary
 from mixedmodels.display.table import Table
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.inference import criteria
+from mixedmodels.inference.compare import check_names
 from mixedmodels.inference.covariances import covariance_frame, factor_covariances
 from mixedmodels.inference.degrees import approximation
 from mixedmodels.inference.nesting import same_rows
 from mixedmodels.inference.wald import coef_table
+from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,15 +27,65 @@ if TYPE_CHECKING:
 BELOW = ("std_error", "interval", "p_value", "nothing")
 """What may stand below an estimate."""
 
+RANDOM = ("all", "sd", "none")
+"""What may be shown of the random part."""
+
+FACTS = ("Observations", "Levels", "Parameters", "Method", "Log-likelihood", "AIC", "BIC")
+"""What may be said of a fit as a whole."""
+
+CRITERIA = ("Log-likelihood", "AIC", "BIC")
+"""Facts that are compared between fits."""
+
+STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
+"""P-values below which an estimate has stars."""
+
+MAX_DIGITS = 12
+
 Row = tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Style:
+    """How estimates are written.
+
+    Attributes
+    ----------
+    below
+        One of ``BELOW``.
+    digits
+        Decimals; None for as many as standard errors allow.
+    stars
+        Whether estimates have stars.
+    """
+
+    below: str
+    digits: int | None
+    stars: bool
+
+    @property
+    def pad(self) -> int:
+        """Columns behind the digits of an estimate: for stars, and for the bracket that closes below it."""
+        return len(STARS[0][1]) if self.stars else int(self.below != "nothing")
+
+    def with_room(self, text: str, mark: str = "") -> str:
+        """Return a text whose end stands where the digits of an estimate end; nothing stays nothing."""
+        return f"{text}{mark:<{self.pad}}" if text else ""
+
+
+@refuses_unknown
 def table(
     *fits: Fitted,
     names: Sequence[str] | None = None,
     below: str = "std_error",
     ddf: str = "satterthwaite",
     level: float = 0.95,
+    terms: Sequence[str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    random: str = "all",
+    facts: Sequence[str] | None = None,
+    digits: int | None = None,
+    stars: bool = False,
+    width: int | None = None,
 ) -> Summary:
     """Return models side by side: fixed effects, standard deviations and correlations, sizes and criteria.
 
@@ -45,16 +99,32 @@ def table(
         What stands below each estimate: ``"std_error"``, ``"interval"``, ``"p_value"`` or ``"nothing"``.
     ddf, level
         As for ``coef_table``; they matter to intervals and p-values.
+    terms
+        The fixed effects to show, in this order; None for all.
+    labels
+        What to call rows, terms, effects and grouping factors: ``{"Days": "Day", "Subject": "person"}`` makes
+        ``Days by Subject`` into ``Day by person``.
+    random
+        Of the random part: ``"all"``; ``"sd"``, without correlations; or ``"none"``.
+    facts
+        What to say of each fit, in this order, of ``Observations``, ``Levels``, ``Parameters``, ``Method``,
+        ``Log-likelihood``, ``AIC`` and ``BIC``; None for all.
+    digits
+        Decimals of estimates and standard deviations; None for as many as standard errors allow.
+    stars
+        Mark estimates with p-values below 0.05, 0.01 and 0.001 by one, two and three stars.
+    width
+        Columns of a line of the text; None for those of the terminal.
 
     Returns
     -------
     Summary
-        Text, with ``.to_html()``, ``.to_latex()`` and ``.to_markdown()``.
+        Text, with ``.to_html()``, ``.to_latex()``, ``.to_markdown()`` and ``.to_docx(path)``.
 
     Raises
     ------
     InferenceError
-        If there is no fit among the arguments, or ``names``, ``below``, ``ddf`` or ``level`` is not allowed.
+        If there is no fit among the arguments, or an argument is not allowed.
 
     Examples
     --------
@@ -62,27 +132,50 @@ def table(
     >>> sleep = mm.load_dataset("sleepstudy")
     >>> one = mm.lmer("Reaction ~ Days + (1 | Subject)", sleep)
     >>> two = mm.lmer("Reaction ~ Days + (Days | Subject)", sleep)
-    >>> print(mm.table(one, two).splitlines()[0])
+    >>> print(mm.table(one, two, random="none", facts=["Observations", "AIC"], stars=True, digits=1))
     Linear mixed models of Reaction
+    <BLANKLINE>
+                         (1)          (2)
+    ----------------------------------------
+    Intercept          251.4***     251.4***
+                        (9.7)        (6.8)
+    Days                10.5***      10.5***
+                        (0.8)        (1.5)
+    Fit
+      Observations       180          180
+      AIC           1794.465     1755.628
+    <BLANKLINE>
+    - (1): Reaction ~ Days + (1 | Subject)
+    - (2): Reaction ~ Days + (Days | Subject)
+    - Standard errors in parentheses.
+    - * p < 0.05, ** p < 0.01, *** p < 0.001.
+    - Tests and intervals use Student's t with Satterthwaite's degrees of freedom.
     """
-    _check(fits, names, below)
+    _check(fits, below, random)
     for fit in fits:
         fit.check_estimated("table")
     states = [fit.state for fit in fits]
-    labels = [f"({i + 1})" for i in range(len(fits))] if names is None else list(names)
+    heads = [f"({i + 1})" for i in range(len(fits))] if names is None else check_names(names, len(fits))
+    style = _Style(below, _check_digits(digits), _check_flag(stars))
+    tables = [coef_table(state, ddf, level) for state in states]
+    facts = _chosen(facts, FACTS, "facts", "fact")
+    shown = _chosen(terms, dict.fromkeys(str(term) for t in tables for term in t.index), "terms", "fixed effect")
     rows = [
-        *_fixed_rows([coef_table(state, ddf, level) for state in states], below),
-        *_random_rows(states),
-        *_fact_rows(states),
+        *_fixed_rows(tables, shown, style),
+        *_random_rows(states, random, style),
+        *_fact_rows(states, facts, style),
     ]
     responses = {state.design.response_name for state in states}
     heading = "Linear mixed models" + (f" of {responses.pop()}" if len(responses) == 1 else "")
-    body = Table("", ("", *labels), tuple(rows), "l" + "r" * len(fits))
-    notes = [*_formula_notes(labels, states), *_notes(states, below, ddf, level)]
-    return Summary(heading, "", [body], notes)
+    body = Table("", ("", *map(style.with_room, heads)), tuple(_renamed(rows, labels, states)), "l" + "r" * len(fits))
+    notes = [*_formula_notes(heads, states), *_notes(states, style, ddf, level)]
+    if set(CRITERIA) & set(facts):
+        notes += _comparability(states)
+    notes += _doubts(states)
+    return Summary(heading, "", [body], notes, width)
 
 
-def _check(fits: Sequence[object], names: Sequence[str] | None, below: str) -> None:
+def _check(fits: Sequence[object], below: str, random: str) -> None:
     if not fits:
         raise InferenceError("table needs one fit at least, such as table(fit1, fit2).")
     for position, fit in enumerate(fits, 1):
@@ -90,30 +183,59 @@ def _check(fits: Sequence[object], names: Sequence[str] | None, below: str) -> N
             raise InferenceError(
                 f"table takes fits, as in table(fit1, fit2); argument {position} is of type {type(fit).__name__!r}."
             )
-    if names is not None and len(names) != len(fits):
-        raise InferenceError(f"names has {len(names)} names for {len(fits)} fits. Give one for each.")
-    if below not in BELOW:
-        known = ", ".join(f'"{name}"' for name in BELOW)
-        raise InferenceError(f"below is {below!r}; it must be one of {known}.{nearest(str(below), BELOW)}")
+    for name, value, allowed in (("below", below, BELOW), ("random", random, RANDOM)):
+        if value not in allowed:
+            known = ", ".join(f'"{each}"' for each in allowed)
+            raise InferenceError(f"{name} is {value!r}; it must be one of {known}.{nearest(str(value), allowed)}")
 
 
-def _fixed_rows(tables: Sequence[pd.DataFrame], below: str) -> Iterator[Row]:
+def _check_digits(digits: object) -> int | None:
+    if digits is None or (isinstance(digits, int) and not isinstance(digits, bool) and 0 <= digits <= MAX_DIGITS):
+        return digits
+    raise InferenceError(f"digits is {digits!r}; it must be a number of decimals from 0 to {MAX_DIGITS}, or None.")
+
+
+def _check_flag(stars: object) -> bool:
+    if isinstance(stars, bool):
+        return stars
+    raise InferenceError(f"stars is {stars!r}; it must be True or False.")
+
+
+def _chosen(asked: object, known: Iterable[str], what: str, one: str) -> list[str]:
+    """Return the names asked for, all of them by default.
+
+    Raises
+    ------
+    InferenceError
+        If there is no such name.
+    """
+    there = list(known)
+    if asked is None:
+        return there
+    names = list(asked) if isinstance(asked, Iterable) and not isinstance(asked, str) else [asked]
+    for name in names:
+        if name not in there:
+            which = f"there are {', '.join(there)}" if there else "there is none"
+            raise InferenceError(f"{what} asks for {name!r}, which is no {one}; {which}.{nearest(str(name), there)}")
+    return list(map(str, names))
+
+
+def _fixed_rows(tables: Sequence[pd.DataFrame], terms: Sequence[str], style: _Style) -> Iterator[Row]:
     """Yield two rows a term, each term with as many decimals as the model that knows it best allows."""
-    terms = list(dict.fromkeys(str(term) for t in tables for term in t.index))
-    if not terms:
+    known = [(str(term), error) for t in tables for term, error in t["std_error"].items()]
+    if not known:
         return
-    places = numbers.places([error for t in tables for error in t["std_error"]])
     place_of: dict[str, int] = {}
-    for (term, _), place in zip(((str(term), t) for t in tables for term in t.index), places, strict=True):
-        place_of[term] = max(place, place_of.get(term, place))
+    for (term, _), place in zip(known, numbers.places([error for _, error in known]), strict=True):
+        place_of[term] = max(place, place_of.get(term, place)) if style.digits is None else style.digits
     for term in terms:
-        cells = [_cells(t.loc[[term]].iloc[0], place_of[term], below) if term in t.index else ("", "") for t in tables]
+        cells = [_cells(t.loc[[term]].iloc[0], place_of[term], style) if term in t.index else ("", "") for t in tables]
         yield (term, *(estimate for estimate, _ in cells))
-        if below != "nothing":
+        if style.below != "nothing":
             yield ("", *(text for _, text in cells))
 
 
-def _cells(row: pd.Series[Any], place: int, below: str) -> tuple[str, str]:
+def _cells(row: pd.Series[Any], place: int, style: _Style) -> tuple[str, str]:
     shown = row[["estimate", "std_error", "ci_lower", "ci_upper"]].tolist()
     estimate, error, lower, upper = numbers.to_place(shown, place)
     texts = {
@@ -122,55 +244,93 @@ def _cells(row: pd.Series[Any], place: int, below: str) -> tuple[str, str]:
         "p_value": f"({numbers.p_value(row['p_value'])})",
         "nothing": "",
     }
-    return estimate + (" " if below != "nothing" else ""), texts[below]
+    mark = next((mark for limit, mark in STARS if row["p_value"] < limit), "") if style.stars else ""
+    below = texts[style.below]
+    return style.with_room(estimate, mark), below + " " * max(style.pad - 1, 0) if below else ""
 
 
-def _random_rows(states: Sequence[FitState]) -> Iterator[Row]:
+def _random_rows(states: Sequence[FitState], random: str, style: _Style) -> Iterator[Row]:
     """Yield standard deviations, then correlations, of each grouping factor, and the residual's."""
-    found = [_random_parameters(state) for state in states]
+    if random == "none":
+        return
+    found = [_random_parameters(state, random == "all") for state in states]
     keys = list(dict.fromkeys(key for parameters in found for key in parameters))
     groups = list(dict.fromkeys(group for group, _, _ in keys if group != "Residual"))
-    digits = numbers.column([value for parameters in found for key, value in parameters.items() if not key[2]])
-    texts = iter(digits)
+    sds = [value for parameters in found for key, value in parameters.items() if not key[2]]
+    texts = iter(numbers.column(sds) if style.digits is None else [numbers.fixed(v, style.digits) for v in sds])
     shown = [
         {key: numbers.fixed(value, 2) if key[2] else next(texts) for key, value in parameters.items()}
         for parameters in found
     ]
-    yield ("Standard deviations and correlations", *[""] * len(states))
+    with_correlations = any(other for _, _, other in keys)
+    yield (f"Standard deviations{' and correlations' if with_correlations else ''}", *[""] * len(states))
     for group, one, other in sorted(keys, key=lambda key: [*groups, "Residual"].index(key[0])):
         label = f"{one} with {other} by {group}" if other else f"{one} by {group}" if one else "Residual"
-        yield (f"  {label}", *(parameters.get((group, one, other), "") for parameters in shown))
+        cells = (parameters.get((group, one, other), "") for parameters in shown)
+        yield (f"{INDENT}{label}", *map(style.with_room, cells))
 
 
-def _random_parameters(state: FitState) -> dict[tuple[str, str, str], float]:
-    frame = covariance_frame(factor_covariances(state), state.sigma)
-    return {
-        (group, one or "", other or ""): value
-        for group, one, other, value in zip(
-            frame["group"],
-            frame["effect_1"].fillna(""),
-            frame["effect_2"].fillna(""),
-            frame["sd_or_corr"],
-            strict=True,
-        )
+def _random_parameters(state: FitState, correlations: bool) -> dict[tuple[str, str, str], float]:
+    frame = covariance_frame(factor_covariances(state), state.sigma).fillna({"effect_1": "", "effect_2": ""})
+    columns = zip(frame["group"], frame["effect_1"], frame["effect_2"], frame["sd_or_corr"], strict=True)
+    return {(group, one, other): value for group, one, other, value in columns if correlations or not other}
+
+
+def _fact_rows(states: Sequence[FitState], facts: Sequence[str], style: _Style) -> Iterator[Row]:
+    if facts:
+        yield ("Fit", *[""] * len(states))
+    values: Mapping[str, Callable[[FitState], str]] = {
+        "Observations": lambda state: str(state.design.n_obs),
+        "Parameters": lambda state: str(state.n_params),
+        "Method": lambda state: "REML" if state.reml else "ML",
+        "Log-likelihood": lambda state: numbers.criterion(criteria.log_likelihood(state)),
+        "AIC": lambda state: numbers.criterion(criteria.aic(state)),
+        "BIC": lambda state: numbers.criterion(criteria.bic(state)),
     }
-
-
-def _fact_rows(states: Sequence[FitState]) -> Iterator[Row]:
-    yield ("Fit", *[""] * len(states))
-    yield ("  Observations", *(str(state.design.n_obs) for state in states))
-    for name in dict.fromkeys(factor.name for state in states for factor in state.design.factors):
+    for fact in facts:
+        if fact != "Levels":
+            yield (f"{INDENT}{fact}", *(style.with_room(values[fact](state)) for state in states))
+            continue
         counts = [{f.name: str(f.n_levels) for f in state.design.factors} for state in states]
-        yield (f"  Levels of {name}", *(count.get(name, "") for count in counts))
-    yield ("  Parameters", *(str(state.n_params) for state in states))
-    yield ("  Method", *("REML" if state.reml else "ML" for state in states))
-    facts: Mapping[str, Callable[[FitState], float]] = {
-        "Log-likelihood": criteria.log_likelihood,
-        "AIC": criteria.aic,
-        "BIC": criteria.bic,
-    }
-    for label, value in facts.items():
-        yield (f"  {label}", *(numbers.criterion(value(state)) for state in states))
+        for name in dict.fromkeys(name for count in counts for name in count):
+            yield (f"{INDENT}Levels of {name}", *(style.with_room(count.get(name, "")) for count in counts))
+
+
+def _renamed(rows: Sequence[Row], labels: object, states: Sequence[FitState]) -> list[Row]:
+    """Return the rows with their labels, or parts of them, called as asked.
+
+    Raises
+    ------
+    InferenceError
+        If ``labels`` is no mapping of texts, or names what is in no row.
+    """
+    if labels is None:
+        return list(rows)
+    if not isinstance(labels, Mapping) or not all(isinstance(part, str) for pair in labels.items() for part in pair):
+        raise InferenceError(f"labels is {labels!r}; it must map names of rows to texts, as in {{'Days': 'Day'}}.")
+    factors = [factor for state in states for factor in state.design.factors]
+    effects = {effect for factor in factors for effect in factor.columns}
+    parts = {*effects, *(factor.name for factor in factors)}
+    whole = [row[0].strip() for row in rows if row[0]]
+    for name in labels:
+        if name not in whole and name not in parts:
+            known = list(dict.fromkeys([*whole, *sorted(parts)]))
+            raise InferenceError(
+                f"labels renames {name!r}, which is in no row; there are {', '.join(known)}.{nearest(name, known)}"
+            )
+    return [(_label(row[0], labels), *row[1:]) for row in rows]
+
+
+def _label(label: str, labels: Mapping[str, str]) -> str:
+    name = label.strip()
+    if name in labels:
+        return label.replace(name, labels[name])
+    for between in (" by ", "Levels of ") if label.startswith(INDENT) else ():
+        start, found, group = name.rpartition(between)
+        if found:
+            effects = [labels.get(effect, effect) for effect in start.split(" with ")]
+            return f"{INDENT}{' with '.join(effects)}{between}{labels.get(group, group)}"
+    return label
 
 
 def _formula_notes(labels: Sequence[str], states: Sequence[FitState]) -> Iterator[str]:
@@ -178,15 +338,32 @@ def _formula_notes(labels: Sequence[str], states: Sequence[FitState]) -> Iterato
         yield f"{label}: {state.design.formula.text}"
 
 
-def _notes(states: Sequence[FitState], below: str, ddf: str, level: float) -> Iterator[str]:
-    if below == "std_error":
+def _notes(states: Sequence[FitState], style: _Style, ddf: str, level: float) -> Iterator[str]:
+    if style.below == "std_error":
         yield "Standard errors in parentheses."
-    elif below == "p_value":
+    elif style.below == "p_value":
         yield "P-values in parentheses."
-    elif below == "interval":
+    elif style.below == "interval":
         yield f"{100 * level:g} % intervals in brackets."
-    if below in ("interval", "p_value"):
+    if style.stars:
+        yield ", ".join(f"{mark} p < {limit:g}" for limit, mark in reversed(STARS)) + "."
+    if style.below in ("interval", "p_value") or style.stars:
         yield from dict.fromkeys(note for state in states for note in approximation(state, ddf).notes)
+
+
+def _doubts(states: Sequence[FitState]) -> Iterator[str]:
+    """Yield which fits are singular, and which did not converge."""
+    for words, which in (
+        ("Singular fit", [state.is_singular for state in states]),
+        ("Not converged", [not state.optimum.converged for state in states]),
+    ):
+        models = [str(i) for i, is_so in enumerate(which, 1) if is_so]
+        if models:
+            yield f"{words}: {'model' if len(models) == 1 else 'models'} {', '.join(models)}."
+
+
+def _comparability(states: Sequence[FitState]) -> Iterator[str]:
+    """Yield why criteria of the fits cannot be compared, if so."""
     designs = [state.design for state in states]
     if len({design.n_obs for design in designs}) > 1:
         yield "The models use different numbers of rows; their criteria cannot be compared."
@@ -197,9 +374,3 @@ def _notes(states: Sequence[FitState], below: str, ddf: str, level: float) -> It
         yield "Criteria of REML and ML fits cannot be compared."
     elif states[0].reml and len({state.fixed_names for state in states}) > 1:
         yield "Criteria of REML fits with different fixed effects cannot be compared; fit them with reml=False."
-    singular = [str(i + 1) for i, state in enumerate(states) if state.is_singular]
-    if singular:
-        yield f"Singular fit: {'model' if len(singular) == 1 else 'models'} {', '.join(singular)}."
-    failed = [str(i + 1) for i, state in enumerate(states) if not state.optimum.converged]
-    if failed:
-        yield f"Not converged: {'model' if len(failed) == 1 else 'models'} {', '.join(failed)}."

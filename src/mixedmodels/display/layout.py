@@ -28,6 +28,7 @@ MAX_PROSE = 100
 GAP = "  "
 INDENT = "  "
 _QUOTED = re.compile("`[^`]*`")
+_RANDOM_TERM = re.compile(r"\([^()]*\|[^()]*\)")
 _HARD = "\0"
 
 SHORT = 1 / 5
@@ -72,7 +73,7 @@ def n_columns(text: str) -> int:
 
 
 def fold_sentence(text: str, width: int, first: str = "", below: str = "") -> list[str]:
-    """Return the lines of a sentence or a formula, broken at spaces but not inside of backticks.
+    """Return the lines of a sentence or a formula, broken at spaces but not inside of backticks or short random terms.
 
     Parameters
     ----------
@@ -85,7 +86,9 @@ def fold_sentence(text: str, width: int, first: str = "", below: str = "") -> li
     """
     size = min(width, MAX_PROSE)
     lines: list[str] = []
-    for word in _QUOTED.sub(lambda name: name[0].replace(" ", _HARD), text).split(" "):
+    kept = _QUOTED.sub(lambda name: name[0].replace(" ", _HARD), text)
+    kept = _RANDOM_TERM.sub(lambda term: term[0].replace(" ", _HARD) if len(term[0]) <= size // 2 else term[0], kept)
+    for word in kept.split(" "):
         if lines and n_columns(lines[-1]) + 1 + n_columns(word) <= size:
             lines[-1] += f" {word}"
         elif word:

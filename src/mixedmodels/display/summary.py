@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator, Sequence
+from os import PathLike
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from mixedmodels.display import numbers
 from mixedmodels.display.layout import fold_sentence, text_width
 from mixedmodels.display.table import Table, one_line_text, to_latex_text, to_markdown_text
 from mixedmodels.display.varcorr import VarCorr, correlation_tables
+from mixedmodels.display.word import write_docx
 from mixedmodels.fit.rowless import is_rowless
 from mixedmodels.inference import criteria
 from mixedmodels.inference.degrees import FixedDegrees, approximation, estimate_rows
@@ -90,6 +92,21 @@ class Summary(str):
         notes = "\n".join(f"- {to_markdown_text(note)}" for note in self.notes)
         formula = _markdown_code(self.formula) if self.formula else ""
         return "\n\n".join(filter(None, [f"**{to_markdown_text(self.heading)}**", formula, *tables, notes]))
+
+    def to_docx(self, path: str | PathLike[str]) -> None:
+        """Write the summary as a document of Word.
+
+        Parameters
+        ----------
+        path
+            Where to; the ending ``.docx`` is usual.
+
+        Raises
+        ------
+        MixedModelsError
+            If python-docx (extra ``docx``) is not installed, or the file cannot be written.
+        """
+        write_docx(path, self.heading, self.formula, self.tables, self.notes)
 
     def _repr_html_(self) -> str:
         return self.to_html()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from mixedmodels.display.layout import Grid, text_width
+from mixedmodels.display.layout import INDENT, Grid, text_width
 
 _CAPTION = "text-align: left; font-weight: 600"
 _SPACING = "border-spacing: 0.8em 0.1em"  # where no style sheet collapses the borders, columns would touch
@@ -25,6 +25,9 @@ _LATEX = str.maketrans(
 )
 # Underscores inside of words are no marks.
 _MARKS = re.compile(r"[\\`*|~$]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)|\](?=[(\[])")
+_NEGATIVE = re.compile(r"-[\d.]+(?:e[+-]\d+)?")
+_MINUS = re.compile(r"(?<![\w.])-(?=\d)")
+_STARS = re.compile(r"\*+$")
 _CONTROLS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]")
 
 
@@ -111,7 +114,8 @@ class Table:
 
     @staticmethod
     def _cell(tag: str, side: str, text: str) -> str:
-        return f'<{tag} style="text-align: {side}">{html.escape(text)}</{tag}>'
+        indent = "&emsp;" if text.startswith(INDENT) and side == "left" else ""
+        return f'<{tag} style="text-align: {side}">{indent}{html.escape(text.strip())}</{tag}>'
 
 
 def to_latex_text(text: str) -> str:
@@ -120,11 +124,20 @@ def to_latex_text(text: str) -> str:
 
 
 def _latex_row(cells: Sequence[str], alignment: str = "") -> str:
-    texts = [
-        f"${cell}$" if side != "l" and cell.startswith("-") and cell[1:2].isdigit() else to_latex_text(cell)
-        for cell, side in zip(cells, alignment or "l" * len(cells), strict=True)
-    ]
-    return " & ".join(texts) + r" \\"
+    sides = alignment or "l" * len(cells)
+    first, *others = [_latex_cell(cell, side) for cell, side in zip(cells, sides, strict=True)]
+    guard = "{}" if first.startswith(("[", "*")) else ""  # which would be an argument of the row before
+    return " & ".join([guard + first, *others]) + r" \\"
+
+
+def _latex_cell(text: str, side: str) -> str:
+    """Return a cell: indented labels stay so, numbers get minus signs, stars stand up."""
+    escaped = to_latex_text(text.strip())
+    if side == "l":
+        return (r"\quad " if text.startswith(INDENT) else "") + escaped
+    if _NEGATIVE.fullmatch(escaped):
+        return f"${escaped}$"
+    return _STARS.sub(r"\\textsuperscript{\g<0>}", _MINUS.sub("$-$", escaped))
 
 
 def _markdown_row(cells: Sequence[str]) -> str:
@@ -133,7 +146,7 @@ def _markdown_row(cells: Sequence[str]) -> str:
 
 def to_markdown_text(text: str) -> str:
     """Return the text with what Markdown would read as marks or HTML escaped."""
-    return _MARKS.sub(r"\\\g<0>", one_line_text(text)).replace("<", "&lt;")
+    return _MARKS.sub(r"\\\g<0>", one_line_text(text).strip()).replace("<", "&lt;")
 
 
 def one_line_text(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ MISSED = 1e-4
 COLUMNS = ("n_params", "aic", "bic", "llf", "deviance", "chisq", "df", "p_value")
 
 
-def compare_states(states: Sequence[FitState], refit: bool = True) -> pd.DataFrame:
+def compare_states(states: Sequence[FitState], refit: bool = True, names: Sequence[str] | None = None) -> pd.DataFrame:
     """Return likelihoods, criteria and likelihood-ratio tests of fits, fewest parameters first.
 
     Parameters
@@ -33,13 +33,15 @@ def compare_states(states: Sequence[FitState], refit: bool = True) -> pd.DataFra
         Two or more fits of the same rows.
     refit
         Fit by ML where REML criteria do not compare: where fixed parts differ, or some fits are by ML.
+    names
+        One a fit; None for their formulas.
 
     Returns
     -------
     pandas.DataFrame
-        ``n_params, aic, bic, llf, deviance, chisq, df, p_value``, indexed by formula. The test is that of the row above
-        against this one, with the parameters more that the data determine; it is missing where the row above is not
-        nested in this one. ``attrs["notes"]`` says what was fitted anew and how to read the p-values.
+        ``n_params, aic, bic, llf, deviance, chisq, df, p_value``, indexed by name or formula. The test is that of the
+        row above against this one, with the parameters more that the data determine; it is missing where the row above
+        is not nested in this one. ``attrs["notes"]`` says what was fitted anew and how to read the p-values.
 
     Raises
     ------
@@ -51,14 +53,37 @@ def compare_states(states: Sequence[FitState], refit: bool = True) -> pd.DataFra
     for number, state in enumerate(states[1:], start=2):
         _check_rows(states[0], state, number)
     fitted, notes = _comparable(states, refit)
-    fitted = sorted(fitted, key=lambda state: state.n_params)
+    order = sorted(range(len(fitted)), key=lambda i: fitted[i].n_params)
+    fitted = [fitted[i] for i in order]
+    labels = _labels(fitted) if names is None else [names[i] for i in order]
     tests = [(math.nan, math.nan, math.nan), *(_test(small, large) for small, large in pairwise(fitted))]
     rows = [(*_criteria(state), *test) for state, test in zip(fitted, tests, strict=True)]
-    labels = _labels(fitted)
     table = pd.DataFrame(rows, index=pd.Index(labels, name="model"), columns=list(COLUMNS))
     table["df"] = table["df"].astype("Int64")
-    table.attrs["notes"] = (*notes, *_test_notes(fitted, labels))
+    formulas = zip(labels, fitted, strict=True) if names is not None else ()
+    of_names = (f"{name}: {state.design.formula.text}" for name, state in formulas)
+    table.attrs["notes"] = (*of_names, *notes, *_test_notes(fitted, labels))
     return table
+
+
+def check_names(names: object, n_fits: int) -> list[str]:
+    """Return the names of fits.
+
+    Raises
+    ------
+    InferenceError
+        If they are not texts, one for each fit and no two the same.
+    """
+    given = list(names) if isinstance(names, Iterable) and not isinstance(names, str) else [names]
+    texts = [name for name in given if isinstance(name, str)]
+    if len(texts) < len(given):
+        raise InferenceError(f"names is {names!r}; it must be a list of texts, one for each fit.")
+    if len(texts) != n_fits:
+        raise InferenceError(f"names has {len(texts)} names for {n_fits} fits. Give one for each.")
+    twice = next((name for name in texts if texts.count(name) > 1), None)
+    if twice is not None:
+        raise InferenceError(f"names has {twice!r} twice. Give each fit a name of its own.")
+    return texts
 
 
 def _check_rows(first: FitState, other: FitState, number: int) -> None:

@@ -117,3 +117,36 @@ def test_refusals() -> None:
         fits = [mm.lmer("Reaction ~ Days + (1 | Subject)", data) for data in hole]
     with pytest.raises(mm.InferenceError, match="not the same ones"):
         mm.compare(*fits)
+
+
+def test_names_stay_with_their_fits_and_two_models_fit_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    large, small = fit("Days + (Days | Subject)"), fit("Days + (1 | Subject)")
+    table = mm.compare(large, small, names=["slopes", "intercepts"])
+    assert list(table.index) == ["intercepts", "slopes"]
+    assert table.loc["slopes", "deviance"] == large.deviance
+    assert "slopes: Reaction ~ Days + (Days | Subject)" in table.attrs["notes"]
+    for printed in (repr(table), repr(mm.compare(large, small))):
+        assert max(map(len, printed.splitlines())) <= 100
+    assert "(1 | Subject)" in mm.compare(large, small).index[0]
+
+
+def test_what_was_taken_away_is_said() -> None:
+    cake = mm.lmer("angle ~ recipe * temp + (1 | replicate)", mm.load_dataset("cake"), reml=False)
+    table = mm.compare(cake, cake.update(". ~ . - recipe:temp"))
+    assert table.index[0] == "angle ~ recipe * temp - recipe:temp + (1 | replicate)"
+    assert "- recipe:temp" in repr(table)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a"], "names has 1 names for 2 fits. Give one for each"),
+        (["a", "a"], "names has 'a' twice"),
+        ("ab", "names has 1 names"),
+        ([1, 2], "it must be a list of texts"),
+    ],
+)
+def test_odd_names_are_refused(names: object, message: str) -> None:
+    with pytest.raises(mm.InferenceError, match=message):
+        mm.compare(fit("Days + (1 | Subject)"), fit("Days + (Days | Subject)"), names=names)
