@@ -93,7 +93,8 @@ class ManyFits:
         Returns
         -------
         pandas.DataFrame
-            The columns of a fit's ``coef_table`` and ``note``; indexed by what tells the models apart, and ``term``.
+            The columns of a fit's ``coef_table`` and ``note``, why there are no numbers; indexed by what tells the models
+            apart, and ``term``.
         """
         check_level(level)
         places, terms, parts, notes = [], [], [], []
@@ -101,7 +102,7 @@ class ManyFits:
             try:
                 if not isinstance(fit, LmmResult):
                     raise fit
-                part, note = fit.coef_table(ddf, level), _note(fit)
+                part, note = fit.coef_table(ddf, level), ""
             except (MixedModelsError, MemoryError) as error:
                 if isinstance(fit, LmmResult) and not isinstance(ddf, str):
                     raise
@@ -153,10 +154,10 @@ class ManyFits:
 
 
 def _note(outcome: Outcome) -> str:
-    """Return why there is no fit, or what was found that changes its reading."""
+    """Return why there is no fit, or the kinds of findings that change its reading."""
     if not isinstance(outcome, LmmResult):
         return str(outcome)
-    return " ".join(finding.message for finding in outcome.findings if finding.kind in TOLD)
+    return ", ".join(finding.kind.replace("_", " ") for finding in outcome.findings if finding.kind in TOLD)
 
 
 @refuses_unknown

@@ -84,7 +84,7 @@ def _check_test(test: object) -> None:
 def _likelihood_ratios(state: FitState, contrasts: TermContrasts, terms: list[int], names: list[str]) -> pd.DataFrame:
     full = fit_problem(state.problem, reml=False, control=state.control) if state.reml else state
     R = term_matrix(state.design)
-    rows = [(full.n_params, criteria.aic(full), full.optimum.deviance, math.nan, 0, math.nan)]
+    rows = [(full.n_params, criteria.aic(full), full.optimum.deviance, math.nan, math.nan, math.nan)]
     for k in terms:
         kept = contrasts.without(k)
         df = full.n_fixed - len(kept)
@@ -96,7 +96,8 @@ def _likelihood_ratios(state: FitState, contrasts: TermContrasts, terms: list[in
         chisq = smaller.optimum.deviance - full.optimum.deviance
         p_value = float(special.chdtrc(df, max(chisq, 0.0)))
         rows.append((smaller.n_params, criteria.aic(smaller), smaller.optimum.deviance, chisq, df, p_value))
-    return pd.DataFrame(rows, index=pd.Index([FULL, *names], name="term"), columns=list(LRT_COLUMNS))
+    table = pd.DataFrame(rows, index=pd.Index([FULL, *names], name="term"), columns=list(LRT_COLUMNS))
+    return table.astype({"df": "Int64"})
 
 
 def with_fixed_columns(design: Design, X: np.ndarray) -> Design:
