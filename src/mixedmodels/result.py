@@ -46,11 +46,13 @@ from mixedmodels.inference.r2 import r2
 from mixedmodels.inference.ranova import ranova
 from mixedmodels.inference.re_pca import re_pca
 from mixedmodels.inference.robust import RobustCovariance, robust_covariance
+from mixedmodels.inference.slopes import slopes
 from mixedmodels.inference.standardized import standardized
 from mixedmodels.inference.step import step
 from mixedmodels.inference.variance_parameters import variance_parameters
 from mixedmodels.inference.variance_shares import variance_shares
 from mixedmodels.predict import random_effects
+from mixedmodels.predict.level_slopes import level_slopes
 from mixedmodels.predict.predict import predict
 from mixedmodels.predict.simulate import simulate
 from mixedmodels.vocabulary import OF_A_FIT, refuses_unknown, unknown_attribute
@@ -618,6 +620,113 @@ class LmmResult:
             If an argument is not allowed.
         """
         return show_notes(variance_parameters(self.state, scale, level))
+
+    @refuses_unknown
+    def slopes(  # noqa: PLR0917 - in the order of margins
+        self,
+        variable: str,
+        by: str | Sequence[str] | None = None,
+        at: Mapping[str, object] | None = None,
+        pairwise: bool | str = False,
+        adjust: str | None = None,
+        ddf: str | Approximation = "satterthwaite",
+        *,
+        within: str | Sequence[str] | None = None,
+        contrasts: object = None,
+        control: object = None,
+        weights: str = "equal",
+        null: float = 0.0,
+        side: str = "two-sided",
+        delta: float = 0.0,
+        level: float = 0.95,
+    ) -> pd.DataFrame:
+        """Return slopes of a numeric variable, or contrasts among them, a row each, in ``coef_table``'s columns.
+
+        The slope is the derivative of the fixed part, however the variable enters: by itself, in interactions, powers,
+        logarithms or splines.
+
+        Parameters
+        ----------
+        variable
+            The numeric variable.
+        by
+            Variables whose combinations of levels have a slope each.
+        at
+            Values of variables to use, that of a curve's slope among them: ``{"Days": [0, 9]}`` with ``by="Days"``.
+        pairwise, adjust, contrasts, control
+            Return contrasts among the slopes, as for ``margins``.
+        within
+            Variables within whose levels slopes are compared.
+        ddf
+            As for ``coef_table``.
+        weights, null, side, delta, level
+            As for ``margins``.
+
+        Raises
+        ------
+        InferenceError
+            If a variable, level or argument is not allowed, or the variable is not numeric.
+        """
+        table = slopes(
+            self.state,
+            variable,
+            by,
+            at,
+            pairwise,
+            within=within,
+            contrasts=contrasts,
+            control=control,
+            adjust=adjust,
+            ddf=ddf,
+            weights=weights,
+            null=null,
+            side=side,
+            delta=delta,
+            level=level,
+        )
+        return show_notes(table)
+
+    @refuses_unknown
+    def slopes_by_level(
+        self,
+        variable: str,
+        group: str | None = None,
+        by: str | Sequence[str] | None = None,
+        at: Mapping[str, object] | None = None,
+        *,
+        ddf: str = "satterthwaite",
+        null: float = 0.0,
+        side: str = "two-sided",
+        delta: float = 0.0,
+        level: float = 0.95,
+    ) -> pd.DataFrame:
+        """Return the slope of each level of a grouping factor, fixed and predicted parts, in ``coef_table``'s columns.
+
+        Variables that do not change within levels have each level's own values. Standard errors count the estimation of
+        the fixed effects and the prediction of the random ones together, at the estimated variance parameters.
+
+        Parameters
+        ----------
+        variable
+            The numeric variable.
+        group
+            The grouping factor; None if there is one only.
+        by, at
+            As for ``slopes``.
+        ddf
+            ``"satterthwaite"`` or ``"normal"``.
+        null, side, delta, level
+            As for ``margins``.
+
+        Raises
+        ------
+        InferenceError
+            If a variable, group, level or argument is not allowed, or the variable is not numeric.
+        """
+        table = level_slopes(
+            self.state, variable, group, by, at, ddf=ddf, null=null, side=side, delta=delta, level=level
+        )
+        return show_notes(table)
 
     @refuses_unknown
     def conf_int(

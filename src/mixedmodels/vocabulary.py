@@ -34,6 +34,7 @@ OF_A_FIT = _by_name({
     "eta_squared omega_squared cohens_f2": "sizes of terms are fit.effect_sizes(kind)",
     "standardize standardize_parameters": "standardised coefficients are fit.standardized(method)",
     "emmeans lsmeans": "marginal means are fit.margins()",
+    "emtrends avg_slopes": "slopes are fit.slopes()",
     "t_test f_test wald_test": "tests of combinations of coefficients are fit.contrast(...)",
     "compare_lr_test lrtest": "fits are compared by mixedmodels.compare",
     "confint": "intervals are fit.conf_int(method)",
@@ -61,6 +62,7 @@ OF_THE_PACKAGE = _by_name({
     "fit.random_effects, fit.varcorr, fit.conf_int() or fit.ranova()",
     "simulate predict": "ask the fit, as in fit.simulate() or fit.predict()",
     "emmeans lsmeans": "marginal means are fit.margins()",
+    "emtrends": "slopes are fit.slopes()",
     "powerSim powerCurve": "it is mixedmodels.power here",
     "lmerControl": "limits of the optimiser are mixedmodels.Control",
     "allFit": "there is one optimiser, whose steps are in fit.optimizer",
@@ -69,7 +71,7 @@ OF_THE_PACKAGE = _by_name({
     "lmList": "one regression a level is mixedmodels.fit_each",
     "bootMer": "it is fit.bootstrap() here",
     "rePCA": "it is fit.re_pca() here",
-    "contrast": "contrasts are fit.contrast() and, of marginal means, fit.margins(pairwise=True)",
+    "contrast": "contrasts are fit.contrast() and, of marginal means, fit.margins(contrasts=...)",
 })  # fmt: skip
 """Names that packages for mixed models have elsewhere, and what to use here."""
 

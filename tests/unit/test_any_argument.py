@@ -28,7 +28,7 @@ USUAL: Mapping[str, tuple[dict[str, Any], ...]] = {
     "effect_sizes": ({}, {"kind": "omega", "type": 2}),
     "extend": ({"n": 1},),
     "influence": ({"method": "one-step", "progress": False}, {"by": "g", "method": "one-step", "progress": False}),
-    "margins": ({"specs": "f"}, {"specs": "t", "pairwise": True}),
+    "margins": ({"specs": "f"}, {"specs": "t", "pairwise": True}, {"specs": "f", "contrasts": "mean"}),
     "predict": (
         {}, {"random_effects": "population"}, {"interval": "prediction"},
         {"random_effects": "population", "interval": "confidence"},
@@ -39,6 +39,8 @@ USUAL: Mapping[str, tuple[dict[str, Any], ...]] = {
     "residuals": tuple({"kind": kind} for kind in ("marginal", "pearson", "standardized", "cholesky")),
     "simulate": ({"seed": 1}, {"random_effects": "conditional", "seed": 1}),
     "simulated_residuals": ({"n": 5, "seed": 1},),
+    "slopes": ({"variable": "x"}, {"variable": "x", "by": "f", "pairwise": True}),
+    "slopes_by_level": ({"variable": "x"}, {"variable": "x", "group": "g"}),
     "standardized": tuple({"method": method} for method in ("refit", "basic", "pseudo")),
     "step": ({}, {"alpha_random": 1, "alpha_fixed": 1e-9}, {"keep": "x"}),
     "summary": ({}, {"ddf": "kenward-roger", "correlation": True}),

@@ -60,8 +60,8 @@ def adapt(state: FitState, ddf: str | Approximation = "satterthwaite") -> Any:
         from marginaleffects.classes.result import MarginaleffectsResult  # noqa: PLC0415
     except ImportError as error:
         raise MixedModelsError(
-            "to_marginaleffects needs the packages marginaleffects and polars. Install them with "
-            "pip install marginaleffects polars."
+            "to_marginaleffects needs the packages marginaleffects and polars. Install versions that go together with "
+            "pip install 'mixedmodels[interop]'."
         ) from error
     if state.design.offset is not None:
         raise InferenceError(

@@ -112,7 +112,7 @@ def average(
         if name in nesting.outer:
             inside = [name, *nesting.outer[name]]
             occurs &= _spread(_counts(grid, inside), inside, kept) > 0
-    cells = list(pd.MultiIndex.from_product([_labels(grid, name) for name in kept]))
+    cells = list(pd.MultiIndex.from_product([_labels(grid, name) for name in kept])) if kept else [()]
     rows = np.flatnonzero(occurs)
     return [tuple(cells[i]) for i in rows], averaged[rows]
 

@@ -38,14 +38,20 @@ def nesting_notes(nesting: Nesting, grid: ReferenceGrid) -> Iterator[str]:
 
 
 def interaction_notes(
-    design: Design, nesting: Nesting, grid: ReferenceGrid, kept: Sequence[str], at: Mapping[str, object]
+    design: Design,
+    nesting: Nesting,
+    grid: ReferenceGrid,
+    kept: Sequence[str],
+    at: Mapping[str, object],
+    *,
+    of: Sequence[str] | None = None,
 ) -> Iterator[str]:
-    """Yield which variables interact with others that are averaged over or held at their means."""
+    """Yield which variables, all kept or some, interact with others that are averaged over or held at their means."""
     terms = variables_of_terms(design)
     others = [name for name in grid.levels if name not in kept]
     averaged = [name for name in others if len(grid.levels[name]) > 1]
     held = [name for name in others if name not in grid.categorical and name not in at]
-    for name in kept:
+    for name in kept if of is None else of:
         partners = {other for term in terms if name in term for other in term if not nesting.related(name, other)}
         hidden = [other for other in averaged if other in partners]
         if hidden:

@@ -70,7 +70,7 @@ def reference_grid(design: Design, at: Mapping[str, object]) -> ReferenceGrid:
     _check_kept(design, names)
     for name in at:
         check_variable(name, names)
-    categorical = frozenset(name for name in names if _is_categorical(design, name))
+    categorical = frozenset(name for name in names if is_categorical(design, name))
     all_levels = {name: _levels(design.columns[name]) for name in categorical}
     levels = {
         name: _chosen(name, at[name], all_levels.get(name))
@@ -121,7 +121,7 @@ def _check_kept(design: Design, names: Sequence[str]) -> None:
         raise InferenceError(f"Marginal means need the data column {missing[0]!r}, which {WITHOUT_COLUMNS}.")
 
 
-def _is_categorical(design: Design, name: str) -> bool:
+def is_categorical(design: Design, name: str) -> bool:
     """Return True for labels and booleans, for numbers that are coded by their values, and for dates that are coded."""
     column, fixed = design.columns[name], design.recipe.fixed
     if column.is_boolean or column.levels is not None:
