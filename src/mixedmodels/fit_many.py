@@ -93,7 +93,7 @@ class ManyFits:
         Returns
         -------
         pandas.DataFrame
-            The columns of a fit's ``coef_table`` and ``note``, why there are no numbers; indexed by what tells the models
+            The columns of a fit's ``coef_table`` and ``note``, why there are no numbers; indexed by what tells models
             apart, and ``term``.
         """
         check_level(level)
