@@ -39,6 +39,7 @@ from mixedmodels.inference.contrast import contrast
 from mixedmodels.inference.drop1 import drop1
 from mixedmodels.inference.effect_sizes import effect_sizes
 from mixedmodels.inference.icc import icc
+from mixedmodels.inference.joint_tests import joint_tests
 from mixedmodels.inference.margins import margins
 from mixedmodels.inference.part_r2 import part_r2
 from mixedmodels.inference.profile import Profile, profile
@@ -620,6 +621,35 @@ class LmmResult:
             If an argument is not allowed.
         """
         return show_notes(variance_parameters(self.state, scale, level))
+
+    @refuses_unknown
+    def joint_tests(
+        self,
+        by: str | Sequence[str] | None = None,
+        at: Mapping[str, object] | None = None,
+        *,
+        ddf: str | Approximation = "satterthwaite",
+        weights: str = "equal",
+    ) -> pd.DataFrame:
+        """Return F tests of each term's effects on marginal means, within levels: ``num_df, den_df, f_value, p_value``.
+
+        Numeric variables count by their slopes at the mean.
+
+        Parameters
+        ----------
+        by
+            Variables within whose levels the others are tested: simple effects.
+        at, weights
+            As for ``margins``.
+        ddf
+            As for ``coef_table``.
+
+        Raises
+        ------
+        InferenceError
+            If a variable, level or argument is not allowed, or nothing is left to test.
+        """
+        return show_notes(joint_tests(self.state, by, at, ddf=ddf, weights=weights))
 
     @refuses_unknown
     def slopes(  # noqa: PLR0917 - in the order of margins

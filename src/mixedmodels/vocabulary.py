@@ -34,6 +34,7 @@ OF_A_FIT = _by_name({
     "eta_squared omega_squared cohens_f2": "sizes of terms are fit.effect_sizes(kind)",
     "standardize standardize_parameters": "standardised coefficients are fit.standardized(method)",
     "emmeans lsmeans": "marginal means are fit.margins()",
+    "test simple_effects": "effects within levels are tested by fit.joint_tests(by=...)",
     "emtrends avg_slopes": "slopes are fit.slopes()",
     "t_test f_test wald_test": "tests of combinations of coefficients are fit.contrast(...)",
     "compare_lr_test lrtest": "fits are compared by mixedmodels.compare",

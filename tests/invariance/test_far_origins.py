@@ -93,6 +93,7 @@ ANSWERS: dict[str, Callable[[mm.LmmResult, float], Floats]] = {
     "margins": lambda r, c: numbers(r.margins("f")),
     "margins at points": lambda r, c: numbers(r.margins(["x", "f"], at=at_points(r, c)).reset_index(drop=True)),
     "consecutive means": lambda r, c: numbers(r.margins("f", contrasts="consecutive")),
+    "joint tests": lambda r, c: numbers(r.joint_tests()),
     "slopes": lambda r, c: numbers(r.slopes("x", by="f")),
     "slopes compared": lambda r, c: numbers(r.slopes("x", by="f", pairwise=True, adjust="mvt")),
     "slopes of levels": lambda r, c: numbers(r.slopes_by_level("x", "g")),

@@ -28,6 +28,7 @@ USUAL: Mapping[str, tuple[dict[str, Any], ...]] = {
     "effect_sizes": ({}, {"kind": "omega", "type": 2}),
     "extend": ({"n": 1},),
     "influence": ({"method": "one-step", "progress": False}, {"by": "g", "method": "one-step", "progress": False}),
+    "joint_tests": ({}, {"by": "f"}),
     "margins": ({"specs": "f"}, {"specs": "t", "pairwise": True}, {"specs": "f", "contrasts": "mean"}),
     "predict": (
         {}, {"random_effects": "population"}, {"interval": "prediction"},

@@ -135,28 +135,56 @@ def can_be_estimated(state: FitState, L: Floats) -> npt.NDArray[np.bool_]:
     return np.asarray(~_undetermined(state, L).any(axis=1))
 
 
+def estimable_part(state: FitState, L: Floats) -> Floats:
+    """Return combinations of rows that the data determine, all there are, in the estimated columns, (n, n_fixed).
+
+    Parameters
+    ----------
+    state
+        The fit.
+    L
+        (n_rows, n_columns of the design), dropped columns included.
+    """
+    kept = list(state.kept)
+    if state.n_fixed == L.shape[1]:
+        return L
+    off, distance = _missing_part(state, L)
+    off = np.where(np.isinf(off), L[:, [j for j in range(L.shape[1]) if j not in set(kept)]], off)
+    U, values, _ = np.linalg.svd(off)
+    rank = int(np.sum(values > ESTIMABLE_TOL * distance.max(initial=0.0)))
+    return np.asarray(U[:, rank:].T @ L[:, kept])
+
+
 def _undetermined(state: FitState, L: Floats) -> Floats:
     """Return how far L is from l_kept A, (n_rows, n_columns); zero in kept columns and for rounding."""
-    kept = list(state.kept)
-    dropped = [j for j in range(L.shape[1]) if j not in set(kept)]
+    dropped = [j for j in range(L.shape[1]) if j not in set(state.kept)]
     missing = np.zeros(L.shape)
     if not dropped:
         return missing
+    off, distance = _missing_part(state, L)
+    off = np.abs(off)
+    off[off.max(axis=1) <= ESTIMABLE_TOL * distance] = 0.0
+    missing[:, dropped] = off
+    return missing
+
+
+def _missing_part(state: FitState, L: Floats) -> tuple[Floats, Floats]:
+    """Return l_dropped - l_kept A in units of the columns, infinite for those of zeros, and each row's distance."""
+    kept = list(state.kept)
+    dropped = [j for j in range(L.shape[1]) if j not in set(kept)]
     X, rows = _centred(state.design.X, L)
     size = np.sqrt(np.mean(X**2, axis=0))
     columns = X[:, kept] / size[kept]
     A = np.linalg.lstsq(columns, X[:, dropped], rcond=None)[0] / size[kept][:, None]
-    off = np.abs(rows[:, dropped] - rows[:, kept] @ A)
+    off = rows[:, dropped] - rows[:, kept] @ A
     # An empty cell's column of zeros has no size, and cannot be estimated either.
     zero = size[dropped] == 0
     off[:, ~zero] /= size[dropped][~zero]
-    off[:, zero] = np.where(off[:, zero] > ROUNDING * np.abs(rows).max(axis=1)[:, None], np.inf, 0.0)
+    off[:, zero] = np.where(np.abs(off[:, zero]) > ROUNDING * np.abs(rows).max(axis=1)[:, None], np.inf, 0.0)
     # A row's distance from the data, about sqrt(n_fixed) for rows of the data, has neither units nor an origin.
     triangle = np.linalg.qr(columns, mode="r") / np.sqrt(len(X))
     distance = np.linalg.norm(np.linalg.solve(triangle.T, (rows[:, kept] / size[kept]).T), axis=0)
-    off[off.max(axis=1) <= ESTIMABLE_TOL * distance] = 0.0
-    missing[:, dropped] = off
-    return missing
+    return off, np.asarray(distance)
 
 
 def _centred(X: Floats, L: Floats) -> tuple[Floats, Floats]:
