@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("num_df", "den_df", "f_value", "p_value")
 NOTHING = 1e-9
-"""Size of contrasts, relative to the fixed columns, that counts as rounding: the model has no such effect."""
+"""Size of contrasts, relative to the means, that counts as rounding: the model has no such effect."""
 
 
 def joint_tests(
@@ -165,23 +165,20 @@ class _Means:
                 matrix = partial(derivative, design, variable=numeric[i - 1], matrix=matrix)
             X = derivative(design, grid.values, name, matrix)
         means = grid_means(replace(grid, X=X), nesting, inner, (*by, *outer), self.weights)
-        found = []
         n_by = len(means.by)
-        size = np.abs(design.X).max(axis=0)
         places = [means.by.index(name) for name in by]
-        parts: list[tuple[tuple[Any, ...], Floats]] = []
+        found: dict[tuple[Any, ...], list[Floats]] = {}
         for group, members in groupby(range(len(means.cells)), key=lambda i: means.cells[i][:n_by]):
             own = list(members)
-            L = means.rows[own]
+            weights = np.eye(len(own))
             if inner:
                 cells = [means.cells[i][n_by:] for i in own]
-                L = interaction_weights(dict.fromkeys(means.specs, "consecutive"), means.specs, cells).rows @ L
-            parts.append((tuple(group[i] for i in places), L))
-        for cell in dict.fromkeys(cell for cell, _ in parts):
-            rows = np.vstack([L for other, L in parts if other == cell])
-            if (np.abs(rows) > NOTHING * size).any():
-                found.append((cell, rows))
-        return found
+                kinds = dict.fromkeys(means.specs, "consecutive")
+                weights = interaction_weights(kinds, means.specs, cells).rows
+            rows = weights @ means.rows[own]
+            if (np.abs(rows) > NOTHING * (np.abs(weights) @ np.abs(means.rows[own]))).any():
+                found.setdefault(tuple(group[i] for i in places), []).append(rows)
+        return [(cell, np.vstack(parts)) for cell, parts in found.items()]
 
     def notes(self, at: Mapping[str, object]) -> list[str]:
         """Return what is averaged over and held."""
