@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GroupKFold
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
 
-from mixedmodels.errors import DataError, FormulaError
+from mixedmodels.errors import DataError, FormulaError, MixedModelsError, UnknownArgumentError
 from mixedmodels.lmer import LinearMixedModel
 from mixedmodels.predict.choice import used_factors
 from mixedmodels.predict.rows import check_new_levels
@@ -26,7 +28,26 @@ RESPONSE = "response_"
 GROUPS = "groups_"
 WEIGHTS = "weights_"
 _NAME = re.compile(r"[\w.]+|`[^`]+`")
+P = ParamSpec("P")
+R = TypeVar("R")
 CONTAINERS = ("default", "pandas")
+
+
+def _in_words(method: Callable[P, R]) -> Callable[P, R]:
+    """Return a method whose refusals by scikit-learn and NumPy are errors of this package too."""
+
+    @wraps(method)
+    def asked(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(*args, **kwargs)
+        except (MixedModelsError, NotFittedError):
+            raise
+        except ValueError as error:
+            raise DataError(str(error)) from error
+        except TypeError as error:
+            raise UnknownArgumentError(str(error)) from error
+
+    return asked
 
 
 class MixedModelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -68,6 +89,7 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         self.random_effects = random_effects
         self.new_levels = new_levels
 
+    @_in_words
     def fit(self, X: Any, y: Any, groups: Any = None, sample_weight: Any = None) -> MixedModelRegressor:
         """Fit the model.
 
@@ -121,6 +143,7 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         self.coef_ = fixed.drop(labels="Intercept", errors="ignore").to_numpy()
         return self
 
+    @_in_words
     def predict(self, X: Any, groups: Any = None) -> Any:
         """Return predictions, (n_rows,), as an array, or as a Series after ``set_output(transform="pandas")``.
 
@@ -160,7 +183,7 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         transform
             ``"default"`` (array), ``"pandas"`` (Series with the index of X), or None to leave it as it is.
         """
-        if transform is not None and transform not in CONTAINERS:
+        if transform is not None and not (isinstance(transform, str) and transform in CONTAINERS):
             raise DataError(f"transform={transform!r} is not available; it must be 'default' or 'pandas'.")
         if transform is not None:
             self._container = transform
@@ -202,6 +225,8 @@ def _right_hand_side(formula: str) -> str:
     FormulaError
         If more than a name stands left of it, which would be lost.
     """
+    if not isinstance(formula, str):
+        raise FormulaError(f"formula is of type {type(formula).__name__!r}; it must be a text, such as 'x + (x | g)'.")
     left, _, right = formula.rpartition("~")
     if left.strip() and not _NAME.fullmatch(left.strip()):
         raise FormulaError(
@@ -251,8 +276,10 @@ class LevelFold:
         DataError
             If X has no such column, or fewer levels than folds.
         """
-        if not hasattr(X, "columns") or self.by not in X.columns:
+        if not isinstance(self.by, str) or not hasattr(X, "columns") or self.by not in X.columns:
             raise DataError(f"LevelFold needs a frame with the column {self.by!r}.")
+        if not isinstance(self.n_splits, int | np.integer) or self.n_splits < 2:
+            raise DataError(f"n_splits is {self.n_splits!r}; it must be a whole number, at least 2.")
         codes = pd.factorize(np.asarray(X[self.by]))[0]
         if codes.max(initial=-1) + 1 < self.n_splits:
             raise DataError(

@@ -144,6 +144,11 @@ def refuses_unknown(function: Callable[P, R]) -> Callable[P, R]:
     known = tuple(name for name in parameters if name not in ("self", "cls"))
     named = [name for name, parameter in parameters.items() if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
     has_options = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    by_name = {
+        name
+        for name in known
+        if parameters[name].kind not in {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    }
     has_any = any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters.values())
     n_in_order = len(parameters) - len(named)
     types = {name: str(parameter.annotation).split(" | ") for name, parameter in parameters.items()}
@@ -159,7 +164,7 @@ def refuses_unknown(function: Callable[P, R]) -> Callable[P, R]:
                 f"{' or '.join(f'{name}=' for name in named)}."
             )
         for name in kwargs:
-            if name not in known and not has_options:
+            if name not in by_name and not has_options:
                 advice = OF_A_CALL.get(name, f"it takes {', '.join(known)}")
                 near = "" if name in OF_A_CALL else nearest(name, known)
                 raise UnknownArgumentError(f"{called}() has no argument {name!r}: {advice}.{near}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -119,3 +120,76 @@ def test_functions_answer_or_refuse(function: Callable[..., Any], tmp_path: Path
     if function is mm.compare:
         for odd in ODD:
             ask("compare", lambda odd=odd: mm.compare(fit, odd), {})
+
+
+@pytest.mark.filterwarnings("ignore::mixedmodels.MixedModelsWarning")
+def test_tables_answer_or_refuse() -> None:
+    two = fits()["slopes"], fits()["crossed"]
+    for odd in ODD:
+        ask("table", lambda odd=odd: mm.table(two[0], odd), {})
+    for name in inspect.signature(mm.table).parameters:
+        for odd in ODD:
+            ask(f"table {name}", lambda name=name, odd=odd: mm.table(*two, **{name: odd}), {})
+
+
+SOME = (5, None, "nonsense", [], {"x": 1}, b"x", np.array([1.0, 2.0]), pd.DataFrame(), object())
+"""For what takes its time: a thing of each kind."""
+
+
+@pytest.mark.filterwarnings("ignore::mixedmodels.MixedModelsWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("name", mm.plot.__all__)
+def test_plots_answer_or_refuse(name: str) -> None:
+    plt = pytest.importorskip("matplotlib.pyplot")
+    plot = getattr(mm.plot, name)
+    fit, parameters = fits()["slopes"], inspect.signature(plot).parameters
+    drawn = {"bootstrap": fit.bootstrap(3, seed=1, progress=False), "profile": fit.profile("sigma", progress=False)}
+    first = drawn.get(name, fit)
+    for odd in SOME:
+        ask(f"plot.{name}", lambda odd=odd: plot(odd) and None, {})
+        for argument in list(parameters)[1:]:
+            ask(f"plot.{name}", lambda odd=odd, argument=argument: plot(first, **{argument: odd}) is None, {})
+        plt.close("all")
+
+
+@pytest.mark.filterwarnings("ignore::mixedmodels.MixedModelsWarning")
+def test_reports_answer_or_refuse(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    fit = fits()["slopes"]
+    for odd in (5, b"x", [], object(), np.array([1.0, 2.0])):
+        for argument in ("path", "title", "ddf", "level"):
+            if not (argument == "path" and isinstance(odd, bytes | int)):
+                ask("report", fit.report, {"path": tmp_path / "page.html", argument: odd})
+
+
+@pytest.mark.filterwarnings("ignore::mixedmodels.MixedModelsWarning")
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+def test_the_regressor_answers_or_refuses() -> None:
+    pytest.importorskip("sklearn")
+    from mixedmodels.sklearn import LevelFold, MixedModelRegressor  # noqa: PLC0415  # not everywhere installed
+
+    data = pd.DataFrame({"x": np.arange(24.0) % 5, "g": np.arange(24) // 4})
+    y = np.sin(np.arange(24.0))
+    by_formula, by_groups = MixedModelRegressor("x + (1 | g)").fit(data, y), MixedModelRegressor()
+    by_groups.fit(data[["x"]], y, groups=data.g)
+    for odd in ODD:
+        for name in ("formula", "reml", "random_effects", "new_levels"):
+            ask(
+                name,
+                lambda name=name, odd=odd: MixedModelRegressor(**{"formula": "x + (1 | g)", name: odd}).fit(data, y),
+                {},
+            )
+            ask(
+                name,
+                lambda name=name, odd=odd: MixedModelRegressor(**{name: odd}).fit(data[["x"]], y, groups=data.g),
+                {},
+            )
+        for name in ("X", "y", "groups", "sample_weight"):
+            ask(name, MixedModelRegressor("x + (1 | g)").fit, {"X": data, "y": y, name: odd})
+            ask(name, MixedModelRegressor().fit, {"X": data[["x"]], "y": y, "groups": data.g, name: odd})
+        ask("predict", by_formula.predict, {"X": odd})
+        ask("predict", by_groups.predict, {"X": data[["x"]], "groups": odd})
+        ask("set_output", by_formula.set_output, {"transform": odd})
+        ask("folds", lambda odd=odd: list(LevelFold(odd).split(data)), {})
+        ask("folds", lambda odd=odd: list(LevelFold("g", odd).split(data)), {})
+        ask("folds", lambda odd=odd: list(LevelFold("g").split(odd)), {})

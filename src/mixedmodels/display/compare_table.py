@@ -214,7 +214,7 @@ def _chosen(asked: object, known: Iterable[str], what: str, one: str) -> list[st
         return there
     names = list(asked) if isinstance(asked, Iterable) and not isinstance(asked, str) else [asked]
     for name in names:
-        if name not in there:
+        if not isinstance(name, str) or name not in there:
             which = f"there are {', '.join(there)}" if there else "there is none"
             raise InferenceError(f"{what} asks for {name!r}, which is no {one}; {which}.{nearest(str(name), there)}")
     return list(map(str, names))

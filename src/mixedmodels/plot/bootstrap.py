@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mixedmodels.errors import InferenceError
+from mixedmodels.plot.asked import draws_a_bootstrap, read_texts
 from mixedmodels.plot.canvas import CONTRAST, GUIDE, MODEL, as_drawn, count_of, panels, say_instead
 from mixedmodels.plot.labels import name
 from mixedmodels.plot.selection import choose
@@ -22,6 +24,7 @@ MAX_BINS = 60
 """Bars of a histogram, at most."""
 
 
+@draws_a_bootstrap
 def bootstrap(
     draws: Bootstrap,
     which: str | Sequence[str] | None = None,
@@ -60,7 +63,9 @@ def bootstrap(
     'Days'
     """
     known = list(draws.replicates.columns)
-    shown = known if which is None else [which] if isinstance(which, str) else list(which)
+    shown = known if which is None else read_texts("which", which)
+    if not shown:
+        raise InferenceError(f"which is empty; name some of {', '.join(known)}.")
     for one in shown:
         choose("statistic", one, known)
     limits = draws.conf_int(kind, level)

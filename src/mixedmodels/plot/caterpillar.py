@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from mixedmodels.inference.wald import check_level
+from mixedmodels.plot.asked import draws_a_fit
 from mixedmodels.plot.canvas import GUIDE, MAX_LABELS, MODEL, as_drawn, count_of, label_levels, panels
 from mixedmodels.plot.labels import name
 from mixedmodels.plot.selection import Effect, find_effects
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState, Fitted
 
 
+@draws_a_fit
 def caterpillar(
     fit: Fitted,
     group: str | None = None,

@@ -8,6 +8,7 @@ import numpy as np
 
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.inference.wald import coef_table
+from mixedmodels.plot.asked import draws_a_fit, read_texts
 from mixedmodels.plot.canvas import GUIDE, MODEL, as_drawn, panels
 from mixedmodels.plot.labels import SIDE, level_names, name
 
@@ -22,6 +23,7 @@ ROOM = 0.6
 """Of the distance between two coefficients, what the models share."""
 
 
+@draws_a_fit
 def coefficients(
     *fits: Fitted,
     names: Sequence[str] | None = None,
@@ -64,11 +66,11 @@ def coefficients(
     """
     if not fits:
         raise InferenceError("There is no fit to draw. Give at least one.")
-    if names is not None and len(names) != len(fits):
+    if names is not None and len(names := read_texts("names", names)) != len(fits):
         raise InferenceError(f"There are {len(names)} names and {len(fits)} fits. Give a name for each fit.")
     tables = [coef_table(fit.state, ddf, level) for fit in fits]
     known = list(dict.fromkeys(term for table in tables for term in table.index))
-    shown = shown_coefficients(known, terms)
+    shown = shown_coefficients(known, None if terms is None else read_texts("terms", terms))
     texts = [_label(term) for term in shown]
     (on,) = panels(ax, ["coefficients"], size=(5.6, height_for(shown)))
     labels = [f"({i + 1})" for i in range(len(fits))] if names is None else level_names(names)

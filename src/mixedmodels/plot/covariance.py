@@ -9,7 +9,7 @@ import numpy as np
 
 from mixedmodels.errors import InferenceError
 from mixedmodels.inference.covariances import factor_covariances
-from mixedmodels.inference.wald import check_level
+from mixedmodels.plot.asked import draws_a_fit, read_levels
 from mixedmodels.plot.canvas import CONTRAST, GUIDE, MODEL, as_drawn, panels, scatter
 from mixedmodels.plot.labels import SIDE, name
 from mixedmodels.plot.selection import find_factor
@@ -27,6 +27,7 @@ FEW = 40
 """Levels drawn with the ellipse of their own uncertainty."""
 
 
+@draws_a_fit
 def covariance(
     fit: Fitted,
     group: str | None = None,
@@ -66,8 +67,7 @@ def covariance(
     >>> mm.plot.covariance(fit).get_xlabel()
     'Intercept'
     """
-    for level in levels:
-        check_level(level)
+    levels = read_levels(levels)
     state = fit.state
     factors = state.design.factors
     several = [k for k, factor in enumerate(factors) if factor.n_effects > 1]

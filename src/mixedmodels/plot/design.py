@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mixedmodels.errors import InferenceError
+from mixedmodels.plot.asked import draws_a_fit
 from mixedmodels.plot.canvas import MODEL, as_drawn, count_of, label_levels, load, panels
 from mixedmodels.plot.labels import SIDE, name
 from mixedmodels.plot.selection import choose, name_categories
@@ -43,6 +44,7 @@ class _Factor:
         return len(self.levels)
 
 
+@draws_a_fit
 def design(
     fit: Fitted, rows: str | None = None, columns: str | None = None, *, ax: Axes | Iterable[Axes] | None = None
 ) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,14 @@ from mixedmodels.fit.findings import listing
 from mixedmodels.inference.margins import margins
 from mixedmodels.inference.nested_factors import find_nesting
 from mixedmodels.inference.reference_grid import check_variable, predictors, reference_grid
+from mixedmodels.plot.asked import draws_a_fit, read_texts
 from mixedmodels.plot.canvas import DATA, MODEL, as_drawn, backdrop, load, panels
 from mixedmodels.plot.labels import SIDE, level_names
 from mixedmodels.plot.labels import name as axis_name
 from mixedmodels.plot.selection import name_categories
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy.typing as npt
     from matplotlib.axes import Axes
@@ -68,6 +70,7 @@ class _Variable:
     is_given: bool = False
 
 
+@draws_a_fit
 def effects(
     fit: Fitted,
     variable: str | None = None,
@@ -122,7 +125,9 @@ def effects(
     """
     state = fit.state
     names = predictors(state.design)
-    apart = _names_of(by)
+    apart = read_texts("by", by)
+    if at is not None and not isinstance(at, Mapping):
+        raise InferenceError(f"at is of type {type(at).__name__!r}; it must be a mapping, such as {{'age': [8, 14]}}.")
     for name in (variable, *apart):
         if name is not None:
             check_variable(name, names)
@@ -149,10 +154,6 @@ def effects(
     if panel_by:
         _share_y(axes)
     return as_drawn(axes)
-
-
-def _names_of(by: str | Sequence[str] | None) -> list[str]:
-    return [] if by is None else [by] if isinstance(by, str) else list(by)
 
 
 def _check_apart(variable: str | None, apart: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mixedmodels.plot.asked import draws_a_fit
 from mixedmodels.plot.canvas import as_drawn, panels
 from mixedmodels.plot.qq import draw_mode_quantiles, draw_residual_quantiles
 from mixedmodels.plot.residual import residual
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 NAMES = ("residuals", "scale", "residual quantiles", "random-effect quantiles")
 
 
+@draws_a_fit
 def panel(fit: Fitted, *, ax: Iterable[Axes] | None = None) -> Any:
     """Draw residuals and their size against fitted values, and normal quantiles of residuals and of a random effect.
 

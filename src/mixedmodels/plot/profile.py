@@ -12,9 +12,10 @@ from scipy.special import ndtri
 from mixedmodels.errors import InferenceError
 from mixedmodels.inference.profile import Profile
 from mixedmodels.inference.profiler import hermite
-from mixedmodels.inference.wald import check_level
+from mixedmodels.plot.asked import read_levels
 from mixedmodels.plot.canvas import CONTRAST, GUIDE, MODEL, as_drawn, first_of_row, panels
 from mixedmodels.plot.labels import name as axis_name
+from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 LEVELS = (0.5, 0.8, 0.95, 0.99)
 
 
+@refuses_unknown
 def profile(fit: Profile | Fitted, *, levels: Sequence[float] = LEVELS, ax: Axes | Iterable[Axes] | None = None) -> Any:
     """Draw profile zeta of each parameter against its value, with intervals.
 
@@ -59,8 +61,7 @@ def profile(fit: Profile | Fitted, *, levels: Sequence[float] = LEVELS, ax: Axes
     >>> [axes.get_xlabel() for axes in mm.plot.profile(fit)]
     ['Intercept', 'sd_Intercept|Batch', 'sigma']
     """
-    for level in levels:
-        check_level(level)
+    levels = read_levels(levels)
     profiled = profile_of(fit)
     names = list(profiled.estimates)
     axes = panels(ax, names, size=(3.6, 3.2), n_columns=3)

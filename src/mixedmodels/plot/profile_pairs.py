@@ -10,10 +10,11 @@ from scipy.interpolate import CubicSpline, PchipInterpolator
 
 from mixedmodels.errors import InferenceError
 from mixedmodels.inference.profiler import hermite
-from mixedmodels.inference.wald import check_level
+from mixedmodels.plot.asked import read_levels
 from mixedmodels.plot.canvas import CONTRAST, DATA, MODEL, as_drawn, load, panels
 from mixedmodels.plot.labels import SIDE, name
 from mixedmodels.plot.profile import profile_of
+from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -31,6 +32,7 @@ MARGIN = 0.08
 """Of the width of the outermost contour, left on each side of it."""
 
 
+@refuses_unknown
 def profile_pairs(
     fit: Profile | Fitted, *, levels: Sequence[float] = LEVELS, ax: Axes | Iterable[Axes] | None = None
 ) -> Any:
@@ -57,8 +59,7 @@ def profile_pairs(
     InferenceError
         If fewer than two variance parameters were profiled, or a level is not allowed.
     """
-    for level in levels:
-        check_level(level)
+    levels = read_levels(levels)
     profiled = profile_of(fit)
     names = [each for each in profiled.estimates if each in profiled.zeta.columns]
     if len(names) < 2:

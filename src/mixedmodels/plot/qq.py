@@ -8,6 +8,7 @@ import numpy as np
 
 from mixedmodels.diagnose.residuals import residuals
 from mixedmodels.inference.covariances import factor_covariances
+from mixedmodels.plot.asked import draws_a_fit
 from mixedmodels.plot.canvas import MODEL, as_drawn, panels, say_instead
 from mixedmodels.plot.labels import name
 from mixedmodels.plot.quantiles import draw_quantiles
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 RESIDUALS = "residuals"
 
 
+@draws_a_fit
 def qq(
     fit: Fitted,
     of: str | None = None,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mixedmodels.diagnose.residuals import residuals
 from mixedmodels.fit.fitted import conditional_fitted
+from mixedmodels.plot.asked import draws_a_fit
 from mixedmodels.plot.canvas import CONTRAST, GUIDE, panels, scatter
 from mixedmodels.plot.labels import name
 from mixedmodels.plot.smoother import smooth
@@ -23,6 +24,7 @@ KIND_LABELS = {
 }
 
 
+@draws_a_fit
 def residual(fit: Fitted, kind: str = "pearson", *, ax: Axes | None = None) -> Any:
     """Draw residuals against conditional fitted values, with a smooth curve.
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from mixedmodels.diagnose.residuals import residuals
 from mixedmodels.fit.fitted import conditional_fitted
+from mixedmodels.plot.asked import draws_a_fit
 from mixedmodels.plot.canvas import CONTRAST, GUIDE, panels, scatter
 from mixedmodels.plot.labels import name
 from mixedmodels.plot.smoother import smooth
@@ -21,6 +22,7 @@ EXPECTED = 0.8221789586623885
 """E sqrt(abs(Z)) of a standard normal Z: 2^(1/4) Gamma(3/4) / sqrt(pi)."""
 
 
+@draws_a_fit
 def scale_location(fit: Fitted, *, ax: Axes | None = None) -> Any:
     """Draw the square root of the absolute standardized residuals against conditional fitted values.
 

@@ -10,6 +10,7 @@ import numpy as np
 from mixedmodels.diagnose.residuals import residuals
 from mixedmodels.errors import InferenceError
 from mixedmodels.fit.fitted import random_part
+from mixedmodels.plot.asked import draws_a_fit
 from mixedmodels.plot.canvas import DATA, GUIDE, MODEL, as_drawn, count_of, load, panels
 from mixedmodels.plot.labels import SIDE, level_names, name
 from mixedmodels.plot.selection import find_factor
@@ -46,6 +47,7 @@ MAX_NAME = 14
 """Characters of a name among the points."""
 
 
+@draws_a_fit
 def shrinkage(fit: Fitted, group: str | None = None, *, ax: Axes | Iterable[Axes] | None = None) -> Any:
     """Draw the fit of each level alone beside its conditional mode.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mixedmodels.errors import InferenceError
+from mixedmodels.plot.asked import draws_a_fit
 from mixedmodels.plot.canvas import CONTRAST, DATA, MAX_PLACES, MODEL, backdrop, count_of, panels
 from mixedmodels.plot.held_lines import held_note, hold_others, is_constant_within, level_lines, population_line
 from mixedmodels.plot.labels import SIDE, literal
@@ -33,6 +34,7 @@ NOTE = 72
 """Characters of a line above the axes."""
 
 
+@draws_a_fit
 def spaghetti(fit: Fitted, x: str | None = None, group: str | None = None, *, ax: Axes | None = None) -> Any:
     """Draw the response, the fitted line of each level and the population's against a variable, the others held.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mixedmodels.plot.asked import draws_a_fit
 from mixedmodels.plot.canvas import CONTRAST, MODEL, panels
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from mixedmodels.fit.records import Fitted
 
 
+@draws_a_fit
 def trace(fit: Fitted, *, ax: Axes | None = None) -> Any:
     """Draw what the criterion still had to fall, and the largest element of its gradient, at each iteration.
 

@@ -81,7 +81,7 @@ def check_new_levels(new_levels: object) -> None:
     InferenceError
         It is not.
     """
-    if new_levels not in NEW_LEVELS:
+    if not isinstance(new_levels, str) or new_levels not in NEW_LEVELS:
         raise InferenceError(f"new_levels={new_levels!r} is not available; it must be 'raise' or 'population'.")
 
 

@@ -14,7 +14,7 @@ from mixedmodels.diagnose.check import check
 from mixedmodels.display.data_tables import grouping_table, row_table, variable_tables
 from mixedmodels.display.report_tables import anova_table, check_table, share_table
 from mixedmodels.display.summary import summarize
-from mixedmodels.errors import DataError
+from mixedmodels.errors import DataError, InferenceError
 from mixedmodels.inference.anova import anova
 from mixedmodels.inference.icc import icc
 from mixedmodels.inference.r2 import r2
@@ -107,6 +107,8 @@ def write_report(
 def report_page(fit: Fitted, *, title: str | None = None, ddf: str = "satterthwaite", level: float = 0.95) -> str:
     """Return the page that ``write_report`` writes."""
     state = fit.state
+    if title is not None and not isinstance(title, str):
+        raise InferenceError(f"title is of type {type(title).__name__!r}; it must be a text, or None.")
     heading = escape(title or f"Linear mixed model of {state.design.response_name}")
     sections = {
         "Model": _model(state),
