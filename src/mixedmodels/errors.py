@@ -95,6 +95,10 @@ class DroppedRowsWarning(MixedModelsWarning):
     """Rows with missing values were left out."""
 
 
+class PartialResultWarning(MixedModelsWarning):
+    """Work was interrupted, and what is asked has a part of it only."""
+
+
 def printable(text: str) -> str:
     """Return the text with a sign of replacement for each character that a terminal would act upon."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from os import PathLike
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import pandas as pd
-from scipy.special import betaincinv
 
 from mixedmodels.design.canonical import in_canonical_order
 from mixedmodels.design.checks import check_factors
@@ -20,8 +20,7 @@ from mixedmodels.display.noted_frame import show_notes
 from mixedmodels.errors import DesignError, InferenceError, nearest, unknown_group
 from mixedmodels.fit.call import check_evaluation
 from mixedmodels.fit.identification import check_identified
-from mixedmodels.fit.problem import Problem, row_arguments
-from mixedmodels.fit.progress import progress_bar
+from mixedmodels.fit.long_work import WorkFile, carry_out
 from mixedmodels.fit.stated import (
     check_complete,
     independent_columns,
@@ -30,10 +29,11 @@ from mixedmodels.fit.stated import (
     with_parameters,
 )
 from mixedmodels.formula.parse import parse_formula
-from mixedmodels.inference.bootstrap import check_seed, simulated_response
-from mixedmodels.inference.degrees import estimate_rows, joint_test
+from mixedmodels.inference.bootstrap import check_seed
 from mixedmodels.inference.marginality import TermContrasts
-from mixedmodels.inference.wald import check_level, two_sided_p
+from mixedmodels.inference.simulated_power import KEPT, POWER, Cell, Simulation
+from mixedmodels.inference.simulated_tests import SimulatedTests, Study
+from mixedmodels.inference.wald import check_level
 from mixedmodels.result import LmmResult
 from mixedmodels.vocabulary import refuses_unknown
 
@@ -41,10 +41,6 @@ if TYPE_CHECKING:
     from mixedmodels.design.design import Design
     from mixedmodels.design.records import Floats
     from mixedmodels.fit.records import FitState
-
-BLOCK_VALUES = 2_000_000
-"""Numbers held at once by a block of simulated responses."""
-MAX_BLOCK = 100
 
 
 @runtime_checkable
@@ -73,6 +69,7 @@ def power(
     ddf: str = "satterthwaite",
     seed: int | None = None,
     level: float = 0.95,
+    path: str | PathLike[str] | None = None,
     progress: bool = True,
     evaluate: str = "python",
 ) -> pd.DataFrame:
@@ -100,7 +97,8 @@ def power(
     sigma
         True residual standard deviation; None as for beta. Covariances stay when it changes.
     size
-        True value of the coefficient that is tested; None leaves it, as for terms. Zero gives the rate of false alarms.
+        True value of the coefficient that is tested, which ``beta`` then lacks; None leaves it, as for terms. Zero
+        gives the rate of false alarms.
     vary
         Grouping factors and the numbers of their levels, ``{"Subject": [20, 40, 80]}``; all combinations are tried if
         there are several. Every combination of labels that do not change within a level, such as arms, keeps its share
@@ -120,6 +118,9 @@ def power(
         Of the random streams, one a simulation.
     level
         Coverage of the intervals of power (Clopper and Pearson 1934).
+    path
+        A file that keeps what is done, written each second or so; if it is there, the simulations that it lacks are
+        made, with the numbers of an uninterrupted run. ``alpha``, ``level`` and ``n`` may change.
     progress
         Show how far it is if it takes long: a bar, or plain lines where tqdm is not installed.
     evaluate
@@ -137,7 +138,10 @@ def power(
     Raises
     ------
     InferenceError
-        If there is no such effect or factor, an argument is not allowed, or a design cannot be made or fitted.
+        If there is no such effect or factor, an argument is not allowed, a design cannot be made or fitted, or the file
+        at ``path`` is of another simulation.
+    DataError
+        If the file cannot be read or written.
     MixedModelsError
         With a formula: if it does not fit the data.
     KeyboardInterrupt
@@ -162,56 +166,70 @@ def power(
         raise InferenceError(f"alpha is {alpha!r}; it must lie between 0 and 1, such as 0.05.")
     check_level(level)
     check_seed(seed)
-    truth = _truth(model, data, beta, varcorr, sigma, evaluate=evaluate)
-    effect = _only_effect(truth) if effect is None else effect
-    L = _hypothesis(truth, effect)
-    truth = truth if size is None else _with_size(truth, effect, size)
+    state = _state(model, data, evaluate)
+    effect = _only_effect(state) if effect is None else effect
+    L = _hypothesis(state, effect)
+    beta = beta if size is None else _with_size(state, beta, effect, size)
+    if isinstance(model, str):
+        check_complete(state, beta, varcorr, sigma)
+    truth = with_parameters(state, beta, varcorr, sigma)
     plans = _plans(truth.design, vary, within)
     designs = [plan.carry_out(truth.design) for plan in plans]
     for plan, design in zip(plans, designs, strict=True):
         _check_fits(truth, design, plan)
-    entropy = np.random.SeedSequence(seed).entropy
-    cells = [
-        _Cell(plan, _Study(truth, design, L, ddf, (entropy, k)))
-        for k, (plan, design) in enumerate(zip(plans, designs, strict=True))
-    ]
+    file = WorkFile(path, POWER, KEPT)
+    entropy = cast("int", np.random.SeedSequence(file.seed(seed)).entropy)
+    asked = {"effect": effect, "ddf": ddf, "vary": _plain(vary), "within": _plain(within), "seed": entropy}
+    before = file.take_up(asked, truth)
+    studies = [Study(truth, design, L, ddf, (entropy, k)) for k, design in enumerate(designs)]
+    done = [SimulatedTests.missing(0) for _ in plans] if before is None else [cell.tests for cell in before.cells]
     is_varied = vary is not None or within is not None
-    try:
-        with progress_bar(n * len(plans), "power", "fit", progress) as advance:
-            for cell in cells:
-                cell.simulate(n, advance)
-    except KeyboardInterrupt as error:
-        begun = [cell for cell in cells if any(cell.tests)]
-        error.partial = _table(begun, n, alpha, level, is_varied) if begun else None  # type: ignore[attr-defined]
-        raise
-    return _table(cells, n, alpha, level, is_varied)
+    words = [plan.in_words(design) if is_varied else [] for plan, design in zip(plans, designs, strict=True)]
+
+    def blocks() -> Iterator[int]:
+        for k, study in enumerate(studies):
+            for block in study.tests(len(done[k]), n):
+                done[k] += block
+                yield len(block)
+            if not done[k].fitted.any():
+                raise InferenceError("No simulated response could be fitted; look at the fit first with fit.check().")
+
+    def simulation() -> Simulation:
+        cells = [
+            Cell(plan.label, study.truth.design.n_obs, study.size, lines, tests)
+            for plan, study, lines, tests in zip(plans, studies, words, done, strict=True)
+        ]
+        return Simulation(plans[0].names, cells, int(n), alpha, level)
+
+    return carry_out(
+        blocks(),
+        sum(max(n - len(tests), 0) for tests in done),
+        "power",
+        shown=progress,
+        made=lambda: show_notes(simulation().table()) if any(map(len, done)) else None,
+        keep=None if path is None else lambda: file.keep(simulation()),
+    )
 
 
-def _truth(
-    model: LmmResult | Unfitted | str,
-    data: object,
-    beta: object,
-    varcorr: object,
-    sigma: float | None,
-    *,
-    evaluate: str,
-) -> FitState:
-    """Return the parameters that responses are drawn from, with the design as it is."""
+def _state(model: LmmResult | Unfitted | str, data: object, evaluate: str) -> FitState:
+    """Return the fit whose parameters are true unless others are stated, or a state without any."""
     if isinstance(model, str):
         if data is None:
             raise InferenceError("data is None; with a formula it must hold the design, one row an observation.")
         formula = parse_formula(model)
         check_evaluation(formula, evaluate)
-        state = unfitted_state(planned_design(formula, data))
-        check_complete(state, beta, varcorr, sigma)
-        return with_parameters(state, beta, varcorr, sigma)
+        return unfitted_state(planned_design(formula, data))
     if data is not None:
         raise InferenceError("data goes with a formula; a fit and a model have their data.")
     if evaluate != "python":
         raise InferenceError(f"evaluate is {evaluate!r}, and goes with a formula; those of a fit were run already.")
     fit = model if isinstance(model, LmmResult) else model.fit()
     fit.check_estimated("power")
-    return with_parameters(fit.state, beta, varcorr, sigma)
+    return fit.state
+
+
+def _plain(numbers: Mapping[str, Sequence[int]] | None) -> dict[str, list[int]] | None:
+    return None if numbers is None else {name: [int(count) for count in counts] for name, counts in numbers.items()}
 
 
 def _only_effect(truth: FitState) -> str:
@@ -241,8 +259,8 @@ def _hypothesis(state: FitState, effect: str) -> Floats:
     return L
 
 
-def _with_size(state: FitState, effect: str, size: float) -> FitState:
-    """Return the fit with another value of a coefficient."""
+def _with_size(state: FitState, beta: Any, effect: str, size: float) -> object:
+    """Return the fixed effects that are stated, with the value of a coefficient."""
     if not (_is_number(size) and np.isfinite(size)):
         raise InferenceError(f"size is {size!r}; the true value of the effect must be a finite number, or None.")
     if effect not in state.fixed_names:
@@ -250,9 +268,11 @@ def _with_size(state: FitState, effect: str, size: float) -> FitState:
             f"size is the true value of one coefficient, and {effect!r} is a term. Leave size out, or name one of: "
             f"{', '.join(state.fixed_names)}."
         )
-    beta = state.beta.copy()
-    beta[state.fixed_names.index(effect)] = size
-    return replace(state, beta=beta)
+    if beta is None:
+        return {effect: size}
+    if not isinstance(beta, Mapping | pd.Series) or effect in beta:
+        raise InferenceError(f"size and beta both have a true value for {effect!r}; leave one of them out.")
+    return {**dict(beta), effect: size}
 
 
 def _is_number(value: object) -> bool:
@@ -380,120 +400,3 @@ def _check_fits(truth: FitState, design: Design, plan: _Plan) -> None:
         check_identified(with_any_response(design), truth.reml)
     except DesignError as error:
         raise InferenceError(f"With {plan} the model cannot be fitted. {error}") from error
-
-
-@dataclass(frozen=True)
-class _Test:
-    """Estimate, NaN for a joint test, and p-value of the effect in one simulated response."""
-
-    estimate: float
-    p_value: float
-    singular: bool
-
-
-class _Study:
-    """A design whose responses are drawn from known parameters."""
-
-    def __init__(self, truth: FitState, design: Design, L: Floats, ddf: str, key: tuple[Any, int]) -> None:
-        self.problem = Problem(design, n_threads=truth.problem.n_threads)
-        self.truth = replace(truth, design=design, problem=self.problem)
-        self.L, self.ddf, self.key = L, ddf, key
-
-    @property
-    def size(self) -> float:
-        """The true value of what is tested; NaN for a joint test."""
-        return float((self.L @ self.truth.beta)[0]) if len(self.L) == 1 else np.nan
-
-    def tests(self, n: int) -> Iterator[list[_Test | None]]:
-        """Yield blocks of tests, None where the model could not be fitted."""
-        size = max(1, min(MAX_BLOCK, BLOCK_VALUES // self.truth.design.n_obs))
-        for start in range(0, n, size):
-            yield self._block(range(start, min(start + size, n)))
-
-    def _block(self, numbers: range) -> list[_Test | None]:
-        entropy, cell = self.key
-        streams = (np.random.SeedSequence(entropy, spawn_key=(cell, j)) for j in numbers)
-        Y = np.array([simulated_response(self.truth, np.random.default_rng(stream)) for stream in streams])
-        design, truth = self.truth.design, self.truth
-        net = Y if design.offset is None else Y - design.offset
-        _, _, _, thetas, _, status, singular = self.problem.model.refit_many(
-            net, *row_arguments(design), truth.reml, np.ascontiguousarray(truth.theta)
-        )
-        return [
-            None if failed else self._test(y, theta, bool(is_singular))
-            for y, theta, failed, is_singular in zip(Y, thetas, status, singular, strict=True)
-        ]
-
-    def _test(self, y: Floats, theta: Floats, singular: bool) -> _Test:
-        problem = self.problem.with_response(y)
-        beta, unscaled, sigma, b = problem.solve(theta, self.truth.reml)
-        state = replace(
-            self.truth,
-            problem=problem,
-            design=problem.design,
-            beta=beta,
-            cov_beta=sigma**2 * unscaled,
-            sigma=sigma,
-            theta=theta,
-            b=tuple(b),
-            is_singular=singular,
-        )
-        if len(self.L) > 1:
-            return _Test(np.nan, joint_test(state, self.L, self.ddf).p_value, singular)
-        row = estimate_rows(state, self.L, self.ddf)
-        p_value = two_sided_p(row.df, row.estimate / row.std_error)
-        return _Test(float(row.estimate[0]), float(p_value[0]), singular)
-
-
-@dataclass(frozen=True)
-class _Cell:
-    """A design, its study, and the tests made of it so far, None where the model could not be fitted."""
-
-    plan: _Plan
-    study: _Study
-    tests: list[_Test | None] = field(default_factory=list)
-
-    def simulate(self, n: int, advance: Callable[[int], object]) -> None:
-        for block in self.study.tests(n):
-            self.tests.extend(block)
-            advance(len(block))
-        if not any(self.tests):
-            raise InferenceError("No simulated response could be fitted; look at the fit first with fit.check().")
-
-
-def _table(cells: Sequence[_Cell], n: int, alpha: float, level: float, is_varied: bool) -> pd.DataFrame:
-    """Return one row a design, and what the designs are and how many of n responses there are in its notes."""
-    names = cells[0].plan.names
-    index: pd.Index = pd.MultiIndex.from_tuples([cell.plan.label for cell in cells], names=names)
-    rows = [{"n_obs": cell.study.truth.design.n_obs} | _summary(cell.study, cell.tests, alpha, level) for cell in cells]
-    table = pd.DataFrame(rows, index=index.get_level_values(0) if len(names) == 1 else index)
-    words = [line for cell in cells for line in cell.plan.in_words(cell.study.truth.design)] if is_varied else []
-    made = [len(cell.tests) for cell in cells]
-    if min(made) < n:
-        words.append(f"The simulation was interrupted: of {n} responses a row there are {', '.join(map(str, made))}.")
-    table.attrs["notes"] = tuple(dict.fromkeys(words))
-    return show_notes(table)
-
-
-def _summary(study: _Study, tests: Sequence[_Test | None], alpha: float, level: float) -> dict[str, float]:
-    done = [test for test in tests if test is not None]
-    true = study.size
-    found = np.array([test.estimate for test in done if test.p_value < alpha])
-    lower, upper = _clopper_pearson(len(found), len(done), level)
-    defined = true != 0 and len(found) > 0 and len(study.L) == 1
-    return {
-        "power": len(found) / len(done),
-        "lower": lower,
-        "upper": upper,
-        "type_s": float(np.mean(np.sign(found) != np.sign(true))) if defined else np.nan,
-        "type_m": float(np.mean(np.abs(found)) / abs(true)) if defined else np.nan,
-        "n_failed": len(tests) - len(done),
-        "n_singular": sum(test.singular for test in done),
-    }
-
-
-def _clopper_pearson(found: int, n: int, level: float) -> tuple[float, float]:
-    tail = 0.5 - level / 2
-    lower = float(betaincinv(found, n - found + 1, tail)) if found else 0.0
-    upper = float(betaincinv(found + 1, n - found, 1 - tail)) if found < n else 1.0
-    return lower, upper

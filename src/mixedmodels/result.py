@@ -1047,7 +1047,14 @@ class LmmResult:
         return self._by_row(cooks_distance(self.state), "cooks_distance")
 
     @refuses_unknown
-    def influence(self, by: str | None = None, method: str = "exact", *, progress: bool = True) -> Influence:
+    def influence(
+        self,
+        by: str | None = None,
+        method: str = "exact",
+        *,
+        path: str | PathLike[str] | None = None,
+        progress: bool = True,
+    ) -> Influence:
         """Return estimates without each row, or each level: ``.fe_params``, ``.cooks_distance``, ``.dfbetas``, ...
 
         ``.cooks_distance`` is that of the fixed effects; the method ``cooks_distance()`` is on the conditional fitted
@@ -1059,15 +1066,21 @@ class LmmResult:
             A grouping factor; None for single rows.
         method
             ``"exact"`` refits, ``"one-step"`` holds theta and sigma.
+        path
+            A file that keeps what is done, which the same call goes on from, and ``mixedmodels.load`` reads.
         progress
             Show how far it is if it takes long: a bar, or plain lines where tqdm is not installed.
 
         Raises
         ------
         InferenceError
-            If there is no such factor or method.
+            If there is no such factor or method, or the file at ``path`` is of another fit or question.
+        DataError
+            If the file cannot be read or written.
+        KeyboardInterrupt
+            On Ctrl-C; its ``partial`` holds the deletions that were made, None if there are none.
         """
-        return influence(self.state, by, method, progress=progress)
+        return influence(self.state, by, method, path=path, progress=progress)
 
     @refuses_unknown
     def simulated_residuals(

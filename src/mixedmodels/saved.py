@@ -5,15 +5,23 @@ from __future__ import annotations
 from os import PathLike
 from typing import Any
 
+from mixedmodels.diagnose.influence import INFLUENCE
+from mixedmodels.diagnose.influence import KEPT as OF_INFLUENCE
+from mixedmodels.display.noted_frame import show_notes
 from mixedmodels.fit import storage
+from mixedmodels.fit.long_work import KEPT as OF_WORK
+from mixedmodels.fit.long_work import Work
 from mixedmodels.inference.bootstrap import BOOTSTRAP, kept
+from mixedmodels.inference.simulated_power import KEPT as OF_POWER
+from mixedmodels.inference.simulated_power import POWER, Simulation
+from mixedmodels.interrupted import warn_if_interrupted
 from mixedmodels.result import KEPT, KIND, LmmResult
 from mixedmodels.vocabulary import refuses_unknown
 
 
 @refuses_unknown
 def load(path: str | PathLike[str], *, trust: bool = False) -> Any:
-    """Return what ``save`` of a result or of a bootstrap wrote; it answers everything that the original did.
+    """Return what ``save`` or a ``path=`` wrote; a fit answers everything that the original did.
 
     Nothing in the file is run by loading it. Predictions for new data compute the formula's expressions, as for a
     formula that one types: do not ask them of a file of someone whose formula you would not run.
@@ -31,7 +39,17 @@ def load(path: str | PathLike[str], *, trust: bool = False) -> Any:
     DataError
         If the file cannot be read, is damaged or no saved result, was written in another format by a later version, or
         is a pickle and not trusted.
+
+    Warns
+    -----
+    PartialResultWarning
+        If it holds work that was interrupted, or still goes on.
     """
     if trust and storage.is_pickle(path):
         return storage.load_pickle(path)
-    return storage.load_records(path, (KIND, BOOTSTRAP), (KEPT, *kept(LmmResult)))
+    records = (KEPT, *OF_WORK, *kept(LmmResult), *OF_INFLUENCE, *OF_POWER)
+    found = storage.load_records(path, (KIND, BOOTSTRAP, INFLUENCE, POWER), records)
+    if not isinstance(found, Work):
+        return found
+    warn_if_interrupted(found.done)
+    return show_notes(found.done.table()) if isinstance(found.done, Simulation) else found.done

@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "mixedmodels"
 MODULES = sorted(SOURCE.rglob("*.py"))
 ROWS = (
     {"errors"},
-    {"formula", "covariance", "datasets", "vocabulary"},
+    {"formula", "covariance", "datasets", "interrupted", "vocabulary"},
     {"design"},
     {"fit"},
     {"inference"},
@@ -28,7 +28,7 @@ ROWS = (
     {"cli"},
     {"__init__", "__main__"},
 )
-DOORS = {"lmer", "mixedlm", "cli", "__main__"}
+DOORS = {"lmer", "mixedlm", "saved", "cli", "__main__", "interrupted"}
 FLOORS = ("reading", "description", "fitting", "answers")
 """The folders of the statsmodels door, upwards; its own modules are the roof."""
 

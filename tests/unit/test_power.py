@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,8 @@ from scipy import stats
 
 import mixedmodels as mm
 from mixedmodels.design.subset import draw_levels
-from mixedmodels.power import _Study
+from mixedmodels.inference import simulated_tests
+from mixedmodels.inference.simulated_tests import Study
 
 SLEEP = mm.load_dataset("sleepstudy")
 
@@ -146,7 +146,14 @@ def test_schools_come_with_their_classes_and_classes_are_shared_out_among_school
 def test_parameters_of_a_fit_can_be_changed(fit: mm.LmmResult) -> None:
     options: dict[str, Any] = {"n": 30, "seed": 1, "progress": False}
     same = mm.power(
-        fit, "Days", beta=fit.fe_params, varcorr=fit.varcorr, sigma=fit.sigma, size=4, vary={"Subject": [10]}, **options
+        fit,
+        "Days",
+        beta=fit.fe_params.drop("Days"),
+        varcorr=fit.varcorr,
+        sigma=fit.sigma,
+        size=4,
+        vary={"Subject": [10]},
+        **options,
     )
     pd.testing.assert_frame_equal(same, mm.power(fit, "Days", size=4, vary={"Subject": [10]}, **options))
     stated = mm.power(
@@ -161,6 +168,16 @@ def test_parameters_of_a_fit_can_be_changed(fit: mm.LmmResult) -> None:
     )
     pd.testing.assert_frame_equal(stated, same)
     pd.testing.assert_frame_equal(mm.power(fit, "Days", beta={"Days": 4}, vary={"Subject": [10]}, **options), same)
+
+
+def test_the_effect_has_one_true_value(fit: mm.LmmResult) -> None:
+    options: dict[str, Any] = {"varcorr": fit.varcorr, "sigma": 25.0, "n": 5, "seed": 1, "progress": False}
+    for beta in ({"Intercept": 0.0, "Days": 4.0}, [0.0, 4.0], fit.fe_params):
+        for model, data in ((fit, None), (fit.formula, SLEEP)):
+            with pytest.raises(mm.InferenceError, match="size and beta both have a true value for 'Days'; leave one"):
+                mm.power(model, data=data, beta=beta, size=4, **options)
+    sized = mm.power(fit.formula, data=SLEEP, beta={"Intercept": 0.0}, size=4, **options)
+    pd.testing.assert_frame_equal(sized, mm.power(fit.formula, data=SLEEP, beta=[0.0, 4.0], **options))
 
 
 def test_a_design_may_hold_the_response_with_gaps_and_come_from_any_frame() -> None:
@@ -400,7 +417,7 @@ def test_an_interrupt_gives_what_was_done(monkeypatch: pytest.MonkeyPatch) -> No
     fit = mm.lmer("Reaction ~ Days + (1 | Subject)", SLEEP)
     options: dict[str, Any] = {"size": 4, "vary": {"Subject": [6, 9, 12]}, "seed": 1, "progress": False}
     whole = mm.power(fit, "Days", n=8, **options)
-    block = _Study._block
+    block = Study._block
     calls = iter(range(100))
 
     def impatient(study: Any, numbers: range) -> Any:
@@ -408,14 +425,14 @@ def test_an_interrupt_gives_what_was_done(monkeypatch: pytest.MonkeyPatch) -> No
             raise KeyboardInterrupt
         return block(study, numbers)
 
-    monkeypatch.setattr(sys.modules[_Study.__module__], "MAX_BLOCK", 4)
-    monkeypatch.setattr(_Study, "_block", impatient)
+    monkeypatch.setattr(simulated_tests, "MAX_BLOCK", 4)
+    monkeypatch.setattr(Study, "_block", impatient)
     with pytest.raises(KeyboardInterrupt) as caught:
         mm.power(fit, "Days", n=8, **options)
     partial = caught.value.partial  # type: ignore[attr-defined]
     assert partial.index.tolist() == [6, 9]
     pd.testing.assert_series_equal(partial.loc[6], whole.loc[6])
-    assert partial.attrs["notes"][-1] == "The simulation was interrupted: of 8 responses a row there are 8, 4."
+    assert partial.attrs["notes"][-1] == "The simulation was interrupted: of 8 responses a design there are 8, 4, 0."
     assert partial.attrs["notes"][-1] in repr(partial)
     assert not any("interrupted" in note for note in whole.attrs["notes"])
     calls = iter([3])

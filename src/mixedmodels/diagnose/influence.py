@@ -15,12 +15,14 @@ from mixedmodels.diagnose.residuals import residuals
 from mixedmodels.errors import InferenceError, MixedModelsError, unknown_group
 from mixedmodels.fit.fit import fit_problem
 from mixedmodels.fit.fitted import random_part
+from mixedmodels.fit.long_work import WorkFile, carry_out
+from mixedmodels.fit.plain_values import Kept
 from mixedmodels.fit.problem import Problem
-from mixedmodels.fit.progress import progress_bar
 from mixedmodels.inference.variance_parameters import CovarianceMap, estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterator
+    from collections.abc import Callable, Hashable, Iterator
+    from os import PathLike
 
     import numpy.typing as npt
 
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
 
 METHODS = ("exact", "one-step")
+
+INFLUENCE = "study of influence"
+"""What files of influence hold."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,10 @@ class Influence:
     failures: dict[Any, str]
     n_asked: int
 
+    def __post_init__(self) -> None:
+        for table in (self.fe_params, self.variance_parameters, self.cooks_distance, self.dfbetas):
+            table.attrs["notes"] = self.notes
+
     @property
     def notes(self) -> list[str]:
         """What whoever uses the numbers is to know."""
@@ -74,12 +83,23 @@ class Influence:
         return "\n".join([*self.notes, *lines])
 
 
+KEPT = (Kept(Influence, make=Influence),)
+"""How files keep influence."""
+
+
 def label_text(label: Hashable) -> str:
     """Return the label of a row or level as text, those of several indexes joined by commas."""
     return ", ".join(map(level_text, label)) if isinstance(label, tuple) else level_text(label)
 
 
-def influence(state: FitState, by: str | None = None, method: str = "exact", *, progress: bool = False) -> Influence:
+def influence(
+    state: FitState,
+    by: str | None = None,
+    method: str = "exact",
+    *,
+    path: str | PathLike[str] | None = None,
+    progress: bool = False,
+) -> Influence:
     """Return the influence of each row, or of each level of a grouping factor.
 
     Parameters
@@ -92,13 +112,17 @@ def influence(state: FitState, by: str | None = None, method: str = "exact", *, 
         ``"exact"``: the model is refitted without it, starting at the full fit; ``"one-step"``: theta and sigma are
         held (Christensen, Pearson and Johnson 1992), for all rows at the cost of a few passes over the data, for levels
         of one pass each.
+    path
+        A file that keeps what is done, written each second or so; if it is there, the deletions that it lacks are made.
     progress
         Show a progress bar if it takes long.
 
     Raises
     ------
     InferenceError
-        If there is no such factor or method, or the fit has no fixed effects.
+        If there is no such factor or method, the fit has no fixed effects, or the file at ``path`` is of another one.
+    DataError
+        If the file cannot be read or written.
     KeyboardInterrupt
         On Ctrl-C; its ``partial`` holds the deletions that were made, None if there are none.
     """
@@ -106,54 +130,100 @@ def influence(state: FitState, by: str | None = None, method: str = "exact", *, 
         raise InferenceError(f"method={method!r} is not available; it must be 'exact' or 'one-step'.")
     if state.n_fixed == 0:
         raise InferenceError("Influence is measured on the fixed effects, and this fit has none.")
-    labels, kept = _deletions(state, by)
+    labels, rest = _deletions(state, by)
+    file = WorkFile(path, INFLUENCE, KEPT)
+    before = file.take_up({"by": by, "method": method}, state)
+    if before is not None and not before.cooks_distance.index.equals(labels[: len(before.cooks_distance)]):
+        raise file.of_another("of rows or levels with other names.")
     if by is None and method == "one-step":
-        return _one_step(state, labels)
-    exact = method == "exact"
-    parameters = [p.name for p in CovarianceMap(state).parameters] if exact else []
-    fixed = np.full((len(labels), state.n_fixed), np.nan)
-    variance = np.full((len(labels), len(parameters)), np.nan)
-    errors, whitened = np.full_like(fixed, np.nan), np.full_like(fixed, np.nan)
-    failures: dict[Any, str] = {}
+        whole = _one_step(state, labels)
+        file.keep(whole)
+        return whole
+    deletions = _Deletions(state, labels, method == "exact")
+    if before is not None:
+        deletions.take_up(before)
 
-    def made(n: int) -> Influence:
-        columns, done = list(state.fixed_names), labels[:n]
-        change = state.beta - fixed[:n]
+    def blocks() -> Iterator[int]:
+        for i in range(deletions.n_done, len(labels)):
+            deletions.make(Problem(take_rows(state.design, rest(i)), n_threads=state.problem.n_threads))
+            yield 1
+
+    return carry_out(
+        blocks(),
+        len(labels) - deletions.n_done,
+        "influence",
+        shown=progress,
+        made=deletions.made,
+        keep=None if path is None else lambda: file.keep(deletions.made()),
+    )
+
+
+class _Deletions:
+    """Estimates without each row or level, made one after the other.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    labels
+        Of what is left out.
+    exact
+        Whether the model is fitted again.
+    """
+
+    def __init__(self, state: FitState, labels: pd.Index, exact: bool) -> None:
+        self.state, self.labels, self.exact = state, labels, exact
+        self.parameters = [p.name for p in CovarianceMap(state).parameters] if exact else []
+        self.fixed, self.dfbetas = np.full((2, len(labels), state.n_fixed), np.nan)
+        self.variance = np.full((len(labels), len(self.parameters)), np.nan)
+        self.cook = np.full(len(labels), np.nan)
+        self.failures: dict[Any, str] = {}
+        self.n_done = 0
+
+    def make(self, problem: Problem) -> None:
+        """Fit the problem without the next row or level."""
+        i = self.n_done
+        try:
+            self.fixed[i], errors, whitened, self.variance[i] = _without(self.state, problem, self.exact)
+        except MixedModelsError as error:
+            self.failures[self.labels[i]] = str(error)
+        else:
+            self.dfbetas[i] = (self.state.beta - self.fixed[i]) / errors
+            self.cook[i] = _cook(self.state, whitened[None])[0]
+        self.n_done += 1
+
+    def take_up(self, before: Influence) -> None:
+        """Go on from those that were made before."""
+        n = len(before.cooks_distance)
+        self.fixed[:n], self.variance[:n] = before.fe_params, before.variance_parameters
+        self.cook[:n], self.dfbetas[:n] = before.cooks_distance, before.dfbetas
+        self.failures, self.n_done = dict(before.failures), n
+
+    def made(self) -> Influence | None:
+        """Return those that were made, None if there are none."""
+        columns, n, done = list(self.state.fixed_names), self.n_done, self.labels[: self.n_done]
+        if not n:
+            return None
         return Influence(
-            pd.DataFrame(fixed[:n], done, columns),
-            pd.DataFrame(variance[:n], done, parameters),
-            pd.Series(_cook(state, whitened[:n]), done, name="cooks_distance"),
-            pd.DataFrame(change / errors[:n], done, columns),
-            failures,
-            len(labels),
+            pd.DataFrame(self.fixed[:n], done, columns, copy=True),
+            pd.DataFrame(self.variance[:n], done, self.parameters, copy=True),
+            pd.Series(self.cook[:n], done, name="cooks_distance", copy=True),
+            pd.DataFrame(self.dfbetas[:n], done, columns, copy=True),
+            dict(self.failures),
+            len(self.labels),
         )
 
-    i = 0
-    try:
-        with progress_bar(len(labels), "influence", "fit", progress) as advance:
-            for i, (label, rows) in enumerate(zip(labels, kept, strict=True)):
-                problem = Problem(take_rows(state.design, rows), n_threads=state.problem.n_threads)
-                try:
-                    fixed[i], errors[i], whitened[i], variance[i] = _without(state, problem, exact)
-                except MixedModelsError as error:
-                    failures[label] = str(error)
-                advance(1)
-    except KeyboardInterrupt as error:
-        error.partial = made(i) if i else None  # type: ignore[attr-defined]
-        raise
-    return made(len(labels))
 
-
-def _deletions(state: FitState, by: str | None) -> tuple[pd.Index, Iterator[npt.NDArray[np.intp]]]:
-    """Return the labels of what is left out, and the rows that stay each time."""
+def _deletions(state: FitState, by: str | None) -> tuple[pd.Index, Callable[[int], npt.NDArray[np.intp]]]:
+    """Return the labels of what is left out, and what gives the rows that stay each time."""
     design = state.design
     if by is None:
-        return design.row_labels, (np.delete(np.arange(design.n_obs), i) for i in range(design.n_obs))
+        return design.row_labels, lambda i: np.delete(np.arange(design.n_obs), i)
     names = [f.name for f in design.factors]
     if by not in names:
         raise unknown_group(by, names)
     factor = design.factors[names.index(by)]
-    return factor.levels.rename(by), (np.flatnonzero(factor.codes != level) for level in range(factor.n_levels))
+    return factor.levels.rename(by), lambda level: np.flatnonzero(factor.codes != level)
 
 
 def _without(state: FitState, problem: Problem, exact: bool) -> tuple[Floats, Floats, Floats, list[float]]:

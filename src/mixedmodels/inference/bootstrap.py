@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from os import PathLike
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -25,13 +24,11 @@ from mixedmodels.covariance.unstructured import relative_factor, split_theta
 from mixedmodels.design.left_out import LeftOut
 from mixedmodels.design.subset import draw_levels, take_rows
 from mixedmodels.errors import InferenceError, MixedModelsError, nearest, unknown_group
-from mixedmodels.fit.checkpoint import Checkpoint
 from mixedmodels.fit.fit import fit_problem
 from mixedmodels.fit.fitted import conditional_fitted, marginal_fitted, random_part
+from mixedmodels.fit.long_work import Task, Work, WorkFile, carry_out, write_work
 from mixedmodels.fit.plain_values import Kept
 from mixedmodels.fit.problem import Problem, row_arguments
-from mixedmodels.fit.progress import progress_bar
-from mixedmodels.fit.storage import load_records, save_records
 from mixedmodels.inference.covariances import factor_covariances
 from mixedmodels.inference.pivots import Pivots
 from mixedmodels.inference.selection import select, unknown_parameter
@@ -43,6 +40,7 @@ from mixedmodels.inference.variance_parameters import (
     undetermined_notes,
 )
 from mixedmodels.inference.wald import check_level
+from mixedmodels.interrupted import warns_if_interrupted
 from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:
@@ -63,8 +61,6 @@ LOST_COLUMN = "a fixed effect cannot be estimated from the replicate"
 
 BOOTSTRAP = "bootstrap"
 """What files of bootstraps hold."""
-
-ELSEWHERE = "Give another path, or remove the file."
 
 REAL_LINE = (-np.inf, np.inf)
 RANGES = {"sd": (0.0, np.inf), "sigma": (0.0, np.inf), "cor": (-1.0, 1.0)}
@@ -112,8 +108,19 @@ class Bootstrap:
             return []
         return [f"The bootstrap was interrupted: {len(self.replicates)} of {self.n_asked} replicates were made."]
 
+    @refuses_unknown
+    @warns_if_interrupted
     def summary(self) -> pd.DataFrame:
-        """Return ``estimate, bias, std_error`` of each statistic; failed replicates are left out."""
+        """Return ``estimate, bias, std_error`` of each statistic; failed replicates are left out.
+
+        Warns
+        -----
+        PartialResultWarning
+            If the bootstrap was interrupted.
+        """
+        return self._summary()
+
+    def _summary(self) -> pd.DataFrame:
         estimate = self.estimates.set_axis(self.replicates.columns)
         columns = {
             "estimate": estimate,
@@ -129,7 +136,7 @@ class Bootstrap:
             f"Bootstrap of {self._plan.state.design.formula.text}: {len(self.replicates)} {self._plan.kind} "
             f"replicates, {self.n_failed} failed, {self.n_singular} singular"
         )
-        return "\n".join([heading, *self.notes, self.summary().to_string()])
+        return "\n".join([heading, *self.notes, self._summary().to_string()])
 
     @refuses_unknown
     def save(self, path: str | PathLike[str]) -> None:
@@ -148,8 +155,8 @@ class Bootstrap:
         DataError
             If the file cannot be written.
         """
-        about = {"formula": self._plan.state.design.formula.text, "replicates": len(self.replicates)}
-        save_records(path, BOOTSTRAP, self, kept(None), {**about, "asked for": self.n_asked})
+        plan = self._plan
+        write_work(path, Work(Task.of(BOOTSTRAP, plan.asked, plan.state), self), kept(None))
 
     @refuses_unknown
     def extend(self, n: int, *, progress: bool = False) -> Bootstrap:
@@ -174,6 +181,7 @@ class Bootstrap:
         return _run(self._plan, int(n), progress, self)
 
     @refuses_unknown
+    @warns_if_interrupted
     def conf_int(
         self, kind: str = "percentile", level: float = 0.95, which: str | Iterable[str] | None = None
     ) -> pd.DataFrame:
@@ -199,6 +207,11 @@ class Bootstrap:
         InferenceError
             If an argument is not allowed, fewer than two replicates succeeded, or studentized intervals are asked of a
             statistic without standard errors.
+
+        Warns
+        -----
+        PartialResultWarning
+            If the bootstrap was interrupted.
         """
         if kind not in CONF_INT_KINDS:
             known = ", ".join(f'"{k}"' for k in CONF_INT_KINDS)
@@ -316,19 +329,18 @@ def bootstrap(
             raise unknown_group(level_of, names)
     elif level_of is not None:
         raise InferenceError(f"level_of={level_of!r} goes with kind='cases' only.")
-    before = None
-    if path is not None and Path(path).exists():
-        before = cast("Bootstrap", load_records(path, (BOOTSTRAP,), kept(wrap)))
-        seed = before._plan.entropy if seed is None else seed
+    file = WorkFile(path, BOOTSTRAP, kept(wrap))
+    seed = file.seed(seed)
     entropy = seed if seed is not None else np.random.SeedSequence().generate_state(4).view(np.uint64)[0]
     plan = _Plan(state, wrap, int(entropy), statistic, kind, level_of)
-    if before is not None:
-        plan.check_same(before._plan, str(path))
-        before = replace(before, _plan=plan)
-        if len(before.replicates) >= n:
-            return replace(before, n_asked=len(before.replicates))
-    n_done = 0 if before is None else len(before.replicates)
-    return _run(plan, int(n) - n_done, progress, before, path)
+    before = file.take_up(plan.asked, state)
+    if before is None:
+        return _run(plan, int(n), progress, None, file)
+    if not plan.estimates.equals(before.estimates):
+        raise file.of_another("of another statistic.")
+    n_done = len(before.replicates)
+    before = replace(before, n_asked=max(int(n), n_done), _plan=plan)
+    return before if n_done >= n else _run(plan, int(n) - n_done, progress, before, file)
 
 
 def check_seed(seed: object) -> None:
@@ -431,25 +443,10 @@ class _Plan:
                 "Go on with fit.bootstrap(n, statistic=..., path=...)."
             )
 
-    def check_same(self, other: _Plan, path: str) -> None:
-        """Refuse a file that holds replicates of something else.
-
-        Raises
-        ------
-        InferenceError
-            It does.
-        """
-        for what, mine, theirs in (
-            ("kind", self.kind, other.kind),
-            ("level_of", self.level_of, other.level_of),
-            ("seed", self.entropy, other.entropy),
-        ):
-            if mine != theirs:
-                raise InferenceError(f"{path!r} holds a bootstrap with {what}={theirs!r}, not {mine!r}. {ELSEWHERE}")
-        if not _is_same_fit(self.state, other.state):
-            raise InferenceError(f"{path!r} holds a bootstrap of another fit. {ELSEWHERE}")
-        if not self.estimates.equals(other.estimates):
-            raise InferenceError(f"{path!r} holds a bootstrap of another statistic. {ELSEWHERE}")
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The arguments that the replicates depend on, but for the statistic."""
+        return {"kind": self.kind, "level_of": self.level_of, "seed": self.entropy}
 
     def stream(self, replicate: int) -> np.random.Generator:
         return np.random.Generator(np.random.Philox(np.random.SeedSequence(self.entropy, spawn_key=(replicate,))))
@@ -546,11 +543,6 @@ class _Plan:
         return out
 
 
-def simulated_response(state: FitState, rng: np.random.Generator) -> Floats:
-    """Return one y* = X beta + Z b* + e* of the rows used, offset included, (n_obs,); see ``parametric_draw``."""
-    return parametric_draw(state)(rng)
-
-
 def parametric_draw(state: FitState) -> Draw:
     """Return the function that draws y* = X beta + Z b* + e*: first the effects of each factor, then the residuals."""
     design, mean = state.design, marginal_fitted(state)
@@ -625,42 +617,20 @@ def _no_result(state: FitState) -> None:
     raise AssertionError(state)
 
 
-def _is_same_fit(one: FitState, other: FitState) -> bool:
-    pairs = zip(_numbers_of_fit(one), _numbers_of_fit(other), strict=False)
-    return one.reml == other.reml and one.fixed_names == other.fixed_names and all(np.array_equal(*p) for p in pairs)
-
-
-def _numbers_of_fit(state: FitState) -> Iterator[Any]:
-    design = state.design
-    yield from (state.beta, state.theta, state.sigma, design.y, design.X, len(design.factors))
-    yield from (0 if given is None else given for given in (design.offset, design.weights))
-    for factor in design.factors:
-        yield from (factor.codes, 0 if factor.Z is None else factor.Z)
-
-
-def _run(
-    plan: _Plan, n: int, progress: bool, before: Bootstrap | None, path: str | PathLike[str] | None = None
-) -> Bootstrap:
+def _run(plan: _Plan, n: int, progress: bool, before: Bootstrap | None, file: WorkFile | None = None) -> Bootstrap:
     first = 0 if before is None else len(before.replicates)
     done: list[_Refits] = []
 
-    def made() -> Bootstrap:
-        return _collect(plan, first + n, before, done)
+    def blocks() -> Iterator[int]:
+        for block in plan.refits(first, n):
+            done.append(block)
+            yield len(block.values)
 
-    checkpoint = Checkpoint(None if path is None else lambda: made().save(path))
-    try:
-        with progress_bar(n, "bootstrap", "fit", progress) as advance:
-            for block in plan.refits(first, n):
-                done.append(block)
-                advance(len(block.values))
-                checkpoint.offer()
-    except KeyboardInterrupt as error:
-        error.partial = made() if done else before  # type: ignore[attr-defined]
-        if done:
-            checkpoint.keep()
-        raise
-    checkpoint.keep()
-    return made()
+    def made() -> Bootstrap | None:
+        return _collect(plan, first + n, before, done) if done else before
+
+    keep = None if file is None or file.path is None else lambda: file.keep(made())
+    return carry_out(blocks(), n, "bootstrap", shown=progress, made=made, keep=keep)
 
 
 def _collect(plan: _Plan, n_asked: int, before: Bootstrap | None, done: list[_Refits]) -> Bootstrap:

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -99,7 +94,7 @@ def test_files_of_something_else_are_refused(fit: mm.LmmResult, tmp_path: Path) 
         fit.refit(SLEEP["Reaction"] + 1),
         mm.lmer("Reaction ~ Days + (1 | Subject)", SLEEP),
     ):
-        with pytest.raises(mm.InferenceError, match="of another fit"):
+        with pytest.raises(mm.InferenceError, match="of another fit: its model, data or parameters differ"):
             other.bootstrap(5, path=path, progress=False)
     assert len(mm.load(path).replicates) == 3
     fit.save(path)
@@ -118,9 +113,18 @@ def test_an_interrupt_leaves_the_file(fit: mm.LmmResult, tmp_path: Path) -> None
 
     with pytest.raises(KeyboardInterrupt):
         fit.bootstrap(20, seed=1, statistic=impatient, path=path, progress=False)
-    kept = mm.load(path)
-    assert kept.notes == ["The bootstrap was interrupted: 3 of 20 replicates were made."]
-    assert kept.conf_int().attrs["notes"] == kept.notes
+    note = "The bootstrap was interrupted: 3 of 20 replicates were made."
+    with pytest.warns(mm.PartialResultWarning, match=note) as warned:
+        kept = mm.load(path)
+    assert warned[0].filename == __file__
+    for ask in (kept.conf_int, kept.summary):
+        with pytest.warns(mm.PartialResultWarning, match=note) as warned:
+            table = ask()
+        assert warned[0].filename == __file__
+        assert table.attrs["notes"] == kept.notes == [note]
+    assert note in repr(kept)
+    whole = fit.bootstrap(5, statistic=lambda result: result.sigma, path=path, progress=False)
+    assert whole.notes == whole.conf_int().attrs["notes"] == []
 
 
 def test_an_interrupt_before_the_first_replicate(fit: mm.LmmResult) -> None:
@@ -134,40 +138,6 @@ def test_an_interrupt_before_the_first_replicate(fit: mm.LmmResult) -> None:
     with pytest.raises(KeyboardInterrupt) as caught:
         fit.bootstrap(20, seed=1, statistic=impatient, progress=False)
     assert caught.value.partial is None  # type: ignore[attr-defined]
-
-
-KILLED = """
-import sys, time
-import mixedmodels as mm
-from mixedmodels.fit import checkpoint
-
-checkpoint.EVERY = 0.05
-
-def slow(result):
-    time.sleep(0.01)
-    return result.sigma
-
-fit = mm.lmer("Reaction ~ Days + (Days | Subject)", mm.load_dataset("sleepstudy"))
-fit.bootstrap(100_000, seed=7, statistic=slow, path=sys.argv[1], progress=False)
-"""
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs kill -9")
-def test_a_killed_run_goes_on_from_its_file(fit: mm.LmmResult, tmp_path: Path) -> None:
-    path = tmp_path / "boot"
-    run = subprocess.Popen([sys.executable, "-c", KILLED, path])
-    deadline = time.monotonic() + 60
-    written = 0
-    while written < 3 and time.monotonic() < deadline:  # it is killed anywhere, in the middle of writing too
-        time.sleep(0.02)
-        written += path.exists() and len(mm.load(path).replicates) > 2
-    os.kill(run.pid, signal.SIGKILL)
-    assert run.wait() == -signal.SIGKILL
-    killed = mm.load(path)
-    n = len(killed.replicates)
-    assert killed.notes == [f"The bootstrap was interrupted: {n} of 100000 replicates were made."]
-    more = fit.bootstrap(n + 5, statistic=lambda result: result.sigma, path=path, progress=False)
-    assert_same(more, fit.bootstrap(n + 5, seed=7, statistic=lambda result: result.sigma, progress=False))
 
 
 def test_writing_takes_a_small_part_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
