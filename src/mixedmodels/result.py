@@ -52,6 +52,7 @@ from mixedmodels.inference.standardized import standardized
 from mixedmodels.inference.step import step
 from mixedmodels.inference.variance_parameters import variance_parameters
 from mixedmodels.inference.variance_shares import variance_shares
+from mixedmodels.interrupted import warns_if_interrupted
 from mixedmodels.predict import random_effects
 from mixedmodels.predict.level_slopes import level_slopes
 from mixedmodels.predict.predict import predict
@@ -70,6 +71,8 @@ if TYPE_CHECKING:
 class FitProfile(Profile):
     """Profiles of some parameters of a fit, which can be drawn."""
 
+    @refuses_unknown
+    @warns_if_interrupted
     def plot(self, **arguments: Any) -> Any:
         """Draw zeta against the values, with intervals; see ``mixedmodels.plot.profile``."""
         from mixedmodels.plot.profile import profile as draw  # noqa: PLC0415  # few profiles are drawn
@@ -559,8 +562,10 @@ class LmmResult:
         ------
         InferenceError
             If the exact law is not known for this fit.
+        KeyboardInterrupt
+            On Ctrl-C; its ``partial`` is the table of the terms that were tested, None if there are none.
         """
-        return show_notes(ranova(self.state, n_exact, seed))
+        return ranova(self.state, show_notes, n_exact, seed)
 
     def criteria(self) -> pd.DataFrame:
         """Return AIC, AICc, BIC and the conditional AIC: ``value, deviance, n_params, penalty, counted``.
@@ -806,8 +811,10 @@ class LmmResult:
         ------
         InferenceError
             If a name is unknown, or a correlation is on its boundary.
+        KeyboardInterrupt
+            On Ctrl-C; its ``partial`` holds the parameters that were profiled, None if there are none.
         """
-        return FitProfile(**vars(profile(self.state, which, progress=progress)))
+        return profile(self.state, FitProfile, which, progress=progress)
 
     @staticmethod
     def _of(state: FitState) -> LmmResult:
@@ -1096,6 +1103,13 @@ class LmmResult:
             Of the random numbers.
         random_effects
             As for ``simulate``.
+
+        Raises
+        ------
+        InferenceError
+            If an argument is not allowed.
+        KeyboardInterrupt
+            On Ctrl-C; its ``partial`` is from the simulations that were made, None if there are none.
         """
         return simulated_residuals(self.state, n, seed=seed, random_effects=random_effects)
 

@@ -213,11 +213,7 @@ class Bootstrap:
         PartialResultWarning
             If the bootstrap was interrupted.
         """
-        if kind not in CONF_INT_KINDS:
-            known = ", ".join(f'"{k}"' for k in CONF_INT_KINDS)
-            raise InferenceError(
-                f"kind={kind!r} is not available; it must be one of {known}.{nearest(kind, CONF_INT_KINDS)}"
-            )
+        check_interval(kind)
         check_level(level)
         done = self.replicates.dropna(how="all")
         if len(done) < 2:
@@ -341,6 +337,21 @@ def bootstrap(
     n_done = len(before.replicates)
     before = replace(before, n_asked=max(int(n), n_done), _plan=plan)
     return before if n_done >= n else _run(plan, int(n) - n_done, progress, before, file)
+
+
+def check_interval(kind: str) -> None:
+    """There must be intervals of that kind.
+
+    Raises
+    ------
+    InferenceError
+        There are none.
+    """
+    if kind not in CONF_INT_KINDS:
+        known = ", ".join(f'"{k}"' for k in CONF_INT_KINDS)
+        raise InferenceError(
+            f"kind={kind!r} is not available; it must be one of {known}.{nearest(kind, CONF_INT_KINDS)}"
+        )
 
 
 def check_seed(seed: object) -> None:

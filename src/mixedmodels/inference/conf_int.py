@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from mixedmodels.errors import InferenceError, nearest
-from mixedmodels.inference.bootstrap import bootstrap
-from mixedmodels.inference.profile import profile
+from mixedmodels.inference.bootstrap import Bootstrap, bootstrap, check_interval
+from mixedmodels.inference.profile import Profile, profile
 from mixedmodels.inference.selection import select, unknown_parameter
 from mixedmodels.inference.variance_parameters import list_parameters, undetermined_notes, variance_parameters
 from mixedmodels.inference.wald import check_level, coef_table
@@ -55,6 +55,8 @@ def conf_int(
     ------
     InferenceError
         If an argument is not allowed or a name is not known.
+    KeyboardInterrupt
+        On Ctrl-C; its ``partial`` is the profile or the bootstrap that there is, None if there is none.
     """
     check_level(level)
     if method not in METHODS:
@@ -73,14 +75,20 @@ def conf_int(
         if name not in known:
             raise unknown_parameter(name, known)
     if method == "profile":
-        table = profile(state, which).conf_int(level)
+        table = profile(state, Profile, which).conf_int(level)
         return table.reindex(pd.Index(names, name="parameter"))  # some correlations have none
     if method == "wald":
         table = _wald(state, level, options.get("ddf", "satterthwaite"))
         table.attrs["notes"] = undetermined_notes(state)
     else:
         interval = options.pop("interval", "studentized")
-        table = bootstrap(state, wrap, **{"n": 1000, "progress": False, **options}).conf_int(interval, level)
+        check_interval(interval)
+        made: Bootstrap = bootstrap(state, wrap, **{"n": 1000, "progress": False, **options})
+        try:
+            table = made.conf_int(interval, level)
+        except BaseException as error:  # BCa leaves out levels first, which takes long, and may find too few
+            error.partial = made  # type: ignore[attr-defined]
+            raise
     return table if which is None else table.loc[names]
 
 

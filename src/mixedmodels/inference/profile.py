@@ -7,22 +7,23 @@ quantile (Venzon and Moolgavkar 1988; Bates, Maechler, Bolker and Walker 2015, s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
 from mixedmodels.errors import InferenceError
-from mixedmodels.fit.progress import progress_bar
+from mixedmodels.fit.long_work import carry_out
 from mixedmodels.inference.measure import Parameters
-from mixedmodels.inference.profiler import Profiler, hermite
+from mixedmodels.inference.profiler import Path, Profiler, hermite
 from mixedmodels.inference.selection import select
 from mixedmodels.inference.variance_parameters import is_undetermined, list_parameters
 from mixedmodels.inference.wald import check_level
+from mixedmodels.interrupted import warns_if_interrupted
 from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:
@@ -47,22 +48,33 @@ class Profile:
         Of each parameter.
     undetermined
         Those that the data cannot tell from others: where their profile stays flat an interval ends at the bound.
+    missing
+        Those that were asked for and not profiled, if the work was interrupted.
     """
 
     zeta: pd.DataFrame
     bounds: Mapping[str, tuple[float, float]]
     estimates: Mapping[str, float]
     undetermined: frozenset[str] = frozenset()
+    missing: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> list[str]:
+        """What whoever uses the profiles is to know."""
+        if not self.missing:
+            return []
+        return [f"The profile was interrupted: there is none of {', '.join(self.missing)}."]
 
     def __repr__(self) -> str:
         n = len(self.estimates)
         heading = f"Profile of {n} parameter{'s' if n != 1 else ''}, with 95 % intervals"
         try:
-            return f"{heading}\n{self.conf_int().to_string()}"
+            return "\n".join([heading, *self.notes, self._conf_int(0.95).to_string()])
         except InferenceError as error:
-            return f"Profile of {', '.join(self.estimates)}. {error}"
+            return " ".join([f"Profile of {', '.join(self.estimates)}.", *self.notes, str(error)])
 
     @refuses_unknown
+    @warns_if_interrupted
     def conf_int(self, level: float = 0.95) -> pd.DataFrame:
         """Return intervals ``lower, upper`` by parameter; a bound of the parameter where zeta never reaches the level.
 
@@ -75,11 +87,21 @@ class Profile:
         ------
         InferenceError
             If the level is not between 0 and 1, or beyond what was profiled.
+
+        Warns
+        -----
+        PartialResultWarning
+            If the profile was interrupted.
         """
+        return self._conf_int(level)
+
+    def _conf_int(self, level: float) -> pd.DataFrame:
         check_level(level)
         cut = float(ndtri(0.5 + level / 2))
         rows = {name: (self._limit(name, -cut, level), self._limit(name, cut, level)) for name in self.estimates}
-        return pd.DataFrame.from_dict(rows, orient="index", columns=["lower", "upper"]).rename_axis("parameter")
+        table = pd.DataFrame.from_dict(rows, orient="index", columns=["lower", "upper"]).rename_axis("parameter")
+        table.attrs["notes"] = self.notes
+        return table
 
     def _limit(self, name: str, cut: float, level: float) -> float:
         points = self.zeta[self.zeta["parameter"] == name]
@@ -116,18 +138,24 @@ class Profile:
         )
 
 
+P = TypeVar("P", bound=Profile)
+
+
 def profile(
     state: FitState,
+    make: type[P],
     which: str | Iterable[str] | Mapping[str, Callable[[Parameters], float]] | None = None,
     *,
     progress: bool = False,
-) -> Profile:
+) -> P:
     """Return the profile likelihood of some parameters.
 
     Parameters
     ----------
     state
         The fit; its own criterion is profiled, ML or REML.
+    make
+        The class of what is returned.
     which
         Names of fixed effects and variance parameters (``sd_Days|Subject``, ``cor_Days.Intercept|Subject``,
         ``sigma``) or words for all of them, ``"beta"`` and ``"theta"``; a mapping from new names to functions of the
@@ -140,23 +168,37 @@ def profile(
     ------
     InferenceError
         If a name is unknown, or the parameter's estimate is on the boundary of a correlation, where it has no profile.
+    KeyboardInterrupt
+        On Ctrl-C; its ``partial`` holds the parameters that were profiled, None if there are none.
     """
     engine = Profiler(state)
+    profiled: dict[str, Callable[[], Path]]
     if isinstance(which, Mapping):
-        profiled = [partial(engine.function, name, function) for name, function in which.items()]
+        profiled = {str(name): partial(engine.function, name, function) for name, function in which.items()}
     else:
-        profiled = [partial(engine.path, name) for name in _names(engine, which)]
-    paths = []
-    with progress_bar(len(profiled), "profile", "parameter", progress) as advance:
-        for one in profiled:
-            paths.append(one())
-            advance(1)
-    if not paths:
+        names = _names(engine, which)
+        for name in names:
+            engine.check_name(name)
+        profiled = {name: partial(engine.path, name) for name in names}
+    if not profiled:
         raise InferenceError("There is nothing to profile: which is empty.")
-    frame = pd.concat([path.frame for path in paths], ignore_index=True)
-    variances = list_parameters(state.design.factors)
-    undetermined = frozenset(p.name for p in variances if is_undetermined(state, p))
-    return Profile(frame, {p.name: p.bounds for p in paths}, {p.name: p.estimate for p in paths}, undetermined)
+    paths: list[Path] = []
+
+    def blocks() -> Iterator[int]:
+        for one in profiled.values():
+            paths.append(one())
+            yield 1
+
+    def made() -> P | None:
+        if not paths:
+            return None
+        frame = pd.concat([path.frame for path in paths], ignore_index=True)
+        variances = list_parameters(state.design.factors)
+        undetermined = frozenset(p.name for p in variances if is_undetermined(state, p))
+        bounds, estimates = ({p.name: getattr(p, what) for p in paths} for what in ("bounds", "estimate"))
+        return make(frame, bounds, estimates, undetermined, tuple(profiled)[len(paths) :])
+
+    return carry_out(blocks(), len(profiled), "profile", unit="parameter", shown=progress, made=made)
 
 
 def _names(engine: Profiler, which: str | Iterable[str] | None) -> list[str]:

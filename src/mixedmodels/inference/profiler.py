@@ -131,13 +131,22 @@ class Profiler:
             if parameter.kind != "cor" or not self.map.on_boundary(self.psi, parameter):
                 yield name
 
+    def check_name(self, name: str) -> None:
+        """There must be such a parameter.
+
+        Raises
+        ------
+        InferenceError
+            There is none.
+        """
+        known = [*self.state.fixed_names, *self.parameters]
+        if name not in known:
+            raise unknown_parameter(name, known, " to profile")
+
     def path(self, name: str) -> Path:
         if name in self.parameters:
             return self._variance(self.parameters[name])
-        if name in self.state.fixed_names:
-            return self._fixed(self.state.fixed_names.index(name))
-        known = [*self.state.fixed_names, *self.parameters]
-        raise unknown_parameter(name, known, " to profile")
+        return self._fixed(self.state.fixed_names.index(name))
 
     # Variance parameters
 

@@ -9,7 +9,7 @@ are those of ``boundary_law``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,7 @@ from scipy import special
 
 from mixedmodels.errors import InferenceError
 from mixedmodels.fit.fit import fit_problem
+from mixedmodels.fit.long_work import carry_out
 from mixedmodels.fit.problem import Problem
 from mixedmodels.inference import criteria
 from mixedmodels.inference.bootstrap import check_seed
@@ -32,16 +33,24 @@ if TYPE_CHECKING:
 ROUNDING = 1e-11
 """Difference of deviances, relative to them, that counts as none."""
 MAX_LEVELS = 5_000
+_Row = tuple[int, float, float, float, float, float, float]
 COLUMNS = ("n_params", "llf", "aic", "chisq", "df", "p_value", "p_boundary")
 
 
-def ranova(state: FitState, n_exact: int = 0, seed: int | np.random.Generator | None = None) -> pd.DataFrame:
+def ranova(
+    state: FitState,
+    show: Callable[[pd.DataFrame], pd.DataFrame],
+    n_exact: int = 0,
+    seed: int | np.random.Generator | None = None,
+) -> pd.DataFrame:
     """Return likelihood-ratio tests of each random term, by the criterion of the fit (REML or ML).
 
     Parameters
     ----------
     state
         The fit.
+    show
+        Makes of the table what is returned, or handed over after Ctrl-C.
     n_exact
         Simulations of the exact law of the statistic, for REML fits with a single variance parameter; 0 for none.
     seed
@@ -59,22 +68,45 @@ def ranova(state: FitState, n_exact: int = 0, seed: int | np.random.Generator | 
     ------
     InferenceError
         If ``n_exact`` is asked for where the exact law is not known.
+    KeyboardInterrupt
+        On Ctrl-C; its ``partial`` is the table of the terms that were tested, None if there are none.
     """
     _check_exact(state, n_exact)
+    if n_exact and not isinstance(seed, np.random.Generator):
+        check_seed(seed)
     tests = list(reductions(state.design))
-    rows = [(state.n_params, criteria.log_likelihood(state), criteria.aic(state), *[math.nan] * 4)]
-    rows += [_test(state, reduction) for reduction in tests]
-    index = pd.Index(["<none>", *(reduction.label for reduction in tests)], name="term")
+    nan = math.nan
+    rows: list[_Row] = [(state.n_params, criteria.log_likelihood(state), criteria.aic(state), nan, nan, nan, nan)]
+    exact: list[float] = []
+
+    def blocks() -> Iterator[int]:
+        for reduction in tests:
+            rows.append(_test(state, reduction))
+            yield 1
+        if n_exact:
+            law = simulate_rlrt(state.design, n_exact, seed)
+            exact.append((1 + np.count_nonzero(law >= rows[1][3])) / (1 + n_exact))
+
+    def made() -> pd.DataFrame | None:
+        return show(_table(state, tests, rows, exact, n_exact)) if len(rows) > 1 else None
+
+    return carry_out(blocks(), len(tests), "ranova", shown=False, made=made)
+
+
+def _table(state: FitState, tests: list[Reduction], rows: list[_Row], exact: list[float], n_exact: int) -> pd.DataFrame:
+    """Return the rows that there are, and what is to be known of them and of those that are missing in the notes."""
+    done = tests[: len(rows) - 1]
+    index = pd.Index(["<none>", *(reduction.label for reduction in done)], name="term")
     table = pd.DataFrame(rows, index=index, columns=list(COLUMNS))
     table["df"] = table["df"].astype("Int64")
-    if n_exact:
-        if not isinstance(seed, np.random.Generator):
-            check_seed(seed)
-        law = simulate_rlrt(state.design, n_exact, seed)
-        at_least = np.count_nonzero(law >= table["chisq"].iloc[1])
-        table["p_exact"] = [math.nan, (1 + at_least) / (1 + n_exact)]
-    unknown = bool(table["p_boundary"].iloc[1:].isna().any())
-    table.attrs["notes"] = tuple(_notes(state, tests, n_exact, unknown))
+    if exact:
+        table["p_exact"] = [math.nan, *exact]
+    notes = list(_notes(state, done, n_exact if exact else 0, bool(table["p_boundary"].iloc[1:].isna().any())))
+    if len(done) < len(tests):
+        notes.append(f"The tests were interrupted: {len(done)} of {len(tests)} were made.")
+    elif n_exact and not exact:
+        notes.append("The simulation of the exact law was interrupted.")
+    table.attrs["notes"] = tuple(notes)
     return table
 
 
@@ -98,7 +130,7 @@ def _check_exact(state: FitState, n_exact: int) -> None:
         )
 
 
-def _test(state: FitState, reduction: Reduction) -> tuple[int, float, float, float, int, float, float]:
+def _test(state: FitState, reduction: Reduction) -> _Row:
     """Return a row of the table."""
     if reduction.design is None:
         theta, deviance = np.empty(0), state.problem.deviance(np.zeros_like(state.theta), state.reml)

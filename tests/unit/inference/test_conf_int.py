@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import mixedmodels as mm
+from mixedmodels.inference import bootstrap
 
 
 @pytest.fixture(scope="module")
@@ -114,3 +115,16 @@ def test_a_column_of_that_name_is_meant() -> None:
     assert list(boot.conf_int(which="a").index) == ["a"]
     with pytest.raises(mm.InferenceError, match="There is no parameter 'Intercept'"):
         boot.conf_int(which="Intercept")
+
+
+def test_replicates_are_not_lost_where_their_intervals_are_interrupted(
+    fit: mm.LmmResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bootstrap._Plan, "acceleration", interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fit.conf_int("bootstrap", n=5, seed=1, interval="bca")
+    made = caught.value.partial  # type: ignore[attr-defined]
+    pd.testing.assert_frame_equal(made.replicates, fit.bootstrap(5, seed=1, progress=False).replicates)

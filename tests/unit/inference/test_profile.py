@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,9 @@ from scipy import optimize, stats
 
 import mixedmodels as mm
 from data_loader import load
+from mixedmodels.inference import bootstrap
 from mixedmodels.inference.profile import Profile
+from mixedmodels.inference.profiler import Profiler
 
 DATA = mm.load_dataset("sleepstudy")
 FORMULA = "Reaction ~ Days + (Days | Subject)"
@@ -227,3 +231,43 @@ def test_balanced_groups_have_the_profile_of_their_means(ratio: float) -> None:
         rise = lambda log_v: n_groups * (log_v + np.exp(-log_v) - 1) - stats.chi2.isf(0.05, 1)  # noqa: E731
         ends = [np.exp(optimize.brentq(rise, *between) / 2) for between in ((-5, 0), (0, 5))]
         np.testing.assert_allclose(interval.loc["sd_Intercept|g"], np.sqrt(v_hat) * np.array(ends), rtol=2e-3)
+
+
+def test_an_interrupt_keeps_the_parameters_that_were_profiled(
+    fit: mm.LmmResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, path, calls = fit.profile(["sigma", "Days", "sd_Days|Subject"]), Profiler.path, iter(range(9))
+    assert whole.notes == whole.conf_int().attrs["notes"] == []
+
+    def impatient(self: Profiler, name: str) -> object:
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        return path(self, name)
+
+    monkeypatch.setattr(Profiler, "path", impatient)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fit.profile(["sigma", "Days", "sd_Days|Subject"])
+    part = caught.value.partial  # type: ignore[attr-defined]
+    note = "The profile was interrupted: there is none of sd_Days|Subject."
+    with pytest.warns(mm.PartialResultWarning, match=re.escape(note)):
+        table = part.conf_int()
+    pd.testing.assert_frame_equal(table, whole.conf_int().iloc[:2])
+    assert table.attrs["notes"] == [note]
+    assert note in repr(part)
+    with pytest.warns(mm.PartialResultWarning, match=re.escape(note)):
+        part.plot()
+
+
+def test_unknown_names_are_told_before_anything_is_profiled(fit: mm.LmmResult, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Profiler, "path", None)
+    monkeypatch.setattr(bootstrap, "_run", None)
+    for ask in (
+        lambda: fit.profile(["sigma", "Dais"]),
+        lambda: fit.conf_int("profile", which=["sigma", "Dais"]),
+        lambda: fit.conf_int("bootstrap", which=["sigma", "Dais"]),
+        lambda: fit.conf_int("wald", which=["sigma", "Dais"]),
+    ):
+        with pytest.raises(mm.InferenceError, match=r"no parameter 'Dais'.*Did you mean 'Days'\?"):
+            ask()
+    with pytest.raises(mm.InferenceError, match="Did you mean 'basic'"):
+        fit.conf_int("bootstrap", interval="basics")

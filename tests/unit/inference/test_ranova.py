@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 import mixedmodels as mm
+from mixedmodels.inference import ranova
 from mixedmodels.inference.exact_rlrt import simulate_rlrt
 
 SLEEP = mm.load_dataset("sleepstudy")
@@ -79,3 +83,34 @@ def test_exact_p_values_without_a_fixed_part() -> None:
     share = np.mean(simulate_rlrt(design, n, seed=1) <= 1e-9)
     zero = stats.f.cdf(1, levels, levels * (rows - 1))  # where F is below one, in a balanced design
     assert abs(share - zero) < 4 * np.sqrt(zero * (1 - zero) / n)
+
+
+def test_an_interrupt_keeps_the_tests_that_were_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit = mm.lmer("Reaction ~ Days + (Days || Subject)", SLEEP)
+    whole, test, calls = fit.ranova(), ranova._test, iter(range(9))
+
+    def impatient(*arguments: Any) -> Any:
+        if next(calls) == 1:
+            raise KeyboardInterrupt
+        return test(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ranova, "_test", impatient)
+        with pytest.raises(KeyboardInterrupt) as caught:
+            fit.ranova()
+    part = caught.value.partial  # type: ignore[attr-defined]
+    pd.testing.assert_frame_equal(part, whole.iloc[:2])
+    assert part.attrs["notes"][-1] == "The tests were interrupted: 1 of 2 were made."
+    assert part.attrs["notes"][-1] in repr(part)
+    assert not any("interrupted" in note for note in whole.attrs["notes"])
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    one = mm.lmer("Reaction ~ Days + (1 | Subject)", SLEEP)
+    monkeypatch.setattr(ranova, "simulate_rlrt", interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        one.ranova(n_exact=100, seed=1)
+    part = caught.value.partial  # type: ignore[attr-defined]
+    pd.testing.assert_frame_equal(part, one.ranova())
+    assert part.attrs["notes"][-1] == "The simulation of the exact law was interrupted."
