@@ -152,6 +152,22 @@ class LmmResult:
         return random_effects.random_effects_cov(self.state)
 
     @refuses_unknown
+    def random_effects_frame(self, level: float = 0.95) -> pd.DataFrame:
+        """Return the conditional modes in one long frame: ``group, level, effect, estimate, std_error, lower, upper``.
+
+        Parameters
+        ----------
+        level
+            Coverage of the intervals, normal ones given the variance parameters and the fixed effects, as in lme4.
+
+        Raises
+        ------
+        InferenceError
+            If ``level`` is not a coverage.
+        """
+        return random_effects.random_effects_frame(self.state, level)
+
+    @refuses_unknown
     def coef_by_level(self, group: str | None = None) -> pd.DataFrame:
         """Return the coefficients of each level of a grouping factor: fixed effects plus random ones of the same name.
 
@@ -597,15 +613,37 @@ class LmmResult:
         return show_notes(broom.glance(self.state))
 
     @refuses_unknown
-    def augment(self, data: object = None) -> pd.DataFrame:
-        """Return the rows used with ``.fitted``, ``.resid`` and ``.fixed`` added.
+    def augment(
+        self,
+        data: object = None,
+        *,
+        interval: str | None = None,
+        level: float = 0.95,
+        ddf: str = "satterthwaite",
+        new_levels: str = "raise",
+        weights: object = None,
+    ) -> pd.DataFrame:
+        """Return rows with ``.fitted`` (conditional), ``.resid`` and ``.fixed`` (the fixed part) added.
 
         Parameters
         ----------
         data
-            The data of the fit; None takes those given to ``lmer``.
+            New data, ``.resid`` where they have the response; or the data of the fit, of which the rows used are
+            returned; None takes those given to ``lmer``.
+        interval
+            ``"confidence"`` or ``"prediction"`` adds ``.se``, ``.lower`` and ``.upper``, those of ``predict``.
+        level, ddf, new_levels, weights
+            As for ``predict``.
+
+        Raises
+        ------
+        DataError, InferenceError
+            As for ``predict``; if this result does not know its data and gets none.
         """
-        return broom.augment(self.state, self._call_or_refuse("augment").data if data is None else data)
+        data = self._call_or_refuse("augment").data if data is None else data
+        return broom.augment(
+            self.state, data, interval=interval, level=level, ddf=ddf, new_levels=new_levels, weights=weights
+        )
 
     # Intervals and variance parameters
 

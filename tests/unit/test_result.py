@@ -219,9 +219,70 @@ def test_augment_adds_to_the_rows_used(convert) -> None:
     np.testing.assert_allclose(fit.augment(data.dropna(subset="Reaction"))[".fitted"], rows[".fitted"])
 
 
-def test_augment_wants_the_same_rows() -> None:
-    with pytest.raises(mm.InferenceError, match=r"augment got 3 rows; the model was fitted to 178 of 180"):
-        fit_with_gaps().augment(with_gaps().head(3))
+@pytest.mark.parametrize("convert", [lambda d: d, pl.from_pandas, pa.Table.from_pandas, lambda d: d.to_dict("series")])
+def test_augment_of_new_data_is_what_predict_says(convert) -> None:
+    fit = fit_with_gaps()
+    new = pd.DataFrame(
+        {"Days": [1.0, 20.0, np.nan], "Subject": ["308", "309", "310"], "Reaction": [250.0, np.nan, 1.0]}
+    )
+    rows = fit.augment(convert(new), interval="prediction", level=0.8)
+    assert list(rows) == [*new, ".fitted", ".resid", ".fixed", ".se", ".lower", ".upper"]
+    predicted = fit.predict(new, interval="prediction", level=0.8)
+    for name, ours in ((".fitted", "mean"), (".se", "se"), (".lower", "lower"), (".upper", "upper")):
+        np.testing.assert_array_equal(rows[name], predicted[ours])
+    np.testing.assert_array_equal(rows[".fixed"], fit.predict(new, random_effects="population"))
+    np.testing.assert_array_equal(rows[".resid"], new["Reaction"] - predicted["mean"])
+    assert rows[".resid"].isna().tolist() == [False, True, True]
+    assert list(fit.augment(convert(new.drop(columns="Reaction")))) == ["Days", "Subject", ".fitted", ".fixed"]
+
+
+def test_augment_tells_new_data_from_those_of_the_fit() -> None:
+    fit, data = fit_with_gaps(), with_gaps()
+    later = data.assign(Days=data["Days"] + 10)  # as many rows
+    for new in (later, later.iloc[:178], data.iloc[::-1]):
+        rows = fit.augment(new)
+        assert rows.index.equals(new.index)
+        np.testing.assert_allclose(rows[".fitted"], fit.predict(new))
+    own = fit.augment(interval="confidence")
+    np.testing.assert_array_equal(own[[".se", ".lower", ".upper"]], fit.predict(interval="confidence").iloc[:, 1:])
+    unknown = data.head(2).assign(Subject="new")
+    with pytest.raises(mm.DataError, match="level 'new'"):
+        fit.augment(unknown)
+    rows = fit.augment(unknown, new_levels="population")
+    np.testing.assert_array_equal(rows[".fitted"], rows[".fixed"])
+    with pytest.raises(mm.InferenceError, match="new_levels='drop' is not available"):
+        fit.augment(new_levels="drop")
+    with pytest.raises(mm.DataError, match="Days"):
+        fit.augment({"Subject": ["308"], "Reaction": [1.0]})
+
+
+def test_augment_computes_the_response_as_the_fit_did() -> None:
+    data = load("sleepstudy")
+    new = data.iloc[[3, 60]].assign(Days=[11, 12])
+    log = mm.lmer("np.log(Reaction / 100) ~ scale(Days) + (1 | Subject)", data)
+    rows = log.augment(new)
+    np.testing.assert_allclose(rows[".fitted"] + rows[".resid"], np.log(new["Reaction"] / 100))
+    scaled = mm.lmer("scale(Reaction) ~ Days + (1 | Subject)", data)
+    rows = scaled.augment(new)
+    reaction = data["Reaction"]
+    np.testing.assert_allclose(rows[".fitted"] + rows[".resid"], (new["Reaction"] - reaction.mean()) / reaction.std())
+    centred = mm.lmer("I(Reaction - Reaction.mean()) ~ Days + (1 | Subject)", data)
+    np.testing.assert_allclose(centred.augment(data)[".resid"], centred.resid)
+    assert list(centred.augment(new.drop(columns="Reaction"))) == ["Days", "Subject", ".fitted", ".fixed"]
+    with pytest.raises(mm.DataError, match=r"'I\(Reaction - Reaction.mean\(\)\)' depends on all rows of the data"):
+        centred.augment(new)
+
+
+def test_augment_of_a_model_that_has_no_new_data() -> None:
+    data = load("sleepstudy")
+    fit = mm.lmer("Reaction ~ I(Days - np.mean(Days)) + (1 | Subject)", data)
+    np.testing.assert_allclose(fit.augment(data)[".fitted"], fit.fittedvalues)
+    with pytest.raises(mm.DataError, match="depends on all rows of the data"):
+        fit.augment(data.head(5))
+    offset = mm.lmer("Reaction ~ Days + (1 | Subject)", data, offset=np.arange(180.0))
+    np.testing.assert_allclose(offset.augment(data)[".fitted"], offset.fittedvalues)
+    with pytest.raises(mm.InferenceError, match="offset given as an array"):
+        offset.augment(data.head(5))
 
 
 def test_in_one_line_and_in_a_notebook() -> None:

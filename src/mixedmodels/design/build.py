@@ -296,7 +296,8 @@ def _assemble(plan: Plan, rows: UsedRows, evaluation: Evaluation, parts: _Parts,
 def _probe(plan: Plan, evaluation: Evaluation, parts: _Parts) -> Probe | None:
     matrices = [(parts.fixed, parts.X)]
     matrices += [(p.recipe, p.matrix) for p in parts.random if p.matrix is not None and p.matrix is not parts.X]
-    return make_probe(evaluation, matrices, {**dict(zip(plan.offsets, parts.offsets, strict=True)), **parts.groups})
+    values = {plan.formula.response: parts.response, **dict(zip(plan.offsets, parts.offsets, strict=True))}
+    return make_probe(evaluation, matrices, {**values, **parts.groups})
 
 
 def _factors(parts: _Parts) -> list[tuple[RandomFactor, FactorRecipe]]:

@@ -70,7 +70,7 @@ class Probe:
     matrices
         Their rows in matrices with computed terms.
     values
-        Offsets and grouping variables that are computed, by expression.
+        Response, offsets and grouping variables that are computed, by expression.
     """
 
     columns: Mapping[str, Column]
@@ -109,7 +109,7 @@ def make_probe(
     matrices
         Its model matrices, (n_rows, n_columns) each, with their recipes.
     values
-        Offsets and grouping variables.
+        Response, offsets and grouping variables.
     """
     computed = [(recipe, matrix) for recipe, matrix in matrices if any(map(_is_computed, recipe.terms))]
     expressions = {name: column for name, column in values.items() if name not in evaluation.columns}

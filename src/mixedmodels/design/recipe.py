@@ -143,6 +143,31 @@ class DesignRecipe:
             total += _spread(values.values.astype(np.float64), rows, frame.n_rows)
         return total
 
+    def response(self, data: object, expression: str) -> Floats | None:
+        """Return the response in other data, (n_rows,), NaN where it is missing; None if its columns are not there.
+
+        Parameters
+        ----------
+        data
+            Other data.
+        expression
+            The left-hand side of the formula.
+
+        Raises
+        ------
+        DataError
+            It cannot be computed for new rows, or is no number.
+        """
+        frame = open_frame(data)
+        if not set(self.sources[expression]) <= set(frame.names):
+            return None
+        self._check_computable([expression])
+        evaluation, rows = self._complete_rows(data, self.sources[expression])
+        values = evaluation.values(expression)
+        if not values.is_number:
+            raise DataError(f"The response {expression!r} is not numeric in the new data.")
+        return _spread(values.values.astype(np.float64), rows, frame.n_rows)
+
     def _matrix(self, data: object, recipes: tuple[MatrixRecipe, ...]) -> Floats:
         evaluation, rows = self._complete_rows(data, [name for recipe in recipes for name in recipe.columns])
         computed = [recipe for recipe in recipes if recipe.spec is not None]

@@ -10,18 +10,25 @@ import numpy as np
 import pandas as pd
 
 from mixedmodels.design.frame import open_frame
+from mixedmodels.design.recipe import DesignRecipe
 from mixedmodels.diagnose.residuals import residuals
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.fit.fitted import conditional_fitted, marginal_fitted
+from mixedmodels.fit.rowless import is_rowless
 from mixedmodels.inference import criteria
 from mixedmodels.inference.covariances import covariance_frame, factor_covariances
 from mixedmodels.inference.wald import coef_table, names_in
+from mixedmodels.predict.predict import LEVEL, predict
+from mixedmodels.predict.rows import check_new_levels, fitted_rows, new_rows
 
 if TYPE_CHECKING:
+    from mixedmodels.design.records import Floats
     from mixedmodels.fit.records import FitState
     from mixedmodels.inference.approximation import Approximation
 
 EFFECTS = ("fixed", "ran_pars")
+SAME = 1e-8
+"""Difference, relative to the size of a column, that counts as rounding."""
 
 
 def tidy(
@@ -97,36 +104,89 @@ def glance(state: FitState) -> pd.DataFrame:
     return pd.DataFrame([row])
 
 
-def augment(state: FitState, data: object) -> pd.DataFrame:
-    """Return the rows used with ``.fitted``, ``.resid`` (both conditional) and ``.fixed`` (X beta + offset) added.
+def augment(
+    state: FitState,
+    data: object,
+    *,
+    interval: str | None = None,
+    level: float = LEVEL,
+    ddf: str = "satterthwaite",
+    new_levels: str = "raise",
+    weights: object = None,
+) -> pd.DataFrame:
+    """Return the rows used, or rows of new data, with predictions and residuals added.
 
     Parameters
     ----------
     state
         The fit.
     data
-        The data of the fit, all rows or those used: pandas, polars, pyarrow or a mapping of columns.
+        The data of the fit, all rows or those used, or new data: pandas, polars, pyarrow or a mapping of columns.
+    interval
+        ``"confidence"`` or ``"prediction"`` adds ``.se``, ``.lower`` and ``.upper``, those of ``predict``.
+    level, ddf, new_levels, weights
+        As for ``predict``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The data with ``.fitted`` (conditional), ``.resid`` (response less that; not there if new data lack the
+        response) and ``.fixed`` (X beta + offset), in units of the response.
 
     Raises
     ------
-    InferenceError
-        If the number of rows is neither.
+    DataError, InferenceError
+        As for ``predict``.
     """
     frame = _as_pandas(data)
+    used = _rows_used(state, frame)
+    options: dict[str, Any] = {"interval": interval, "level": level, "ddf": ddf, "weights": weights}
+    if used is not None:
+        check_new_levels(new_levels)
+        added = {".fitted": conditional_fitted(state), ".resid": residuals(state), ".fixed": marginal_fitted(state)}
+        predicted = predict(state, **options)
+    else:
+        used = frame
+        predicted = predict(state, data, new_levels=new_levels, **options)
+        fitted = predicted if isinstance(predicted, pd.Series) else predicted["mean"]
+        response = _response(state, data)
+        added = {".fitted": np.asarray(fitted)}
+        if response is not None:
+            added[".resid"] = response - added[".fitted"]
+        added[".fixed"] = np.asarray(predict(state, data, random_effects="population"))
+    if isinstance(predicted, pd.DataFrame):
+        added |= {f".{name}": predicted[name].to_numpy() for name in ("se", "lower", "upper")}
+    return used.assign(**added)
+
+
+def _rows_used(state: FitState, frame: pd.DataFrame) -> pd.DataFrame | None:
+    """Return the rows of a frame that the fit used; None if the frame is not that of the fit.
+
+    Where new data cannot be brought through the model, as many rows as those of the fit are taken for them.
+    """
     design = state.design
-    if len(frame) not in (design.n_rows, design.n_obs):
-        raise InferenceError(
-            f"augment got {len(frame)} rows; the model was fitted to {design.n_obs} of {design.n_rows}. "
-            "Pass the same data."
-        )
-    if design.rows is not None and len(frame) == design.n_rows:
-        frame = frame.iloc[design.rows]
-    added = {
-        ".fitted": conditional_fitted(state),
-        ".resid": residuals(state),
-        ".fixed": marginal_fitted(state),
-    }
-    return frame.assign(**added)
+    if is_rowless(design) or len(frame) not in (design.n_rows, design.n_obs):
+        return None
+    own = frame if design.rows is None or len(frame) == design.n_obs else frame.iloc[design.rows]
+    recipe = design.recipe
+    if not isinstance(recipe, DesignRecipe) or (design.offset is not None and not recipe.offsets):
+        return own
+    if recipe.of_all_rows - {design.response_name}:
+        return own
+    found, known = new_rows(state, own, (True,) * len(design.factors), "population"), fitted_rows(state)
+    pairs = [(found.X, known.X), (found.offset, known.offset), *zip(found.codes, known.codes, strict=True)]
+    pairs += [(found.columns(k), known.columns(k)) for k in range(len(design.factors))]
+    return own if not found.missing.any() and all(_are_same(*pair) for pair in pairs) else None
+
+
+def _are_same(found: Any, known: Any) -> bool:
+    """Return whether columns are the same but for rounding."""
+    return bool((np.abs(found - known) <= SAME * np.abs(known).max(axis=0, initial=0.0)).all())
+
+
+def _response(state: FitState, data: object) -> Floats | None:
+    recipe = state.design.recipe
+    return recipe.response(data, state.design.response_name) if isinstance(recipe, DesignRecipe) else None
 
 
 def _random_parameters(state: FitState) -> pd.DataFrame:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
+import numpy as np
 import pandas as pd
+from scipy.special import ndtri
 
 from mixedmodels.errors import InferenceError, unknown_group
+from mixedmodels.inference.wald import check_level
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,6 +46,45 @@ def random_effects_cov(state: FitState) -> dict[str, Floats]:
     return ByGroup(
         (factor.name, state.sigma**2 * block) for factor, block in zip(state.design.factors, blocks, strict=True)
     )
+
+
+def random_effects_frame(state: FitState, level: float = 0.95) -> pd.DataFrame:
+    """Return the conditional modes in one long frame, a row for each effect of each level.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    level
+        Coverage of the intervals, which are normal ones.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``group, level, effect, estimate, std_error, lower, upper``, in units of the response per column. The standard
+        error is the root of the diagonal of ``random_effects_cov``, lme4's ``condsd``.
+
+    Raises
+    ------
+    InferenceError
+        If ``level`` is not a coverage.
+    """
+    check_level(level)
+    quantile = float(ndtri(0.5 + level / 2))
+    tables = []
+    for factor, b, cov in zip(state.design.factors, state.b, random_effects_cov(state).values(), strict=True):
+        estimate, se = b.ravel(), np.sqrt(np.diagonal(cov, axis1=1, axis2=2)).ravel()
+        columns = {
+            "group": factor.name,
+            "level": factor.levels.repeat(factor.n_effects),
+            "effect": np.tile(np.array(factor.columns, dtype=object), factor.n_levels),
+            "estimate": estimate,
+            "std_error": se,
+            "lower": estimate - quantile * se,
+            "upper": estimate + quantile * se,
+        }
+        tables.append(pd.DataFrame(columns))
+    return pd.concat(tables, ignore_index=True)
 
 
 def coef_by_level(state: FitState, group: str | None = None) -> pd.DataFrame:
