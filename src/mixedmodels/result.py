@@ -165,7 +165,7 @@ class LmmResult:
         InferenceError
             If ``level`` is not a coverage.
         """
-        return random_effects.random_effects_frame(self.state, level)
+        return show_notes(random_effects.random_effects_frame(self.state, level))
 
     @refuses_unknown
     def coef_by_level(self, group: str | None = None) -> pd.DataFrame:
@@ -581,7 +581,7 @@ class LmmResult:
         KeyboardInterrupt
             On Ctrl-C; its ``partial`` is the table of the terms that were tested, None if there are none.
         """
-        return ranova(self.state, show_notes, n_exact, seed)
+        return ranova(self.state, n_exact, seed, show=show_notes)
 
     def criteria(self) -> pd.DataFrame:
         """Return AIC, AICc, BIC and the conditional AIC: ``value, deviance, n_params, penalty, counted``.
@@ -641,9 +641,8 @@ class LmmResult:
             As for ``predict``; if this result does not know its data and gets none.
         """
         data = self._call_or_refuse("augment").data if data is None else data
-        return broom.augment(
-            self.state, data, interval=interval, level=level, ddf=ddf, new_levels=new_levels, weights=weights
-        )
+        options: dict[str, Any] = {"interval": interval, "level": level, "ddf": ddf}
+        return show_notes(broom.augment(self.state, data, **options, new_levels=new_levels, weights=weights))
 
     # Intervals and variance parameters
 

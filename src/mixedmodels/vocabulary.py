@@ -28,7 +28,7 @@ OF_A_FIT = _by_name({
     "bse se": "standard errors of the fixed effects are fit.bse_fe",
     "cov_params vcov": "the covariance of the fixed effects is fit.cov_fe",
     "cov_re vcomp VarCorr": "the covariances of the random effects are fit.varcorr",
-    "ranef": "the effects of the levels are fit.random_effects",
+    "ranef": "the effects of the levels are fit.random_effects, in one frame fit.random_effects_frame()",
     "loglik logLik loglike": "the log-likelihood is fit.llf",
     "rsquared rsquared_adj": "R-squared, marginal and conditional, is fit.r2()",
     "eta_squared omega_squared cohens_f2": "sizes of terms are fit.effect_sizes(kind)",

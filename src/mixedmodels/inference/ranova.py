@@ -39,9 +39,10 @@ COLUMNS = ("n_params", "llf", "aic", "chisq", "df", "p_value", "p_boundary")
 
 def ranova(
     state: FitState,
-    show: Callable[[pd.DataFrame], pd.DataFrame],
     n_exact: int = 0,
     seed: int | np.random.Generator | None = None,
+    *,
+    show: Callable[[pd.DataFrame], pd.DataFrame] = lambda table: table,
 ) -> pd.DataFrame:
     """Return likelihood-ratio tests of each random term, by the criterion of the fit (REML or ML).
 
@@ -49,12 +50,12 @@ def ranova(
     ----------
     state
         The fit.
-    show
-        Makes of the table what is returned, or handed over after Ctrl-C.
     n_exact
         Simulations of the exact law of the statistic, for REML fits with a single variance parameter; 0 for none.
     seed
         Of the simulations.
+    show
+        Makes of the table what is returned, or handed over after Ctrl-C.
 
     Returns
     -------
