@@ -14,9 +14,11 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GroupKFold
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
 
-from mixedmodels.errors import DataError, FormulaError, MixedModelsError, UnknownArgumentError
+from mixedmodels.errors import DataError, FormulaError, InferenceError, MixedModelsError, UnknownArgumentError
+from mixedmodels.inference.wald import check_level, t_quantile
 from mixedmodels.lmer import LinearMixedModel
 from mixedmodels.predict.choice import used_factors
+from mixedmodels.predict.predict import INTERVALS, LEVEL
 from mixedmodels.predict.rows import check_new_levels
 
 if TYPE_CHECKING:
@@ -24,13 +26,16 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
-RESPONSE = "response_"
+RESPONSES = ("y", "response_")
+"""Names of the response in the model's data, the first that is no column of X, unless the formula gives it another."""
 GROUPS = "groups_"
 WEIGHTS = "weights_"
 _NAME = re.compile(r"[\w.]+|`[^`]+`")
 P = ParamSpec("P")
 R = TypeVar("R")
 CONTAINERS = ("default", "pandas")
+TOLERANCE = 1e-8
+"""Share of a row outside of what the rows of the fit span that counts as rounding."""
 
 
 def _in_words(method: Callable[P, R]) -> Callable[P, R]:
@@ -109,10 +114,12 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         FormulaError, DataError, InferenceError
             If the formula or the data do not make a model, or an argument of the estimator is not allowed.
         """
-        formula = None if self.formula is None else _right_hand_side(self.formula)
+        left, formula = (None, None) if self.formula is None else _sides(self.formula)
         frame, y = self._frame(X, y, reset=True)
         check_consistent_length(frame, y, groups)
-        self._check_names(frame, {RESPONSE: y, GROUPS: groups, WEIGHTS: sample_weight})
+        names = [name for name in (left, *RESPONSES) if name is not None]
+        response = next((name for name in names if name not in frame), names[-1])
+        self._check_names(frame, {response: y, GROUPS: groups, WEIGHTS: sample_weight})
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
         if weights is not None:
             frame[WEIGHTS] = weights
@@ -126,14 +133,19 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
             used_factors((), self.random_effects)
             check_new_levels(self.new_levels)
             root = np.ones(len(y)) if weights is None else np.sqrt(weights)
-            matrix = np.column_stack([np.ones(len(y)), frame[names].to_numpy(dtype=np.float64)])
-            solution = np.linalg.lstsq(matrix * root[:, None], y * root, rcond=None)[0]
-            self.intercept_, self.coef_ = float(solution[0]), solution[1:]
+            matrix = frame[names].to_numpy(dtype=np.float64)
+            centred = matrix - np.average(matrix, axis=0, weights=root**2)  # else a far origin costs all digits
+            columns = np.column_stack([np.ones(len(y)), centred])
+            solution = np.linalg.lstsq(columns * root[:, None], y * root, rcond=None)[0]
+            self.coef_ = solution[1:]
+            self.intercept_ = float(solution[0] - (matrix - centred)[0] @ self.coef_)
+            self._least_squares = _LeastSquares(matrix, root, (y - columns @ solution) * root)
             return self
         if formula is None:
             formula = " + ".join(f"`{name}`" for name in names) + f" + (1 | {GROUPS})"
-        frame[RESPONSE] = y
-        model = LinearMixedModel(f"{RESPONSE} ~ {formula}", frame, weights=None if weights is None else WEIGHTS)
+        frame[response] = y
+        left = response if response.isidentifier() else f"`{response}`"
+        model = LinearMixedModel(f"{left} ~ {formula}", frame, weights=None if weights is None else WEIGHTS)
         result = model.fit(reml=self.reml)
         used_factors(list(result.n_groups), self.random_effects)
         check_new_levels(self.new_levels)
@@ -144,7 +156,7 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         return self
 
     @_in_words
-    def predict(self, X: Any, groups: Any = None) -> Any:
+    def predict(self, X: Any, groups: Any = None, *, return_std: bool = False) -> Any:
         """Return predictions, (n_rows,), as an array, or as a Series after ``set_output(transform="pandas")``.
 
         Parameters
@@ -153,27 +165,90 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
             Frame or array with the columns of the fit.
         groups
             Levels of the rows, for ``formula=None``; None predicts the population.
+        return_std
+            Return a pair: the predictions, and the standard deviation of a new observation of weight one about each, as
+            scikit-learn's Bayesian regressors do. It counts the errors of the estimates, and the effects of levels that
+            are not known.
 
         Raises
         ------
         DataError
             If a column is missing, or a level is new and ``new_levels="raise"``.
         """
+        mean, se, _, _ = self._predicted(X, groups, "prediction" if return_std else None)
+        return (self._labelled(mean, X), self._labelled(se, X, "std")) if return_std else self._labelled(mean, X)
+
+    @_in_words
+    def predict_interval(
+        self,
+        X: Any,
+        groups: Any = None,
+        *,
+        interval: str = "prediction",
+        level: float = 0.95,
+        sample_weight: Any = None,
+    ) -> Any:
+        """Return lower and upper limits, (n_rows, 2), as an array, or as a frame after ``set_output``.
+
+        Parameters
+        ----------
+        X, groups
+            As for ``predict``.
+        interval
+            ``"prediction"``: of a new observation; ``"confidence"``: of the mean that ``predict`` returns.
+        level
+            Coverage.
+        sample_weight
+            Weights of new observations, (n_rows,); None for one each.
+
+        Raises
+        ------
+        DataError, InferenceError
+            As for ``predict``; if an argument is not allowed.
+        """
+        if interval not in INTERVALS:
+            raise InferenceError(f"interval={interval!r} is not available; it must be 'prediction' or 'confidence'.")
+        _, _, lower, upper = self._predicted(X, groups, interval, level, sample_weight)
+        limits = np.column_stack([lower, upper])
+        if self._is_pandas:
+            return pd.DataFrame(limits, index=getattr(X, "index", None), columns=["lower", "upper"])
+        return limits
+
+    def _predicted(
+        self, X: Any, groups: Any, interval: str | None, level: float = LEVEL, sample_weight: Any = None
+    ) -> tuple[Floats, ...]:
+        """Return predictions and, with an interval, standard errors and limits, (n_rows,) each."""
         check_is_fitted(self, "coef_")
         frame, _ = self._frame(X, None, reset=False)
+        if sample_weight is not None and interval == "confidence":
+            raise InferenceError("sample_weight is that of new observations; it goes with interval='prediction'.")
+        weights = None
+        if interval == "prediction":
+            weights = _check_sample_weight(sample_weight, X, dtype=np.float64)
+            if not (weights > 0).all():
+                raise InferenceError(f"sample_weight must be positive; the smallest is {weights.min():.6g}.")
         if self.result_ is None:
-            values = self.intercept_ + frame[list(self._columns)].to_numpy(dtype=np.float64) @ self.coef_
-        else:
-            random_effects = self.random_effects
-            if self.formula is None and groups is None:
-                random_effects = "population"
-            elif groups is not None:
-                check_consistent_length(frame, groups)
-                frame[GROUPS] = np.asarray(groups)
-            values = self.result_.predict(frame, random_effects=random_effects, new_levels=self.new_levels).to_numpy()
-        if getattr(self, "_container", "default") == "pandas":
-            return pd.Series(values, index=getattr(X, "index", None), name="predicted")
-        return values
+            matrix = frame[list(self._columns)].to_numpy(dtype=np.float64)
+            mean = self.intercept_ + matrix @ self.coef_
+            return self._least_squares.predicted(matrix, mean, weights, level) if interval else (mean,) * 4
+        random_effects = self.random_effects
+        if self.formula is None and groups is None:
+            random_effects = "population"
+        elif groups is not None:
+            check_consistent_length(frame, groups)
+            frame[GROUPS] = np.asarray(groups)
+        options = {"random_effects": random_effects, "new_levels": self.new_levels, "weights": weights}
+        found = self.result_.predict(frame, interval=interval, level=level, **options)
+        if isinstance(found, pd.Series):
+            return (np.asarray(found),) * 4
+        return tuple(np.asarray(found[name]) for name in ("mean", "se", "lower", "upper"))
+
+    @property
+    def _is_pandas(self) -> bool:
+        return getattr(self, "_container", "default") == "pandas"
+
+    def _labelled(self, values: Floats, X: Any, name: str = "predicted") -> Any:
+        return pd.Series(values, index=getattr(X, "index", None), name=name) if self._is_pandas else values
 
     def set_output(self, *, transform: str | None = None) -> MixedModelRegressor:
         """Choose what ``predict`` returns.
@@ -217,8 +292,47 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         return pd.DataFrame(matrix, columns=self._columns), y
 
 
-def _right_hand_side(formula: str) -> str:
-    """Return what stands right of the tilde, or all if there is none.
+class _LeastSquares:
+    """What the errors of predictions by least squares need.
+
+    Parameters
+    ----------
+    X
+        Columns without the intercept, (n_rows, n_columns).
+    root
+        Roots of the weights, (n_rows,).
+    residuals
+        Times these roots, (n_rows,).
+    """
+
+    def __init__(self, X: Floats, root: Floats, residuals: Floats) -> None:
+        self.centre = np.average(X, axis=0, weights=root**2)
+        self.size = np.sqrt(np.mean((X - self.centre) ** 2, axis=0))
+        self.size[self.size == 0] = 1.0
+        _, s, Vt = np.linalg.svd(self._about_centre(X) * root[:, None], full_matrices=False)
+        kept = s > s[0] * max(X.shape) * np.finfo(np.float64).eps
+        self.directions, self.spreads, self.others = Vt[kept], s[kept], Vt[~kept]
+        self.df = int(np.count_nonzero(root)) - int(kept.sum())
+        self.variance = float(residuals @ residuals) / self.df if self.df > 0 else np.nan
+
+    def _about_centre(self, X: Floats) -> Floats:
+        return np.column_stack([np.ones(len(X)), (X - self.centre) / self.size])
+
+    def predicted(self, X: Floats, mean: Floats, weights: Floats | None, level: float) -> tuple[Floats, ...]:
+        """Return means, standard errors and limits by Student's t; nan where the fit cannot tell, (n_rows,) each."""
+        check_level(level)
+        rows = self._about_centre(X)
+        share = np.sum((rows @ self.directions.T / self.spreads) ** 2, axis=1)
+        share[np.abs(rows @ self.others.T).sum(axis=1) > TOLERANCE * np.abs(rows).sum(axis=1)] = np.nan
+        if weights is not None:
+            share += 1.0 / weights
+        se = np.sqrt(self.variance * share)
+        half = t_quantile(np.full(len(X), float(self.df)), 0.5 + level / 2) * se
+        return mean, se, mean - half, mean + half
+
+
+def _sides(formula: str) -> tuple[str | None, str]:
+    """Return the name left of the tilde, None if there is none, and what stands right of it.
 
     Raises
     ------
@@ -234,7 +348,7 @@ def _right_hand_side(formula: str) -> str:
             "transformed, or put the regressor into sklearn.compose.TransformedTargetRegressor(regressor, func=..., "
             "inverse_func=...)."
         )
-    return right
+    return left.strip().strip("`") or None, right
 
 
 class LevelFold:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 
 import mixedmodels as mm
 
 sklearn = pytest.importorskip("sklearn", reason="scikit-learn is not installed")
 
 from sklearn.base import clone  # noqa: E402
+from sklearn.compose import ColumnTransformer  # noqa: E402
 from sklearn.model_selection import cross_val_score  # noqa: E402
+from sklearn.pipeline import Pipeline  # noqa: E402
+from sklearn.preprocessing import StandardScaler  # noqa: E402
 from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
 
 from mixedmodels.sklearn import LevelFold, MixedModelRegressor  # noqa: E402
@@ -101,14 +106,108 @@ def test_lengths_must_agree() -> None:
         fitted.predict(X[["Days"]], groups=X["Subject"].head(3))
 
 
-@pytest.mark.parametrize("name", ["response_", "weights_"])
-def test_columns_with_the_regressors_own_names_are_refused(name: str) -> None:
-    taken = X.assign(**{name: np.arange(len(X))})
-    regressor = MixedModelRegressor(f"Days + {name} + (1 | Subject)")
-    with pytest.raises(mm.DataError, match=f"X has a column '{name}'.*Rename that column"):
+@pytest.mark.parametrize("name", ["y", "response_"])
+def test_columns_of_x_keep_their_names(name: str) -> None:
+    extra = X.assign(**{name: np.arange(len(X)) % 7})
+    fit = mm.lmer(f"Reaction ~ Days + {name} + (1 | Subject)", extra.assign(Reaction=Y))
+    for left in ("", f"{name} ~", "Reaction ~"):
+        ours = MixedModelRegressor(f"{left} Days + {name} + (1 | Subject)").fit(extra, Y)
+        np.testing.assert_allclose(ours.coef_, fit.fe_params.iloc[1:], rtol=1e-6)
+
+
+def test_names_that_the_regressor_needs_itself_are_refused() -> None:
+    taken = X.assign(y=1.0, response_=np.arange(len(X)), weights_=np.arange(len(X)))
+    regressor = MixedModelRegressor("Days + weights_ + (1 | Subject)")
+    with pytest.raises(mm.DataError, match=r"X has a column 'response_'.*Rename that column"):
+        regressor.fit(taken, Y)
+    taken = taken.drop(columns="y")
+    with pytest.raises(mm.DataError, match=r"X has a column 'weights_'.*Rename that column"):
         regressor.fit(taken, Y, sample_weight=np.ones(len(X)))
-    if name == "weights_":
-        assert regressor.fit(taken, Y).coef_.shape == (2,)
+    assert regressor.fit(taken, Y).coef_.shape == (2,)
+
+
+def test_messages_name_the_response_as_the_caller_does() -> None:
+    for formula, name in (("Dais + (1 | Subject)", "y"), ("Reaction ~ Dais + (1 | Subject)", "Reaction")):
+        with pytest.raises(mm.DataError, match=f"The columns are: Days, Subject, {name}\\."):
+            MixedModelRegressor(formula).fit(X, Y)
+    assert MixedModelRegressor("`my y` ~ Days + (1 | Subject)").fit(X, Y).result_.formula.startswith("`my y` ~")
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+@pytest.mark.parametrize("interval", ["prediction", "confidence"])
+def test_intervals_are_those_of_the_result(interval: str, level: float) -> None:
+    new = pd.DataFrame({"Days": [0, 4, 12, 3], "Subject": ["308", "309", "310", "nobody"]}, index=list("abcd"))
+    regressor = MixedModelRegressor("Days + (Days | Subject)").fit(X, Y)
+    theirs = mm.lmer("Reaction ~ Days + (Days | Subject)", SLEEP).predict(
+        new, interval=interval, level=level, new_levels="population"
+    )
+    limits = regressor.predict_interval(new, interval=interval, level=level)
+    np.testing.assert_allclose(limits, theirs[["lower", "upper"]], rtol=1e-9)
+    if interval == "prediction":
+        mean, std = regressor.predict(new, return_std=True)
+        np.testing.assert_array_equal(mean, regressor.predict(new))
+        np.testing.assert_allclose(std, theirs["se"], rtol=1e-9)
+        assert std[3] > std[1]  # nobody is met for the first time
+    regressor.set_output(transform="pandas")
+    assert list(regressor.predict_interval(new).index) == list(new.index)
+    assert [list(part.index) for part in regressor.predict(new, return_std=True)] == 2 * [list("abcd")]
+
+
+def test_intervals_of_groups_and_weights() -> None:
+    w = np.linspace(1, 3, len(SLEEP))
+    ours = MixedModelRegressor().fit(X[["Days"]].to_numpy(), Y, groups=X["Subject"], sample_weight=w)
+    fit = mm.lmer("Reaction ~ Days + (1 | Subject)", SLEEP, weights=w)
+    days, who = X[["Days"]].to_numpy()[:5], X["Subject"][:5]
+    for weights in (None, w[:5]):
+        theirs = fit.predict(SLEEP.head(5), interval="prediction", weights=1.0 if weights is None else weights)
+        limits = ours.predict_interval(days, groups=who, sample_weight=weights)
+        np.testing.assert_allclose(limits, theirs[["lower", "upper"]], rtol=1e-9)
+    population = fit.predict(SLEEP.head(5), random_effects="population", interval="prediction", weights=1.0)
+    np.testing.assert_allclose(ours.predict(days, return_std=True)[1], population["se"], rtol=1e-9)
+    with pytest.raises(mm.InferenceError, match="sample_weight must be positive; the smallest is 0"):
+        ours.predict_interval(days, sample_weight=[1, 0, 1, 1, 1])
+    with pytest.raises(mm.InferenceError, match="it goes with interval='prediction'"):
+        ours.predict_interval(days, interval="confidence", sample_weight=w[:5])
+    with pytest.raises(mm.InferenceError, match="interval='both' is not available"):
+        ours.predict_interval(days, interval="both")
+
+
+@pytest.mark.parametrize("origin", [0.0, 1e9])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_least_squares_has_the_intervals_of_statsmodels(weighted: bool, origin: float) -> None:
+    rng = np.random.default_rng(1)
+    A, new = rng.normal(size=(30, 3)), rng.normal(size=(6, 3))
+    y, w = A @ [1.0, 2.0, 0.0] + rng.normal(size=30), rng.uniform(0.5, 3, 30) if weighted else np.ones(30)
+    rounding = 1e-15 * origin  # of the data
+    theirs = sm.WLS(y, sm.add_constant(A), weights=w).fit().get_prediction(sm.add_constant(new))
+    frame = theirs.summary_frame(alpha=0.1)
+    ours = MixedModelRegressor().fit(A + origin, y, sample_weight=w if weighted else None)
+    limits = ours.predict_interval(new + origin, level=0.9)
+    np.testing.assert_allclose(limits, frame[["obs_ci_lower", "obs_ci_upper"]], rtol=1e-9, atol=rounding)
+    limits = ours.predict_interval(new + origin, interval="confidence", level=0.9)
+    np.testing.assert_allclose(limits, frame[["mean_ci_lower", "mean_ci_upper"]], rtol=1e-9, atol=rounding)
+
+
+def test_least_squares_says_where_it_cannot_tell() -> None:
+    x = np.arange(8.0)
+    ours = MixedModelRegressor().fit(np.column_stack([x, 2 * x]), x + np.resize([1, -1], 8))
+    mean, std = ours.predict([[3.0, 6.0], [3.0, 7.0]], return_std=True)
+    alone = MixedModelRegressor().fit(x[:, None], x + np.resize([1, -1], 8)).predict([[3.0]], return_std=True)
+    np.testing.assert_allclose([mean[0], std[0]], np.ravel(alone))
+    assert np.isnan(std[1])
+
+
+def test_standard_deviations_come_through_a_pipeline() -> None:
+    columns = ColumnTransformer([("scaled", StandardScaler(), ["Days"])], remainder="passthrough")
+    columns.set_output(transform="pandas")
+    model = MixedModelRegressor("scaled__Days + (scaled__Days | remainder__Subject)")
+    pipeline = clone(Pipeline([("columns", columns), ("model", model)])).fit(X, Y)
+    mean, std = pipeline.predict(X.head(4), return_std=True)
+    theirs = mm.lmer("Reaction ~ Days + (Days | Subject)", SLEEP).predict(X.head(4), interval="prediction")
+    np.testing.assert_allclose(mean, theirs["mean"], rtol=1e-6)
+    np.testing.assert_allclose(std, theirs["se"], rtol=1e-5)
+    again = pickle.loads(pickle.dumps(MixedModelRegressor().fit(X[["Days"]], Y)))
+    assert again.predict_interval(X[["Days"]]).shape == (180, 2)
 
 
 def test_bad_input() -> None:
