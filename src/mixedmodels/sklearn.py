@@ -132,6 +132,8 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         if formula is None and groups is None:
             used_factors((), self.random_effects)
             check_new_levels(self.new_levels)
+            if weights is not None and weights.min() < 0:
+                raise DataError(f"sample_weight must not be negative; the smallest is {weights.min():.6g}.")
             root = np.ones(len(y)) if weights is None else np.sqrt(weights)
             matrix = frame[names].to_numpy(dtype=np.float64)
             centred = matrix - np.average(matrix, axis=0, weights=root**2)  # else a far origin costs all digits

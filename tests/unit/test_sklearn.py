@@ -166,6 +166,8 @@ def test_intervals_of_groups_and_weights() -> None:
     np.testing.assert_allclose(ours.predict(days, return_std=True)[1], population["se"], rtol=1e-9)
     with pytest.raises(mm.InferenceError, match="sample_weight must be positive; the smallest is 0"):
         ours.predict_interval(days, sample_weight=[1, 0, 1, 1, 1])
+    with pytest.raises(mm.DataError, match="sample_weight must not be negative; the smallest is -3"):
+        MixedModelRegressor().fit(X[["Days"]], Y, sample_weight=-w)
     with pytest.raises(mm.InferenceError, match="it goes with interval='prediction'"):
         ours.predict_interval(days, interval="confidence", sample_weight=w[:5])
     with pytest.raises(mm.InferenceError, match="interval='both' is not available"):
