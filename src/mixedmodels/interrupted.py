@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable
 from functools import wraps
@@ -9,6 +10,7 @@ from typing import ParamSpec, Protocol, TypeVar, cast
 
 from mixedmodels.errors import PartialResultWarning
 
+PACKAGE = __name__.partition(".")[0]
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -23,7 +25,7 @@ class Noted(Protocol):
 
 
 def warns_if_interrupted(method: Callable[P, R]) -> Callable[P, R]:
-    """Return the method, which warns of the notes of its record; it is a door, right below ``refuses_unknown``.
+    """Return the method, a door, which warns of the notes of its record.
 
     Warns
     -----
@@ -40,6 +42,14 @@ def warns_if_interrupted(method: Callable[P, R]) -> Callable[P, R]:
 
 
 def warn_if_interrupted(record: Noted) -> None:
-    """Warn of what is missing in a record, at the line that called a function below ``refuses_unknown``."""
+    """Warn of what is missing in a record, at the line that called the package."""
     for note in record.notes:
-        warnings.warn(note, PartialResultWarning, stacklevel=4)
+        warnings.warn(note, PartialResultWarning, stacklevel=_depth())
+
+
+def _depth() -> int:
+    """Return how many calls below whoever called the package the function is that asks."""
+    frame, depth = inspect.currentframe(), 0
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == PACKAGE:
+        frame, depth = frame.f_back, depth + 1
+    return depth

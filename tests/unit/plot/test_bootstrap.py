@@ -41,7 +41,9 @@ def test_lines_are_limits_and_estimate(kind: str) -> None:
 def test_what_is_missing_is_said() -> None:
     holed = DRAWS.replicates.copy()
     holed.iloc[:4] = np.nan
-    ax = mm.plot.bootstrap(replace(DRAWS, replicates=holed, n_failed=4, n_asked=100), "Days")
+    with pytest.warns(mm.PartialResultWarning, match="60 of 100 replicates were made") as warned:
+        ax = mm.plot.bootstrap(replace(DRAWS, replicates=holed, n_failed=4, n_asked=100), "Days")
+    assert warned[0].filename == __file__
     assert ax.get_title(loc="left") == "60 replicates of 100, 4 failed"
     assert sum(bar.get_height() for bar in ax.patches) == 56
 
