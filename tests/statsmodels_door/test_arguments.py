@@ -66,6 +66,11 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "one column": (lambda: FIT.predict(DIETOX[["Time"]][:2], transform=False), "exog has 1 columns; the model has 2"),
     "loglike": (lambda: MODEL.loglike("a"), "params is 'a'"),
     "covariance": (lambda: MODEL.get_fe_params(np.eye(3), []), r"cov_re has the shape \(3, 3\)"),
+    "category": (
+        lambda: of_pastes(formula="strength ~ C(cask, levels=['a', 'b', 'c', 'd'])").fit(),
+        r"'d'\]\)\[T\.d\] are zero in every row, as those of categories without rows",
+    ),
+    "weight of a path": (lambda: MODEL.regularization_path([1.0]).result(2.0), "alpha is 2.0; the path has"),
     "rows": (lambda: MODEL.group_list(np.ones(3)), r"array has the shape \(3,\); the model has"),
     "constraints": (lambda: FIT.wald_test_terms(extra_constraints=["Time = 0"]), "a pair of a name and a hypothesis"),
     "vc text": (lambda: of_pastes(vc_formula="0 + cask"), "it must be a mapping from names to formulas"),

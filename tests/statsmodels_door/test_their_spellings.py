@@ -15,6 +15,7 @@ import mixedmodels as mm
 
 contrast = pytest.importorskip("statsmodels.stats.contrast", reason="their tests")
 smf = pytest.importorskip("statsmodels.formula.api", reason="their models")
+sm = pytest.importorskip("statsmodels.api", reason="their models")
 
 DIETOX = mm.load_dataset("dietox")
 MODEL = mm.mixedlm("Weight ~ Time", DIETOX, groups="Pig")
@@ -227,3 +228,42 @@ def test_record_arrays_and_arrow_text_are_data() -> None:
     assert fit.llf == pytest.approx(plain.llf, rel=1e-12)
     assert fit.model.exog_names == plain.model.exog_names
     np.testing.assert_allclose(fit.predict(arrow[:50]), fit.model.exog[:50] @ fit.fe_params, rtol=1e-12)
+
+
+COMBINATIONS: list[dict[str, Any]] = [
+    {"r_matrix": [0, 1, 0]}, {"r_matrix": np.eye(3)[:2]}, {"r_matrix": np.eye(3)[:2], "other": np.eye(3)[2:]},
+    {"r_matrix": [0, 1, 0], "other": np.eye(3)[:2]}, {"r_matrix": np.eye(3)[:2], "other": [1, 0, 0]},
+    {"r_matrix": [0, 1, 0], "other": [1, 0, 0]}, {"column": 1}, {"column": -1}, {"column": [1]}, {"column": [0, 2]},
+    {"scale": 2.0}, {"cov_p": np.diag([1.0, 2.0, 3.0])}, {"cov_p": np.diag([1.0, 2.0, 3.0]), "column": 1},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("asked", COMBINATIONS, ids="-".join)
+def test_the_shapes_of_cov_params(asked: dict[str, Any]) -> None:
+    """Theirs with labels cannot label combinations, so those without are asked."""
+    ours, their = FIT._results.cov_params(**asked), THEIR._results.cov_params(**asked)
+    assert np.shape(ours) == np.shape(their)
+    np.testing.assert_allclose(ours, their, rtol=1e-4, atol=1e-8)
+
+
+def test_columns_may_be_called_by_numbers() -> None:
+    X = pd.DataFrame(np.column_stack([np.ones(len(DIETOX)), DIETOX["Time"]]))
+    models = [kind(DIETOX["Weight"], X, DIETOX["Pig"]) for kind in (mm.MixedLM, sm.MixedLM)]
+    ours, their = (model.fit() for model in models)
+    for name in ("params", "fe_params", "bse", "bse_fe", "tvalues", "pvalues"):
+        assert list(getattr(ours, name).index) == list(getattr(their, name).index), name
+    assert ours.params[1] == pytest.approx(their.params[1], rel=1e-5)
+    assert list(ours.conf_int().index) == list(their.conf_int().index)
+    assert list(ours.cov_params().columns) == list(their.cov_params().columns)
+    assert str(ours.summary()).splitlines()[-3].split()[0] == "1"
+
+
+@pytest.mark.parametrize("remove_data", [False, True])
+def test_results_go_to_open_files_too(remove_data: bool, tmp_path: Any) -> None:
+    whole = io.BytesIO()
+    FIT.save(whole, remove_data=remove_data)
+    whole.seek(0)
+    assert mm.MixedLMResults.load(whole).llf == FIT.llf
+    with (tmp_path / "fit").open("wb") as file:
+        FIT.save(file, remove_data)
+    assert mm.MixedLMResults.load(tmp_path / "fit").params.equals(FIT.params)

@@ -414,7 +414,14 @@ def _gradient_in_product(Lambda: Floats, gradient: Floats) -> Floats:
 def collinear(problem: Problem) -> CollinearColumnsError:
     """Return the complaint that names the columns of X that are combinations of others."""
     kept = set(problem.model.kept)
-    dropped = [name for j, name in enumerate(problem.design.x_names) if j not in kept]
+    design = problem.design
+    dropped = [name for j, name in enumerate(design.x_names) if j not in kept]
+    zero = [name for j, name in enumerate(design.x_names) if not design.X[:, j].any()]
+    if zero:
+        return CollinearColumnsError(
+            f"The fixed-effect columns {', '.join(zero)} are zero in every row, as those of categories without rows "
+            "are. Leave them out, or the categories (data['name'].cat.remove_unused_categories())."
+        )
     return CollinearColumnsError(
         f"The fixed-effect columns are collinear: {', '.join(dropped)} can be computed from the others, so the fixed "
         "effects are not determined. Leave them out."

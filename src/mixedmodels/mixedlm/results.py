@@ -130,10 +130,10 @@ class MixedLMResults(LmmResult):
 
     # Estimates
 
-    def _labelled(self, values: Floats, names: Sequence[str]) -> Any:
+    def _labelled(self, values: Floats, names: Sequence[Any]) -> Any:
         return pd.Series(values, index=list(names), copy=True) if self._is_labelled else np.array(values)
 
-    def _labelled_square(self, values: Floats, names: Sequence[str]) -> Any:
+    def _labelled_square(self, values: Floats, names: Sequence[Any]) -> Any:
         if not self._is_labelled:
             return np.array(values)
         return pd.DataFrame(values, index=list(names), columns=list(names), copy=True)
@@ -143,6 +143,10 @@ class MixedLMResults(LmmResult):
         return self.description.data.param_names
 
     @property
+    def _labels(self) -> list[Any]:
+        return self.description.data.param_labels
+
+    @property
     def params_object(self) -> MixedLMParams:
         """Fixed effects and ratios to the residual variance."""
         return self.record.params.copy()
@@ -150,7 +154,7 @@ class MixedLMResults(LmmResult):
     @property
     def params(self) -> Any:
         """Fixed effects, then covariances as ratios to the residual variance, (k,)."""
-        return self._labelled(self._packed, self._names)
+        return self._labelled(self._packed, self._labels)
 
     @property
     def _packed(self) -> Floats:
@@ -159,7 +163,7 @@ class MixedLMResults(LmmResult):
     @property
     def fe_params(self) -> Any:
         """Fixed effects, (k_fe,)."""
-        return self._labelled(self.record.params.fe_params, self.description.data.xnames)
+        return self._labelled(self.record.params.fe_params, self.description.data.xlabels)
 
     @property
     def scale(self) -> float:
@@ -399,12 +403,12 @@ class MixedLMResults(LmmResult):
         n_params = len(self._packed)
         covariance = read_covariance(self._known_to, self.scale, scale, cov_p, n_params)
         found = covariance_of(covariance, n_params, r_matrix, column, other)
-        return self._labelled_square(found, self._names) if r_matrix is None and column is None else found
+        return self._labelled_square(found, self._labels) if r_matrix is None and column is None else found
 
     @property
     def bse(self) -> Any:
         """Standard errors of ``params``, (k,)."""
-        return self._labelled(self._bse, self._names)
+        return self._labelled(self._bse, self._labels)
 
     @property
     def _bse(self) -> Floats:
@@ -413,7 +417,7 @@ class MixedLMResults(LmmResult):
     @property
     def bse_fe(self) -> Any:
         """Standard errors of the fixed effects, (k_fe,)."""
-        return self._labelled(self._bse[: self.k_fe], self.description.data.xnames)
+        return self._labelled(self._bse[: self.k_fe], self.description.data.xlabels)
 
     @property
     def cov_fe(self) -> pd.DataFrame:
@@ -439,12 +443,12 @@ class MixedLMResults(LmmResult):
     def tvalues(self) -> Any:
         """``params`` over ``bse``, (k,)."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            return self._labelled(self._packed / self._bse, self._names)
+            return self._labelled(self._packed / self._bse, self._labels)
 
     @property
     def pvalues(self) -> Any:
         """Two-sided p-values of ``tvalues`` from the normal distribution, (k,)."""
-        return self._labelled(2 * special.ndtr(-np.abs(np.asarray(self.tvalues))), self._names)
+        return self._labelled(2 * special.ndtr(-np.abs(np.asarray(self.tvalues))), self._labels)
 
     def conf_int(  # type: ignore[override]  # statsmodels' first arguments, then those of LmmResult
         self,
@@ -480,7 +484,7 @@ class MixedLMResults(LmmResult):
         rows = np.arange(len(interval)) if cols is None else np.atleast_1d(read_positions("cols", cols, len(interval)))
         if not self._is_labelled:
             return interval[rows]
-        return pd.DataFrame(interval[rows], index=[self._names[k] for k in rows], columns=[0, 1])
+        return pd.DataFrame(interval[rows], index=[self._labels[k] for k in rows], columns=[0, 1])
 
     # Tests
 

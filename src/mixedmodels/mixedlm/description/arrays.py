@@ -116,6 +116,7 @@ def describe(
         formula=formula,
         ynames=yname,
         xnames=xnames,
+        xlabels=xnames if X.labels is None else X.labels,
         exog_re_names=re_names,
         # An array's default intercept is called 'Group Var' as an effect too.
         exog_re_names_full=list(re_names) if re_names == ["Group Var"] else covariance_names(re_names),

@@ -30,6 +30,8 @@ class ModelData:
         The formula, None without one.
     ynames, xnames
         The response and the fixed effects.
+    xlabels
+        The fixed effects as the columns were called, which need not be texts.
     exog_re_names, exog_re_names_full
         Random coefficients and their variances and covariances.
     vcomp_names
@@ -46,6 +48,7 @@ class ModelData:
     formula: str | None
     ynames: str
     xnames: list[str]
+    xlabels: list[Any]
     exog_re_names: list[str]
     exog_re_names_full: list[str]
     vcomp_names: list[str]
@@ -83,6 +86,11 @@ class ModelData:
     def param_names(self) -> list[str]:
         """Names of all parameters, in packed order."""
         return [*self.xnames, *self.exog_re_names_full, *(f"{name} Var" for name in self.vcomp_names)]
+
+    @property
+    def param_labels(self) -> list[Any]:
+        """Names of all parameters, those of columns as they were given."""
+        return [*self.xlabels, *self.param_names[len(self.xnames) :]]
 
     @property
     def cov_names(self) -> list[str]:

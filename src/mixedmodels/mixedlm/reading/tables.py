@@ -29,11 +29,14 @@ class Table:
         Of the columns, where the user gave them.
     index
         The rows' labels, if it was a pandas object.
+    labels
+        The names as they were given, which need not be texts; None where they are the names.
     """
 
     values: Floats
     names: list[str] | None
     index: pd.Index | None
+    labels: list[Any] | None = None
 
     @property
     def is_pandas(self) -> bool:
@@ -43,7 +46,7 @@ class Table:
     def take(self, rows: Rows) -> Table:
         """Return some rows."""
         index = None if self.index is None else self.index[rows]
-        return Table(np.ascontiguousarray(self.values[rows]), self.names, index)
+        return Table(np.ascontiguousarray(self.values[rows]), self.names, index, self.labels)
 
 
 def read_table(what: str, data: Any) -> Table:
@@ -61,9 +64,9 @@ def read_table(what: str, data: Any) -> Table:
     DataError
         If it is not numeric, or has more dimensions.
     """
-    names, index = None, None
+    names, index, labels = None, None, None
     if isinstance(data, pd.DataFrame):
-        names, index = [str(name) for name in data.columns], data.index
+        names, index, labels = [str(name) for name in data.columns], data.index, list(data.columns)
         for name in data.columns:
             if isinstance(data[name], pd.Series):
                 _refuse_text(f"{what} column {name!r}", data[name])
@@ -82,7 +85,7 @@ def read_table(what: str, data: Any) -> Table:
         raise DataError(f"{what} must be numeric: {error}. Code categories as columns, or use from_formula.") from error
     if values.ndim not in (1, 2):
         raise DataError(f"{what} must have one or two dimensions; its shape is {values.shape}.")
-    return Table(np.ascontiguousarray(values[:, None] if values.ndim == 1 else values), names, index)
+    return Table(np.ascontiguousarray(values[:, None] if values.ndim == 1 else values), names, index, labels)
 
 
 def _refuse_text(what: str, column: pd.Series) -> None:
