@@ -405,8 +405,11 @@ class LmmResult:
         ------
         InferenceError
             If an argument is not allowed, or ``ddf`` does not apply to this fit.
+        KeyboardInterrupt
+            On Ctrl-C while models are fitted; its ``partial`` is the table of the terms that were tested, None if there
+            are none.
         """
-        return show_notes(drop1(self.state, test, ddf))
+        return drop1(self.state, test, ddf, show=show_notes)
 
     @refuses_unknown
     def step(

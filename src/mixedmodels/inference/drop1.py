@@ -8,6 +8,7 @@ the columns by which the model with it is larger than the model without it: an F
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from scipy import special
 from mixedmodels.design.fixed_terms import term_matrix
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.fit.fit import fit_problem
+from mixedmodels.fit.long_work import carry_out
 from mixedmodels.fit.problem import Problem
 from mixedmodels.inference import criteria
 from mixedmodels.inference.anova import f_row, f_table
@@ -33,9 +35,16 @@ TESTS = ("F", "LRT")
 TEST_BY_TEXT = {"chisq": "LRT", "lr": "LRT", "likelihood": "LRT", "f": "F", "lrt": "LRT"}
 LRT_COLUMNS = ("n_params", "aic", "deviance", "chisq", "df", "p_value")
 FULL = "<none>"
+_Row = tuple[int, float, float, float, float, float]
 
 
-def drop1(state: FitState, test: str = "F", ddf: str | Approximation = "satterthwaite") -> pd.DataFrame:
+def drop1(
+    state: FitState,
+    test: str = "F",
+    ddf: str | Approximation = "satterthwaite",
+    *,
+    show: Callable[[pd.DataFrame], pd.DataFrame] = lambda table: table,
+) -> pd.DataFrame:
     """Return tests of the fixed-effect terms that can be taken out one at a time.
 
     Parameters
@@ -46,6 +55,8 @@ def drop1(state: FitState, test: str = "F", ddf: str | Approximation = "satterth
         ``"F"``, or ``"LRT"``: the likelihood ratio of fits by ML to the same rows.
     ddf
         For ``"F"``, as for ``degrees.approximation``.
+    show
+        Makes of the table what is returned, or handed over after Ctrl-C.
 
     Returns
     -------
@@ -58,6 +69,8 @@ def drop1(state: FitState, test: str = "F", ddf: str | Approximation = "satterth
     ------
     InferenceError
         If an argument is not allowed, or ``ddf`` does not apply to this fit.
+    KeyboardInterrupt
+        On Ctrl-C; its ``partial`` is the table of the models that were fitted, None if there are none.
     """
     _check_test(test)
     contrasts = TermContrasts.of(state)
@@ -68,10 +81,26 @@ def drop1(state: FitState, test: str = "F", ddf: str | Approximation = "satterth
         rows = [f_row(state, contrasts.last(k), method) for k in terms]
         table = f_table(rows, names)
         table.attrs["notes"] = ()
-        return table
-    table = _likelihood_ratios(state, contrasts, terms, names)
-    table.attrs["notes"] = ("Fitted anew by ML.",) if state.reml else ()
-    return table
+        return show(table)
+    tests: list[_Row] = []
+
+    def blocks() -> Iterator[int]:
+        for row in _likelihood_ratios(state, contrasts, terms):
+            tests.append(row)
+            yield 1
+
+    def made() -> pd.DataFrame | None:
+        if not tests or (names and len(tests) == 1):
+            return None
+        index = pd.Index([FULL, *names][: len(tests)], name="term")
+        table = pd.DataFrame(tests, index=index, columns=list(LRT_COLUMNS)).astype({"df": "Int64"})
+        notes = ["Fitted anew by ML."] if state.reml else []
+        if len(tests) <= len(names):
+            notes.append(f"The tests were interrupted: {len(tests) - 1} of {len(names)} were made.")
+        table.attrs["notes"] = tuple(notes)
+        return show(table)
+
+    return carry_out(blocks(), len(names) + 1, "drop1", shown=False, made=made)
 
 
 def _check_test(test: object) -> None:
@@ -81,23 +110,22 @@ def _check_test(test: object) -> None:
         raise InferenceError(f"test is {test!r}; it must be 'F' or 'LRT', the likelihood ratio.{hint}")
 
 
-def _likelihood_ratios(state: FitState, contrasts: TermContrasts, terms: list[int], names: list[str]) -> pd.DataFrame:
+def _likelihood_ratios(state: FitState, contrasts: TermContrasts, terms: list[int]) -> Iterator[_Row]:
+    """Yield the row of the fit, and of the model without each term."""
     full = fit_problem(state.problem, reml=False, control=state.control) if state.reml else state
     R = term_matrix(state.design)
-    rows = [(full.n_params, criteria.aic(full), full.optimum.deviance, math.nan, math.nan, math.nan)]
+    yield full.n_params, criteria.aic(full), full.optimum.deviance, math.nan, math.nan, math.nan
     for k in terms:
         kept = contrasts.without(k)
         df = full.n_fixed - len(kept)
         if not df:
-            rows.append((full.n_params, criteria.aic(full), full.optimum.deviance, math.nan, 0, math.nan))
+            yield full.n_params, criteria.aic(full), full.optimum.deviance, math.nan, 0, math.nan
             continue
         design = with_fixed_columns(state.design, R.matrix[:, kept])
         smaller = fit_problem(Problem(design, n_threads=state.control.n_threads), reml=False, control=state.control)
         chisq = smaller.optimum.deviance - full.optimum.deviance
         p_value = float(special.chdtrc(df, max(chisq, 0.0)))
-        rows.append((smaller.n_params, criteria.aic(smaller), smaller.optimum.deviance, chisq, df, p_value))
-    table = pd.DataFrame(rows, index=pd.Index([FULL, *names], name="term"), columns=list(LRT_COLUMNS))
-    return table.astype({"df": "Int64"})
+        yield smaller.n_params, criteria.aic(smaller), smaller.optimum.deviance, chisq, df, p_value
 
 
 def with_fixed_columns(design: Design, X: np.ndarray) -> Design:

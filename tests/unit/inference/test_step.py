@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 import mixedmodels as mm
+from mixedmodels.inference import drop1
 
 pytestmark = pytest.mark.filterwarnings("ignore::mixedmodels.MixedModelsWarning")
 
@@ -159,3 +160,26 @@ def test_refusals() -> None:
     for ask, says in cases:
         with pytest.raises(mm.MixedModelsError, match=says):
             ask()
+
+
+def test_an_interrupt_of_drop1_keeps_the_tests_that_were_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = mm.load_dataset("sleepstudy").assign(w=lambda d: d["Days"] % 3, v=lambda d: d["Days"] % 2)
+    fit = mm.lmer("Reaction ~ Days + w + v + (1 | Subject)", data)
+    whole, refit, calls = fit.drop1("LRT"), drop1.fit_problem, iter(range(9))
+
+    def impatient(*arguments: Any, **options: Any) -> Any:
+        if next(calls) == 3:
+            raise KeyboardInterrupt
+        return refit(*arguments, **options)
+
+    monkeypatch.setattr(drop1, "fit_problem", impatient)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fit.drop1("LRT")
+    part = caught.value.partial  # type: ignore[attr-defined]
+    pd.testing.assert_frame_equal(part, whole.iloc[:3])
+    assert part.attrs["notes"][-1] == "The tests were interrupted: 2 of 3 were made."
+    assert part.attrs["notes"][-1] in repr(part)
+    calls = iter([0, 3])
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fit.drop1("LRT")
+    assert caught.value.partial is None  # type: ignore[attr-defined]
