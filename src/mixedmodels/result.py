@@ -72,6 +72,22 @@ class FitProfile(Profile):
     """Profiles of some parameters of a fit, which can be drawn."""
 
     @refuses_unknown
+    def conf_int(self, level: float = 0.95) -> pd.DataFrame:
+        """Return intervals ``lower, upper`` by parameter; a bound of the parameter where zeta never reaches the level.
+
+        Parameters
+        ----------
+        level
+            Coverage.
+
+        Raises
+        ------
+        InferenceError
+            If the level is not between 0 and 1, or beyond what was profiled.
+        """
+        return show_notes(super().conf_int(level))
+
+    @refuses_unknown
     @warns_if_interrupted
     def plot(self, **arguments: Any) -> Any:
         """Draw zeta against the values, with intervals; see ``mixedmodels.plot.profile``."""
@@ -1151,7 +1167,8 @@ class LmmResult:
         KeyboardInterrupt
             On Ctrl-C; its ``partial`` is from the simulations that were made, None if there are none.
         """
-        return simulated_residuals(self.state, n, seed=seed, random_effects=random_effects)
+        found = simulated_residuals(self.state, n, seed=seed, random_effects=random_effects)
+        return replace(found, tests=show_notes(found.tests))
 
     def vif(self) -> pd.DataFrame:
         """Return generalised variance-inflation factors by term: ``df, gvif, gvif_scaled`` (Fox and Monette 1992).

@@ -8,11 +8,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+import mixedmodels as mm
 from data_loader import load
 from fixed_theta import reference_state, state_at
 from mixedmodels.design.build import build_design
+from mixedmodels.display.broom import glance, tidy
 from mixedmodels.fit.records import FitState
 from mixedmodels.formula.parse import parse_formula
+from mixedmodels.inference.anova import anova
+from mixedmodels.inference.compare import compare_states
+from mixedmodels.inference.conditional_aic import criteria_table
+from mixedmodels.inference.conf_int import conf_int
+from mixedmodels.inference.contrast import contrast
+from mixedmodels.inference.margins import margins
+from mixedmodels.inference.variance_parameters import variance_parameters
+from mixedmodels.inference.wald import coef_table
 
 
 def state(formula: str, data: pd.DataFrame, theta: list[float], **found: Any) -> FitState:
@@ -91,3 +101,36 @@ CASES: dict[str, tuple[Callable[[], FitState], dict[str, Any]]] = {
     "tiny_and_large": (tiny_and_large, {"ddf": "normal"}),
     "two_crossed": (two_crossed, {"ddf": "normal"}),
 }
+
+
+def sleepstudy() -> FitState:
+    """A fit with an engine, for what a given theta does not answer."""
+    return mm.lmer("Reaction ~ Days + (Days | Subject)", load("sleepstudy")).state
+
+
+FRAMES: dict[str, Callable[[], pd.DataFrame]] = {
+    "coef_table": lambda: coef_table(reference_state("cake_factor")[0]),
+    "coef_table of unlike sizes": lambda: coef_table(tiny_and_large(), "normal"),
+    "coef_table of long names": lambda: coef_table(many_effects(), "normal"),
+    "coef_table of many": lambda: coef_table(two_crossed(), "normal"),
+    "anova": lambda: anova(reference_state("cake_factor")[0]),
+    "margins": lambda: margins(reference_state("cake_factor")[0], "recipe"),
+    "margins by": lambda: margins(reference_state("cake_factor")[0], "temperature", by="recipe"),
+    "pairs": lambda: margins(reference_state("cake_factor")[0], "recipe", by="temperature", pairwise=True),
+    "contrast": lambda: contrast(
+        reference_state("sleepstudy_slope")[0],
+        {"the mean reaction time after nine days": {"Intercept": 1, "Days": 9}, "slope": "Days = 10"},
+        joint=True,
+    ),
+    "compare": lambda: compare_states([reference_state(name)[0] for name in ("sleepstudy_uncorr", "sleepstudy_slope")]),
+    "compare names": lambda: compare_states(
+        [reference_state(name)[0] for name in ("sleepstudy_uncorr", "sleepstudy_slope")],
+        names=["independent", "correlated"],
+    ),
+    "criteria": lambda: criteria_table(sleepstudy()),
+    "variance_parameters": lambda: variance_parameters(sleepstudy()),
+    "conf_int": lambda: conf_int(sleepstudy(), lambda state: state, "wald"),
+    "tidy": lambda: tidy(reference_state("sleepstudy_slope")[0]),
+    "glance": lambda: glance(reference_state("sleepstudy_slope")[0]),
+}
+"""Tables at the optima of R where that is enough."""

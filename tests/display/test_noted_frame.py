@@ -14,11 +14,54 @@ import pytest
 
 import mixedmodels as mm
 from data_loader import load
+from display.cases import FRAMES
+from mixedmodels.display.frame_texts import frame_texts, label_texts
 from mixedmodels.display.noted_frame import NotedFrame, show_notes
 
 SLEEP = mm.lmer("Reaction ~ Days + (Days | Subject)", load("sleepstudy"))
 CAKE = mm.lmer("angle ~ recipe * temperature + (1 | replicate / recipe)", load("cake"))
 NOTE = "recipe interacts with temperature: averages over temperature may mislead."
+
+
+EXPECTED = Path(__file__).parent / "expected"
+
+
+@pytest.fixture(scope="module", params=FRAMES)
+def frame(request: pytest.FixtureRequest) -> NotedFrame:
+    return show_notes(FRAMES[request.param]())
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_text(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    texts = "\n\n".join(f"# {name}\n{show_notes(make())!r}" for name, make in FRAMES.items())
+    assert f"{texts}\n" == (EXPECTED / str(width) / "frames.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [60, 72, 80, 100, 140])
+def test_lines_fit_and_nothing_is_broken_or_lost(
+    frame: NotedFrame, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = repr(frame).splitlines()
+    assert max(map(len, lines)) <= width
+    assert not [line for line in lines if line != line.rstrip()]
+    names = [*map(str, frame.columns), *(text for texts in label_texts(frame.index) for text in texts)]
+    numbers = [text for column in frame_texts(frame) for text in column if " " not in text]
+    for text in (*names, *numbers):
+        assert any(re.search(rf"(?<!\S){re.escape(text)}(?!\S)", line) for line in lines), text
+    labels = {text for text in label_texts(frame.index)[-1] if text}
+    assert not [line for line in lines if line.strip() in labels and len(line.strip()) <= width / 5]
+
+
+def test_numbers_are_the_values(frame: NotedFrame) -> None:
+    for column, texts in zip(frame.columns, frame_texts(frame), strict=True):
+        for value, text in zip(frame[column], texts, strict=True):
+            if text in ("-", "inf") or not isinstance(value, float):
+                continue
+            mantissa, _, exponent = text.removeprefix("<").partition("e")
+            unit = 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))
+            assert abs(float(text.removeprefix("<")) - value) <= (unit if text.startswith("<") else 0.5000001 * unit)
 
 
 def cells(text: str, label: str) -> list[str]:

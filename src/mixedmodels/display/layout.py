@@ -1,7 +1,8 @@
 """Texts in columns: how wide they are, and what happens where a line is too short for them.
 
-Names stay whole and numbers stay under one another. Where a table is too wide, in this order: leading labels become
-headings of the rows below them, long labels stand on lines of their own, columns go on below in blocks.
+Names stay whole and numbers stay under one another. Where a table is too wide, in this order: columns stand closer, a
+last column of sentences is folded, leading labels become headings of the rows below them, long labels stand on lines of
+their own, columns go on below in blocks.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ MIN_WIDTH = 60
 MAX_PROSE = 100
 """Columns beyond which sentences are not read with ease."""
 
-GAP = "  "
+GAPS = ("  ", " ")
+"""Between columns, and where that makes a line too long."""
+
 INDENT = "  "
 _QUOTED = re.compile("`[^`]*`")
 _RANDOM_TERM = re.compile(r"\([^()]*\|[^()]*\)")
@@ -122,20 +125,22 @@ class Grid:
 
     def lines(self, width: int) -> list[str]:
         """Return the lines, none wider than ``width`` unless a single name is."""
-        cells = self._padded()
-        sizes = _sizes(cells)
-        if _total(sizes) <= width:
-            return self._set(cells, sizes)
-        folded = self._with_folded_words(cells, sizes, width)
+        columns = self._padded()
+        sizes = _sizes(columns)
+        for gap in GAPS:
+            if _total(sizes, gap) <= width:
+                return self._set(columns, sizes, gap)
+        folded = self._with_folded_words(columns, sizes, width)
         if folded is not None:
             return folded.lines(width)
         if self.n_labels > 1:
             return self._nested().lines(width)
-        return self._with_long_labels_apart(cells, sizes, width)
+        plan = min((_plan(columns[0], sizes, width, gap) for gap in GAPS), key=lambda plan: plan.cost)
+        return self._in_blocks(columns, sizes, plan, width)
 
     def least_width(self) -> int:
         """Return the columns that the table takes at least with all labels beside their rows."""
-        flat = _total(_sizes(self._padded()))
+        flat = _total(_sizes(self._padded()), GAPS[-1])
         return flat if self.n_labels == 1 else min(flat, self._nested().least_width())
 
     def _padded(self) -> list[list[str]]:
@@ -144,27 +149,26 @@ class Grid:
         columns = [align(c) if a == "n" else c for a, c in zip(self.alignment, columns, strict=True)]
         return [[h, *c] for h, c in zip(self.header, columns, strict=True)] if self.header else columns
 
-    def _set(self, columns: Sequence[Sequence[str]], sizes: Sequence[int]) -> list[str]:
+    def _set(self, columns: Sequence[Sequence[str]], sizes: Sequence[int], gap: str) -> list[str]:
+        """Return the lines of a table that is not too wide."""
         filled = [_fill_all(c, size, side) for c, size, side in zip(columns, sizes, self.alignment, strict=True)]
-        return self._rule([GAP.join(row).rstrip() for row in zip(*filled, strict=True)], _total(sizes))
-
-    def _rule(self, lines: list[str], size: int) -> list[str]:
-        return [lines[0], "-" * size, *lines[1:]] if self.header and self.ruled else lines
+        lines = [gap.join(row).rstrip() for row in zip(*filled, strict=True)]
+        return [lines[0], "-" * _total(sizes, gap), *lines[1:]] if self.header and self.ruled else lines
 
     def _with_folded_words(self, columns: Sequence[Sequence[str]], sizes: Sequence[int], width: int) -> Grid | None:
-        """Return the grid with the sentences of its last column broken at spaces; None where these are none."""
-        if self.alignment[-1] != "l" or len(sizes) <= self.n_labels:
+        """Return the grid with the sentences of its last column broken at spaces; None where that does not help."""
+        if self.alignment[-1] != "l" or len(sizes) <= self.n_labels or not any(" " in text for text in columns[-1]):
             return None
-        room = width - _total(sizes[:-1]) - len(GAP)
-        if room < MIN_WORDS or not any(" " in text for text in columns[-1]):
+        room = width - _total(sizes[:-1], GAPS[0]) - len(GAPS[0])
+        if room < MIN_WORDS:  # a block of its own
+            room = width - min(_total(sizes[: self.n_labels], GAPS[0]), width // 3) - len(GAPS[0])
+        if sizes[-1] <= room:
             return None
         rows: list[tuple[str, ...]] = []
         for row in self.rows:
             first, *others = fold_sentence(row[-1], room) or [""]
             rows += [(*row[:-1], first), *[(*[""] * (len(row) - 1), text) for text in others]]
-        if max(n_columns(row[-1]) for row in rows) > room:
-            return None
-        return replace(self, rows=tuple(rows))
+        return None if max(n_columns(row[-1]) for row in rows) > room else replace(self, rows=tuple(rows))
 
     def _nested(self) -> Grid:
         """Return the grid with the labels before the last as headings of the rows that follow."""
@@ -173,57 +177,90 @@ class Grid:
         rows: list[tuple[str, ...]] = []
         for row in self.rows:
             named = zip(self.header or ("",) * n, row[: n - 1], strict=False)
-            outer = GAP.join(f"{name} {label}".lstrip() for name, label in named if label)
+            outer = GAPS[0].join(f"{name} {label}".lstrip() for name, label in named if label)
             if not row[n - 1]:  # a row of its own, such as that of the residual
-                rows.append((GAP.join(filter(None, row[: n - 1])), *row[n:]))
+                rows.append((GAPS[0].join(filter(None, row[: n - 1])), *row[n:]))
                 continue
             rows += [(outer, *blank)] if outer else []
             rows.append((f"{INDENT}{row[n - 1]}", *row[n:]))
         header = (f"{INDENT}{self.header[n - 1]}", *self.header[n:]) if self.header else ()
         return Grid(header, tuple(rows), self.alignment[n - 1 :], 1, self.ruled)
 
-    def _with_long_labels_apart(self, columns: Sequence[Sequence[str]], sizes: Sequence[int], width: int) -> list[str]:
-        """Return the lines where long labels stand above their rows, or else all columns in blocks."""
-        labels, values = columns[0], columns[1:]
-        room = width - _total(sizes[1:]) - len(GAP)
-        if room < 0 or any(room < n_columns(text) <= SHORT * width for text in labels):
-            room = width // 3
-        size = max((n_columns(text) for text in labels if n_columns(text) <= room), default=0)
-        blocks: list[list[int]] = [[]]
-        for j in range(len(values)):
-            if blocks[-1] and _total([size, *[sizes[1 + i] for i in [*blocks[-1], j]]]) > width:
-                blocks.append([])
-            blocks[-1].append(j)
+    def _in_blocks(self, columns: Sequence[Sequence[str]], sizes: Sequence[int], plan: _Plan, width: int) -> list[str]:
+        """Return the lines of each block below one another."""
         lines: list[str] = []
-        for block in blocks:
-            beside = [labels, *[values[j] for j in block]]
+        for block in plan.blocks:
+            chosen = [0, *block]
+            beside = [columns[j] for j in chosen]
             lines += [""] if lines else []
-            lines += self._block(beside, [size, *[sizes[1 + j] for j in block]], block, width)
+            lines += self._block(beside, [plan.room, *[sizes[j] for j in block]], chosen, plan.gap, width)
         return lines
 
     def _block(
-        self, columns: Sequence[Sequence[str]], sizes: Sequence[int], which: Sequence[int], width: int
+        self, columns: Sequence[Sequence[str]], sizes: Sequence[int], which: Sequence[int], gap: str, width: int
     ) -> list[str]:
         """Return the lines of some columns of values beside the labels, those too long on lines of their own."""
-        sides = [self.alignment[0], *[self.alignment[1 + j] for j in which]]
+        sides = [self.alignment[j] for j in which]
         lines: list[str] = []
         for i, (label, *texts) in enumerate(zip(*columns, strict=True)):
             fits = n_columns(label) <= sizes[0]
             lines += [] if fits else _fold_name(label, width)
-            if fits or any(texts):
+            if any(texts) or (fits and label):
                 row = zip([label if fits else "", *texts], sizes, sides, strict=True)
-                lines.append(GAP.join(_fill(*each) for each in row).rstrip())
+                lines.append(gap.join(_fill(*each) for each in row).rstrip())
             if i == 0 and self.header and self.ruled:
-                lines.append("-" * max(_total(sizes), *map(n_columns, lines)))
+                lines.append("-" * max(_total(sizes, gap), *map(n_columns, lines)))
         return lines
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Where labels and columns go in a table that is too wide.
+
+    Attributes
+    ----------
+    gap
+        Between columns.
+    room
+        Columns for labels beside their rows.
+    blocks
+        The columns of values that stand beside one another.
+    n_apart
+        Labels on lines of their own.
+    """
+
+    gap: str
+    room: int
+    blocks: list[list[int]]
+    n_apart: int
+
+    @property
+    def cost(self) -> tuple[int, int]:
+        """What is to be small."""
+        return len(self.blocks), self.n_apart
+
+
+def _plan(labels: Sequence[str], sizes: Sequence[int], width: int, gap: str) -> _Plan:
+    """Return how to lay out labels and values: no short label apart, and blocks only where nothing else helps."""
+    lengths = list(map(n_columns, labels))
+    room = width - _total(sizes[1:], gap) - len(gap)
+    if room < 0 or any(room < length <= SHORT * width for length in lengths):
+        room = width // 3
+    room = max((length for length in lengths if length <= room), default=0)
+    blocks: list[list[int]] = [[]]
+    for j in range(1, len(sizes)):
+        if blocks[-1] and _total([room, *[sizes[i] for i in [*blocks[-1], j]]], gap) > width:
+            blocks.append([])
+        blocks[-1].append(j)
+    return _Plan(gap, room, blocks, sum(length > room for length in lengths))
 
 
 def _sizes(columns: Sequence[Sequence[str]]) -> list[int]:
     return [max(map(len if "".join(column).isascii() else n_columns, column), default=0) for column in columns]
 
 
-def _total(sizes: Sequence[int]) -> int:
-    return sum(sizes) + len(GAP) * (len(sizes) - 1)
+def _total(sizes: Sequence[int], gap: str) -> int:
+    return sum(sizes) + len(gap) * (len(sizes) - 1)
 
 
 def _fill_all(texts: Sequence[str], size: int, side: str) -> list[str]:
