@@ -65,6 +65,7 @@ def test_places(std_errors: list[float], decimals: list[int]) -> None:
         ([1.23456e-8, -4.5e-10], 12, ["1.2346e-08", "-4.50e-10"]),
         ([2.5e9, 1e6], -3, ["2.500000e+09", "1.000e+06"]),
         ([0.0, 1e-9], 12, ["0", "1.000e-09"]),
+        ([math.nan, -math.inf], 3, ["-", "-inf"]),
     ],
 )
 def test_to_place(values: list[float], place: int, texts: list[str]) -> None:

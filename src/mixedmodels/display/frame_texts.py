@@ -30,7 +30,7 @@ CRITERIA = ("aic", "aicc", "bic", "llf", "deviance", "value")
 SUMS = ("sum_sq", "mean_sq")
 """Columns of sums of squares."""
 
-SHARES = ("power", "eta_sq", "epsilon_sq", "omega_sq", "part_r2", "icc", "proportion", "cumulative")
+SHARES = ("power", "eta_sq", "epsilon_sq", "omega_sq", "part_r2", "without", "icc", "share", "proportion", "cumulative")
 """Columns of numbers between zero and one."""
 
 ON_ONE_SCALE = ("estimate", "mean", "std_error", "se", "ci_lower", "ci_upper", "lower", "upper")

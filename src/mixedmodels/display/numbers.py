@@ -63,7 +63,7 @@ def places(std_errors: Sequence[float]) -> list[int]:
 
 def to_place(values: Sequence[float], place: int) -> list[str]:
     """Return the values of one row to the same decimal place, with exponents where they are very small or large."""
-    if place > MAX_DECIMALS or max(abs(v) for v in values if math.isfinite(v)) >= MAX_INTEGER:
+    if place > MAX_DECIMALS or max((abs(v) for v in values if math.isfinite(v)), default=0) >= MAX_INTEGER:
         return [_with_exponent(v, place) for v in values]
     return [fixed(v, max(0, place)) for v in values]
 
