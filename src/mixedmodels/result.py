@@ -1167,8 +1167,7 @@ class LmmResult:
         KeyboardInterrupt
             On Ctrl-C; its ``partial`` is from the simulations that were made, None if there are none.
         """
-        found = simulated_residuals(self.state, n, seed=seed, random_effects=random_effects)
-        return replace(found, tests=show_notes(found.tests))
+        return simulated_residuals(self.state, n, seed=seed, random_effects=random_effects)
 
     def vif(self) -> pd.DataFrame:
         """Return generalised variance-inflation factors by term: ``df, gvif, gvif_scaled`` (Fox and Monette 1992).
