@@ -71,21 +71,8 @@ if TYPE_CHECKING:
 class FitProfile(Profile):
     """Profiles of some parameters of a fit, which can be drawn."""
 
-    @refuses_unknown
-    def conf_int(self, level: float = 0.95) -> pd.DataFrame:
-        """Return intervals ``lower, upper`` by parameter; a bound of the parameter where zeta never reaches the level.
-
-        Parameters
-        ----------
-        level
-            Coverage.
-
-        Raises
-        ------
-        InferenceError
-            If the level is not between 0 and 1, or beyond what was profiled.
-        """
-        return show_notes(super().conf_int(level))
+    def _conf_int(self, level: float) -> pd.DataFrame:
+        return show_notes(super()._conf_int(level))
 
     @refuses_unknown
     @warns_if_interrupted
