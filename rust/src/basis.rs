@@ -7,7 +7,7 @@
 //! Which columns depend on those before them is read off the cross-products where it is plain. Where a pivot may be
 //! rounding, the column's residual is formed on the rows and its length compared with what rounding leaves.
 
-use crate::block;
+use crate::block::{self, MAX_SIZE, with_size};
 use crate::rows::{Source, sum_over_rows};
 use std::ops::Range;
 
@@ -40,8 +40,13 @@ pub struct Basis {
 impl Basis {
     /// Orthonormalises the columns of `source` over all rows, weights included; dependent ones are left out.
     pub fn of(source: &Source, n_cols: usize, weights: Option<&[f64]>, passes: usize) -> Basis {
+        Basis::by_passes(source, n_cols, weights, passes).1
+    }
+
+    /// The same, behind what the first pass alone makes, if it is another.
+    pub fn by_passes(source: &Source, n_cols: usize, weights: Option<&[f64]>, passes: usize) -> (Option<Basis>, Basis) {
         if let (Source::Ones(_), None) = (source, weights) {
-            return Basis {
+            let ones = Basis {
                 kept: vec![0],
                 dependent: vec![],
                 nearly_dependent: vec![],
@@ -49,9 +54,10 @@ impl Basis {
                 mean: vec![0.0],
                 t: vec![1.0],
             };
+            return (None, ones);
         }
         let mean = centre(source, n_cols, weights);
-        let mut basis = Basis { mean, ..Basis::unmapped(n_cols) };
+        let (mut first, mut basis) = (None, Basis { mean, ..Basis::unmapped(n_cols) });
         if n_cols > source.n_rows() {
             basis.leave_out_plainly_dependent(source);
         }
@@ -74,8 +80,11 @@ impl Basis {
             if good_passes == passes {
                 break;
             }
+            if good_passes == 1 && first.is_none() {
+                first = Some(basis.clone());
+            }
         }
-        basis
+        (first, basis)
     }
 
     /// Leaves out columns that depend on those before them, so that no more stay than there are rows: where columns are
@@ -199,18 +208,34 @@ impl Basis {
     fn gram(&self, source: &Source, weights: Option<&[f64]>) -> Vec<f64> {
         let p = self.len();
         sum_over_rows(source.n_rows(), p * p, |rows, acc| {
-            let mut q = vec![0.0; p];
-            for i in rows {
-                self.apply(source.row(i), &mut q);
-                let w = weights.map_or(1.0, |w| w[i]);
-                for b in 0..p {
-                    let wq = w * q[b];
-                    for a in b..p {
-                        acc[b * p + a] += wq * q[a];
-                    }
+            with_size!(p, self.add_products(source, weights, rows, p, acc));
+        })
+    }
+
+    /// Adds the cross-products of some rows.
+    #[inline(always)]
+    fn add_products(&self, source: &Source, weights: Option<&[f64]>, rows: Range<usize>, p: usize, acc: &mut [f64]) {
+        let (mut small, mut large) = ([0.0; MAX_SIZE], if p > MAX_SIZE { vec![0.0; p] } else { vec![] });
+        let q = if p > MAX_SIZE { &mut large[..] } else { &mut small[..p] };
+        // sums of few columns stay in registers
+        let (mut few, many) = ([0.0; MAX_SIZE * MAX_SIZE], p > MAX_SIZE);
+        for i in rows {
+            for b in (0..p).rev() {
+                q[b] = self.element(source.row(i), p, b);
+            }
+            self.zero.iter().for_each(|&j| q[j] = 0.0);
+            let w = weights.map_or(1.0, |w| w[i]);
+            for b in 0..p {
+                let wq = w * q[b];
+                for a in b..p {
+                    let sum = if many { &mut acc[b * p + a] } else { &mut few[b * p + a] };
+                    *sum += wq * q[a];
                 }
             }
-        })
+        }
+        if !many {
+            acc.copy_from_slice(&few[..p * p]);
+        }
     }
 
     /// T <- T `by` sqrt(n) for an upper triangular `by`.
@@ -283,22 +308,21 @@ impl Basis {
     #[inline]
     pub fn apply(&self, raw: &[f64], out: &mut [f64]) {
         let p = self.kept.len();
-        if p == 0 {
-            return;
-        }
-        for b in (0..p).rev() {
-            out[b] = self.element(raw, p, b);
-        }
+        with_size!(p, {
+            for b in (0..p).rev() {
+                out[b] = self.element(raw, p, b);
+            }
+        });
         self.zero.iter().for_each(|&j| out[j] = 0.0);
     }
 
     #[inline(always)]
     fn element(&self, raw: &[f64], p: usize, b: usize) -> f64 {
         let first = raw[self.kept[0]];
-        let column = &self.t[b * p..b * p + b + 1];
-        let mut s = column[0] * (first - self.mean[0] * first);
+        let (kept, mean, column) = (&self.kept[..b + 1], &self.mean[..b + 1], &self.t[b * p..b * p + b + 1]);
+        let mut s = column[0] * (first - mean[0] * first);
         for a in 1..=b {
-            s += column[a] * (raw[self.kept[a]] - self.mean[a] * first);
+            s += column[a] * (raw[kept[a]] - mean[a] * first);
         }
         s
     }

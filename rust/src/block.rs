@@ -45,6 +45,9 @@ macro_rules! with_size {
 }
 pub(crate) use with_size;
 
+/// The largest size that `with_size!` makes a literal.
+pub const MAX_SIZE: usize = 8;
+
 /// Cholesky factor of the lower triangle of `a` (q x q), in place; the strict upper triangle is left alone.
 /// Returns the sum of the logs of the diagonal, or None if `a` is not positive definite.
 #[inline(always)]

@@ -5,18 +5,22 @@
 //! else). The Gram matrices of both maps come from the cross-products: with B = Z'WZ and C = Z'WX R_X^-1 in orthonormal
 //! bases, tr(G_i W G_j W) = sum_ll' tr(B_ll' E_j B_l'l E_i), and by REML N = B - C C' stands for B.
 
-use crate::block;
+use crate::block::{self, with_size};
 use crate::deviance::{Parameter, Problem};
 use crate::threads;
 use crate::trust_region::eigen;
 use faer::linalg::matmul::matmul;
-use faer::{Accum, MatMut, MatRef};
+use faer::{Accum, MatMut, MatRef, Par};
 
 /// Squared sine of the angle to the other directions below which one is rounding.
 const NONE_SQUARED: f64 = 1e-13;
 
 /// What rounding may make of a squared length, relative to that before the fixed effects are taken out.
 const ROUNDING_SQUARED: f64 = 1e-14;
+/// Blocks whose products are summed at a time.
+const BLOCKS: usize = 512;
+/// Elements of a block above which only those products are formed that are used.
+const LARGE: usize = 144;
 /// Share of the mean square of an effect left by the fixed effects from which it is seen.
 const UNSEEN: f64 = 1e-12;
 
@@ -37,6 +41,7 @@ fn elements(par: Parameter) -> Vec<(usize, usize)> {
 
 /// Parameters of one factor, each with its elements.
 struct Own {
+    q: usize,
     parameters: Vec<usize>,
     elements: Vec<Vec<(usize, usize)>>,
 }
@@ -68,23 +73,33 @@ impl Problem {
                 v[(i + 1) * m] = sum(&whole);
                 reduction[(i + 1) * m] = sum(&whole) - sum(&seen);
             }
-            for (level, zz) in f.zz.chunks_exact(q * q).enumerate() {
-                self.add_cell(
-                    &own[e],
-                    &own[e],
-                    zz,
-                    (&fixed[e], e, level),
-                    (&fixed[e], e, level),
-                    &mut v,
-                    &mut reduction,
-                );
-            }
             visible[f.public] = seen;
         }
-        self.for_each_cell(|e, level, o, other, values| {
-            let (row, column) = ((&fixed[e][..], e, level), (&fixed[o][..], o, other));
-            self.add_cell(&own[e], &own[o], values, row, column, &mut v, &mut reduction);
-        });
+        let mut gram = Gram { own: &own, v: &mut v, reduction: &mut reduction, m };
+        let mut sums: Vec<Vec<Sums>> =
+            own.iter().map(|row| own.iter().map(|o| Sums::none(row.q * o.q)).collect()).collect();
+        let mut taken = vec![];
+        let mut add = |e: usize, level: usize, o: usize, other: usize, values: &[f64]| {
+            self.fixed_block((&fixed[e], e, level), (&fixed[o], o, other), &mut taken);
+            if values.len() > LARGE {
+                let product = |s: usize, t: usize| (values[s] * values[t], values[s] * taken[t] + taken[s] * values[t]);
+                gram.add(e, o, product);
+            } else {
+                sums[e][o].add(values, &taken, self.par);
+            }
+        };
+        for (e, f) in products.factors.iter().enumerate() {
+            f.zz.chunks_exact(f.q * f.q).enumerate().for_each(|(level, zz)| add(e, level, e, level, zz));
+        }
+        self.for_each_cell(add);
+        for (e, row) in sums.iter_mut().enumerate() {
+            for (o, sums) in row.iter_mut().enumerate() {
+                sums.finish(self.par);
+                if !sums.whole.is_empty() {
+                    gram.add(e, o, |s, t| sums.product(s, t));
+                }
+            }
+        }
         self.add_fixed(&own, &fixed, &mut reduction);
         for j in 0..m {
             for i in 0..j {
@@ -126,7 +141,7 @@ impl Problem {
     fn own(&self, factor: usize) -> Own {
         let parameters: Vec<usize> = (0..self.n_theta()).filter(|&i| self.parameters[i].factor == factor).collect();
         let elements = parameters.iter().map(|&i| elements(self.parameters[i])).collect();
-        Own { parameters, elements }
+        Own { q: self.products.factors[factor].q, parameters, elements }
     }
 
     /// C = Z'WX R_X^-1 of a factor: for each of its q columns the levels' p values, n_levels x p row by row.
@@ -143,7 +158,7 @@ impl Problem {
             for a in 0..f.q {
                 let row = &mut out[(a * f.n_levels + level) * p..][..p];
                 row.iter_mut().enumerate().for_each(|(c, r)| *r = zx[c * f.q + a]);
-                block::forward(&gram, p, row);
+                with_size!(p, block::forward(&gram, p, row));
             }
         }
         out
@@ -155,50 +170,17 @@ impl Problem {
         &fixed[a * size..(a + 1) * size]
     }
 
-    /// Adds what one block B_ll' (rows x columns, column-major) gives to the two Gram matrices, upper triangle.
-    fn add_cell(
-        &self,
-        rows: &Own,
-        columns: &Own,
-        b: &[f64],
-        row: (&[f64], usize, usize),
-        column: (&[f64], usize, usize),
-        v: &mut [f64],
-        reduction: &mut [f64],
-    ) {
-        let (p, m) = (self.products.p, self.n_theta() + 1);
-        let q = self.products.factors[row.1].q;
-        let q_other = self.products.factors[column.1].q;
+    /// C_l C_l'' of one level with another, q x q' column-major.
+    fn fixed_block(&self, row: (&[f64], usize, usize), column: (&[f64], usize, usize), out: &mut Vec<f64>) {
+        let p = self.products.p;
         let of = |(fixed, e, level): (&[f64], usize, usize), a: usize| {
             let from = (a * self.products.factors[e].n_levels + level) * p;
             from..from + p.min(fixed.len())
         };
-        let mut cc = vec![0.0; q * q_other];
+        let (q, q_other) = (self.products.factors[row.1].q, self.products.factors[column.1].q);
+        out.clear();
         for d in 0..q_other {
-            for a in 0..q {
-                cc[d * q + a] = dot(&row.0[of(row, a)], &column.0[of(column, d)]);
-            }
-        }
-        for (&i, pairs) in rows.parameters.iter().zip(&rows.elements) {
-            for (&j, others) in columns.parameters.iter().zip(&columns.elements) {
-                if row.1 == column.1 && j < i {
-                    continue;
-                }
-                let (mut whole, mut fixed) = (0.0, 0.0);
-                // of (r, c) and (c, r) one is enough: swapping both pairs changes nothing
-                let is_covariance = pairs.len() == 2 && pairs[0].0 != pairs[0].1;
-                let (used, times) = if is_covariance { (&pairs[..1], 2.0) } else { (&pairs[..], 1.0) };
-                for &(x, y) in used {
-                    for &(c, d) in others {
-                        let (left, right) = (c * q + y, d * q + x);
-                        whole += b[left] * b[right];
-                        fixed += b[left] * cc[right] + cc[left] * b[right];
-                    }
-                }
-                let at = (i.max(j) + 1) * m + i.min(j) + 1;
-                v[at] += times * whole;
-                reduction[at] += times * fixed;
-            }
+            out.extend((0..q).map(|a| dot(&row.0[of(row, a)], &column.0[of(column, d)])));
         }
     }
 
@@ -255,6 +237,91 @@ impl Problem {
                 reduction[(j + 1) * (k + 1) + i + 1] -= both;
             }
         }
+    }
+}
+
+/// The two Gram matrices, upper triangle: of V, and what the fixed effects take off it.
+struct Gram<'a> {
+    own: &'a [Own],
+    v: &'a mut [f64],
+    reduction: &'a mut [f64],
+    m: usize,
+}
+
+impl Gram<'_> {
+    /// Adds what blocks of factor e with factor o give, from products of their elements s and t (column-major): those of
+    /// blocks B, and those of B with C C' both ways.
+    fn add(&mut self, e: usize, o: usize, product: impl Fn(usize, usize) -> (f64, f64)) {
+        let (rows, columns) = (&self.own[e], &self.own[o]);
+        for (&i, pairs) in rows.parameters.iter().zip(&rows.elements) {
+            for (&j, others) in columns.parameters.iter().zip(&columns.elements) {
+                if e == o && j < i {
+                    continue;
+                }
+                let (mut whole, mut fixed) = (0.0, 0.0);
+                // of (r, c) and (c, r) one is enough: swapping both pairs changes nothing
+                let is_covariance = pairs.len() == 2 && pairs[0].0 != pairs[0].1;
+                let (used, times) = if is_covariance { (&pairs[..1], 2.0) } else { (&pairs[..], 1.0) };
+                for &(x, y) in used {
+                    for &(c, d) in others {
+                        let (w, f) = product(c * rows.q + y, d * rows.q + x);
+                        whole += w;
+                        fixed += f;
+                    }
+                }
+                let at = (i.max(j) + 1) * self.m + i.min(j) + 1;
+                self.v[at] += times * whole;
+                self.reduction[at] += times * fixed;
+            }
+        }
+    }
+}
+
+/// Sums over the blocks of one factor with another, of products of any two elements.
+struct Sums {
+    /// Elements of a block.
+    size: usize,
+    /// Blocks B that are not summed yet, one after the other, and their C C'.
+    blocks: Vec<f64>,
+    fixed: Vec<f64>,
+    /// sum B B' and sum B (C C')' of blocks as vectors; empty before the first.
+    whole: Vec<f64>,
+    mixed: Vec<f64>,
+}
+
+impl Sums {
+    fn none(size: usize) -> Sums {
+        Sums { size, blocks: vec![], fixed: vec![], whole: vec![], mixed: vec![] }
+    }
+
+    fn add(&mut self, block: &[f64], fixed: &[f64], par: Par) {
+        self.blocks.extend_from_slice(block);
+        self.fixed.extend_from_slice(fixed);
+        if self.blocks.len() >= BLOCKS * self.size {
+            self.finish(par);
+        }
+    }
+
+    fn finish(&mut self, par: Par) {
+        let (size, n) = (self.size, self.blocks.len() / self.size.max(1));
+        if n == 0 {
+            return;
+        }
+        self.whole.resize(size * size, 0.0);
+        self.mixed.resize(size * size, 0.0);
+        let blocks = MatRef::from_column_major_slice(&self.blocks, size, n);
+        for (out, right) in [(&mut self.whole, &self.blocks), (&mut self.mixed, &self.fixed)] {
+            let right = MatRef::from_column_major_slice(right, size, n);
+            let out = MatMut::from_column_major_slice_mut(out, size, size);
+            matmul(out, Accum::Add, blocks, right.transpose(), 1.0, par);
+        }
+        self.blocks.clear();
+        self.fixed.clear();
+    }
+
+    fn product(&self, s: usize, t: usize) -> (f64, f64) {
+        let at = |s: usize, t: usize| t * self.size + s;
+        (self.whole[at(s, t)], self.mixed[at(s, t)] + self.mixed[at(t, s)])
     }
 }
 

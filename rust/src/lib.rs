@@ -141,11 +141,11 @@ impl<'py> Arrays<'py> {
             return refuse("y is empty".into());
         }
         let x = matrix(&self.x, n, "X")?;
-        if y.iter().any(|v| !v.is_finite()) || has_bad_value(&x) {
+        if any_of(y, |v| !v.is_finite()) || has_bad_value(&x) {
             return refuse("y and X must be finite".into());
         }
         let weights = self.weights.as_ref().map(|w| contiguous(w, "weights")).transpose()?;
-        if weights.is_some_and(|w| w.len() != n || w.iter().any(|w| !(w.is_finite() && *w > 0.0))) {
+        if weights.is_some_and(|w| w.len() != n || any_of(w, |w| !(w.is_finite() && *w > 0.0))) {
             return refuse(format!("weights must be {n} positive finite numbers"));
         }
         if factors.is_empty() {
@@ -157,14 +157,14 @@ impl<'py> Arrays<'py> {
         let mut out = Vec::with_capacity(factors.len());
         for (k, (n_levels, blocks)) in factors.iter().enumerate() {
             let codes = contiguous(&self.codes[k], "codes")?;
-            if codes.len() != n || *n_levels == 0 || codes.iter().any(|&c| c < 0 || c as usize >= *n_levels) {
+            if codes.len() != n || *n_levels == 0 || any_of(codes, |&c| c < 0 || c as usize >= *n_levels) {
                 return refuse(format!("codes of factor {k} must be {n} integers from 0 to {n_levels} - 1"));
             }
             let z = match &self.z[k] {
                 Some(z) => matrix(z, n, "Z")?,
                 None => Source::Ones(n),
             };
-            if has_bad_value(&z) {
+            if !z.is_same(&x) && has_bad_value(&z) {
                 return refuse(format!("Z of factor {k} must be finite"));
             }
             if width(blocks) != z.n_cols() || blocks.iter().any(|b| b.size == 0) {
@@ -196,8 +196,13 @@ fn matrix<'a>(array: &'a PyReadonlyArray2<'_, f64>, n: usize, name: &str) -> PyR
 fn has_bad_value(source: &Source) -> bool {
     match source {
         Source::Ones(_) => false,
-        Source::Columns { values, .. } => values.iter().any(|v| !v.is_finite()),
+        Source::Columns { values, .. } => any_of(values, |v| !v.is_finite()),
     }
+}
+
+/// Whether something holds for any value; in pieces, within which there is no branch.
+fn any_of<T>(values: &[T], holds: impl Fn(&T) -> bool) -> bool {
+    values.chunks(1024).any(|piece| piece.iter().fold(false, |any, v| any | holds(v)))
 }
 
 /// Columns of a factor.
@@ -285,6 +290,14 @@ impl Model {
     #[getter]
     fn residual_scale(&self) -> f64 {
         self.problem.products.scale
+    }
+    /// Root mean square of the response about fixed effects, (p,).
+    fn spread(&self, beta: PyReadonlyArray1<'_, f64>) -> PyResult<f64> {
+        let beta = contiguous(&beta, "beta")?;
+        if beta.len() != self.problem.products.p {
+            return Err(PyValueError::new_err(format!("beta must be {} numbers", self.problem.products.p)));
+        }
+        Ok(self.problem.spread(beta))
     }
 
     fn deviance(&self, py: Python<'_>, theta: PyReadonlyArray1<'_, f64>, reml: bool) -> PyResult<f64> {

@@ -373,6 +373,17 @@ impl Problem {
         beta.iter().zip(&products.beta0).map(|(b, b0)| b0 + products.scale * b).collect()
     }
 
+    /// Root mean square of the response about user's fixed effects, weights included: Q'WQ = n I, and residuals of least
+    /// squares are orthogonal to Q.
+    pub fn spread(&self, beta: &[f64]) -> f64 {
+        let products = &self.products;
+        let p = products.p;
+        let mut scaled = vec![0.0; p];
+        block::times(&inverse_upper(&products.x_basis.matrix(), p), beta, p, p, 1, &mut scaled);
+        let between: f64 = scaled.iter().zip(&products.beta0).map(|(b, b0)| (b - b0).powi(2)).sum();
+        (products.scale * products.scale + between).sqrt()
+    }
+
     fn user_beta(&self, beta: &[f64]) -> Vec<f64> {
         let p = self.products.p;
         let mut out = vec![0.0; p];

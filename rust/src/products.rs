@@ -5,7 +5,7 @@
 //! is its least-squares residual on X over its root mean square; weights are inside all products.
 
 use crate::basis::Basis;
-use crate::block;
+use crate::block::{self, with_size};
 use crate::rows::{ByLevel, CHUNK, Source, sum_over_rows};
 use crate::threads::Stop;
 use rayon::prelude::*;
@@ -43,7 +43,18 @@ pub struct FactorBasis {
     q: usize,
 }
 
+impl FactorRows<'_> {
+    /// Whether all columns are those of `source`, and vary together.
+    fn is_one_block_of(&self, source: &Source) -> bool {
+        self.z.is_same(source) && matches!(self.blocks[..], [Block { tied: false, .. }])
+    }
+}
+
 impl FactorBasis {
+    fn whole(basis: Basis) -> FactorBasis {
+        FactorBasis { q: basis.len(), parts: vec![(0, basis)] }
+    }
+
     fn of(factor: &FactorRows, weights: Option<&[f64]>) -> FactorBasis {
         let q = factor.z.n_cols();
         let n = factor.z.n_rows();
@@ -195,7 +206,7 @@ pub enum ProductsError {
 impl Products {
     pub fn new(rows: &ModelRows) -> Result<Products, ProductsError> {
         let n = rows.y.len();
-        let x_basis = Basis::of(&rows.x, rows.x.n_cols(), rows.weights, 2);
+        let (x_once, x_basis) = Basis::by_passes(&rows.x, rows.x.n_cols(), rows.weights, 2);
         let p = x_basis.len();
 
         let mut order: Vec<usize> = (0..rows.factors.len()).collect();
@@ -207,7 +218,10 @@ impl Products {
             n_rest += rows.factors[order[e]].n_levels * rows.factors[order[e]].z.n_cols();
         }
 
-        let bases: Vec<FactorBasis> = order.iter().map(|&k| FactorBasis::of(&rows.factors[k], rows.weights)).collect();
+        // random effects of all fixed columns have the basis that these have after one pass over the rows
+        let same = |f: &FactorRows| x_once.clone().filter(|b| b.dependent.is_empty() && f.is_one_block_of(&rows.x));
+        let basis = |f: &FactorRows| same(f).map_or_else(|| FactorBasis::of(f, rows.weights), FactorBasis::whole);
+        let bases: Vec<FactorBasis> = order.iter().map(|&k| basis(&rows.factors[k])).collect();
         let Residual { beta0, scale, xr, xx } = Residual::of(rows, &x_basis)?;
         let factors: Vec<Factor> = order
             .iter()
@@ -370,18 +384,22 @@ fn level_products(
         stop.check();
         let mut z = vec![0.0; q];
         for (k, (zz, zx)) in zz.chunks_exact_mut(q * q).zip(zx.chunks_exact_mut(q * m)).enumerate() {
-            for &i in by_level.rows(c * piece + k) {
-                let i = i as usize;
-                z_row(rows, factor, basis, i, &mut z);
-                for b in 0..q {
-                    for a in 0..q {
-                        zz[b * q + a] += z[a] * z[b];
+            let of_level = by_level.rows(c * piece + k);
+            with_size!(q, {
+                for &i in of_level {
+                    let i = i as usize;
+                    z_row(rows, factor, basis, i, &mut z);
+                    let (z, zz) = (&z[..q], &mut zz[..q * q]);
+                    for b in 0..q {
+                        for a in 0..q {
+                            zz[b * q + a] += z[a] * z[b];
+                        }
+                    }
+                    for (column, x) in zx.chunks_exact_mut(q).zip(&xr[i * m..(i + 1) * m]) {
+                        column.iter_mut().zip(z).for_each(|(s, z)| *s += z * x);
                     }
                 }
-                for (column, x) in zx.chunks_exact_mut(q).zip(&xr[i * m..(i + 1) * m]) {
-                    column.iter_mut().zip(&z).for_each(|(s, z)| *s += z * x);
-                }
-            }
+            });
             zx[q * (m - 1)..].iter_mut().for_each(|v| *v /= scale);
         }
     };

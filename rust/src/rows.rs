@@ -29,6 +29,16 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Whether both are the same memory.
+    pub fn is_same(&self, other: &Source) -> bool {
+        match (*self, *other) {
+            (Source::Columns { values: a, n_cols: p, .. }, Source::Columns { values: b, n_cols: q, .. }) => {
+                std::ptr::eq(a, b) && p == q
+            }
+            _ => false,
+        }
+    }
+
     #[inline]
     pub fn row(&self, i: usize) -> &'a [f64] {
         match *self {

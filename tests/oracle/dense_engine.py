@@ -85,6 +85,9 @@ class Model:
     def with_response(self, y: Floats, *_: object) -> Model:
         return Model(y, *self._arguments)
 
+    def spread(self, beta: Floats) -> float:
+        return float(np.sqrt(np.mean(self.weights * (self.y - self.X @ beta) ** 2)))
+
     def deviance(self, theta: Floats, reml: bool) -> float:
         return self.evaluate(theta, reml).deviance
 

@@ -34,6 +34,7 @@ def check(ours: _engine.Model, twin: dense_engine.Model, theta: Floats, reml: bo
     np.testing.assert_allclose(beta / se, twin_beta / se, rtol=0, atol=1e-7, err_msg=label)
     np.testing.assert_allclose(cov / np.outer(se, se), twin_cov / np.outer(se, se), rtol=0, atol=1e-8, err_msg=label)
     assert sigma == pytest.approx(twin_sigma, rel=1e-9), label
+    assert ours.spread(beta + se) == pytest.approx(twin.spread(beta + se), rel=1e-9), label
     for ours_b, theirs in zip(b, twin_b, strict=True):
         np.testing.assert_allclose(ours_b, theirs, rtol=1e-6, atol=1e-7 * sigma, err_msg=label)
     for cond, theirs in zip(ours.conditional_covariance(theta), twin.conditional_covariance(theta), strict=True):

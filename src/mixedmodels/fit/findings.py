@@ -175,21 +175,16 @@ def other_optima(optimum: Optimum) -> Finding:
     return Finding("other_optima", message, {"deviances": list(optimum.other_optima)})
 
 
-def small_residual(design: Design, kept: Sequence[int], beta: Floats, sigma: float) -> Iterator[Finding]:
+def small_residual(spread: float, sigma: float) -> Iterator[Finding]:
     """Yield a finding if the residual variance is the difference of far larger numbers.
 
     Parameters
     ----------
-    design, kept
-        As for `fit_findings`.
-    beta, sigma
-        The estimates.
+    spread
+        Root mean square of the response about the fixed part.
+    sigma
+        The residual standard deviation.
     """
-    about_fixed = design.y - (design.X if len(kept) == len(design.x_names) else design.X[:, list(kept)]) @ beta
-    if design.offset is not None:
-        about_fixed -= design.offset
-    weighted = about_fixed if design.weights is None else design.weights * about_fixed
-    spread = sqrt(weighted @ about_fixed / design.n_obs)
     if sigma >= SMALL_RESIDUAL_RATIO * spread:
         return
     ratio = sigma / spread

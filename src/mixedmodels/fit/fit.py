@@ -83,7 +83,7 @@ def fit_problem(
         findings=(
             *design.findings,
             *fit_findings(design, kept, model.nearly_dependent, optimum, minimum.singular),
-            *small_residual(design, kept, beta, sigma),
+            *small_residual(model.spread(beta), sigma),
             *unidentified(problem, reml),
         ),
     )
