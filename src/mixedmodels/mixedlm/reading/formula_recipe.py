@@ -213,6 +213,11 @@ def patsy_data(frame: pd.DataFrame, factors: Collection[str], is_first: bool = F
     return _Columns(frame, arrays) if arrays else frame
 
 
+def is_number(column: Any) -> bool:
+    """Return whether a column is one of NumPy's numbers, which patsy takes as they are; true and false it does not."""
+    return _is_numeric(column) and column.dtype.kind != "b"
+
+
 def _is_numeric(column: Any) -> bool:
     return isinstance(column, pd.Series) and isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf"
 

@@ -8,7 +8,7 @@ import re
 import tokenize
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,15 @@ import pandas as pd
 from mixedmodels.design.expression import unknown_column
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError, FormulaError
-from mixedmodels.mixedlm.reading.formula_recipe import Context, FormulaRecipe, RowKeeper, mentioned, patsy_data
+from mixedmodels.mixedlm.reading.formula_recipe import (
+    INTERCEPT,
+    Context,
+    FormulaRecipe,
+    RowKeeper,
+    is_number,
+    mentioned,
+    patsy_data,
+)
 
 _PLACE = re.compile(r" \(<\w+>, line \d+\)")
 _NUMPY_FUNCTIONS = ("np.log", "np.exp", "np.sqrt", "np.abs", "np.log10", "np.log2", "np.log1p")
@@ -93,7 +101,10 @@ class Formulas:
 
     def __init__(self, frame: pd.DataFrame, context: Context) -> None:
         self.frame, self.context = frame, context
-        self._plain = with_plain_columns(frame)
+
+    @cached_property
+    def _plain(self) -> pd.DataFrame:
+        return with_plain_columns(self.frame)
 
     def two_sided(self, text: str) -> tuple[Part, Part]:
         """Return the response and the fixed part.
@@ -108,7 +119,7 @@ class Formulas:
         description = read_formula(text)
         if not description.lhs_termlist:
             raise FormulaError(f"{text!r} has no response. Write it left of a tilde: 'y ~ x'.")
-        response, fixed = self._parts(description, text, self._plain)
+        response, fixed = self._of_numbers(text) or self._parts(description, text, self._plain)
         if response.values.shape[1] != 1:
             raise DataError(
                 f"The response of {text!r} must be one numeric column, but it gives {', '.join(response.names)}. "
@@ -126,13 +137,40 @@ class Formulas:
         DataError
             If it cannot be computed.
         """
-        frame = self._plain if rows is None else self._plain.iloc[list(rows)]
-        *responses, part = self._parts(read_formula(text), text, frame)
+        if rows is None:
+            *responses, part = self._of_numbers(text) or self._parts(read_formula(text), text, self._plain)
+        else:
+            *responses, part = self._parts(read_formula(text), text, self._plain.iloc[list(rows)])
         if responses:
             raise FormulaError(
                 f"{text!r} has something left of its tilde. Only the model's own formula has a response."
             )
         return part
+
+    def _of_numbers(self, text: str) -> list[Part] | None:
+        """Return the sides of a formula whose terms are number columns as they are, which nothing is computed for.
+
+        None if something else is in it, values are missing or infinite, or the caller knows a name that is in it, which
+        new data may lack.
+        """
+        infos = None if self.context.names else infos_of_numbers(text)
+        if infos is None:
+            return None
+        columns = {name: self.frame[name] for info in infos for name in info.column_names if name in self.frame}
+        if not all(is_number(column) for column in columns.values()):
+            return None
+        parts = []
+        for info in infos:
+            values = np.ones((len(self.frame), len(info.column_names)))
+            for j, name in enumerate(info.column_names):
+                if name in columns:
+                    values[:, j] = columns[name]
+                elif name != INTERCEPT:
+                    return None
+            if not np.isfinite(values).all():
+                return None
+            parts.append(Part(values, list(info.column_names), FormulaRecipe(info), ""))
+        return parts
 
     def _parts(self, description: Any, text: str, frame: pd.DataFrame) -> list[Part]:
         """Return the sides of a formula, evaluated together."""
@@ -219,6 +257,30 @@ def read_formula(text: str) -> Any:
         return ModelDesc.from_formula(text)
     except Exception as error:  # patsy's parser raises Python's errors too
         raise _unreadable(text, error) from error
+
+
+@lru_cache(maxsize=256)
+def infos_of_numbers(text: str) -> tuple[Any, ...] | None:
+    """Return patsy's ``DesignInfo`` of each side of a formula, if all its columns are numbers.
+
+    None where a term is more than a column as it is, so that what patsy finds out may depend on the data.
+
+    Raises
+    ------
+    FormulaError
+        If it cannot be read.
+    """
+    from patsy import EvalEnvironment, dmatrices, dmatrix
+
+    description = read_formula(text)
+    terms = [*description.lhs_termlist, *description.rhs_termlist]
+    names = _factors(description)
+    is_plain = all(len(term.factors) <= 1 for term in terms) and all(name.isidentifier() for name in names)
+    if not is_plain or not names or not description.rhs_termlist or INTERCEPT in names:
+        return None
+    evaluate = dmatrices if description.lhs_termlist else dmatrix
+    found = evaluate(description, {name: np.ones(2) for name in names}, EvalEnvironment([{}]))
+    return tuple(side.design_info for side in (found if isinstance(found, tuple) else (found,)))
 
 
 def _unreadable(text: str, error: Exception) -> FormulaError:
