@@ -183,6 +183,7 @@ class Problem:
             model = old.with_response(_net_response(design), *row_arguments(design))
         problem = Problem(design, n_threads=self.n_threads, model=model)
         problem.seconds["products"] = perf_counter() - began
+        problem.identification = self.identification  # no response has part in it
         return problem
 
     def __getstate__(self) -> dict[str, Any]:

@@ -67,6 +67,23 @@ def test_new_response_equals_a_new_problem() -> None:
     assert replaced.deviance(THETA) == pytest.approx(anew.deviance(THETA), rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    "formula", ["Reaction ~ Days + (Days | Subject)", "Reaction ~ Days + Subject + (Days | Subject)"]
+)
+def test_what_the_data_cannot_tell_does_not_depend_on_the_response(formula: str) -> None:
+    old = sleep_problem(formula)
+    known = old.identification
+    y = np.random.default_rng(3).normal(size=old.design.n_obs) ** 3
+    new, anew = old.with_response(y), Problem(sleep_problem(formula, Reaction=y).design)
+    assert new.identification is known
+    for mine, theirs in zip(
+        (known.covariance, known.contrasts, *known.visible),
+        (anew.identification.covariance, anew.identification.contrasts, *anew.identification.visible),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(mine, theirs)
+
+
 def test_new_response_is_net_of_the_offset() -> None:
     formula = "Reaction ~ Days + offset(10 * Days) + (Days | Subject)"
     y = load("sleepstudy")["Reaction"] + 5 * np.arange(180.0)
