@@ -94,6 +94,20 @@ def _read_mixedlm(fit: Any) -> Outcome:
     )
 
 
+def _fit_glmm(problem: Problem, data: pd.DataFrame) -> Any:
+    return importlib.import_module("glmm").fit(data, problem.formula, family="gaussian", reml=True)
+
+
+def _read_glmm(fit: Any) -> Outcome:
+    return Outcome(
+        criterion=-2 * float(fit.loglik),
+        converged=bool(fit.converged),
+        singular=bool(fit.singular),
+        evaluations=fit.n_eval,
+        message="; ".join(map(str, fit.warnings)),
+    )
+
+
 def _statsmodels_door(module: str) -> Fit:
     def fit(problem: Problem, data: pd.DataFrame) -> Any:
         model = problem.one_grouping
@@ -116,6 +130,7 @@ def _read_statsmodels(fit: Any) -> Outcome:
 ENGINES: dict[str, Engine] = {
     "ours": Engine("mixedmodels", "mixedmodels", _fit_ours, _read_ours),
     "mixedlm": Engine("mixedlm", "mixedlm", _fit_mixedlm, _read_mixedlm),
+    "glmm": Engine("glmm", "glmm", _fit_glmm, _read_glmm),
     "mixedlm-rs": Engine(
         "mixedlm_rs", "mixedlm-rs", _statsmodels_door("mixedlm_rs"), _read_statsmodels, only_one_factor=True
     ),

@@ -6,7 +6,7 @@ from typing import Any
 
 Record = dict[str, Any]
 Records = dict[str, Record | None]
-PEERS = ("lme4", "mixedlm", "mixedlm-rs", "statsmodels")
+PEERS = ("lme4", "mixedlm", "glmm", "mixedlm-rs", "statsmodels")
 PARTS = ("design", "products", "optimizer", "solution")
 
 
