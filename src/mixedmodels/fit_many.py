@@ -195,7 +195,8 @@ def fit_many(
     reml, weights, offset, contrasts, missing, evaluate, control
         As for ``lmer``; weights and offsets given as arrays are split with the rows.
     n_jobs
-        Models fitted side by side; None for as many as the machine has processors. The numbers do not depend on it.
+        Models fitted side by side, on the engine's threads; None for as many as the machine has processors. The numbers
+        do not depend on it.
     progress
         Show how far it is if it takes long: a bar, or plain lines where tqdm is not installed.
 

@@ -10,6 +10,7 @@ import numpy as np
 from mixedmodels.design.evaluation import Evaluation, z_scores
 from mixedmodels.design.expression import INTERCEPT
 from mixedmodels.design.fixed_terms import WITHOUT_COLUMNS, can_tell_terms
+from mixedmodels.design.left_out import LeftOut
 from mixedmodels.design.recipe import DesignRecipe
 from mixedmodels.errors import InferenceError
 
@@ -36,10 +37,14 @@ def standardized_design(design: Design) -> Design:
         If the design does not hold the columns that its terms are made from.
     """
     recipe: Any = design.recipe
-    computed = [part.is_computed for factor in recipe.factors for part in factor.matrices]
-    if (recipe.fixed.is_computed or any(computed)) and not (
-        isinstance(recipe, DesignRecipe) and can_tell_terms(design)
-    ):
+    if not isinstance(recipe, DesignRecipe):
+        raise InferenceError(
+            "Variables are standardised where a formula of lmer says what they are; this model was made of arrays, or "
+            "of the formulas of MixedLM. Fit it with lmer, or use method='basic'."
+        )
+    if isinstance(design.y, LeftOut):
+        design.y.refuse()
+    if not can_tell_terms(design):
         raise InferenceError(f"Variables are standardised from columns that {WITHOUT_COLUMNS}.")
     evaluation = Evaluation(design.columns, design.n_obs, recipe.memory, recipe.contrasts, standardize=True)
     factors = []

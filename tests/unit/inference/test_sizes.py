@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -223,6 +224,22 @@ def test_models_of_arrays() -> None:
     door = mm.MixedLM(USED["y"], USED[["x", "o"]].assign(one=1.0), USED["g"]).fit()
     assert list(door.part_r2().index[1:]) == ["x", "o", "one"]
     assert door.variance_shares().index[0] == "fixed"
+    assert list(door.standardized("basic").index) == ["x", "o", "one"]
+    with pytest.raises(mm.InferenceError, match="Fit it with lmer, or use method='basic'"):
+        door.standardized()
+
+
+def test_without_rows(tmp_path: Path) -> None:
+    mm.lmer("y ~ log(x) + (x | g)", DATA).save(tmp_path / "fit", data=False)
+    fit = mm.load(tmp_path / "fit")
+    asked = (
+        *(lambda how=how: fit.standardized(how) for how in ("refit", "basic", "pseudo")),
+        *(lambda by=by: fit.variance_shares(by) for by in ("term", "factor", "level")),
+        fit.part_r2, fit.effect_sizes, fit.drop1, lambda: fit.drop1("LRT"), fit.step,
+    )  # fmt: skip
+    for ask in asked:
+        with pytest.raises(mm.InferenceError):
+            ask()
 
 
 def test_refusals() -> None:
