@@ -194,8 +194,10 @@ class Likelihood:
             # log|A| is what the two criteria differ by, beside their multiples of log q.
             deviance = deviance + restricted.gradient - plain.gradient + self.n_fixed * plain.log_scale
         theta = self.theta(S)
-        scale = self._scale_at(theta, self._solve(theta), beta)
-        return self.problem.fixed_root(theta).pull(beta) / scale, -0.5 * deviance
+        root = self.problem.fixed_root(theta)
+        away = root.from_estimate(beta)
+        scale = self._solve(theta).scale + float(away @ away) / self.dof
+        return root.pull(beta) / scale, -0.5 * deviance
 
     def _slope(self, problem: Problem, S: Floats, reml: bool) -> _Slope:
         theta = self.covariances.theta(self._lifted(S))

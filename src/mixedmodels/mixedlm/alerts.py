@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mixedmodels.errors import ConvergenceWarning, IdentificationWarning, MixedModelsWarning, SingularFitWarning
 
 if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
+    from mixedmodels.mixedlm.fitting.record import Fit
 
 _THEIRS = {ConvergenceWarning: "ConvergenceWarning", SingularFitWarning: "SingularMatrixWarning"}
 
@@ -55,14 +55,9 @@ def tell(state: FitState, stacklevel: int) -> None:
             warn(finding.message, IdentificationWarning, stacklevel + 1)
 
 
-def print_progress(ended: Mapping[str, Any]) -> None:
-    """Print how the optimisers ended, as statsmodels does where ``disp`` is asked for.
-
-    Parameters
-    ----------
-    ended
-        ``MixedLMResults.mle_retvals``.
-    """
+def print_progress(fit: Fit) -> None:
+    """Print how the optimisers of a fit ended, as statsmodels does where ``disp`` is asked for."""
+    ended = fit.ended
     print(
         f"{', '.join(ended['optimizer'])}: {'converged' if ended['converged'] else 'not converged'}\n"
         f"    Function value: {ended['fopt']:.6f}\n    Iterations: {ended['iterations']}\n"

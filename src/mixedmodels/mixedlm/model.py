@@ -37,7 +37,7 @@ from mixedmodels.mixedlm.reading.arguments import (
 )
 from mixedmodels.mixedlm.reading.formula_recipe import Context
 from mixedmodels.mixedlm.reading.formulas import names_used
-from mixedmodels.mixedlm.reading.params import MixedLMParams, as_params
+from mixedmodels.mixedlm.reading.params import MixedLMParams, as_params, slopes_in_roots
 from mixedmodels.mixedlm.reading.rows import check_missing
 from mixedmodels.mixedlm.reading.specification import VCSpec
 from mixedmodels.mixedlm.results import MixedLMResults
@@ -484,13 +484,7 @@ class MixedLM:
         """
         chosen = self._read_params(params, has_fe=False)
         fixed, covariances, components = self.score_full(chosen, calc_fe, reml=reml)
-        roots = chosen.get_packed(use_sqrt=True)
-        L = np.zeros((self.k_re, self.k_re))
-        L[chosen._ix] = roots[: self.k_re2]
-        S = np.zeros_like(L)
-        S[chosen._ix] = covariances
-        by_root = np.tril((S + S.T) @ L)
-        return fixed, by_root[chosen._ix], 2 * components * roots[self.k_re2 :]
+        return fixed, *slopes_in_roots(chosen, covariances, components)
 
     def hessian(self, params: Any, *, reml: bool | None = None) -> tuple[Floats, bool]:
         """Return the second derivative of ``loglike`` in fixed effects, covariances and components, and if singular.
@@ -710,10 +704,9 @@ class MixedLM:
         )
         fit = fit_model(self.description, asked)
         alerts.tell(fit.state, stacklevel=2)
-        result = MixedLMResults(fit.state, self, fit.record)
         if asked.options.get("disp"):
-            alerts.print_progress(result.mle_retvals)
-        return result
+            alerts.print_progress(fit)
+        return MixedLMResults(fit.state, self, fit.record)
 
     @staticmethod
     def _warn_of_unused(options: Mapping[str, Any], method: Any = None, is_penalized: bool = False) -> None:

@@ -42,21 +42,21 @@ from mixedmodels.mixedlm.answers.profile import (
     profile_table,
 )
 from mixedmodels.mixedlm.answers.refusals import (
-    refuse_degrees_of_freedom,
     refuse_if_covariances_held,
     refuse_if_penalized,
+    refuse_interval,
+    refuse_new_rows,
     refusing,
 )
 from mixedmodels.mixedlm.answers.summary import Facts, MixedLMSummary, summarize
 from mixedmodels.mixedlm.answers.wald import WaldTests
 from mixedmodels.mixedlm.description.model import ModelDescription
 from mixedmodels.mixedlm.description.recipe import NewRows
-from mixedmodels.mixedlm.fitting.fit import fit_model
+from mixedmodels.mixedlm.fitting.again import fit_again
 from mixedmodels.mixedlm.fitting.holds import held_covariances
 from mixedmodels.mixedlm.fitting.penalties import PenaltyOnCoefficients
-from mixedmodels.mixedlm.fitting.record import FitRecord
-from mixedmodels.mixedlm.fitting.regularized import refit_regularized
-from mixedmodels.mixedlm.fitting.request import read_methods, read_request
+from mixedmodels.mixedlm.fitting.record import Fit, FitRecord
+from mixedmodels.mixedlm.fitting.request import read_methods
 from mixedmodels.mixedlm.reading.arguments import (
     read_alpha,
     read_count,
@@ -248,15 +248,7 @@ class MixedLMResults(LmmResult):
     @property
     def mle_retvals(self) -> dict[str, Any]:
         """How the optimiser ended."""
-        optimum = self.optimizer
-        return {
-            "converged": optimum.converged,
-            "iterations": optimum.n_iterations,
-            "fcalls": optimum.n_evaluations,
-            "fopt": 0.5 * optimum.deviance / self.nobs,
-            "gradient_norm": optimum.gradient_norm,
-            "optimizer": self.record.method,
-        }
+        return Fit(self.state, self.record).ended
 
     @property
     def _results(self) -> MixedLMResults:
@@ -730,8 +722,8 @@ class MixedLMResults(LmmResult):
         if kwargs:
             kwargs = {"new_levels": "population", **kwargs}
             self._refuse_if_bare("An interval of predict")
-            self._refuse_new_rows("Intervals")
-            self._refuse_interval(kwargs)
+            refuse_new_rows(self.record, "Intervals")
+            refuse_interval(self.record, self.held_covariances, kwargs)
             found = super().predict(rows, random_effects=random_effects, **kwargs)
             return found if labels is None else found.set_axis(labels)
         values = predicted(self.state, self.record.params.fe_params, rows, used)
@@ -746,7 +738,7 @@ class MixedLMResults(LmmResult):
             raise DataError("groups, exog_re and exog_vc describe new rows. Pass exog too.")
         self._refuse_if_bare("predict without exog")
         if kwargs:
-            self._refuse_interval(kwargs)
+            refuse_interval(self.record, self.held_covariances, kwargs)
             return super().predict(random_effects=random_effects, **kwargs)
         if isinstance(random_effects, str) and random_effects == "population":
             return self.model.predict(self.record.params)
@@ -775,31 +767,8 @@ class MixedLMResults(LmmResult):
             If an argument is not allowed, or the data lack a column.
         """
         if data is not None:
-            self._refuse_new_rows("Simulations")
+            refuse_new_rows(self.record, "Simulations")
         return super().simulate(n, seed=seed, random_effects=random_effects, data=data, weights=weights)
-
-    def _refuse_new_rows(self, what: str) -> None:
-        """Refuse what needs the distribution of new rows where fixed effects are not all estimates.
-
-        Raises
-        ------
-        InferenceError
-            Some were held or penalised.
-        """
-        if self.record.holds.beta or self.record.is_penalized:
-            raise InferenceError(
-                f"{what} for new data are not there where fixed effects were held or penalised; predict without "
-                "interval gives their values."
-            )
-
-    def _refuse_interval(self, asked: Mapping[str, Any]) -> None:
-        if asked.get("interval") is not None:
-            refuse_if_penalized(self.record, "An interval of predict")
-            refuse_degrees_of_freedom(
-                self.held_covariances, "An interval of predict", asked.get("ddf", "satterthwaite")
-            )
-            if asked.get("correction") is not None:
-                refuse_if_covariances_held(self.held_covariances, "The correction of an interval")
 
     # Profiles
 
@@ -844,6 +813,13 @@ class MixedLMResults(LmmResult):
         place = self.k_fe + index
         check_profiled(self.record, index, self._names[place], fit_kwargs)
         read_methods(fit_kwargs.pop("method", None))
+
+        def llf_held(value: float) -> float:
+            fit = fit_again(self.description, self.record, self.reml, {place: value}, **fit_kwargs)
+            if fit_kwargs.get("disp"):
+                alerts.print_progress(fit)
+            return less_penalty(fit.record)
+
         return Profile(
             name=self._names[place],
             estimate=float(self._natural[index]),
@@ -851,7 +827,7 @@ class MixedLMResults(LmmResult):
             is_variance=self.description.is_variance(index),
             scale=self.scale,
             best=less_penalty(self.record),
-            llf_held=lambda value: less_penalty(self._again(self.model, {place: value}, **fit_kwargs).record),
+            llf_held=llf_held,
         )
 
     def profile_re_interval(self, re_ix: Any, vtype: str, level: float = 0.95) -> pd.Series[float]:
@@ -950,34 +926,9 @@ class MixedLMResults(LmmResult):
             Response of the rows used.
         """
         self._refuse_if_bare("refit")
-        return self._again(self.model.with_response(read_numbers("y", y)))
-
-    def _again(self, model: Model, held: Mapping[int, float] | None = None, **fit_kwargs: Any) -> MixedLMResults:
-        """Return the fit of a model as this one was asked for, more parameters held: position -> natural units.
-
-        Nobody asked for this fit, so it warns of nothing.
-        """
-        record, description = self.record, model.description
-        if record.regularized is not None:
-            fit = refit_regularized(description, record.regularized)
-            return type(self)(fit.state, model, fit.record)
-        fixed: dict[Any, float] = {**record.holds.beta, **(held or {})}
-        fixed |= {self.k_fe + hold.index: hold.value for hold in record.holds.covariances if not hold.is_ratio}
-        asked = read_request(
-            description,
-            reml=self.reml,
-            free=record.free,
-            start_params=record.params if record.free is not None else None,
-            fixed=fixed or None,
-            fe_pen=record.fe_pen,
-            cov_pen=record.cov_pen,
-            **fit_kwargs,
-        )
-        fit = fit_model(description, asked)
-        again = type(self)(fit.state, model, fit.record)
-        if asked.options.get("disp"):
-            alerts.print_progress(again.mle_retvals)
-        return again
+        model = self.model.with_response(read_numbers("y", y))
+        fit = fit_again(model.description, self.record, self.reml)
+        return type(self)(fit.state, model, fit.record)
 
     def update(self, *args: Any, **kwargs: Any) -> LmmResult:
         """Refuse: a ``MixedLM`` has several formulas.

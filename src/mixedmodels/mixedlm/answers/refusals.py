@@ -7,7 +7,7 @@ zero covariances, is no part of the structure that is fitted, so all is as if th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from inspect import signature
 from typing import Any, Protocol, TypeVar
@@ -81,6 +81,43 @@ def refuse_degrees_of_freedom(names: Sequence[str], what: str, ddf: object) -> N
             f"{what} with ddf={ddf!r} takes all covariances for estimated, and this fit holds {', '.join(names)}. "
             "Pass ddf='normal'."
         )
+
+
+def refuse_new_rows(record: FitRecord, what: str) -> None:
+    """Refuse what needs the distribution of new rows where fixed effects are not all estimates.
+
+    Raises
+    ------
+    InferenceError
+        Some were held or penalised.
+    """
+    if record.holds.beta or record.is_penalized:
+        raise InferenceError(
+            f"{what} for new data are not there where fixed effects were held or penalised; predict without "
+            "interval gives their values."
+        )
+
+
+def refuse_interval(record: FitRecord, names: Sequence[str], asked: Mapping[str, Any]) -> None:
+    """Refuse an interval of predictions that a fit cannot give.
+
+    Parameters
+    ----------
+    record, names
+        The fit, and the names of its covariances that are held.
+    asked
+        Arguments of ``LmmResult.predict``.
+
+    Raises
+    ------
+    InferenceError
+        It was penalised, or takes covariances for estimated that are held.
+    """
+    if asked.get("interval") is not None:
+        refuse_if_penalized(record, "An interval of predict")
+        refuse_degrees_of_freedom(names, "An interval of predict", asked.get("ddf", "satterthwaite"))
+        if asked.get("correction") is not None:
+            refuse_if_covariances_held(names, "The correction of an interval")
 
 
 def refusing(cls: Class) -> Class:

@@ -71,3 +71,16 @@ class Fit:
 
     state: FitState
     record: FitRecord
+
+    @property
+    def ended(self) -> dict[str, Any]:
+        """How the optimiser ended, as statsmodels' ``mle_retvals`` has it."""
+        optimum = self.state.optimum
+        return {
+            "converged": optimum.converged,
+            "iterations": optimum.n_iterations,
+            "fcalls": optimum.n_evaluations,
+            "fopt": 0.5 * optimum.deviance / self.state.design.n_obs,
+            "gradient_norm": optimum.gradient_norm,
+            "optimizer": self.record.method,
+        }

@@ -229,6 +229,22 @@ def as_params(name: str, given: Any, k_fe: int, k_re: int, k_vc: int) -> MixedLM
     return found
 
 
+def slopes_in_roots(params: MixedLMParams, covariances: Floats, components: Floats) -> tuple[Floats, Floats]:
+    """Return derivatives in the Cholesky factor of ``cov_re`` and the roots of ``vcomp`` from those in the latter.
+
+    Parameters
+    ----------
+    params
+        Where.
+    covariances, components
+        Derivatives in the lower triangle of ``cov_re``, row by row, and in ``vcomp``.
+    """
+    places, roots = lower_places(params.k_re), params.get_packed(use_sqrt=True)
+    L, S = np.zeros((2, params.k_re, params.k_re))
+    L[places], S[places] = roots[: params.k_re2], covariances
+    return np.tril((S + S.T) @ L)[places], 2 * components * roots[params.k_re2 :]
+
+
 def _vector(name: str, values: Any) -> Floats:
     """Return a vector, empty for None."""
     found = np.atleast_1d(read_numbers(name, [] if values is None else values))
