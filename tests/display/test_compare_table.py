@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,10 @@ import pytest
 
 import mixedmodels as mm
 from data_loader import load
+from display.cases import two_crossed
 from display.test_summary import Balance
+from fixed_theta import reference_state
+from mixedmodels.fit.records import FitState
 
 SLEEP = load("sleepstudy")
 INTERCEPTS = mm.lmer("Reaction ~ Days + (1 | Subject)", SLEEP)
@@ -38,6 +42,40 @@ def test_text_of_two_nested_models() -> None:
     assert cells(text, "Observations") == ["180", "180"]
     assert "(1): Reaction ~ Days + (1 | Subject)" in text
     assert "cannot be compared" not in text
+
+
+@dataclass(frozen=True)
+class Given:
+    """A fit at a given theta."""
+
+    state: FitState
+
+    def check_estimated(self, what: str) -> None:
+        """Do nothing."""
+
+
+def printed_at(width: int) -> str:
+    names = ("sleepstudy_uncorr", "sleepstudy_slope", "cake_factor", "pastes_nested")
+    uncorrelated, slopes, cake, pastes = (Given(reference_state(name)[0]) for name in names)
+    tables = [
+        mm.table(uncorrelated, slopes, width=width),
+        mm.table(uncorrelated, slopes, cake, pastes, Given(two_crossed()), ddf="normal", below="interval", width=width),
+        mm.table(
+            cake, pastes, names=["cake", "pastes"], below="p_value", stars=True, digits=2, random="sd", width=width
+        ),
+    ]
+    return "\n\n".join(tables)
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_text(width: int) -> None:
+    expected = Path(__file__).parent / "expected" / str(width) / "tables.txt"
+    assert f"{printed_at(width)}\n" == expected.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [60, 72, 80, 100, 140])
+def test_lines_fit(width: int) -> None:
+    assert max(map(len, printed_at(width).splitlines())) <= width
 
 
 def test_missing_terms_are_blank() -> None:

@@ -79,6 +79,14 @@ def test_long_labels_stand_above_their_rows_and_short_ones_never() -> None:
     ]  # fmt: skip
 
 
+def test_blocks_have_the_rows_that_have_values_there() -> None:
+    rows = (("first", "1", ""), ("part", "", ""), ("second", "", "2"))
+    lines = Grid(("", "x" * 40, "y" * 40), rows, "lnn", ruled=False).lines(60)
+    assert [line.split() for line in lines] == [
+        ["x" * 40], ["first", "1"], ["part"], [], ["y" * 40], ["part"], ["second", "2"],
+    ]  # fmt: skip
+
+
 def test_leading_labels_become_headings() -> None:
     grid = Grid(
         ("Group", "Levels", "Effect", "x" * 40),

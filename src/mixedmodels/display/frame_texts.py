@@ -139,9 +139,9 @@ def _to_given(values: Sequence[float], texts: list[str]) -> list[str]:
     """Return the texts without decimals that the numbers, having been rounded, do not have."""
     shown = max((len(text) - text.index(".") - 1 for text in texts if "." in text and "e" not in text), default=0)
     given = _decimals(values, shown)
-    if given >= shown or any(text.startswith("<") for text in texts):
+    if given >= shown:
         return texts
-    return [text if "e" in text else _cut(text, given) for text in texts]
+    return [text if "e" in text or text.startswith("<") else _cut(text, given) for text in texts]
 
 
 def _decimals(values: Sequence[float], shown: int) -> int:

@@ -187,13 +187,15 @@ class Grid:
         return Grid(header, tuple(rows), self.alignment[n - 1 :], 1, self.ruled)
 
     def _in_blocks(self, columns: Sequence[Sequence[str]], sizes: Sequence[int], plan: _Plan, width: int) -> list[str]:
-        """Return the lines of each block below one another."""
+        """Return the lines of each block below one another, without the rows that have values in other blocks only."""
         lines: list[str] = []
+        has_values = [any(texts) for texts in zip(*columns[1:], strict=True)]
         for block in plan.blocks:
-            chosen = [0, *block]
-            beside = [columns[j] for j in chosen]
+            here = [any(texts) for texts in zip(*[columns[j] for j in block], strict=True)]
+            kept = [i for i, values in enumerate(here) if values or not has_values[i] or (i == 0 and self.header)]
+            beside = [[columns[j][i] for i in kept] for j in (0, *block)]
             lines += [""] if lines else []
-            lines += self._block(beside, [plan.room, *[sizes[j] for j in block]], chosen, plan.gap, width)
+            lines += self._block(beside, [plan.room, *[sizes[j] for j in block]], [0, *block], plan.gap, width)
         return lines
 
     def _block(

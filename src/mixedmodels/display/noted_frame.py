@@ -33,7 +33,10 @@ class NotedFrame(pd.DataFrame):
 
     def __repr__(self) -> str:
         width = text_width()
-        table = self.to_string(line_width=width, max_rows=pd.get_option("display.max_rows"))
+        if self.empty:
+            table = repr(pd.DataFrame(self))
+        else:
+            table = self.to_string(line_width=width, max_rows=pd.get_option("display.max_rows"))
         return "\n".join([table, *[line for note in self._notes for line in fold_sentence(note, width, below="  ")]])
 
     def _repr_html_(self) -> str:
