@@ -98,6 +98,11 @@ def variables_of_terms(design: Design) -> list[frozenset[str]]:
     ]
 
 
+def partners_of(design: Design, name: str) -> frozenset[str]:
+    """Return the data columns that share a term of the fixed part with one, itself among them."""
+    return frozenset().union(*(term for term in variables_of_terms(design) if name in term))
+
+
 def _all_outer(outer: Mapping[str, Collection[str]], name: str) -> set[str]:
     found: set[str] = set()
     new = set(outer[name])

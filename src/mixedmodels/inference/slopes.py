@@ -36,7 +36,7 @@ from mixedmodels.inference.degrees import approximation
 from mixedmodels.inference.grid_average import grid_means
 from mixedmodels.inference.grid_notes import certain_notes, grid_notes, interaction_notes, nesting_notes, unknown_notes
 from mixedmodels.inference.margins import check_at, check_weights, read_names
-from mixedmodels.inference.nested_factors import find_nesting
+from mixedmodels.inference.nested_factors import find_nesting, partners_of
 from mixedmodels.inference.reference_grid import (
     ReferenceGrid,
     check_variable,
@@ -128,9 +128,12 @@ def slopes(
     rows = derivative(state.design, grid.values, variable, matrix)
     means = grid_means(replace(grid, X=rows), nesting, by, within, weights)
     kept = (*means.kept, variable)
+    beside = [name for name in grid.levels if name not in partners_of(state.design, variable)]
+    if not is_curved(state.design, grid.values, variable, matrix):
+        beside.append(variable)
     notes = [
         *nesting_notes(nesting, grid),
-        *grid_notes(grid, means.kept if is_curved(state.design, grid.values, variable, matrix) else kept, weights, at),
+        *grid_notes(grid, (*means.kept, *beside), weights, at),
         *interaction_notes(state.design, nesting, grid, kept, at, of=[variable]),
         *method.notes,
     ]

@@ -7,7 +7,7 @@ l'beta^ + w'b^_j misses it by an error whose variance counts the estimation of b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -23,6 +23,7 @@ from mixedmodels.inference.approximation import RowEstimates
 from mixedmodels.inference.comparisons import check_hypothesis, hypothesis_notes, row_tests
 from mixedmodels.inference.contrast import estimable_where_known
 from mixedmodels.inference.margins import check_at, read_names
+from mixedmodels.inference.nested_factors import partners_of
 from mixedmodels.inference.reference_grid import MAX_ROWS, check_variable, predictors, reference_grid
 from mixedmodels.inference.response_scale import is_transformed
 from mixedmodels.inference.slopes import check_numeric, derivative, is_curved
@@ -119,7 +120,7 @@ def level_slopes(
         f"Slopes{own} in {variable} of each level of {design.factors[k].name}: fixed effects and predicted random ones"
         f"{others}.",
         *([] if Z[k].any() else [f"No random effect of {design.factors[k].name} changes with {variable}."]),
-        *grid.notes([] if curved else [variable]),
+        *grid.notes(_concerned(design, used, variable) - ({variable} if not curved else set())),
         "Standard errors count the estimation of the fixed effects and the prediction of the random ones together, at "
         "the estimated variance parameters.",
         "Tests and intervals use Student's t with Satterthwaite's degrees of freedom."
@@ -185,13 +186,13 @@ class _LevelGrid:
         """Return the averages of each slope's rows, (n_slopes, n_columns)."""
         return np.asarray(X.reshape(len(self.index), self.n_each, -1).mean(axis=1))
 
-    def notes(self, beside: Sequence[str]) -> Iterator[str]:
-        """Yield at which values of the variables slopes are, but of some where that does not matter."""
-        held = [name for name in self.held if name not in beside]
-        if self.own:
-            yield f"At each level's own {listing(self.own)}."
-        if self.averaged:
-            yield f"Averaged over {listing(self.averaged)} with equal weights."
+    def notes(self, of: Collection[str]) -> Iterator[str]:
+        """Yield at which values of some variables slopes are."""
+        own, averaged, held = ([name for name in names if name in of] for names in (self.own, self.averaged, self.held))
+        if own:
+            yield f"At each level's own {listing(own)}."
+        if averaged:
+            yield f"Averaged over {listing(averaged)} with equal weights."
         if held:
             yield f"At the mean of {listing(held)}."
 
@@ -242,6 +243,19 @@ def _level_grid(design: Design, used: Mapping[int, Codes], by: tuple[str, ...], 
     averaged = tuple(name for name in rest if len(free[name]) > 1)
     held = tuple(name for name in rest if len(free[name]) == 1 and name not in at and design.columns[name].is_number)
     return _LevelGrid(rows, index, level, len(each), kept, averaged, held)
+
+
+def _concerned(design: Design, used: Mapping[int, Codes], variable: str) -> set[str]:
+    """Return the variables that the slope may change with: those of a term with it, of the fixed or the random part."""
+    found = set(partners_of(design, variable))
+    for j in used:
+        found |= {
+            name
+            for matrix in design.recipe.factors[j].matrices
+            if variable in matrix.columns
+            for name in matrix.columns
+        }
+    return found
 
 
 def _random_part(
