@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixedmodels.design.expression import columns_of_factor
+from mixedmodels.design.fixed_terms import term_matrix
+from mixedmodels.formula.expressions import mentions
 
 if TYPE_CHECKING:
     from mixedmodels.design.design import Design
@@ -92,6 +94,11 @@ def _by_formula(design: Design, names: Collection[str]) -> list[tuple[str, str]]
 def variables_of_terms(design: Design) -> list[frozenset[str]]:
     """Return the data columns of each term of the fixed part that is not a column alone."""
     fixed = design.recipe.fixed
+    if fixed.is_computed and not fixed.terms:  # made by patsy, whose factors are texts
+        return [
+            frozenset(m.name for factor in term.numeric | term.categorical for m in mentions(factor)) & {*fixed.columns}
+            for term in term_matrix(design).terms
+        ]
     return [
         frozenset(name for factor in term.factors for name in columns_of_factor(factor, fixed.columns))
         for term in fixed.terms

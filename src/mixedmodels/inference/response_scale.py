@@ -168,7 +168,13 @@ def read_transformation(state: FitState) -> Transformation:
 
 def is_transformed(state: FitState) -> bool:
     """Return True if the response is computed from columns."""
-    return state.design.response_name not in state.design.formula.names
+    text = state.design.response_name
+    if text in state.design.formula.names:
+        return False
+    try:
+        return not isinstance(syntax_tree(text).body, ast.Name)
+    except SyntaxError:  # what an array or a column is called where no formula names it
+        return False
 
 
 def _steps(node: ast.expr, values: Floats) -> list[tuple[Step, ast.expr]] | None:

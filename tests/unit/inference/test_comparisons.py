@@ -36,6 +36,7 @@ def test_one_sided_intervals_end_where_the_test_does(oats: mm.LmmResult) -> None
                 else:
                     assert at.loc[label, "p_value"] == pytest.approx(0.05, rel=1e-6)
             assert np.isinf(table["ci_upper" if side == "greater" else "ci_lower"]).all()
+            assert "inf" in repr(table)
 
 
 def test_a_margin_moves_the_null(oats: mm.LmmResult) -> None:
