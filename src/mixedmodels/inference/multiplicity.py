@@ -62,7 +62,7 @@ _LOG_SMALL, _LOG_ZERO = -30.0, -340.0
 _PRODUCT_TOL = 1e-8
 """Difference of a correlation from lambda_i lambda_j that counts as rounding."""
 
-_N_DIRECTIONS, _CHUNK = 2**17, 2**14
+_N_DIRECTIONS, _CHUNK, _N_BINS = 2**17, 2**14, 2**11
 _RANK_TOL = 1e-10
 """Eigenvalue of a correlation matrix, relative to the largest, that counts as zero."""
 
@@ -237,15 +237,24 @@ def _survival_by_directions(correlation: Floats, size: Callable[[Floats], Floats
     root = _root_of(correlation)
     rank = root.shape[1]
     h = np.concatenate([size(u @ root.T).max(axis=1) for u in _directions(rank)])
-    ahead, behind = h[h > 0] ** -2, h[h < 0] ** -2
+    ahead, behind = (_binned(side**-2) for side in (h[h > 0], h[h < 0]))
 
     @cache
     def survival(t: float, df: float) -> float:
         if t >= 0:
-            return float(_squared_tail(rank, df, t**2 * ahead).sum() / len(h))
-        return float(1 - _squared_tail(rank, df, t**2 * behind).sum() / len(h))
+            return float(_squared_tail(rank, df, t**2 * ahead[0]) @ ahead[1] / len(h))
+        return float(1 - _squared_tail(rank, df, t**2 * behind[0]) @ behind[1] / len(h))
 
     return survival
+
+
+def _binned(values: Floats) -> tuple[Floats, Floats]:
+    """Return means of neighbouring values and how many these are: sums of a smooth function are as good by them."""
+    if len(values) <= _N_BINS:
+        return values, np.ones(len(values))
+    edges = np.linspace(0, len(values), _N_BINS + 1).astype(int)
+    counts = np.diff(edges).astype(float)
+    return np.add.reduceat(np.sort(values), edges[:-1]) / counts, counts
 
 
 def _squared_tail(rank: int, df: float, square: Floats) -> Floats:
