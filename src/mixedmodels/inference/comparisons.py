@@ -178,7 +178,8 @@ def read_comparison(
         check_adjust(adjust)
     if contrasts is not None and pairwise:
         raise InferenceError("pairwise and contrasts ask for different comparisons. Give one of them.")
-    wanted = contrasts if contrasts is not None else ("pairwise" if pairwise is True else pairwise)
+    asked = pairwise if isinstance(pairwise, str) else ("pairwise" if pairwise else None)
+    wanted = asked if contrasts is None else contrasts
     kind = None
     if isinstance(wanted, str):
         kind = kind_name(wanted, "contrasts")

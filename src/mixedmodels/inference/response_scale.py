@@ -305,7 +305,7 @@ def as_means(table: pd.DataFrame, transformation: Transformation, sd: float = 0.
 
         def mean(u: Floats) -> Floats:
             value = transformation.inverse(u[:, None] + sd * z) @ weight
-            return np.where(np.isfinite(value) | (sd == 0), value, np.nan)
+            return np.where(np.isfinite(value) | np.isinf(u) | (sd == 0), value, np.nan)
 
         u = transformation.in_range(table["estimate"].to_numpy())
         slope = transformation.slope(u[:, None] + sd * z) @ weight

@@ -114,3 +114,8 @@ def test_defaults_of_adjustment(oats: mm.LmmResult) -> None:
     assert any("Holm's" in n for n in oats.margins("nitro", pairwise=True, delta=2).attrs["notes"])
     notes = oats.margins("nitro", contrasts="polynomial").attrs["notes"]
     assert "Polynomials take the levels of nitro as equally far apart." in notes
+
+
+def test_a_boolean_of_numpy_asks_for_pairs(oats: mm.LmmResult) -> None:
+    assert oats.margins("nitro", pairwise=np.True_).equals(oats.margins("nitro", pairwise=True))
+    assert oats.margins("nitro", pairwise=np.False_).equals(oats.margins("nitro"))

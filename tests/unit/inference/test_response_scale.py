@@ -84,6 +84,16 @@ def test_means_of_a_lognormal() -> None:
     assert "with standard deviation" in " ".join(mean.attrs["notes"])
 
 
+def test_one_sided_intervals_end_where_responses_do() -> None:
+    fit = mm.lmer("log(y) ~ kind + (1 | Subject)", SLEEP)
+    for arguments in ({}, {"bias_adjust": True}):
+        below = fit.margins("kind", scale="response", side="less", **arguments)
+        above = fit.margins("kind", scale="response", side="greater", **arguments)
+        assert (below["ci_lower"] == 0).all()
+        assert np.isinf(above["ci_upper"]).all()
+        assert (above["ci_lower"] < above["estimate"]).all()
+
+
 def test_contrasts_that_have_no_scale_of_their_own() -> None:
     fit = mm.lmer("sqrt(y) ~ kind + (1 | Subject)", SLEEP)
     table = fit.margins("kind", pairwise=True, scale="response")
