@@ -27,6 +27,7 @@ from mixedmodels.formula.labels import NO_USES, Uses, column_uses
 from mixedmodels.formula.parse import parse_formula
 from mixedmodels.inference.degrees import DDF_NAMES
 from mixedmodels.lmer import lmer
+from mixedmodels.plot.canvas import load as load_matplotlib
 
 _BAD_INPUT = 2
 _NO_SEPARATORS = '"\r\n\0'
@@ -103,6 +104,8 @@ def _read(options: argparse.Namespace, formulas: Sequence[str]) -> pd.DataFrame:
 def _fit(options: argparse.Namespace) -> str:
     for path in (options.report, options.json):
         _check_place(path)
+    if options.report is not None:
+        load_matplotlib("figure")  # or say that it is missing, before the fit takes its time
     data = _read(options, [options.formula])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MixedModelsWarning)  # the summary and the JSON carry the same findings

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from pandas.errors import ParserError, ParserWarning
 
-from mixedmodels.errors import DataError, nearest
+from mixedmodels.errors import DataError, nearest, pip_install
 from mixedmodels.formula.labels import NO_USES, Uses
 
 ENDINGS = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
@@ -142,7 +142,7 @@ def _read_parquet(path: str, content: bytes) -> pd.DataFrame:
     try:
         return pd.read_parquet(io.BytesIO(content))
     except ImportError as error:
-        raise _unreadable(path, "parquet files need pyarrow (pip install pyarrow)") from error
+        raise _unreadable(path, f"parquet files need pyarrow; install it with: {pip_install('pyarrow')}") from error
     # what pyarrow and pandas raise for damaged files, found by damaging each part of one
     except (ArithmeticError, LookupError, NotImplementedError, OSError, TypeError, ValueError) as error:
         raise _unreadable(path, f"it is no parquet file, or damaged ({_first_line(error)})") from error

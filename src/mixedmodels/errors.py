@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable
 
 from numpy.linalg import LinAlgError
@@ -102,6 +103,12 @@ class PartialResultWarning(MixedModelsWarning):
 def printable(text: str) -> str:
     """Return the text with a sign of replacement for each character that a terminal would act upon."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def pip_install(*packages: str) -> str:
+    """Return the command that installs packages for the Python that runs now, in whatever environment it lives."""
+    python = sys.executable or "python"
+    return " ".join([f'"{python}"' if " " in python else python, "-m pip install", *packages])
 
 
 def nearest(name: object, known: Iterable[str]) -> str:

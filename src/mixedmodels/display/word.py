@@ -6,7 +6,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from mixedmodels.display.layout import INDENT
-from mixedmodels.errors import MixedModelsError
+from mixedmodels.errors import MixedModelsError, pip_install
 from mixedmodels.fit.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def write_docx(
         from docx import Document  # noqa: PLC0415 - an optional package
     except ImportError as error:
         raise MixedModelsError(
-            "Word documents need python-docx, which is not installed; install it with pip install 'mixedmodels[docx]'."
+            f"Word documents need python-docx, which is not installed. Install it with: {pip_install('python-docx')}"
         ) from error
     document = Document()
     _paragraph(document, heading, bold=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mixedmodels.errors import MixedModelsError
+from mixedmodels.errors import MixedModelsError, pip_install
 from mixedmodels.plot.labels import level_names
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def load(module: str) -> Any:
         return import_module(f"matplotlib.{module}")
     except ImportError as error:
         raise MixedModelsError(
-            "Plots need matplotlib, which is not installed; install it with pip install 'mixedmodels[plot]'."
+            f"Plots need matplotlib, which is not installed. Install it with: {pip_install('matplotlib')}"
         ) from error
 
 
