@@ -57,9 +57,11 @@ def ask(question: str, method: Callable[..., Any], arguments: Mapping[str, Any])
 
 
 def ask_oddly(question: str, method: Callable[..., Any], usual: Mapping[str, Any], odds: Collection[Any] = ODD) -> None:
-    """Ask with the usual arguments, each in turn another kind of thing."""
-    for parameter in inspect.signature(method).parameters.values():
-        if parameter.kind in OF_MANY:
+    """Ask with the usual arguments, each in turn another kind of thing, where none is missing then."""
+    parameters = inspect.signature(method).parameters.values()
+    needed = {p.name for p in parameters if p.default is p.empty and p.kind not in OF_MANY}
+    for parameter in parameters:
+        if parameter.kind in OF_MANY or needed - {*usual, parameter.name}:
             continue
         for odd in odds:
             if not (parameter.name in PLACES and isinstance(odd, str | bytes | int)):

@@ -101,6 +101,8 @@ def usual_questions(fit: mm.MixedLMResults, place: Path) -> dict[str, tuple[dict
         "save": ({"fname": place},),
         "simulate": ({"seed": 1},),
         "simulated_residuals": ({"n": 5, "seed": 1},),
+        "slopes": ({"variable": "x"},),
+        "slopes_by_level": ({"variable": "x"},),
         "t_test": ({"r_matrix": f"{name} = 0"},),
         "t_test_pairwise": ({"term_name": "f"},),
         "wald_test": ({"r_matrix": f"{name} = 0"},),

@@ -945,6 +945,24 @@ class MixedLMResults(LmmResult):
         """
         raise InferenceError("update is for formulas with bars. Make the new model with MixedLM.from_formula.")
 
+    def slopes_by_level(self, *args: Any, **kwargs: Any) -> pd.DataFrame:
+        """Refuse: random slopes of a ``MixedLM`` are columns, not terms of a formula with bars.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            Whatever ``LmmResult.slopes_by_level`` takes.
+
+        Raises
+        ------
+        InferenceError
+            Always.
+        """
+        raise InferenceError(
+            "slopes_by_level is for formulas with bars. coef_by_level() has the coefficients of each group, and "
+            "random_effects_cov their uncertainty."
+        )
+
     # Keeping
 
     @refuses_unknown
