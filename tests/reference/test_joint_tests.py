@@ -80,6 +80,17 @@ def test_nested_levels_are_compared_within() -> None:
     assert by["num_df"].tolist() == [1, 2]
 
 
+def test_terms_that_are_columns_alone() -> None:
+    """One slope's test is that of its coefficient."""
+    sleep = mm.load_dataset("sleepstudy").assign(z=lambda data: np.cos(data["Days"]))
+    for formula in ("Reaction ~ Days + (Days | Subject)", "Reaction ~ Days + z + (Days | Subject)"):
+        fit = mm.lmer(formula, sleep)
+        coefficients, table = fit.coef_table().iloc[1:], fit.joint_tests()
+        assert table.index.tolist() == coefficients.index.tolist()
+        np.testing.assert_allclose(table["f_value"], coefficients["statistic"] ** 2, rtol=1e-9)
+        np.testing.assert_allclose(table["den_df"], coefficients["df"], rtol=1e-9)
+
+
 def test_bad_input() -> None:
     fit = mm.lmer("yield ~ Variety + (1 | Block)", mm.load_dataset("Oats"))
     with pytest.raises(mm.InferenceError, match=r"There is no variable 'Varety' .* Did you mean 'Variety'"):

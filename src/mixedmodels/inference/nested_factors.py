@@ -92,9 +92,11 @@ def _by_formula(design: Design, names: Collection[str]) -> list[tuple[str, str]]
 
 
 def variables_of_terms(design: Design) -> list[frozenset[str]]:
-    """Return the data columns of each term of the fixed part that is not a column alone."""
+    """Return the data columns of each term of the fixed part."""
     fixed = design.recipe.fixed
-    if fixed.is_computed and not fixed.terms:  # made by patsy, whose factors are texts
+    if not fixed.is_computed:
+        return [frozenset({name}) for name in fixed.columns]
+    if not fixed.terms:  # made by patsy, whose factors are texts
         return [
             frozenset(m.name for factor in term.numeric | term.categorical for m in mentions(factor)) & {*fixed.columns}
             for term in term_matrix(design).terms

@@ -32,7 +32,6 @@ from mixedmodels.predict.rows import Rows
 
 if TYPE_CHECKING:
     from mixedmodels.design.design import Design
-    from mixedmodels.design.evaluation import MatrixRecipe
     from mixedmodels.design.records import Codes, Floats
     from mixedmodels.fit.records import FitState
 
@@ -204,7 +203,7 @@ def _level_grid(design: Design, used: Mapping[int, Codes], by: tuple[str, ...], 
     for name in by:
         check_variable(name, names)
     chosen = reference_grid(design, at)
-    random = [name for j in used for matrix in _matrices(design, j) for name in matrix.columns]
+    random = [name for j in used for matrix in design.recipe.factors[j].matrices for name in matrix.columns]
     first = np.unique(factor.codes, return_index=True)[1]
     own: dict[str, Any] = {}
     free: dict[str, Sequence[Any]] = {}
@@ -250,13 +249,8 @@ def _concerned(design: Design, used: Mapping[int, Codes], variable: str) -> set[
     """Return the variables that the slope may change with: those of a term with it, of the fixed or the random part."""
     found = set(partners_of(design, variable))
     for j in used:
-        found |= {name for own in _matrices(design, j) if variable in own.columns for name in own.columns}
+        found |= {name for own in design.recipe.factors[j].matrices if variable in own.columns for name in own.columns}
     return found
-
-
-def _matrices(design: Design, j: int) -> tuple[MatrixRecipe, ...]:
-    """Return how the columns of a factor are made; of a model by patsy nothing is told."""
-    return getattr(design.recipe.factors[j], "matrices", ())
 
 
 def _random_part(

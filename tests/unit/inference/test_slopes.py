@@ -188,3 +188,13 @@ def test_bad_input(data: pd.DataFrame, arguments: dict[str, Any], message: str) 
     fit = mm.lmer("y ~ x + log(x) + arm + z + yes + C(step) + (1 | g)", more)
     with pytest.raises(mm.MixedModelsError, match=message):
         fit.slopes(**arguments)
+
+
+def test_a_model_of_statsmodels_door() -> None:
+    """Formulas that patsy reads say the same."""
+    door = mm.mixedlm("Reaction ~ Days + I(Days**2)", SLEEP, groups=SLEEP["Subject"], re_formula="~Days").fit()
+    own = mm.lmer("Reaction ~ Days + I(Days**2) + (Days | Subject)", SLEEP)
+    at: dict[str, Any] = {"by": "Days", "at": {"Days": [0, 8]}}
+    np.testing.assert_allclose(door.slopes("Days", **at), own.slopes("Days", **at), rtol=1e-5)
+    np.testing.assert_allclose(door.joint_tests(), own.joint_tests(), rtol=1e-5)
+    assert door.slopes("Days").attrs["notes"][:2] == ("Slopes in Days.", "At the mean of Days.")

@@ -9,7 +9,6 @@ import pytest
 import mixedmodels as mm
 
 SLEEP = mm.load_dataset("sleepstudy")
-WITHOUT_TESTS = ["estimate", "std_error", "ci_lower", "ci_upper"]
 
 
 def test_slopes_of_levels_are_their_coefficients() -> None:
@@ -121,15 +120,3 @@ def test_bad_input(classes: pd.DataFrame) -> None:
         fit.slopes_by_level("kind", "room")
     with pytest.raises(mm.InferenceError, match="There is no variable 'king'"):
         fit.slopes_by_level("x", "room", by="king")
-
-
-def test_a_model_of_statsmodels_door() -> None:
-    """Formulas that patsy reads say the same: slopes, their levels and joint tests."""
-    door = mm.mixedlm("Reaction ~ Days + I(Days**2)", SLEEP, groups=SLEEP["Subject"], re_formula="~Days").fit()
-    own = mm.lmer("Reaction ~ Days + I(Days**2) + (Days | Subject)", SLEEP)
-    at = {"by": "Days", "at": {"Days": [0, 8]}}
-    np.testing.assert_allclose(door.slopes("Days", **at), own.slopes("Days", **at), rtol=1e-5)
-    np.testing.assert_allclose(door.joint_tests(), own.joint_tests(), rtol=1e-5)
-    levels = [fit.slopes_by_level("Days", at={"Days": 8})[WITHOUT_TESTS] for fit in (door, own)]
-    np.testing.assert_allclose(*levels, rtol=1e-5)
-    assert door.slopes("Days").attrs["notes"][:2] == ("Slopes in Days.", "At the mean of Days.")
