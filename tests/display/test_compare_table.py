@@ -239,6 +239,10 @@ def test_bad_arguments_are_refused(fits: list[object], arguments: dict[str, obje
         mm.table(*fits, **arguments)
 
 
+def test_whole_numbers_of_numpy_are_digits() -> None:
+    assert str(mm.table(SLOPES, digits=np.int64(2))) == str(mm.table(SLOPES, digits=2))
+
+
 def test_unknown_arguments_are_refused() -> None:
     with pytest.raises(mm.UnknownArgumentError, match=r"table\(\) has no argument 'star'.*mean 'stars'"):
         mm.table(SLOPES, star=True)

@@ -6,6 +6,7 @@ import os
 import struct
 import sys
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -48,6 +49,10 @@ def test_width_follows_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_odd_widths_are_refused(width: object) -> None:
     with pytest.raises(mm.InferenceError, match=r"width is .*; it must be a whole number of columns, 60 or more"):
         text_width(width)
+
+
+def test_whole_numbers_of_numpy_are_widths() -> None:
+    assert text_width(np.int64(70)) == 70
 
 
 def test_columns_of_signs() -> None:

@@ -59,6 +59,10 @@ def test_a_refit_holds_what_the_fit_held(fixed: dict[str, float]) -> None:
     np.testing.assert_allclose(again.params, fit.params, rtol=1e-6)
 
 
+def test_positions_may_be_numbers_of_numpy() -> None:
+    np.testing.assert_array_equal(MODEL.fit(fixed={np.int64(1): 7.2}).params, MODEL.fit(fixed={"Time": 7.2}).params)
+
+
 @pytest.mark.parametrize("reml", [True, False])
 def test_standard_errors_at_a_variance_held_in_natural_units(reml: bool) -> None:
     fit = MODEL.fit(reml=reml, fixed={"Pig Var": 20.0})

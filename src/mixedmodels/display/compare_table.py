@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from mixedmodels.display import numbers
@@ -190,8 +191,10 @@ def _check(fits: Sequence[object], below: str, random: str) -> None:
 
 
 def _check_digits(digits: object) -> int | None:
-    if digits is None or (isinstance(digits, int) and not isinstance(digits, bool) and 0 <= digits <= MAX_DIGITS):
-        return digits
+    if digits is None:
+        return None
+    if isinstance(digits, Integral) and not isinstance(digits, bool) and 0 <= int(digits) <= MAX_DIGITS:
+        return int(digits)
     raise InferenceError(f"digits is {digits!r}; it must be a number of decimals from 0 to {MAX_DIGITS}, or None.")
 
 

@@ -13,6 +13,7 @@ import sys
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 
 from mixedmodels.display.numbers import align
 from mixedmodels.errors import InferenceError
@@ -53,12 +54,12 @@ def text_width(width: int | None = None) -> int:
     Raises
     ------
     InferenceError
-        If ``width`` is not a whole number of columns, 40 at least.
+        If ``width`` is not a whole number of columns, 60 at least.
     """
     if width is not None:
-        if isinstance(width, bool) or not isinstance(width, int) or width < MIN_WIDTH:
+        if isinstance(width, bool) or not isinstance(width, Integral) or width < MIN_WIDTH:
             raise InferenceError(f"width is {width!r}; it must be a whole number of columns, {MIN_WIDTH} or more.")
-        return width
+        return int(width)
     told = os.environ.get("COLUMNS", "")
     if told.isdecimal() and int(told):
         return max(int(told), MIN_WIDTH)

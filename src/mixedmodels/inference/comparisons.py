@@ -468,6 +468,8 @@ def adjustment_notes(adjust: str, n_families: int) -> Iterator[str]:
 
 def comparison_notes(comparison: Comparison, specs: Sequence[str]) -> Iterator[str]:
     """Yield what contrasts take for granted."""
-    kinds = comparison.given.values() if isinstance(comparison.given, Mapping) else (comparison.kind,)
-    if any(isinstance(kind, str) and kind in ("polynomial", "poly") for kind in kinds):
-        yield f"Polynomials take the levels of {' and '.join(specs)} as equally far apart."
+    given = comparison.given
+    kinds = dict(given) if isinstance(given, Mapping) else dict.fromkeys(specs, comparison.kind)
+    taken = [str(name) for name, kind in kinds.items() if isinstance(kind, str) and kind in ("polynomial", "poly")]
+    if taken:
+        yield f"Polynomials take the levels of {' and '.join(taken)} as equally far apart."

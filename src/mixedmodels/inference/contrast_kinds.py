@@ -68,6 +68,11 @@ def cell_text(cell: Cell) -> str:
     return " ".join(map(level_text, cell))
 
 
+def _operands(cells: Sequence[Cell], minus: str) -> list[str]:
+    """Return the texts of means in differences, in parentheses where a level has the sign itself."""
+    return [f"({text})" if f" {minus} " in text else text for text in map(cell_text, cells)]
+
+
 def _differences(labels: Sequence[str], pairs: Sequence[tuple[int, int]], minus: str) -> list[tuple[str, Floats]]:
     unit = np.eye(len(labels))
     return [(f"{labels[i]} {minus} {labels[j]}", unit[i] - unit[j]) for i, j in pairs]
@@ -175,7 +180,7 @@ def kind_name(name: object, argument: str) -> str:
 
 def named_weights(kind: str, cells: Sequence[Cell], minus: str = "-") -> Weights:
     """Return the contrasts of a kind among some means; ``minus`` is the sign between them in the names."""
-    return _weights(KINDS[kind].make([cell_text(cell) for cell in cells], minus), len(cells))
+    return _weights(KINDS[kind].make(_operands(cells, minus), minus), len(cells))
 
 
 def control_weights(cells: Sequence[Cell], control: Cell, minus: str = "-") -> Weights:
@@ -184,7 +189,7 @@ def control_weights(cells: Sequence[Cell], control: Cell, minus: str = "-") -> W
         return _weights([], len(cells))
     at = list(cells).index(control)
     pairs = [(i, at) for i in range(len(cells)) if i != at]
-    return _weights(_differences([cell_text(cell) for cell in cells], pairs, minus), len(cells))
+    return _weights(_differences(_operands(cells, minus), pairs, minus), len(cells))
 
 
 def _weights(made: Sequence[tuple[str, Floats]], n_means: int) -> Weights:

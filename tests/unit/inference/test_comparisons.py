@@ -114,6 +114,8 @@ def test_defaults_of_adjustment(oats: mm.LmmResult) -> None:
     assert any("Holm's" in n for n in oats.margins("nitro", pairwise=True, delta=2).attrs["notes"])
     notes = oats.margins("nitro", contrasts="polynomial").attrs["notes"]
     assert "Polynomials take the levels of nitro as equally far apart." in notes
+    products = oats.margins(["Variety", "nitro"], contrasts={"Variety": "pairwise", "nitro": "poly"}).attrs["notes"]
+    assert "Polynomials take the levels of nitro as equally far apart." in products
 
 
 def test_a_boolean_of_numpy_asks_for_pairs(oats: mm.LmmResult) -> None:

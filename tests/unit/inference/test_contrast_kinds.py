@@ -7,7 +7,14 @@ import pandas as pd
 import pytest
 
 import mixedmodels as mm
-from mixedmodels.inference.contrast_kinds import KINDS, OF_R, interaction_weights, kind_name, named_weights
+from mixedmodels.inference.contrast_kinds import (
+    KINDS,
+    OF_R,
+    control_weights,
+    interaction_weights,
+    kind_name,
+    named_weights,
+)
 
 CELLS = [("a",), ("b",), ("c",), ("d",)]
 
@@ -23,6 +30,13 @@ def test_differences() -> None:
     assert list(rows("pairwise"))[:2] == ["a - b", "a - c"]
     assert list(rows("reverse-pairwise"))[:3] == ["b - a", "c - a", "c - b"]
     assert rows("control") == {"b - a": [-1, 1, 0, 0], "c - a": [-1, 0, 1, 0], "d - a": [-1, 0, 0, 1]}
+
+
+def test_levels_with_the_sign_in_them_are_in_parentheses() -> None:
+    cells = [("a",), ("b - c",), ("a - b",), ("c",)]
+    assert {("a - (b - c)",), ("(a - b) - c",)} <= set(named_weights("pairwise", cells).labels)
+    assert named_weights("pairwise", cells, "/").labels[0] == ("a / b - c",)
+    assert control_weights([("a / b",), ("c",)], ("a / b",), "/").labels == [("c / (a / b)",)]
 
 
 def test_against_means() -> None:

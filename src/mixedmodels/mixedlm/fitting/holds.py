@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,7 @@ def _held_by_name(names: list[str], fixed: Any) -> dict[int, tuple[float, bool]]
         raise DataError(f"fixed is {shown(fixed)}; it must be a mapping such as {{{names[0]!r}: 0.0}}.")
     held: dict[int, tuple[float, bool]] = {}
     for name, value in (fixed or {}).items():
-        is_position = isinstance(name, int) and 0 <= name < len(names)
+        is_position = isinstance(name, Integral) and 0 <= int(name) < len(names)
         if not is_position and name not in names:
             raise DataError(
                 f"fixed names {name!r}, which is no parameter.{nearest(name, names)} There are: {', '.join(names)}."
