@@ -1,0 +1,6 @@
+"""The result of a fit: what users touch, one chapter of its methods a file."""
+
+from mixedmodels.result.intervals import FitProfile
+from mixedmodels.result.lmm import KEPT, KIND, LmmResult
+
+__all__ = ["KEPT", "KIND", "FitProfile", "LmmResult"]

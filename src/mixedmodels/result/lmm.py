@@ -1,0 +1,241 @@
+"""The result of a linear mixed model: what users touch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from mixedmodels.display import maketables
+from mixedmodels.display.summary import one_line
+from mixedmodels.fit import storage
+from mixedmodels.fit.call import build_problem, snapshot, with_columns, without_stale_contrasts
+from mixedmodels.fit.fit import fit_identified, fit_problem
+from mixedmodels.fit.plain_values import Kept
+from mixedmodels.fit.rowless import is_rowless, without_rows
+from mixedmodels.formula.update import update_formula
+from mixedmodels.result.diagnostics import Diagnostics
+from mixedmodels.result.estimates import Estimates
+from mixedmodels.result.intervals import Intervals
+from mixedmodels.result.rows import Rows
+from mixedmodels.result.sizes import Sizes
+from mixedmodels.result.tables import Tables
+from mixedmodels.result.tests import Tests
+from mixedmodels.vocabulary import OF_A_FIT, refuses_unknown, unknown_attribute
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from os import PathLike
+    from typing import Any
+
+    import numpy.typing as npt
+
+    from mixedmodels.fit.control import Control
+    from mixedmodels.fit.records import FitState
+
+
+class LmmResult(Estimates, Tables, Tests, Intervals, Sizes, Rows, Diagnostics):
+    """A fitted linear mixed model. It never changes; frames and arrays are made when asked for.
+
+    Parameters
+    ----------
+    state
+        The fit as numbers.
+    call
+        What made it, for ``update`` and ``augment``; None if that is not known.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or hasattr(type(self), name):  # the latter where a property raised AttributeError
+            return object.__getattribute__(self, name)
+        raise unknown_attribute("A fit", name, OF_A_FIT, dir(type(self)))
+
+    @staticmethod
+    def _of(state: FitState) -> LmmResult:
+        """Return what a statistic of the bootstrap gets."""
+        return LmmResult(state)
+
+    @refuses_unknown
+    def refit(self, y: npt.ArrayLike) -> LmmResult:
+        """Return the fit of the same model to another response; this result stays as it is.
+
+        Parameters
+        ----------
+        y
+            Response of the rows used, or of all rows of the data, in their order; a table of one column, such as
+            ``simulate`` returns, will do. A pandas Series with the labels of the rows in another order is refused.
+
+        Raises
+        ------
+        DataError
+            If y has another length, another order, or values that are not finite numbers.
+        """
+        problem = self.state.problem.with_response(y)
+        return type(self)(fit_problem(problem, reml=self.reml, control=self.state.control))
+
+    @refuses_unknown
+    def update(
+        self,
+        formula: str | None = None,
+        data: object = None,
+        *,
+        reml: bool | None = None,
+        weights: object = ...,
+        offset: object = ...,
+        contrasts: object = ...,
+        missing: object = ...,
+        start: npt.ArrayLike | None = None,
+        control: Control | None = None,
+    ) -> LmmResult:
+        """Return the fit of a changed model; this result stays as it is.
+
+        Parameters
+        ----------
+        formula
+            A new formula, in which ``.`` stands for what was there: ``". ~ . + x"``, ``". ~ . - (1 | item)"``,
+            ``"log(.) ~ ."``.
+        data
+            New data.
+        reml, weights, offset, contrasts, missing, control
+            As for ``lmer``; those not given stay as they were, but for contrasts of columns that leave the formula.
+        start
+            First theta of the new fit.
+
+        Raises
+        ------
+        InferenceError
+            If this result does not know its data.
+        """
+        call = self._call_or_refuse("update")
+        given = {"weights": weights, "offset": offset, "contrasts": contrasts, "missing": missing}
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not ...}
+        if formula is not None:
+            changes["formula"] = update_formula(self.state.design.formula, formula)
+        if data is not None:
+            changes["data"] = snapshot(data)
+        call = replace(call, **changes)
+        if formula is not None and contrasts is ...:
+            call = without_stale_contrasts(call)
+        reml = self.reml if reml is None else reml
+        state = fit_identified(
+            build_problem(call), reml=reml, start=start, control=self.state.control if control is None else control
+        )
+        return type(self)(state, call)
+
+    def check_estimated(self, what: str) -> None:
+        """Do nothing: all parameters of this fit are estimates by likelihood. ``MixedLMResults`` may refuse.
+
+        Parameters
+        ----------
+        what
+            The question that takes them for that.
+        """
+
+    @refuses_unknown
+    def plot(self, *, ax: Iterable[Any] | None = None) -> Any:
+        """Draw residuals and their size against fitted values, and normal quantiles of residuals and random effects.
+
+        Parameters
+        ----------
+        ax
+            Four matplotlib axes; None for a new figure.
+
+        Returns
+        -------
+        array of four matplotlib Axes
+            ``mixedmodels.plot`` has each of these and more.
+        """
+        from mixedmodels.plot.panel import panel  # noqa: PLC0415  # few fits are drawn
+
+        return panel(self, ax=ax)
+
+    @refuses_unknown
+    def report(
+        self,
+        path: str | PathLike[str],
+        *,
+        title: str | None = None,
+        ddf: str = "satterthwaite",
+        level: float = 0.95,
+    ) -> None:
+        """Write one HTML page that needs nothing else: the model in mathematics, data, tables, checks and plots.
+
+        Parameters
+        ----------
+        path
+            Where to; the ending ``.html`` is usual.
+        title
+            Heading of the page; None names the response.
+        ddf, level
+            As for ``coef_table``.
+
+        Raises
+        ------
+        MixedModelsError
+            If matplotlib is not installed, ``ddf`` or ``level`` is not allowed, or the file cannot be written.
+        """
+        from mixedmodels.report.page import write_report  # noqa: PLC0415  # few fits are reported
+
+        write_report(self, path, title=title, ddf=ddf, level=level)
+
+    @refuses_unknown
+    def save(self, path: str | PathLike[str], *, data: bool = True) -> None:
+        """Write the result to a file that ``mixedmodels.load`` reads: a zip of arrays and JSON, which runs nothing.
+
+        It holds the columns of the data that the model uses, with the labels of the rows, and no others. A file that is
+        there is replaced when the new one is whole.
+
+        Parameters
+        ----------
+        path
+            Where to.
+        data
+            False leaves the rows out; the labels and effects of the levels stay. The estimates, ``summary`` (without
+            quartiles of residuals), ``coef_table``, ``contrast``, Wald's ``conf_int``, ``variance_parameters`` and
+            ``predict`` for new data (without intervals, if no column was dropped) are answered, with Kenward and
+            Roger's method if it was asked for before. Everything else needs the rows and says so: fitted values,
+            residuals, ``anova``, ``margins``, ``r2``, ``icc``, ``random_effects_cov``, checks, plots, simulations and
+            all that fits again.
+
+        Raises
+        ------
+        DataError
+            If the file cannot be written.
+        """
+        design = self.state.design
+        if not data or is_rowless(design):
+            content = LmmResult(without_rows(self.state))  # type: ignore[arg-type]  # it is loaded as a fit
+            storage.save_records(path, KIND, content, (KEPT,), {"formula": self.formula, "columns": []})
+            return
+        call = None if self.call is None else with_columns(self.call, design.used_columns)
+        storage.save_records(path, KIND, LmmResult(self.state, call), (KEPT,), storage.about(design))
+
+    @property
+    def __maketables_coef_table__(self) -> pd.DataFrame:
+        return maketables.coefficients(self.state)
+
+    @property
+    def __maketables_depvar__(self) -> str:
+        return self.state.design.response_name
+
+    def __maketables_stat__(self, key: str) -> str | None:
+        return maketables.statistics(self.state).get(key, (None, None))[1]
+
+    @property
+    def __maketables_stat_labels__(self) -> dict[str, str]:
+        return {key: label for key, (label, _) in maketables.statistics(self.state).items()}
+
+    @property
+    def __maketables_default_stat_keys__(self) -> list[str]:
+        return list(maketables.statistics(self.state))
+
+    def __repr__(self) -> str:
+        return one_line(self.state)
+
+    def _repr_html_(self) -> str:
+        return self.summary().to_html()
+
+
+KIND = "fit"
+KEPT = Kept(LmmResult, ("state", "call"))
