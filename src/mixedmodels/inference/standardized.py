@@ -4,7 +4,8 @@
 z-scores, so that a slope that interacts is the one at the others' means. ``basic`` multiplies each coefficient by the
 standard deviation of its column of X, indicators and products included, over that of the response. ``pseudo`` takes
 standard deviations within groups for what varies within them, and of group means between them for what does not
-(Hoffman 2015, page 342): of the response they are those of a model with an intercept by group alone.
+(Hoffman 2015, page 342): of the response they are those of a model with an intercept by group alone. Means and
+standard deviations count each row once, whatever its weight.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ OTHER_MODEL = 1e-3
 """Change of a fitted value, in standard deviations of the response, by which a model counts as another one."""
 SAME = 1e-10
 """Distance from the mean of a level, relative to the largest spread, that counts as none."""
+WEIGHTED = "Means and standard deviations count each row once, whatever its weight."
 SCALED = ("estimate", "std_error", "ci_lower", "ci_upper")
 
 
@@ -71,7 +73,7 @@ def standardized(
         "pseudo": f"Standard deviations within and between levels of {state.design.factors[0].name}.",
     }
     table = table.drop(index=INTERCEPT, errors="ignore")
-    table.attrs["notes"] = (note[method],)
+    table.attrs["notes"] = (note[method], *_of_weights(state))
     if table["estimate"].isna().any():
         table.attrs["notes"] += ("The response has no variance between them; what varies between only has no size.",)
     return table
@@ -95,8 +97,12 @@ def _refitted(state: FitState, ddf: str | Approximation, level: float) -> pd.Dat
             f"This is another model, with fitted values up to {change:.2g} standard deviations away: what lacks an "
             "intercept, or a covariance with one, depends on where a variable is zero."
         )
-    table.attrs["notes"] = tuple(notes)
+    table.attrs["notes"] = (*notes, *_of_weights(state))
     return table
+
+
+def _of_weights(state: FitState) -> tuple[str, ...]:
+    return () if state.design.weights is None else (WEIGHTED,)
 
 
 def _basic(state: FitState, X: Floats) -> Floats:

@@ -98,7 +98,15 @@ def test_refit_is_the_model_of_z_scores() -> None:
     scores["my z"] = z(USED["my z"])
     by_hand = mm.lmer(FULL, scores, weights="w", offset="o").coef_table()
     np.testing.assert_allclose(table, by_hand, rtol=1e-4, atol=1e-8)
-    assert len(table.attrs["notes"]) == 1
+    assert table.attrs["notes"][1:] == ("Means and standard deviations count each row once, whatever its weight.",)
+
+
+def test_weights_do_not_count_in_standard_deviations() -> None:
+    fit = mm.lmer("y ~ x + (1 | g)", USED, weights="w")
+    table = fit.standardized("basic")
+    by_hand = fit.fe_params["x"] * USED["x"].std() / USED["y"].std()
+    assert table.loc["x", "estimate"] == pytest.approx(by_hand, rel=1e-12)
+    assert "whatever its weight" in table.attrs["notes"][-1]
 
 
 def test_functions_of_columns_are_variables() -> None:
