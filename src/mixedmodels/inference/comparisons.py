@@ -453,12 +453,12 @@ def hypothesis_notes(hypothesis: Hypothesis, scale: str = "") -> Iterator[str]:
         yield f"Tests against {null}{scale}."
 
 
-def adjustment_notes(adjust: str, n_families: int) -> Iterator[str]:
-    """Yield how tests and intervals are adjusted."""
+def adjustment_notes(adjust: str, n_families: int, argument: str = "by") -> Iterator[str]:
+    """Yield how tests and intervals are adjusted, within the levels of the variables of an argument."""
     if adjust == "none":
         yield "P-values and intervals are not adjusted for several comparisons."
         return
-    within = " within each level of by" if n_families > 1 else ""
+    within = f" within each level of {argument}" if n_families > 1 else ""
     yield f"P-values and intervals are adjusted by {NAMES[adjust]}{within}."
     if adjust == "holm":
         yield "Intervals are Bonferroni's: Holm's method has none."

@@ -149,7 +149,8 @@ def slopes(
             raise InferenceError("There is only one slope, and so no difference. Name variables in by.")
         found = families(state, means, comparison)
         table = families_table(found, contrast_names(means, comparison), method, hypothesis, comparison.adjust)
-        notes += [*adjustment_notes(comparison.adjust, len(found)), *comparison_notes(comparison, means.specs)]
+        notes += adjustment_notes(comparison.adjust, len(found), "within")
+        notes += comparison_notes(comparison, means.specs)
     on_scale = f" of {state.design.response_name}" if is_transformed(state) else ""
     table.attrs["notes"] = (
         f"Slopes{on_scale} in {variable}.",

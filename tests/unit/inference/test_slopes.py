@@ -198,3 +198,9 @@ def test_a_model_of_statsmodels_door() -> None:
     np.testing.assert_allclose(door.slopes("Days", **at), own.slopes("Days", **at), rtol=1e-5)
     np.testing.assert_allclose(door.joint_tests(), own.joint_tests(), rtol=1e-5)
     assert door.slopes("Days").attrs["notes"][:2] == ("Slopes in Days.", "At the mean of Days.")
+
+
+def test_adjustments_are_within_the_levels_of_within(data: pd.DataFrame) -> None:
+    fit = mm.lmer("y ~ x * arm * sex + (1 | g)", data)
+    notes = fit.slopes("x", by="arm", within="sex", pairwise=True).attrs["notes"]
+    assert "P-values and intervals are adjusted by Tukey's method within each level of within." in notes
