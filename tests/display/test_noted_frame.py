@@ -122,7 +122,7 @@ def test_values_keep_all_digits_and_are_a_data_frame() -> None:
     table = SLEEP.coef_table()
     assert isinstance(table, pd.DataFrame)
     assert table.loc["Days", "estimate"] == SLEEP.fe_params["Days"]
-    written = pd.read_csv(io.StringIO(table.to_csv()), index_col="term")
+    written = pd.read_csv(io.StringIO(table.to_csv()), index_col="term", float_precision="round_trip")
     np.testing.assert_array_equal(written, table)
 
 

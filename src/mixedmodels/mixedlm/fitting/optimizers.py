@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from inspect import signature
 from types import SimpleNamespace
 from typing import Any
 
@@ -235,9 +236,10 @@ def _run(objective: Objective, x0: Floats, method: str, options: dict[str, Any],
     if method == "basinhopping":
         chosen = {name: options[name] for name in _TAKES["L-BFGS-B"] if name in options and name != "maxiter"}
         inner: Any = {"method": "L-BFGS-B", "jac": objective.gradient, "options": chosen, "tol": tol}
+        seed: Any = {"rng" if "rng" in signature(optimize.basinhopping).parameters else "seed": 0}  # before SciPy 1.15
         with np.errstate(all="ignore"):
             found = optimize.basinhopping(
-                objective.value, x0, niter=options["maxiter"], minimizer_kwargs=inner, rng=0, callback=callback
+                objective.value, x0, niter=options["maxiter"], minimizer_kwargs=inner, callback=callback, **seed
             )
         found.success = bool(found.lowest_optimization_result.success)
         return found
