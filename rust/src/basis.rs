@@ -8,6 +8,7 @@
 //! rounding, the column's residual is formed on the rows and its length compared with what rounding leaves.
 
 use crate::block::{self, MAX_SIZE, with_size};
+use crate::memory::{copied, headroom, reserved, zeros};
 use crate::rows::{Source, sum_over_rows};
 use std::ops::Range;
 
@@ -21,7 +22,7 @@ const ROUNDING: f64 = 256.0 * f64::EPSILON;
 const NEARLY: f64 = 1e-7;
 
 /// A map from raw columns to an orthonormal basis of their span.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Basis {
     /// Raw columns that are kept, in order.
     pub kept: Vec<usize>,
@@ -35,6 +36,19 @@ pub struct Basis {
     mean: Vec<f64>,
     /// Upper triangular, n_kept x n_kept, column-major.
     t: Vec<f64>,
+}
+
+impl Clone for Basis {
+    fn clone(&self) -> Basis {
+        Basis {
+            kept: self.kept.clone(),
+            dependent: self.dependent.clone(),
+            nearly_dependent: self.nearly_dependent.clone(),
+            zero: self.zero.clone(),
+            mean: self.mean.clone(),
+            t: copied(&self.t),
+        }
+    }
 }
 
 impl Basis {
@@ -107,6 +121,7 @@ impl Basis {
             }
             let length = x.iter().map(|x| x * x).sum::<f64>().sqrt();
             if length > ROUNDING * raw {
+                headroom();
                 x.iter_mut().for_each(|x| *x /= length);
                 directions.push(x);
                 stays.push(j);
@@ -133,7 +148,7 @@ impl Basis {
             }
         }
         let sums = sum_over_rows(n, d * (p + 1), |rows, acc| {
-            let mut q = vec![0.0; p];
+            let mut q = zeros(p);
             for i in rows {
                 let raw = source.row(i);
                 basis.apply(raw, &mut q);
@@ -165,7 +180,7 @@ impl Basis {
             dependent: vec![],
             nearly_dependent: vec![],
             zero: vec![],
-            mean: vec![0.0; n_cols],
+            mean: zeros(n_cols),
             t: block::identity(n_cols),
         }
     }
@@ -194,7 +209,7 @@ impl Basis {
             dependent: vec![],
             nearly_dependent: vec![],
             zero: vec![],
-            mean: vec![0.0; size],
+            mean: zeros(size),
             t,
         }
     }
@@ -215,7 +230,7 @@ impl Basis {
     /// Adds the cross-products of some rows.
     #[inline(always)]
     fn add_products(&self, source: &Source, weights: Option<&[f64]>, rows: Range<usize>, p: usize, acc: &mut [f64]) {
-        let (mut small, mut large) = ([0.0; MAX_SIZE], if p > MAX_SIZE { vec![0.0; p] } else { vec![] });
+        let (mut small, mut large) = ([0.0; MAX_SIZE], if p > MAX_SIZE { zeros(p) } else { vec![] });
         let q = if p > MAX_SIZE { &mut large[..] } else { &mut small[..p] };
         // sums of few columns stay in registers
         let (mut few, many) = ([0.0; MAX_SIZE * MAX_SIZE], p > MAX_SIZE);
@@ -241,7 +256,7 @@ impl Basis {
     /// T <- T `by` sqrt(n) for an upper triangular `by`.
     fn multiply(&mut self, by: &[f64], n: usize) {
         let p = self.len();
-        let mut t = vec![0.0; p * p];
+        let mut t = zeros(p * p);
         block::times(&self.t, by, p, p, p, &mut t);
         t.iter_mut().for_each(|v| *v *= (n as f64).sqrt());
         self.t = t;
@@ -280,7 +295,9 @@ impl Basis {
         let unused = gone.iter().all(|&k| stays.iter().all(|&j| self.t[j * p + k] == 0.0));
         self.dependent.extend(gone.iter().map(|&j| self.kept[j]));
         self.dependent.sort_unstable();
-        self.t = stays.iter().flat_map(|&b| stays.iter().map(move |&a| b * p + a)).map(|k| self.t[k]).collect();
+        let mut t = reserved(stays.len() * stays.len());
+        stays.iter().for_each(|&b| t.extend(stays.iter().map(|&a| self.t[b * p + a])));
+        self.t = t;
         self.mean = stays.iter().map(|&j| self.mean[j]).collect();
         self.kept = stays.iter().map(|&j| self.kept[j]).collect();
         unused && gone.len() == close.len()
@@ -330,7 +347,7 @@ impl Basis {
     /// The whole map as a matrix on the kept raw columns: basis = raw * map, p x p column-major.
     pub fn matrix(&self) -> Vec<f64> {
         let p = self.kept.len();
-        let mut out = self.t.clone();
+        let mut out = copied(&self.t);
         for b in 0..p {
             let shift: f64 = (1..p).map(|a| self.mean[a] * self.t[b * p + a]).sum();
             out[b * p] -= shift;
@@ -362,7 +379,7 @@ impl Step {
     /// Factors a p x p `gram` (lower triangle); columns `held` are close calls whatever their pivot.
     fn of(gram: &[f64], held: &[bool]) -> Step {
         let p = held.len();
-        let mut r = vec![0.0; p * p]; // r[k * p + j]: share of column j in direction k
+        let mut r = zeros(p * p); // r[k * p + j]: share of column j in direction k
         let mut inverse = block::identity(p);
         let (mut sure, mut close) = (Vec::<usize>::with_capacity(p), vec![]);
         for j in 0..p {
@@ -428,7 +445,7 @@ impl Sizes {
 /// Weighted means of the columns in units of the first one, if that is a nonzero constant; otherwise zeros.
 fn centre(source: &Source, n_cols: usize, weights: Option<&[f64]>) -> Vec<f64> {
     let n = source.n_rows();
-    let mut mean = vec![0.0; n_cols];
+    let mut mean = zeros(n_cols);
     if n == 0 || n_cols < 2 {
         return mean;
     }

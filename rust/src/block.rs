@@ -47,6 +47,7 @@ pub(crate) use with_size;
 
 /// The largest size that `with_size!` makes a literal.
 pub const MAX_SIZE: usize = 8;
+use crate::memory::{copied, zeros};
 
 /// Cholesky factor of the lower triangle of `a` (q x q), in place; the strict upper triangle is left alone.
 /// Returns the sum of the logs of the diagonal, or None if `a` is not positive definite.
@@ -155,7 +156,7 @@ pub fn inverse_lower(l: &[f64], q: usize) -> Vec<f64> {
 
 /// The q x q identity.
 pub fn identity(q: usize) -> Vec<f64> {
-    let mut out = vec![0.0; q * q];
+    let mut out = zeros(q * q);
     for i in 0..q {
         out[i * q + i] = 1.0;
     }
@@ -164,7 +165,7 @@ pub fn identity(q: usize) -> Vec<f64> {
 
 /// Transpose of an m x n block.
 pub fn transpose(a: &[f64], m: usize, n: usize) -> Vec<f64> {
-    let mut out = vec![0.0; m * n];
+    let mut out = zeros(m * n);
     for j in 0..n {
         for i in 0..m {
             out[i * n + j] = a[j * m + i];
@@ -183,8 +184,8 @@ pub fn lower_factor(a: &[f64], q: usize) -> Vec<f64> {
 
 /// The same with pivots that are not above `smallest` taken as zero.
 pub fn lower_factor_above(a: &[f64], q: usize, smallest: f64) -> Vec<f64> {
-    let mut work = a.to_vec();
-    let mut out = vec![0.0; q * q];
+    let mut work = copied(a);
+    let mut out = zeros(q * q);
     let mut first = 0;
     for row in 0..q {
         let length: f64 = (0..q).map(|j| a[j * q + row] * a[j * q + row]).sum::<f64>().sqrt();

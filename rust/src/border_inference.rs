@@ -1,9 +1,10 @@
 //! The border to Python for what comes after a fit: inference, refits of many responses, prediction variances.
 
+use crate::memory::{reserved, zeros};
 use crate::prediction::NewRows;
 use crate::refit::Refit;
 use crate::rows::Source;
-use crate::{Arrays, Model, block, cannot_evaluate, contiguous, matrix, width};
+use crate::{Arrays, Model, block, cannot_evaluate, caught, contiguous, matrix, width};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArray3, PyArray4, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -47,7 +48,7 @@ impl Model {
     fn basis<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyArray2<f64>>>> {
         let mut factors: Vec<_> = self.problem.products.factors.iter().collect();
         factors.sort_by_key(|f| f.public);
-        factors.iter().map(|f| by_rows(f.basis.matrix(), f.q).into_pyarray(py).reshape([f.q, f.q])).collect()
+        factors.iter().map(|f| by_rows(f.basis.matrix(), f.q)?.into_pyarray(py).reshape([f.q, f.q])).collect()
     }
 
     /// Directions of (sigma^2, sigma^2 S~) that change neither V (m, k + 1) nor, by REML, A'VA (m', k + 1), and what the
@@ -110,9 +111,9 @@ impl Model {
         let (mean, map) = self.problem.products.x_basis.centred();
         Ok((
             mean.to_vec().into_pyarray(py),
-            by_rows(map.to_vec(), p).into_pyarray(py).reshape([p, p])?,
+            by_rows(map.to_vec(), p)?.into_pyarray(py).reshape([p, p])?,
             beta.into_pyarray(py),
-            by_rows(root, p).into_pyarray(py).reshape([p, p])?,
+            by_rows(root, p)?.into_pyarray(py).reshape([p, p])?,
         ))
     }
 
@@ -123,7 +124,7 @@ impl Model {
         let one = |f: &&crate::products::Factor| {
             let (first, mean, map) = f.basis.centred();
             let first: Vec<i64> = first.into_iter().map(|j| j as i64).collect();
-            let map = by_rows(map, f.q).into_pyarray(py).reshape([f.q, f.q])?;
+            let map = by_rows(map, f.q)?.into_pyarray(py).reshape([f.q, f.q])?;
             Ok((first.into_pyarray(py), mean.into_pyarray(py), map))
         };
         factors.iter().map(one).collect()
@@ -158,7 +159,7 @@ impl Model {
         Ok((
             found.theta.into_pyarray(py),
             found.hessian.into_pyarray(py).reshape([k + 1, k + 1])?,
-            by_rows(found.root, p).into_pyarray(py).reshape([p, p])?,
+            by_rows(found.root, p)?.into_pyarray(py).reshape([p, p])?,
             found.sensitivity.into_pyarray(py).reshape([k, p, p])?,
         ))
     }
@@ -186,7 +187,7 @@ impl Model {
             found.q_hat.into_pyarray(py).reshape([k, k, p, p])?,
             found.trace_1.into_pyarray(py),
             found.trace_2.into_pyarray(py).reshape([k, k])?,
-            by_rows(found.root, p).into_pyarray(py).reshape([p, p])?,
+            by_rows(found.root, p)?.into_pyarray(py).reshape([p, p])?,
         ))
     }
 
@@ -260,19 +261,23 @@ impl Model {
             return Err(PyValueError::new_err(format!("each response must have {} values", self.shape.0)));
         }
         // the arrays are checked with an innocent response; those that are not finite fail one by one
-        let zeros = PyArray1::<f64>::zeros(py, self.shape.0, false).readonly();
+        let zeros = caught(|| zeros(self.shape.0))?.into_pyarray(py).readonly();
         let arrays = Arrays { y: zeros, x: X, weights, codes, z: Z };
         let rows = arrays.rows(&self.shape.2)?;
         self.check_same_shape(&rows)?;
         let fits = self.run(py, usize::MAX, || self.problem.refit_many(&rows, responses, reml, start))?;
         let (p, k) = (self.problem.products.p, self.problem.n_theta());
         let column = |f: fn(&Refit) -> f64| fits.iter().map(f).collect::<Vec<f64>>().into_pyarray(py);
-        let flat = |f: fn(&Refit) -> &Vec<f64>| fits.iter().flat_map(|r| f(r).iter().copied()).collect::<Vec<f64>>();
+        let flat = |f: fn(&Refit) -> &Vec<f64>, size: usize| {
+            let mut out = caught(|| reserved(m * size))?;
+            fits.iter().for_each(|r| out.extend_from_slice(f(r)));
+            out.into_pyarray(py).reshape([m, size])
+        };
         Ok((
-            flat(|r| &r.fixed.beta).into_pyarray(py).reshape([m, p])?,
-            flat(|r| &r.fixed.std_errors).into_pyarray(py).reshape([m, p])?,
+            flat(|r| &r.fixed.beta, p)?,
+            flat(|r| &r.fixed.std_errors, p)?,
             column(|r| r.fixed.sigma),
-            flat(|r| &r.theta).into_pyarray(py).reshape([m, k])?,
+            flat(|r| &r.theta, k)?,
             column(|r| r.deviance),
             fits.iter().map(|r| r.status).collect::<Vec<i32>>().into_pyarray(py),
             fits.iter().map(|r| r.singular).collect::<Vec<bool>>().into_pyarray(py),
@@ -288,6 +293,6 @@ impl Model {
 }
 
 /// A square column-major block, row-major.
-fn by_rows(values: Vec<f64>, q: usize) -> Vec<f64> {
-    block::transpose(&values, q, q)
+fn by_rows(values: Vec<f64>, q: usize) -> PyResult<Vec<f64>> {
+    caught(|| block::transpose(&values, q, q))
 }

@@ -1,13 +1,15 @@
 //! Cholesky factors of the rest: what remains of M after the first factor is eliminated, dense or sparse by fill.
 
+use crate::memory::{before_products, filled, refuse, reserve, reserved, scratch, zeros};
 use crate::products::Products;
 use crate::threads;
-use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::dyn_stack::MemStack;
 use faer::linalg::cholesky::llt;
 use faer::linalg::matmul::matmul;
 use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::linalg::triangular_solve::{solve_lower_triangular_in_place, solve_upper_triangular_in_place};
 use faer::reborrow::{Reborrow, ReborrowMut};
+use faer::sparse::FaerError;
 use faer::sparse::linalg::SupernodalThreshold;
 use faer::sparse::linalg::cholesky::supernodal::SymbolicSupernodalCholesky;
 use faer::sparse::linalg::cholesky::{
@@ -75,9 +77,10 @@ impl Pattern {
             supernodal_flop_ratio_threshold: SupernodalThreshold(-1.0),
             ..Default::default()
         };
-        let Ok(symbolic) = factorize_symbolic_cholesky(symbolic_matrix, Side::Lower, SymmetricOrdering::Amd, params)
-        else {
-            return all_dense;
+        let symbolic = match factorize_symbolic_cholesky(symbolic_matrix, Side::Lower, SymmetricOrdering::Amd, params) {
+            Ok(symbolic) => symbolic,
+            Err(FaerError::OutOfMemory) => refuse(row.len() * size_of::<usize>()),
+            Err(_) => return all_dense,
         };
         let mut pattern = SparsePattern { n, column_start, row, symbolic, place: vec![] };
         if dense.is_none() && sparse_flops(pattern.factor()) * DENSE_ADVANTAGE > (n as f64).powi(3) / 3.0 {
@@ -99,6 +102,14 @@ impl Pattern {
         match self {
             Pattern::Dense { n } => n * n,
             Pattern::Sparse(s) => s.row.len(),
+        }
+    }
+
+    /// Number of values of a factor.
+    pub fn factor_len(&self) -> usize {
+        match self {
+            Pattern::Dense { n } => n * n,
+            Pattern::Sparse(s) => s.symbolic.len_val(),
         }
     }
 
@@ -166,8 +177,8 @@ fn column_rows(products: &Products, j: usize, stamp: &mut [u32], mark: u32, row:
 /// Share of the lower triangle that is filled, from some columns.
 fn sampled_density(products: &Products) -> f64 {
     let n = products.n_rest;
-    let mut stamp = vec![0; n];
-    let mut rows = Vec::new();
+    let mut stamp = filled(0, n);
+    let mut rows = reserved(n);
     let (mut met, mut possible) = (0, 0);
     for k in 0..64 {
         let j = k * n / 64;
@@ -181,12 +192,14 @@ fn sampled_density(products: &Products) -> f64 {
 
 fn lower_pattern(products: &Products) -> (Vec<usize>, Vec<usize>) {
     let n = products.n_rest;
-    let mut stamp = vec![0; n];
-    let mut column_start = vec![0];
+    let mut stamp = filled(0, n);
+    let mut column_start = reserved(n + 1);
+    column_start.push(0);
     let mut row = Vec::new();
     for j in 0..n {
         threads::check();
         let start = row.len();
+        reserve(&mut row, n - j);
         column_rows(products, j, &mut stamp, j as u32 + 1, &mut row);
         row[start..].sort_unstable();
         column_start.push(row.len());
@@ -199,7 +212,7 @@ fn places(pattern: &SparsePattern) -> Vec<usize> {
     let symbolic = pattern.factor();
     let new_place = pattern.new_place();
     let supernode = supernode_of(symbolic);
-    let mut out = Vec::with_capacity(pattern.row.len());
+    let mut out = reserved(pattern.row.len());
     for j in 0..pattern.n {
         for &i in &pattern.row[pattern.column_start[j]..pattern.column_start[j + 1]] {
             let (a, b) = (new_place[i].max(new_place[j]), new_place[i].min(new_place[j]));
@@ -220,7 +233,7 @@ fn places(pattern: &SparsePattern) -> Vec<usize> {
 
 /// Supernode of each column.
 pub fn supernode_of(symbolic: &SymbolicSupernodalCholesky<usize>) -> Vec<usize> {
-    let mut out = vec![0; symbolic.nrows()];
+    let mut out = filled(0, symbolic.nrows());
     for s in 0..symbolic.n_supernodes() {
         out[symbolic.supernode_begin()[s]..symbolic.supernode_end()[s]].fill(s);
     }
@@ -232,8 +245,9 @@ pub fn dense_cholesky(a: &mut [f64], n: usize, par: Par) -> Option<()> {
     if n == 0 {
         return Some(());
     }
+    before_products(par);
     let size = if n > LONG { TILE } else { n };
-    let mut memory = MemBuffer::new(llt::factor::cholesky_in_place_scratch::<f64>(size, par, Default::default()));
+    let mut memory = scratch(llt::factor::cholesky_in_place_scratch::<f64>(size, par, Default::default()));
     let mut a = MatMut::from_column_major_slice_mut(a, n, n);
     for k in (0..n).step_by(size) {
         let rest = a.rb_mut().submatrix_mut(k, k, n - k, n - k);
@@ -249,6 +263,7 @@ pub fn dense_cholesky(a: &mut [f64], n: usize, par: Par) -> Option<()> {
 
 /// target -= A A', lower triangle; large ones by tiles, between which it can be stopped.
 pub fn subtract_square(mut target: MatMut<'_, f64>, a: MatRef<'_, f64>, par: Par) {
+    before_products(par);
     let n = target.nrows();
     let size = if n > LONG { TILE } else { n.max(1) };
     let (full, lower) = (BlockStructure::Rectangular, BlockStructure::TriangularLower);
@@ -281,9 +296,9 @@ impl<'a> Factored<'a> {
                 values
             }
             Pattern::Sparse(s) => {
-                let mut factor = vec![0.0; s.symbolic.len_val()];
-                let mut memory =
-                    MemBuffer::new(s.symbolic.factorize_numeric_llt_scratch::<f64>(par, Default::default()));
+                let mut factor = zeros(s.symbolic.len_val());
+                before_products(par);
+                let mut memory = scratch(s.symbolic.factorize_numeric_llt_scratch::<f64>(par, Default::default()));
                 let symbolic = SymbolicSparseColMatRef::new_checked(s.n, s.n, &s.column_start, None, &s.row);
                 s.symbolic
                     .factorize_numeric_llt(
@@ -330,6 +345,7 @@ impl<'a> Factored<'a> {
         if n == 0 || m == 0 {
             return;
         }
+        before_products(self.par);
         match self.pattern {
             Pattern::Dense { .. } => {
                 let l = MatRef::from_column_major_slice(&self.values, n, n);
@@ -342,8 +358,9 @@ impl<'a> Factored<'a> {
                     let size = diagonal.ncols();
                     let mut top = x.rb_mut().subrows_mut(start, size);
                     solve_lower_triangular_in_place(diagonal, top.rb_mut(), Par::Seq);
-                    let mut change = faer::Mat::zeros(rows.len(), m);
-                    matmul(change.as_mut(), Accum::Replace, below, top.rb(), 1.0, self.par);
+                    let mut change = zeros(rows.len() * m);
+                    let mut change = MatMut::from_column_major_slice_mut(&mut change, rows.len(), m);
+                    matmul(change.rb_mut(), Accum::Replace, below, top.rb(), 1.0, self.par);
                     for c in 0..m {
                         for (k, &i) in rows.iter().enumerate() {
                             x[(i, c)] -= change[(k, c)];
@@ -360,6 +377,7 @@ impl<'a> Factored<'a> {
         if n == 0 || m == 0 {
             return;
         }
+        before_products(self.par);
         match self.pattern {
             Pattern::Dense { .. } => {
                 let l = MatRef::from_column_major_slice(&self.values, n, n);
@@ -369,9 +387,11 @@ impl<'a> Factored<'a> {
             Pattern::Sparse(s) => {
                 let mut x = MatMut::from_column_major_slice_mut(b, n, m);
                 self.each_supernode(s, true, |start, diagonal, below, rows| {
-                    let gathered = faer::Mat::from_fn(rows.len(), m, |k, c| x[(rows[k], c)]);
+                    let mut gathered = reserved(rows.len() * m);
+                    (0..m).for_each(|c| gathered.extend(rows.iter().map(|&row| x[(row, c)])));
+                    let gathered = MatRef::from_column_major_slice(&gathered, rows.len(), m);
                     let mut top = x.rb_mut().subrows_mut(start, diagonal.ncols());
-                    matmul(top.rb_mut(), Accum::Add, below.transpose(), gathered.as_ref(), -1.0, Par::Seq);
+                    matmul(top.rb_mut(), Accum::Add, below.transpose(), gathered, -1.0, Par::Seq);
                     solve_upper_triangular_in_place(diagonal.transpose(), top, Par::Seq);
                 });
                 unpermute(b, n, s.new_place());
@@ -402,7 +422,7 @@ impl<'a> Factored<'a> {
 
 /// Moves row i of each column to `new_place[i]`.
 fn permute(b: &mut [f64], n: usize, new_place: &[usize]) {
-    let mut old = vec![0.0; n];
+    let mut old = zeros(n);
     for column in b.chunks_exact_mut(n) {
         old.copy_from_slice(column);
         for i in 0..n {
@@ -413,7 +433,7 @@ fn permute(b: &mut [f64], n: usize, new_place: &[usize]) {
 
 /// Undoes `permute`.
 fn unpermute(b: &mut [f64], n: usize, new_place: &[usize]) {
-    let mut old = vec![0.0; n];
+    let mut old = zeros(n);
     for column in b.chunks_exact_mut(n) {
         old.copy_from_slice(column);
         for i in 0..n {

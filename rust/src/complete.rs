@@ -10,6 +10,7 @@
 
 use crate::block;
 use crate::deviance::Problem;
+use crate::memory::{copied, zeros};
 
 /// Share of the whole that counts as rounding.
 const ROUNDING: f64 = 1e-9;
@@ -23,7 +24,7 @@ impl Problem {
         if factor.blocks.len() > 1 || (factor.blocks[0].tied && q > 1) {
             return false;
         }
-        let mut root = factor.zz[..q * q].to_vec();
+        let mut root = copied(&factor.zz[..q * q]);
         let largest = root.iter().fold(0.0_f64, |m, v| m.max(v.abs()));
         let is_same = |(a, b): (&f64, &f64)| (a - b).abs() <= ROUNDING * largest;
         if !factor.zz.chunks_exact(q * q).all(|zz| zz.iter().zip(&factor.zz[..q * q]).all(is_same)) {
@@ -34,8 +35,8 @@ impl Problem {
         }
         // products[b * q + a] = sum_l a'b of the rows a and b of A_l in an orthonormal basis of X, p x p
         let fixed = self.fixed_products(0);
-        let mut sums = vec![0.0; q * q * p * p];
-        let mut rows = vec![0.0; q * p];
+        let mut sums = zeros(q * q * p * p);
+        let mut rows = zeros(q * p);
         for level in 0..factor.n_levels {
             for c in 0..p {
                 let column = &mut rows[c * q..(c + 1) * q];
@@ -53,9 +54,9 @@ impl Problem {
         let trace = |s: &[f64]| (0..p).map(|c| s[c * p + c]).sum::<f64>();
         let tolerance = ROUNDING * (1.0 + p as f64);
         // columns of X lie in the first coordinates or in the others: what is left in the first is a projection
-        let mut both = vec![0.0; p * p];
+        let mut both = zeros(p * p);
         (0..q).for_each(|a| both.iter_mut().zip(product(a, a)).for_each(|(s, v)| *s += v));
-        let mut square = vec![0.0; p * p];
+        let mut square = zeros(p * p);
         block::times(&both, &both, p, p, p, &mut square);
         if square.iter().zip(&both).any(|(s, b)| (s - b).abs() > tolerance) {
             return false;

@@ -5,6 +5,7 @@
 //! feasible: Nocedal and Wright 2006, chapter 18). The Hessian given may be a model of the true one; what gradients
 //! show it to lack is added by secants (Dennis, Gay and Welsch 1981; symmetric rank one).
 
+use crate::memory::zeros;
 use crate::trust_region::eigen;
 
 const MAX_STEPS: usize = 60;
@@ -80,7 +81,7 @@ pub fn minimize(
         return Some(Minimum { point: start.to_vec(), value: f64::NAN, slope: f64::NAN, converged: false });
     };
     let mut at = function(&here.point)?;
-    let mut correction = vec![0.0; at.hessian.len()];
+    let mut correction = zeros(at.hessian.len());
     let mut step = Step { direction: vec![], predicted: f64::INFINITY, multiplier: f64::NAN };
     for _ in 0..MAX_STEPS {
         if interrupted() {
@@ -165,7 +166,7 @@ impl Step {
             }
         };
         let m = tangent.len();
-        let mut reduced = vec![0.0; m * m];
+        let mut reduced = zeros(m * m);
         for (j, t) in tangent.iter().enumerate() {
             let image = times(&hessian, t);
             (0..m).for_each(|i| reduced[j * m + i] = dot(&tangent[i], &image));
@@ -174,7 +175,7 @@ impl Step {
         let (values, vectors) = eigen(&mean, m);
         let floor = (FLATTEST * values.iter().fold(0.0, |m: f64, v| m.max(v.abs()))).max(FLATTEST);
         let slopes: Vec<f64> = tangent.iter().map(|t| dot(t, &at.gradient)).collect();
-        let (mut direction, mut predicted) = (vec![0.0; k], 0.0);
+        let (mut direction, mut predicted) = (zeros(k), 0.0);
         for (value, vector) in values.iter().zip(vectors.chunks_exact(m.max(1))) {
             let (along, curvature) = (dot(vector, &slopes), value.abs().max(floor));
             predicted += 0.5 * along * along / curvature;

@@ -6,7 +6,8 @@
 //! G_k = Lambda_k^-T [sum_l (I - M^-1)_ll - u_l u_l'/s2 - (REML) X~_l (X'V^-1X)^-1 X~_l'] Lambda_k^-1.
 
 use crate::block::{self, with_size};
-use crate::cholesky::{Factored, Pattern};
+use crate::cholesky::{Factored, LONG, Pattern};
+use crate::memory::{copied, gathered, reserve, reserved, zeros};
 use crate::products::{Block, Factor, Products};
 use crate::schur::{self, Eliminated};
 use crate::selected_inverse::selected_inverse;
@@ -127,6 +128,24 @@ impl Problem {
         levels + schur::assembly_flops(&self.products) + self.pattern.flops()
     }
 
+    /// Bytes that a fit takes besides the products: two factorisations, the later of which is differentiated.
+    pub fn bytes_of_a_fit(&self) -> f64 {
+        let products = &self.products;
+        let (n, m, k) = (products.n_rest as f64, products.p as f64 + 1.0, self.n_theta() as f64);
+        let effects = (products.factors[0].n_levels * products.factors[0].q) as f64;
+        let strips = (products.cross.column.len() * products.factors[0].q) as f64;
+        let dense_strips = if schur::strips_are_dense(products) { effects * n } else { 0.0 };
+        let (rest, factor) = (self.pattern.len() as f64, self.pattern.factor_len() as f64);
+        let own = effects * (products.factors[0].q as f64 + m) + strips + n * m + factor;
+        let (assembling, inverting) = match *self.pattern {
+            Pattern::Dense { n } if n <= LONG => (dense_strips, 0.0),
+            Pattern::Dense { .. } => (dense_strips, rest),
+            Pattern::Sparse(_) => (rest, factor),
+        };
+        let derivatives = rest + inverting.max(strips + 2.0 * dense_strips) + (effects + 2.0 * n) * k + 2.0 * n * m;
+        size_of::<f64>() as f64 * (2.0 * own + assembling.max(derivatives))
+    }
+
     pub fn n_theta(&self) -> usize {
         self.parameters.len()
     }
@@ -157,7 +176,7 @@ impl Problem {
 
     /// Lambda of each factor (elimination order), q x q lower triangular.
     pub fn lambda(&self, theta: &[f64]) -> Vec<Vec<f64>> {
-        let mut out: Vec<Vec<f64>> = self.products.factors.iter().map(|f| vec![0.0; f.q * f.q]).collect();
+        let mut out: Vec<Vec<f64>> = self.products.factors.iter().map(|f| zeros(f.q * f.q)).collect();
         for (value, p) in theta.iter().zip(&self.parameters) {
             for (row, column) in p.elements() {
                 out[p.factor][column * self.products.factors[p.factor].q + row] = *value;
@@ -186,12 +205,12 @@ impl Problem {
 
         let values = schur::assemble_rest(products, &lambda, &self.pattern, &eliminated.w, self.par);
         let rest = Factored::new(&self.pattern, values, self.par)?;
-        let mut rest_x = vec![0.0; n * m];
+        let mut rest_x = zeros(n * m);
         if n > 0 {
             let done = schur::strips_transpose_times(products, &eliminated.w, &eliminated.wx, m, self.par);
             for (e, factor) in products.factors.iter().enumerate().skip(1) {
                 let q = factor.q;
-                let mut scaled = vec![0.0; q * m];
+                let mut scaled = zeros(q * m);
                 for level in 0..factor.n_levels {
                     let raw = &factor.zx[level * q * m..(level + 1) * q * m];
                     block::transpose_times(&lambda[e], raw, q, q, m, &mut scaled);
@@ -206,7 +225,7 @@ impl Problem {
             rest.forward(&mut rest_x, m);
         }
 
-        let mut rx = products.xx.clone();
+        let mut rx = copied(&products.xx);
         rx.iter_mut().zip(&eliminated.xx).for_each(|(a, b)| *a -= b);
         for b in 0..m {
             for a in b..m {
@@ -257,7 +276,7 @@ impl Problem {
     /// The symmetric part of a matrix from its columns.
     fn differences(&self, at: &[f64], column: impl Fn(&[f64], usize) -> Option<Vec<f64>>) -> Option<Vec<f64>> {
         let k = at.len();
-        let mut out = vec![0.0; k * k];
+        let mut out = zeros(k * k);
         for j in 0..k {
             for (i, d) in column(at, j)?.into_iter().enumerate() {
                 out[j * k + i] += 0.5 * d;
@@ -307,7 +326,7 @@ impl Factorization<'_> {
     /// (X'V^-1X)^-1 = P P' with P = R_X^-T, p x p column-major upper triangular.
     pub fn inverse_root(&self) -> Vec<f64> {
         let (p, m) = (self.problem.products.p, self.problem.products.p + 1);
-        let mut lower = vec![0.0; p * p];
+        let mut lower = zeros(p * p);
         for j in 0..p {
             lower[j * p..(j + 1) * p].copy_from_slice(&self.rx[j * m..j * m + p]);
         }
@@ -327,7 +346,7 @@ impl Factorization<'_> {
     /// [X~ u] of the rest, n_rest x (p + 1) with rows contiguous: backward solves of [R_ZX, r - R_ZX beta].
     fn rest_effects(&self, beta: &[f64]) -> Vec<f64> {
         let (p, m, n) = (self.problem.products.p, self.problem.products.p + 1, self.problem.products.n_rest);
-        let mut out = self.rest_x.clone();
+        let mut out = copied(&self.rest_x);
         let (x, y) = out.split_at_mut(n * p);
         for (column, b) in x.chunks_exact(n.max(1)).zip(beta) {
             y.iter_mut().zip(column).for_each(|(y, x)| *y -= b * x);
@@ -358,8 +377,8 @@ impl Factorization<'_> {
         let rest = self.rest_effects(&beta);
         let mut u = Vec::with_capacity(products.factors.len());
         let q = products.factors[0].q;
-        let mut first = Vec::with_capacity(products.factors[0].n_levels * q);
-        let mut effects = vec![0.0; q * m];
+        let mut first = reserved(products.factors[0].n_levels * q);
+        let mut effects = zeros(q * m);
         for level in 0..products.factors[0].n_levels {
             self.first_effects(level, &beta, &rest, q, &mut effects);
             first.extend_from_slice(&effects[q * p..]);
@@ -367,7 +386,7 @@ impl Factorization<'_> {
         u.push(first);
         for (e, f) in products.factors.iter().enumerate().skip(1) {
             let rows = products.offset[e]..products.offset[e] + f.n_levels * f.q;
-            u.push(rows.map(|j| rest[j * m + p]).collect());
+            u.push(gathered(rows.map(|j| rest[j * m + p])));
         }
         Solution { beta, u }
     }
@@ -379,15 +398,15 @@ impl Factorization<'_> {
         let beta = self.beta();
         let rest = self.rest_effects(&beta);
         let q = products.factors[0].q;
-        let mut effects = vec![0.0; q * m];
-        let mut first = Vec::with_capacity(products.factors[0].n_levels * q * p);
+        let mut effects = zeros(q * m);
+        let mut first = reserved(products.factors[0].n_levels * q * p);
         for level in 0..products.factors[0].n_levels {
             self.first_effects(level, &beta, &rest, q, &mut effects);
             first.extend_from_slice(&effects[..q * p]);
         }
         let mut all = vec![first];
         for (e, f) in products.factors.iter().enumerate().skip(1) {
-            let mut out = Vec::with_capacity(f.n_levels * f.q * p);
+            let mut out = reserved(f.n_levels * f.q * p);
             for level in 0..f.n_levels {
                 let start = products.offset[e] + level * f.q;
                 out.extend((0..p).flat_map(|c| (0..f.q).map(move |i| (i, c))).map(|(i, c)| rest[(start + i) * m + c]));
@@ -402,7 +421,7 @@ impl Factorization<'_> {
         let products = &self.problem.products;
         let mut out = self.derivatives(&self.problem.start(), false)?.by_covariance;
         for (((sum, u), lambda), f) in out.iter_mut().zip(self.solution().u).zip(&self.lambda).zip(&products.factors) {
-            let mut v = vec![0.0; f.q];
+            let mut v = zeros(f.q);
             for u in u.chunks_exact(f.q) {
                 v.copy_from_slice(u);
                 block::backward(lambda, f.q, &mut v);
@@ -456,7 +475,7 @@ impl Factorization<'_> {
         }
         let mut all = vec![first];
         for (e, f) in products.factors.iter().enumerate().skip(1) {
-            let mut out = vec![0.0; f.n_levels * f.q * f.q];
+            let mut out = zeros(f.n_levels * f.q * f.q);
             for (level, block) in out.chunks_exact_mut(f.q * f.q).enumerate() {
                 add_rest_block(&self.problem.pattern, &inverse, products.offset[e] + level * f.q, f.q, block);
             }
@@ -469,7 +488,7 @@ impl Factorization<'_> {
     fn backward_strips(&self) -> Vec<f64> {
         let products = &self.problem.products;
         let (q, cross) = (products.factors[0].q, &products.cross);
-        let mut y = self.eliminated.w.clone();
+        let mut y = copied(&self.eliminated.w);
         let pieces = &self.problem.pieces;
         let parts = schur::cut(&mut y, pieces, |l| cross.start[l] * q);
         schur::over_pieces(parts, |k, part| {
@@ -508,7 +527,7 @@ impl Factorization<'_> {
             |_, levels: std::ops::Range<usize>| {
                 let mut sums = LevelSums::new(q, p, wanted.len(), keep_rows);
                 with_size!(q, {
-                    let mut effects = vec![0.0; q * m];
+                    let mut effects = zeros(q * m);
                     for level in levels {
                         if level % schur::LEVELS == 0 {
                             threads::check();
@@ -537,8 +556,8 @@ impl Factorization<'_> {
             let q = f.q;
             let wanted: &[usize] = if curvature { &own[e] } else { &[] };
             let mut sums = LevelSums::new(q, p, wanted.len(), true);
-            let mut effects = vec![0.0; q * m];
-            let mut block = vec![0.0; q * q];
+            let mut effects = zeros(q * m);
+            let mut block = zeros(q * q);
             for level in 0..f.n_levels {
                 let start = products.offset[e] + level * q;
                 for c in 0..m {
@@ -614,7 +633,7 @@ impl Factorization<'_> {
         let (p, n, k) = (products.p, products.n_rest, problem.n_theta());
         let dof = problem.dof(self.reml);
         // L^-1 U~ in the rows of the rest
-        let mut rest = vec![0.0; n * k];
+        let mut rest = zeros(n * k);
         if n > 0 {
             let done =
                 schur::strips_transpose_times(products, &self.eliminated.w, &all[0].rows, own[0].len(), problem.par);
@@ -634,9 +653,9 @@ impl Factorization<'_> {
             }
             self.rest.forward(&mut rest, k);
         }
-        let mut out = vec![0.0; k * k];
-        let mut fixed = vec![0.0; p * k]; // P' X~' U~
-        let mut along = vec![0.0; k]; // U~' u
+        let mut out = zeros(k * k);
+        let mut fixed = zeros(p * k); // P' X~' U~
+        let mut along = zeros(k); // U~' u
         for (sums, own) in all.iter().zip(own) {
             for (c, &i) in own.iter().enumerate() {
                 along[i] = sums.along[c];
@@ -648,7 +667,7 @@ impl Factorization<'_> {
                 }
             }
         }
-        let mut s2_hessian = vec![0.0; k * k];
+        let mut s2_hessian = zeros(k * k);
         for j in 0..k {
             for i in 0..k {
                 let dot = |v: &[f64], m: usize| -> f64 { (0..m).map(|r| v[i * m + r] * v[j * m + r]).sum() };
@@ -692,15 +711,15 @@ struct LevelSums {
 impl LevelSums {
     fn new(q: usize, p: usize, k: usize, keep_rows: bool) -> LevelSums {
         LevelSums {
-            kernel: vec![0.0; q * q],
-            squares: vec![0.0; q * q],
-            information: vec![0.0; k * k],
-            fixed: vec![0.0; p * k],
-            along: vec![0.0; k],
+            kernel: zeros(q * q),
+            squares: zeros(q * q),
+            information: zeros(k * k),
+            fixed: zeros(p * k),
+            along: zeros(k),
             rows: vec![],
             keep_rows,
-            direction: vec![0.0; q * k],
-            solved: vec![0.0; q * k],
+            direction: zeros(q * k),
+            solved: zeros(q * k),
         }
     }
 
@@ -711,6 +730,7 @@ impl LevelSums {
         add(&mut self.information, other.information);
         add(&mut self.fixed, other.fixed);
         add(&mut self.along, other.along);
+        reserve(&mut self.rows, other.rows.len());
         self.rows.extend(other.rows);
     }
 
@@ -728,7 +748,7 @@ impl LevelSums {
             return;
         }
         let mut projected = [0.0; 8];
-        let mut large = if q > 8 { vec![0.0; q] } else { vec![] };
+        let mut large = if q > 8 { zeros(q) } else { vec![] };
         for c in 0..p {
             let column: &mut [f64] = if q > 8 { &mut large } else { &mut projected[..q] };
             column.fill(0.0);
@@ -795,6 +815,7 @@ impl LevelSums {
             }
         }
         if self.keep_rows {
+            reserve(&mut self.rows, self.solved.len());
             self.rows.extend_from_slice(&self.solved);
         }
     }
@@ -815,7 +836,7 @@ fn subtract_from_identity(l: &[f64], q: usize, kernel: &mut [f64]) {
         return;
     }
     let mut inverse = [0.0; 64];
-    let mut large = if q > 8 { vec![0.0; q * q] } else { vec![] };
+    let mut large = if q > 8 { zeros(q * q) } else { vec![] };
     let inverse: &mut [f64] = if q > 8 { &mut large } else { &mut inverse[..q * q] };
     for i in 0..q {
         inverse[i * q + i] = 1.0;
@@ -857,7 +878,7 @@ fn add_rest_block(pattern: &Pattern, inverse: &[f64], first: usize, q: usize, ou
 
 /// A' K A for a lower triangular A = Lambda^-1, symmetrised.
 fn sandwich(inverse: &[f64], kernel: &[f64], q: usize) -> Vec<f64> {
-    let (mut right, mut out) = (vec![0.0; q * q], vec![0.0; q * q]);
+    let (mut right, mut out) = (zeros(q * q), zeros(q * q));
     block::times(kernel, inverse, q, q, q, &mut right);
     block::transpose_times(inverse, &right, q, q, q, &mut out);
     for j in 0..q {

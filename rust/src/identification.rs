@@ -7,6 +7,7 @@
 
 use crate::block::{self, with_size};
 use crate::deviance::{Parameter, Problem};
+use crate::memory::{before_product, copied, zeros};
 use crate::threads;
 use crate::trust_region::eigen;
 use faer::linalg::matmul::matmul;
@@ -53,16 +54,16 @@ impl Problem {
         let own: Vec<Own> = (0..products.factors.len()).map(|e| self.own(e)).collect();
         let fixed: Vec<Vec<f64>> = (0..products.factors.len()).map(|e| self.fixed_products(e)).collect();
 
-        let mut v = vec![0.0; m * m];
-        let mut reduction = vec![0.0; m * m];
+        let mut v = zeros(m * m);
+        let mut reduction = zeros(m * m);
         v[0] = n;
         reduction[0] = products.p as f64;
         let mut visible = vec![vec![]; products.factors.len()];
         for (e, f) in products.factors.iter().enumerate() {
             let q = f.q;
-            let mut whole = vec![0.0; q * q];
+            let mut whole = zeros(q * q);
             f.zz.chunks_exact(q * q).for_each(|zz| whole.iter_mut().zip(zz).for_each(|(s, z)| *s += z));
-            let mut seen = whole.clone();
+            let mut seen = copied(&whole);
             for a in 0..q {
                 for b in 0..q {
                     seen[b * q + a] -= dot(self.column(&fixed[e], e, a), self.column(&fixed[e], e, b));
@@ -148,12 +149,12 @@ impl Problem {
     pub(crate) fn fixed_products(&self, e: usize) -> Vec<f64> {
         let products = &self.products;
         let (f, p, m) = (&products.factors[e], products.p, products.p + 1);
-        let mut gram = vec![0.0; p * p];
+        let mut gram = zeros(p * p);
         (0..p).for_each(|j| gram[j * p..(j + 1) * p].copy_from_slice(&products.xx[j * m..j * m + p]));
         if block::cholesky(&mut gram, p).is_none() {
             gram = block::identity(p); // an orthonormal basis has a definite Gram matrix
         }
-        let mut out = vec![0.0; f.q * f.n_levels * p];
+        let mut out = zeros(f.q * f.n_levels * p);
         for (level, zx) in f.zx.chunks_exact(f.q * m).enumerate() {
             for a in 0..f.q {
                 let row = &mut out[(a * f.n_levels + level) * p..][..p];
@@ -215,10 +216,11 @@ impl Problem {
     /// Takes off what C C' C C' gives: the products of A_i = sum_l C_l' E_i C_l.
     fn add_fixed(&self, own: &[Own], fixed: &[Vec<f64>], reduction: &mut [f64]) {
         let (p, k) = (self.products.p, self.n_theta());
-        let mut sums = vec![0.0; k * p * p];
-        let mut part = vec![0.0; p * p];
+        let mut sums = zeros(k * p * p);
+        let mut part = zeros(p * p);
         for (e, of) in own.iter().enumerate() {
             let n_levels = self.products.factors[e].n_levels;
+            before_product(p, n_levels, p, self.par);
             for (&i, pairs) in of.parameters.iter().zip(&of.elements) {
                 let sum = &mut sums[i * p * p..(i + 1) * p * p];
                 for &(a, b) in pairs {

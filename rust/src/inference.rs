@@ -6,6 +6,7 @@
 
 use crate::block;
 use crate::deviance::{Derivatives, Factorization, Parameter, Problem};
+use crate::memory::{before_product, before_products, zeros};
 use crate::schur;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef};
@@ -70,7 +71,7 @@ impl Problem {
         let m = k + 1;
         let log_sigma = 4.0 * self.dof(reml);
         let across: Vec<f64> = derivatives.s2_gradient.iter().map(|g| -2.0 * self.dof(reml) * g / at.s2).collect();
-        let mut hessian = vec![0.0; m * m];
+        let mut hessian = zeros(m * m);
         for j in 0..k {
             for i in 0..k {
                 hessian[j * m + i] = profiled[j * k + i] + across[i] * across[j] / log_sigma;
@@ -83,7 +84,7 @@ impl Problem {
         let lambda = self.lambda(&theta);
         let rows = at.whitened();
         let p = self.products.p;
-        let mut sensitivity = vec![0.0; k * p * p];
+        let mut sensitivity = zeros(k * p * p);
         for (par, out) in self.parameters.iter().zip(sensitivity.chunks_exact_mut((p * p).max(1))) {
             let q = self.products.factors[par.factor].q;
             for level in rows[par.factor].chunks_exact((q * p).max(1)) {
@@ -133,7 +134,7 @@ impl Problem {
     /// K in the user's columns.
     pub fn user_root(&self, at: &Factorization) -> Vec<f64> {
         let p = self.products.p;
-        let mut root = vec![0.0; p * p];
+        let mut root = zeros(p * p);
         block::times(&self.products.x_basis.matrix(), &at.inverse_root(), p, p, p, &mut root);
         root
     }
@@ -153,7 +154,7 @@ impl Problem {
     fn largest_information(&self, e: usize, lambda: &[f64], directions: &[Vec<(usize, f64)>]) -> f64 {
         let f = &self.products.factors[e];
         let q = f.q;
-        let (mut nl, mut m) = (vec![0.0; q * q], vec![0.0; q * q]);
+        let (mut nl, mut m) = (zeros(q * q), zeros(q * q));
         let mut largest: f64 = 0.0;
         for zz in f.zz.chunks_exact(q * q) {
             block::times(zz, lambda, q, q, q, &mut nl);
@@ -183,7 +184,7 @@ impl Problem {
     /// tr(P0 G_i P0 G_j), by extrapolation where Lambda has zeros on its diagonal.
     fn second_traces_from_inside(&self, lambda: &[Vec<f64>], at_zero: &[f64]) -> Option<Vec<f64>> {
         let Some(lifted) = self.lift(lambda) else { return self.second_traces(lambda, at_zero) };
-        let mut total = vec![0.0; self.n_theta() * self.n_theta()];
+        let mut total = zeros(self.n_theta() * self.n_theta());
         for (j, weight) in TO_ZERO.iter().enumerate() {
             let mut inside = lambda.to_vec();
             for (e, f) in self.products.factors.iter().enumerate() {
@@ -214,7 +215,7 @@ impl Problem {
             }
             Some(sum.into_iter().map(|d| -d / h).collect())
         };
-        let mut out = vec![0.0; k * k];
+        let mut out = zeros(k * k);
         for (j, par) in self.parameters.iter().enumerate().filter(|(_, p)| p.row == p.column) {
             let axes: Vec<Vec<(usize, f64)>> = par.elements().map(|(row, _)| vec![(row, 1.0)]).collect();
             out[j * k..(j + 1) * k].copy_from_slice(&along(par.factor, &axes)?);
@@ -250,7 +251,7 @@ impl Factorization<'_> {
         let factors = products.factors.iter().zip(&self.lambda).zip(self.fixed_effects_of_levels());
         factors
             .map(|((f, lambda), mut levels)| {
-                let mut raw = vec![0.0; f.q * p];
+                let mut raw = zeros(f.q * p);
                 for level in levels.chunks_exact_mut((f.q * p).max(1)) {
                     block::backward(lambda, f.q, level);
                     raw.copy_from_slice(level);
@@ -269,16 +270,16 @@ impl Factorization<'_> {
         let products = &problem.products;
         let (p, k, n) = (products.p, problem.n_theta(), products.n_rest);
         let rows = self.whitened();
-        let mut p_hat = vec![0.0; k * p * p];
-        let mut gram = vec![0.0; (k * p) * (k * p)];
-        let mut rest = vec![0.0; n * k * p];
+        let mut p_hat = zeros(k * p * p);
+        let mut gram = zeros((k * p) * (k * p));
+        let mut rest = zeros(n * k * p);
         for (e, f) in products.factors.iter().enumerate() {
             let q = f.q;
             let own: Vec<usize> = (0..k).filter(|&i| problem.parameters[i].factor == e).collect();
             let columns = own.len() * p;
             let n_rows = f.n_levels * q;
             // U~, rows of a level contiguous: q x columns a level
-            let mut u = vec![0.0; n_rows * columns];
+            let mut u = zeros(n_rows * columns);
             for (level, out) in rows[e].chunks_exact((q * p).max(1)).zip(u.chunks_exact_mut((q * columns).max(1))) {
                 for (c, &i) in own.iter().enumerate() {
                     for (row, column) in problem.parameters[i].elements() {
@@ -326,12 +327,13 @@ impl Factorization<'_> {
         }
         self.rest.forward(&mut rest, k * p);
         if n > 0 {
+            before_products(problem.par);
             let rest = MatRef::from_column_major_slice(&rest, n, k * p);
             let target = MatMut::from_column_major_slice_mut(&mut gram, k * p, k * p);
             matmul(target, Accum::Add, rest.transpose(), rest, -1.0, problem.par);
         }
         // from rows (i, a), columns (j, b) to [i][j][a][b]
-        let mut q_hat = vec![0.0; k * k * p * p];
+        let mut q_hat = zeros(k * k * p * p);
         for i in 0..k {
             for j in 0..k {
                 for a in 0..p {
@@ -348,7 +350,8 @@ impl Factorization<'_> {
     fn add_gram(&self, u: &[f64], q: usize, own: &[usize], sign: f64, gram: &mut [f64]) {
         let p = self.problem.products.p;
         let (k, columns) = (self.problem.n_theta(), own.len() * p);
-        let mut part = vec![0.0; columns * columns];
+        before_product(columns, q, columns, faer::Par::Seq);
+        let mut part = zeros(columns * columns);
         for level in u.chunks_exact((q * columns).max(1)) {
             let level = MatRef::from_column_major_slice(level, q, columns);
             let target = MatMut::from_column_major_slice_mut(&mut part, columns, columns);
@@ -365,7 +368,7 @@ impl Factorization<'_> {
 
 /// A A' for a lower triangular A.
 fn square(a: &[f64], q: usize) -> Vec<f64> {
-    let mut out = vec![0.0; q * q];
+    let mut out = zeros(q * q);
     block::times_transpose(a, a, q, q, q, &mut out);
     out
 }
@@ -375,7 +378,7 @@ fn stretched(lambda: &[f64], q: usize, directions: &[Vec<(usize, f64)>], h: f64)
     let m = q + 1;
     let mut out = lambda.to_vec();
     for v in directions {
-        let mut wide = vec![0.0; m * m];
+        let mut wide = zeros(m * m);
         for j in 0..q {
             wide[j * m..j * m + q].copy_from_slice(&out[j * q..(j + 1) * q]);
         }

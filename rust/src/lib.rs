@@ -10,6 +10,7 @@ mod constrained;
 mod deviance;
 mod identification;
 mod inference;
+mod memory;
 mod model;
 mod prediction;
 mod products;
@@ -24,11 +25,13 @@ mod trust_region;
 
 use deviance::Problem;
 use faer::Par;
+use memory::NoMemory;
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use products::{Block, FactorRows, ModelRows, Products, ProductsError};
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use rows::Source;
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use threads::Stop;
 
@@ -39,16 +42,19 @@ const INLINE_FLOPS: f64 = 2e6;
 /// More threads than that are a mistake.
 const MAX_THREADS: usize = 256;
 
-/// Runs `work` of that many multiplications without the interpreter's lock; a panic becomes an exception.
+/// Runs `work` of that many multiplications without the interpreter's lock; a panic becomes an exception, want of memory
+/// a MemoryError.
 ///
 /// All but short work runs on a pool, while this thread handles signals: what a handler raises ends the work and is
 /// raised. Short work must not be parallel. Work that calls Python, which calls again, stays on its thread.
 fn guarded<T: Send>(py: Python<'_>, n_threads: usize, flops: f64, work: impl FnOnce() -> T + Send) -> PyResult<T> {
+    caught(memory::headroom)?;
     let mut signal: Option<PyErr> = None;
     let done = if flops < INLINE_FLOPS || rayon::current_thread_index().is_some() {
         py.detach(|| catch_unwind(AssertUnwindSafe(work)))
     } else {
-        let pool = threads::pool(n_threads).map_err(|e| PyRuntimeError::new_err(format!("no threads: {e}")))?;
+        let pool =
+            caught(|| threads::pool(n_threads))?.map_err(|e| PyRuntimeError::new_err(format!("no threads: {e}")))?;
         let shall_stop = || {
             signal = Python::attach(|py| py.check_signals()).err();
             signal.is_some()
@@ -57,11 +63,23 @@ fn guarded<T: Send>(py: Python<'_>, n_threads: usize, flops: f64, work: impl FnO
     };
     match (signal, done) {
         (Some(signal), _) => Err(signal),
-        (None, Ok(done)) => Ok(done),
-        (None, Err(_)) => {
-            Err(PyRuntimeError::new_err("the engine met an internal error; please report it with the data's shape"))
-        }
+        (None, done) => done.map_err(failure),
     }
+}
+
+/// Runs short work that only wants memory.
+fn caught<T>(work: impl FnOnce() -> T) -> PyResult<T> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(failure)
+}
+
+/// The exception that a panic becomes.
+fn failure(payload: Box<dyn Any + Send>) -> PyErr {
+    let Some(NoMemory(bytes)) = payload.downcast_ref() else {
+        return PyRuntimeError::new_err("the engine met an internal error; please report it with the data's shape");
+    };
+    let gigabytes = |bytes: usize| format!("{:.3} GB", bytes as f64 / 1e9);
+    let available = memory::available().map(|bytes| format!("; {} are available", gigabytes(bytes)));
+    PyMemoryError::new_err(format!("no room for {} at once{}", gigabytes(*bytes), available.unwrap_or_default()))
 }
 
 /// Cross-products of one model; keeps no rows.
@@ -255,7 +273,11 @@ impl Model {
         }
         let shape = (rows.y.len(), rows.x.n_cols(), factors);
         let weighted = rows.weights.is_some();
-        let par = if threads::number(n_threads) > 1 { Par::rayon(0) } else { Par::Seq };
+        // not 0, which would ask rayon's own pool and so start its threads
+        let par = match threads::number(n_threads) {
+            1 => Par::Seq,
+            number => Par::rayon(number),
+        };
         let problem = guarded(py, n_threads, products_flops(&rows), || {
             Products::new(&rows).map(|products| Problem::new(products, dense, par))
         })?;
@@ -286,6 +308,11 @@ impl Model {
     #[getter]
     fn dense(&self) -> bool {
         matches!(*self.problem.pattern, cholesky::Pattern::Dense { .. })
+    }
+    /// Bytes that a fit takes besides the products.
+    #[getter]
+    fn bytes_of_a_fit(&self) -> f64 {
+        self.problem.bytes_of_a_fit()
     }
     #[getter]
     fn residual_scale(&self) -> f64 {
@@ -423,8 +450,15 @@ impl Model {
     }
 }
 
+/// Bytes that this process may still take; None where the system does not tell.
+#[pyfunction]
+fn available_memory() -> Option<usize> {
+    memory::available()
+}
+
 #[pymodule]
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(available_memory, module)?)?;
     module.add_class::<Model>()?;
     module.add_class::<Minimum>()
 }

@@ -2,6 +2,7 @@
 
 use crate::block;
 use crate::deviance::Problem;
+use crate::memory::zeros;
 use crate::products::Block;
 use crate::trust_region::{self, Iteration, Run, Status};
 
@@ -66,7 +67,7 @@ impl Problem {
             .iter()
             .zip(&self.products.factors)
             .map(|(l, f)| {
-                let mut product = vec![0.0; f.q * f.q];
+                let mut product = zeros(f.q * f.q);
                 block::times(&inverse_upper(&f.basis.matrix(), f.q), l, f.q, f.q, f.q, &mut product);
                 block::lower_factor(&product, f.q)
             })
@@ -81,7 +82,7 @@ impl Problem {
             .iter()
             .zip(&self.products.factors)
             .map(|(l, f)| {
-                let mut product = vec![0.0; f.q * f.q];
+                let mut product = zeros(f.q * f.q);
                 block::times(&f.basis.matrix(), l, f.q, f.q, f.q, &mut product);
                 block::lower_factor(&product, f.q)
             })
@@ -112,7 +113,7 @@ impl Problem {
             .zip(&self.products.factors)
             .map(|(g, f)| {
                 let inverse = inverse_upper(&f.basis.matrix(), f.q);
-                let (mut right, mut both) = (vec![0.0; f.q * f.q], vec![0.0; f.q * f.q]);
+                let (mut right, mut both) = (zeros(f.q * f.q), zeros(f.q * f.q));
                 block::times(g, &inverse, f.q, f.q, f.q, &mut right);
                 block::transpose_times(&inverse, &right, f.q, f.q, f.q, &mut both);
                 both
@@ -251,14 +252,14 @@ impl Problem {
         }
         let size = of.size;
         let block = self.block_of(theta, factor, start, size);
-        let mut s = vec![0.0; size * size];
+        let mut s = zeros(size * size);
         block::times_transpose(&block, &block, size, size, size, &mut s);
         let (values, vectors) = trust_region::eigen(&s, size);
         let last = (0..size).filter(|&j| block[j * size + j] == 0.0).count();
         if last >= size || values[last] > SMALL_VARIANCE {
             return None;
         }
-        let mut root = vec![0.0; size * size];
+        let mut root = zeros(size * size);
         for k in last + 1..size {
             (0..size).for_each(|i| root[k * size + i] = vectors[k * size + i] * values[k].max(0.0).sqrt());
         }
@@ -316,9 +317,9 @@ impl Problem {
         let p = products.p;
         let map = products.x_basis.matrix();
         let beta = self.user_beta(&solution.beta);
-        let mut root = vec![0.0; p * p];
+        let mut root = zeros(p * p);
         block::times(&map, &at.inverse_root(), p, p, p, &mut root);
-        let mut cov = vec![0.0; p * p];
+        let mut cov = zeros(p * p);
         block::times_transpose(&root, &root, p, p, p, &mut cov);
         let lambda = self.lambda(&engine);
         let maps: Vec<Vec<f64>> =
@@ -338,7 +339,7 @@ impl Problem {
     fn modes(&self, maps: &[Vec<f64>], u: &[Vec<f64>]) -> Vec<Vec<f64>> {
         let mut b = vec![vec![]; self.products.factors.len()];
         for ((f, map), u) in self.products.factors.iter().zip(maps).zip(u) {
-            let mut out = vec![0.0; u.len()];
+            let mut out = zeros(u.len());
             for (out, u) in out.chunks_exact_mut(f.q).zip(u.chunks_exact(f.q)) {
                 block::times(map, u, f.q, f.q, 1, out);
                 out.iter_mut().for_each(|v| *v *= self.products.scale);
@@ -378,7 +379,7 @@ impl Problem {
     pub fn spread(&self, beta: &[f64]) -> f64 {
         let products = &self.products;
         let p = products.p;
-        let mut scaled = vec![0.0; p];
+        let mut scaled = zeros(p);
         block::times(&inverse_upper(&products.x_basis.matrix(), p), beta, p, p, 1, &mut scaled);
         let between: f64 = scaled.iter().zip(&products.beta0).map(|(b, b0)| (b - b0).powi(2)).sum();
         (products.scale * products.scale + between).sqrt()
@@ -386,7 +387,7 @@ impl Problem {
 
     fn user_beta(&self, beta: &[f64]) -> Vec<f64> {
         let p = self.products.p;
-        let mut out = vec![0.0; p];
+        let mut out = zeros(p);
         block::times(&self.products.x_basis.matrix(), &self.scaled_beta(beta), p, p, 1, &mut out);
         out
     }
@@ -400,8 +401,8 @@ impl Problem {
         for ((f, l), blocks) in self.products.factors.iter().zip(&lambda).zip(at.level_inverses()) {
             let q = f.q;
             let map = self.effect_map(q, &f.basis.matrix(), l);
-            let mut result = vec![0.0; blocks.len()];
-            let mut left = vec![0.0; q * q];
+            let mut result = zeros(blocks.len());
+            let mut left = zeros(q * q);
             for (out, inverse) in result.chunks_exact_mut(q * q).zip(blocks.chunks_exact(q * q)) {
                 block::times(&map, inverse, q, q, q, &mut left);
                 block::times_transpose(&left, &map, q, q, q, out);
@@ -413,7 +414,7 @@ impl Problem {
 
     /// From spherical effects to the user's: basis times Lambda.
     fn effect_map(&self, q: usize, basis: &[f64], lambda: &[f64]) -> Vec<f64> {
-        let mut out = vec![0.0; q * q];
+        let mut out = zeros(q * q);
         block::times(basis, lambda, q, q, q, &mut out);
         out
     }

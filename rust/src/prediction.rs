@@ -4,9 +4,11 @@
 //! f = L^-1 Lambda'z and g = x - (X'WZ Lambda L^-T) f. A row meets few columns of the rest: where there are many rows and
 //! S^-1 is known at those columns, what they add comes from it; otherwise from a solve.
 
+use crate::basis::Basis;
 use crate::block;
 use crate::cholesky::Pattern;
 use crate::deviance::{Factorization, Problem};
+use crate::memory::{copied, reserve, zeros};
 use crate::rows::Source;
 use crate::schur;
 use crate::selected_inverse::selected_inverse;
@@ -51,13 +53,16 @@ impl Problem {
         let at = self.factorize(theta, false)?;
         let n_rows = rows.x.n_rows();
         let inverse = (n_rows > self.products.n_rest).then(|| at.rest_inverse());
-        let starts: Vec<usize> = (0..n_rows).step_by(ROWS).collect();
+        let x_basis = self.products.x_basis.on_kept();
         let stop = Stop::current();
-        let piece = |&start: &usize| {
+        let piece = |(k, out): (usize, &mut [f64])| {
             stop.check();
-            at.quadratic_forms(rows, inverse.as_ref(), start..n_rows.min(start + ROWS))
+            let start = k * ROWS;
+            out.copy_from_slice(&at.quadratic_forms(rows, &x_basis, inverse.as_ref(), start..start + out.len()));
         };
-        Some(starts.par_iter().flat_map_iter(piece).collect())
+        let mut out = zeros(n_rows);
+        out.par_chunks_mut(ROWS).enumerate().for_each(piece);
+        Some(out)
     }
 }
 
@@ -92,7 +97,7 @@ impl Factorization<'_> {
     fn rest_inverse(&self) -> RestInverse {
         let products = &self.problem.products;
         let (p, n) = (products.p, products.n_rest);
-        let mut x = self.rest_x()[..p * n].to_vec();
+        let mut x = copied(&self.rest_x()[..p * n]);
         self.rest.backward(&mut x, p);
         let values = selected_inverse(&self.rest, self.problem.par);
         let levels = schur::sandwich_levels(products, &self.problem.pattern, self.strips(), &values);
@@ -102,13 +107,13 @@ impl Factorization<'_> {
     fn quadratic_forms(
         &self,
         rows: &NewRows,
+        x_basis: &Basis,
         inverse: Option<&RestInverse>,
         range: std::ops::Range<usize>,
     ) -> Vec<f64> {
         let (p, n, pattern) = (self.problem.products.p, self.problem.products.n_rest, &self.problem.pattern);
-        let x_basis = self.problem.products.x_basis.on_kept();
-        let mut fixed = vec![0.0; p * range.len()];
-        let mut square = vec![0.0; range.len()];
+        let mut fixed = zeros(p * range.len());
+        let mut square = zeros(range.len());
         let mut entries = RestEntries::default();
         let mut unknown = vec![];
         let mut rest = vec![];
@@ -126,6 +131,7 @@ impl Factorization<'_> {
                 }
                 None => {
                     unknown.push(k);
+                    reserve(&mut rest, n);
                     rest.resize(unknown.len() * n, 0.0);
                     let column = &mut rest[(unknown.len() - 1) * n..];
                     entries.column.iter().zip(&entries.value).for_each(|(&j, v)| column[j] += v);
@@ -160,8 +166,8 @@ impl Factorization<'_> {
                 continue;
             }
             let level = code as usize;
-            let mut z = vec![0.0; f.q];
-            let mut a = vec![0.0; f.q];
+            let mut z = zeros(f.q);
+            let mut a = zeros(f.q);
             f.basis.apply(rows.z[f.public].row(i), &mut z);
             block::transpose_times(&self.lambda[e], &z, f.q, f.q, 1, &mut a);
             if e > 0 {

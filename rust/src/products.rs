@@ -6,7 +6,8 @@
 
 use crate::basis::Basis;
 use crate::block::{self, with_size};
-use crate::rows::{ByLevel, CHUNK, Source, sum_over_rows};
+use crate::memory::{self, copied, filled, reserve, reserved, zeros};
+use crate::rows::{ByLevel, CHUNK, Source, add_to, chunks_together, sum_over_rows};
 use crate::threads::Stop;
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -68,8 +69,8 @@ impl FactorBasis {
             }
             let basis = match factor.z {
                 Source::Columns { values, .. } if size < q => {
-                    let part: Vec<f64> =
-                        (0..n).flat_map(|i| values[i * q + start..i * q + start + size].iter().copied()).collect();
+                    let mut part = reserved(n * size);
+                    (0..n).for_each(|i| part.extend_from_slice(&values[i * q + start..i * q + start + size]));
                     let source = Source::Columns { values: &part, n_rows: n, n_cols: size };
                     Basis::with_dependent(&source, size, weights, 1)
                 }
@@ -86,7 +87,7 @@ impl FactorBasis {
         if let ([(_, basis)], [Block { tied: false, .. }]) = (&self.parts[..], &factor.blocks[..]) {
             return basis.dependent.clone();
         }
-        let mut gram = vec![0.0; self.q * self.q];
+        let mut gram = zeros(self.q * self.q);
         for level in zz.chunks_exact(self.q * self.q) {
             gram.iter_mut().zip(level).for_each(|(g, z)| *g += z);
         }
@@ -103,7 +104,7 @@ impl FactorBasis {
     /// The first column of each column's block, the mean that is taken off it times that, and the map behind it, q x q
     /// column-major.
     pub fn centred(&self) -> (Vec<usize>, Vec<f64>, Vec<f64>) {
-        let (mut first, mut mean, mut map) = (vec![0; self.q], vec![0.0; self.q], vec![0.0; self.q * self.q]);
+        let (mut first, mut mean, mut map) = (vec![0; self.q], zeros(self.q), zeros(self.q * self.q));
         for (start, basis) in &self.parts {
             let (size, (part, t)) = (basis.len(), basis.centred());
             for j in 0..size {
@@ -117,7 +118,7 @@ impl FactorBasis {
 
     /// The map as a q x q matrix: z = raw * map.
     pub fn matrix(&self) -> Vec<f64> {
-        let mut out = vec![0.0; self.q * self.q];
+        let mut out = zeros(self.q * self.q);
         for (start, basis) in &self.parts {
             let size = basis.len();
             let part = basis.matrix();
@@ -265,15 +266,31 @@ impl Products {
     /// The same model with the response in `rows`; only what depends on it is formed anew.
     pub fn with_response(&self, rows: &ModelRows) -> Result<Products, ProductsError> {
         let Residual { beta0, scale, xr, xx } = Residual::of(rows, &self.x_basis)?;
-        let p = self.p;
-        let mut out = Products { beta0, scale, xx, ..self.clone() };
-        for factor in &mut out.factors {
+        let with_its_products = |factor: &Factor| {
             let f = &rows.factors[factor.public];
             let by_level = ByLevel::new(f.codes, f.n_levels);
-            let (_, zx) = level_products(rows, f, &factor.basis, &by_level, &xr, p + 1, scale);
-            factor.zx = zx;
-        }
-        Ok(out)
+            let (_, zx) = level_products(rows, f, &factor.basis, &by_level, &xr, self.p + 1, scale);
+            Factor {
+                zx,
+                zz: factor.zz.clone(),
+                blocks: factor.blocks.clone(),
+                basis: factor.basis.clone(),
+                dependent: factor.dependent.clone(),
+                ..*factor
+            }
+        };
+        Ok(Products {
+            beta0,
+            scale,
+            xx,
+            factors: self.factors.iter().map(with_its_products).collect(),
+            x_basis: self.x_basis.clone(),
+            offset: self.offset.clone(),
+            cross: self.cross.clone(),
+            rest_cells: self.rest_cells.clone(),
+            rest_values: self.rest_values.clone(),
+            ..*self
+        })
     }
 }
 
@@ -295,7 +312,7 @@ impl Residual {
         let (p, m) = (basis.len(), basis.len() + 1);
         let weight = |i: usize| rows.weights.map_or(1.0, |w| w[i]);
         let sums = sum_over_rows(n, m, |range, acc| {
-            let mut q = vec![0.0; p];
+            let mut q = zeros(p);
             for i in range {
                 basis.apply(rows.x.row(i), &mut q);
                 let wy = weight(i) * rows.y[i];
@@ -304,11 +321,11 @@ impl Residual {
             }
         });
         let beta0: Vec<f64> = sums[..p].iter().map(|s| s / n as f64).collect();
-        let mut xr = vec![0.0; n * m];
+        let mut xr = zeros(n * m);
         let stop = Stop::current();
         let part = |(c, out): (usize, &mut [f64])| {
             stop.check();
-            let mut xx = vec![0.0; m * m];
+            let mut xx = zeros(m * m);
             for (k, row) in out.chunks_exact_mut(m).enumerate() {
                 let i = c * CHUNK + k;
                 basis.apply(rows.x.row(i), &mut row[..p]);
@@ -327,14 +344,16 @@ impl Residual {
             xx
         };
         let size = CHUNK * m;
-        let parts: Vec<Vec<f64>> = if n > CHUNK {
-            xr.par_chunks_mut(size).enumerate().map(part).collect()
+        let mut xx = zeros(m * m);
+        if n > CHUNK {
+            let together = chunks_together(m * m);
+            for (k, rows) in xr.chunks_mut(together * size).enumerate() {
+                let chunks = rows.par_chunks_mut(size).enumerate();
+                let parts: Vec<Vec<f64>> = chunks.map(|(c, rows)| part((k * together + c, rows))).collect();
+                parts.into_iter().for_each(|part| add_to(&mut xx, part));
+            }
         } else {
-            xr.chunks_mut(size).enumerate().map(part).collect()
-        };
-        let mut xx = vec![0.0; m * m];
-        for part in parts {
-            xx.iter_mut().zip(part).for_each(|(t, v)| *t += v);
+            xr.chunks_mut(size).enumerate().map(part).for_each(|part| add_to(&mut xx, part));
         }
         let square = xx[p * m + p];
         let rounding = 64.0 * f64::EPSILON;
@@ -376,13 +395,13 @@ fn level_products(
     scale: f64,
 ) -> (Vec<f64>, Vec<f64>) {
     let q = factor.z.n_cols();
-    let mut zz = vec![0.0; factor.n_levels * q * q];
-    let mut zx = vec![0.0; factor.n_levels * q * m];
+    let mut zz = zeros(factor.n_levels * q * q);
+    let mut zx = zeros(factor.n_levels * q * m);
     let piece = levels_per_piece(rows.y.len(), factor.n_levels);
     let stop = Stop::current();
     let work = |(c, (zz, zx)): (usize, (&mut [f64], &mut [f64]))| {
         stop.check();
-        let mut z = vec![0.0; q];
+        let mut z = zeros(q);
         for (k, (zz, zx)) in zz.chunks_exact_mut(q * q).zip(zx.chunks_exact_mut(q * m)).enumerate() {
             let of_level = by_level.rows(c * piece + k);
             with_size!(q, {
@@ -439,9 +458,10 @@ fn strips(rows: &ModelRows, order: &[usize], bases: &[FactorBasis], e: usize, ot
     let stop = Stop::current();
     let work = |slot: &mut Vec<usize>, c: usize| {
         stop.check();
+        memory::headroom();
         let levels = c * piece..factor.n_levels.min((c + 1) * piece);
         let mut out = Strips { count: Vec::with_capacity(levels.len()), block: vec![], value: vec![] };
-        let (mut z, mut z_other) = (vec![0.0; q], vec![0.0; widest]);
+        let (mut z, mut z_other) = (zeros(q), zeros(widest));
         for level in levels {
             let start = out.block.len();
             for &i in by_level.rows(level) {
@@ -456,6 +476,7 @@ fn strips(rows: &ModelRows, order: &[usize], bases: &[FactorBasis], e: usize, ot
             out.block[start..].sort_unstable();
             for &b in &out.block[start..] {
                 slot[b as usize] = out.value.len();
+                reserve(&mut out.value, q * width(b));
                 out.value.resize(out.value.len() + q * width(b), 0.0);
             }
             for &i in by_level.rows(level) {
@@ -479,15 +500,15 @@ fn strips(rows: &ModelRows, order: &[usize], bases: &[FactorBasis], e: usize, ot
         out
     };
     let parts: Vec<Strips> = if n_pieces > 1 {
-        (0..n_pieces).into_par_iter().map_init(|| vec![usize::MAX; n_blocks], |slot, c| work(slot, c)).collect()
+        (0..n_pieces).into_par_iter().map_init(|| filled(usize::MAX, n_blocks), |slot, c| work(slot, c)).collect()
     } else {
-        let mut slot = vec![usize::MAX; n_blocks];
+        let mut slot = filled(usize::MAX, n_blocks);
         (0..n_pieces).map(|c| work(&mut slot, c)).collect()
     };
     let mut all = Strips {
-        count: Vec::with_capacity(factor.n_levels),
-        block: Vec::with_capacity(parts.iter().map(|p| p.block.len()).sum()),
-        value: Vec::with_capacity(parts.iter().map(|p| p.value.len()).sum()),
+        count: reserved(factor.n_levels),
+        block: reserved(parts.iter().map(|p| p.block.len()).sum()),
+        value: reserved(parts.iter().map(|p| p.value.len()).sum()),
     };
     for part in parts {
         all.count.extend(part.count);
@@ -502,6 +523,7 @@ fn block_columns(rows: &ModelRows, order: &[usize], others: &[usize], offset: &[
     let mut out = Vec::new();
     for &o in others {
         let q = rows.factors[order[o]].z.n_cols();
+        reserve(&mut out, rows.factors[order[o]].n_levels);
         out.extend((0..rows.factors[order[o]].n_levels).map(|l| (offset[o] + l * q, o)));
     }
     out
@@ -511,13 +533,13 @@ fn cross_products(rows: &ModelRows, order: &[usize], bases: &[FactorBasis], offs
     let others: Vec<usize> = (1..order.len()).collect();
     let n_levels = rows.factors[order[0]].n_levels;
     if others.is_empty() {
-        let start = vec![0; n_levels + 1];
+        let start = filled(0, n_levels + 1);
         return Cross { start, column: vec![], value: vec![], column_start: vec![0], by_column: vec![] };
     }
     let strips = strips(rows, order, bases, 0, &others);
     let columns = block_columns(rows, order, &others, offset);
-    let mut start = Vec::with_capacity(n_levels + 1);
-    let mut column = Vec::with_capacity(strips.block.len());
+    let mut start = reserved(n_levels + 1);
+    let mut column = reserved(strips.value.len() / rows.factors[order[0]].z.n_cols().max(1));
     start.push(0);
     let mut at = 0;
     for &count in &strips.count {
@@ -528,15 +550,15 @@ fn cross_products(rows: &ModelRows, order: &[usize], bases: &[FactorBasis], offs
         at += count;
         start.push(column.len());
     }
-    let mut column_start = vec![0usize; n_rest + 1];
+    let mut column_start = filled(0usize, n_rest + 1);
     for &c in &column {
         column_start[c as usize + 1] += 1;
     }
     for j in 0..n_rest {
         column_start[j + 1] += column_start[j];
     }
-    let mut next = column_start.clone();
-    let mut by_column = vec![(0u32, 0u32); column.len()];
+    let mut next = copied(&column_start);
+    let mut by_column = filled((0u32, 0u32), column.len());
     for level in 0..n_levels {
         for t in start[level]..start[level + 1] {
             let at = &mut next[column[t] as usize];
@@ -564,6 +586,8 @@ fn rest_products(
         let q = rows.factors[order[e]].z.n_cols();
         let strips = strips(rows, order, bases, e, &others);
         let columns = block_columns(rows, order, &others, offset);
+        reserve(&mut cells, strips.block.len());
+        reserve(&mut values, strips.value.len());
         let (mut at, mut value) = (0, 0);
         for (level, &count) in strips.count.iter().enumerate() {
             for &b in &strips.block[at..at + count] {

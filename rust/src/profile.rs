@@ -2,6 +2,7 @@
 
 use crate::constrained::{Evaluation, Function, Minimum, Surface, minimize};
 use crate::deviance::Problem;
+use crate::memory::zeros;
 
 /// What is held: the residual's log sigma, the log standard deviation of an effect, Fisher's z of a correlation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +79,7 @@ impl Problem {
         let relative: Vec<f64> = d.s2_gradient.iter().map(|g| g / s2).collect();
         let mut gradient: Vec<f64> = (0..k).map(|i| d.gradient[i] + dof * (rho - 1.0) * relative[i]).collect();
         gradient.push(2.0 * dof * (1.0 - rho));
-        let mut hessian = vec![0.0; m * m];
+        let mut hessian = zeros(m * m);
         for j in 0..k {
             for i in 0..k {
                 let bend = relative[i] * relative[j] + (rho - 1.0) * d.s2_hessian[j * k + i] / s2;
@@ -97,9 +98,9 @@ impl Problem {
         let m = psi.len();
         match held {
             Held::Sigma => {
-                let mut gradient = vec![0.0; m];
+                let mut gradient = zeros(m);
                 gradient[m - 1] = 1.0;
-                Some(Evaluation { value: psi[m - 1], gradient, hessian: vec![0.0; m * m] })
+                Some(Evaluation { value: psi[m - 1], gradient, hessian: zeros(m * m) })
             }
             Held::Sd { factor, row } => self.log_sd(psi, factor, row),
             Held::Correlation { factor, row, column } => {
@@ -130,7 +131,7 @@ impl Problem {
         let variance = (2.0 * psi[m - 1]).exp();
         let (a, b) = (self.row_map(factor, row), self.row_map(factor, column));
         let along = |map: &[Vec<f64>]| -> Vec<f64> {
-            let mut sum = vec![0.0; self.products.factors[factor].q];
+            let mut sum = zeros(self.products.factors[factor].q);
             for (t, image) in psi.iter().zip(map) {
                 sum.iter_mut().zip(image).for_each(|(s, v)| *s += t * v);
             }
@@ -141,7 +142,7 @@ impl Problem {
         let value = variance * dot(&u, &v);
         let mut gradient: Vec<f64> = (0..m - 1).map(|i| variance * (dot(&a[i], &v) + dot(&b[i], &u))).collect();
         gradient.push(2.0 * value);
-        let mut hessian = vec![0.0; m * m];
+        let mut hessian = zeros(m * m);
         for j in 0..m {
             for i in 0..m {
                 hessian[j * m + i] = match (i == m - 1, j == m - 1) {
@@ -159,7 +160,7 @@ impl Problem {
         let f = &self.products.factors[factor];
         let basis = f.basis.matrix();
         let image = |p: &crate::deviance::Parameter| {
-            let mut image = vec![0.0; f.q];
+            let mut image = zeros(f.q);
             if p.factor == factor {
                 p.elements().for_each(|(a, c)| image[c] += basis[a * f.q + row]);
             }

@@ -1,11 +1,14 @@
 //! The data by rows, as the caller holds them: the only place where the number of observations matters.
 
+use crate::memory::{copied, filled, zeros};
 use crate::threads::Stop;
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// Rows handled as one piece of work; also what fixes the order of summation, whatever the number of threads.
 pub const CHUNK: usize = 8192;
+/// Values that sums of chunks hold at a time, if there are not more threads.
+const SUMS: usize = 1 << 22;
 
 /// A row-major block of columns, or the single column of ones.
 #[derive(Clone, Copy)]
@@ -53,18 +56,32 @@ pub fn sum_over_rows(n: usize, size: usize, add: impl Fn(Range<usize>, &mut [f64
     let stop = Stop::current();
     let one = |c: usize| {
         stop.check();
-        let mut acc = vec![0.0; size];
+        let mut acc = zeros(size);
         add(c * CHUNK..n.min((c + 1) * CHUNK), &mut acc);
         acc
     };
     let n_chunks = n.div_ceil(CHUNK);
-    let parts: Vec<Vec<f64>> =
-        if n_chunks > 1 { (0..n_chunks).into_par_iter().map(one).collect() } else { (0..n_chunks).map(one).collect() };
-    let mut total = vec![0.0; size];
-    for part in parts {
-        total.iter_mut().zip(part).for_each(|(t, p)| *t += p);
+    let mut total = zeros(size);
+    if n_chunks <= 1 {
+        (0..n_chunks).map(one).for_each(|part| add_to(&mut total, part));
+        return total;
+    }
+    let together = chunks_together(size);
+    for first in (0..n_chunks).step_by(together) {
+        let parts: Vec<Vec<f64>> = (first..n_chunks.min(first + together)).into_par_iter().map(one).collect();
+        parts.into_iter().for_each(|part| add_to(&mut total, part));
     }
     total
+}
+
+/// How many chunks are summed side by side, each to `size` values, before the sums are added.
+pub fn chunks_together(size: usize) -> usize {
+    (SUMS / size.max(1)).max(4 * rayon::current_num_threads())
+}
+
+/// total += part.
+pub fn add_to(total: &mut [f64], part: Vec<f64>) {
+    total.iter_mut().zip(part).for_each(|(t, p)| *t += p);
 }
 
 /// Rows sorted by the level of one factor: `order[start[l]..start[l + 1]]` are the rows of level l.
@@ -76,15 +93,15 @@ pub struct ByLevel {
 impl ByLevel {
     /// Counting sort, stable.
     pub fn new(codes: &[i32], n_levels: usize) -> ByLevel {
-        let mut start = vec![0usize; n_levels + 1];
+        let mut start = filled(0usize, n_levels + 1);
         for &c in codes {
             start[c as usize + 1] += 1;
         }
         for l in 0..n_levels {
             start[l + 1] += start[l];
         }
-        let mut next = start.clone();
-        let mut order = vec![0u32; codes.len()];
+        let mut next = copied(&start);
+        let mut order = filled(0u32, codes.len());
         for (i, &c) in codes.iter().enumerate() {
             let at = &mut next[c as usize];
             order[*at] = i as u32;

@@ -4,12 +4,13 @@
 
 use crate::block::{self, with_size};
 use crate::cholesky::{Pattern, TILE, subtract_square};
+use crate::memory::{before_products, reserved, zeros};
 use crate::products::{Cross, Products};
 use crate::threads::{self, Stop};
 use faer::linalg::matmul::matmul;
 use faer::linalg::matmul::triangular::{self, BlockStructure};
-use faer::reborrow::ReborrowMut;
-use faer::{Accum, Mat, MatMut, MatRef, Par};
+use faer::reborrow::{Reborrow, ReborrowMut};
+use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 /// Above this share of filled strips the products of strips are dense matrix products.
@@ -57,7 +58,7 @@ pub fn level_pieces(products: &Products) -> Vec<usize> {
 
 /// Cuts `values` at `bounds * size`.
 pub fn cut<'a>(mut values: &'a mut [f64], bounds: &[usize], size: impl Fn(usize) -> usize) -> Vec<&'a mut [f64]> {
-    let mut out = Vec::with_capacity(bounds.len() - 1);
+    let mut out = reserved(bounds.len() - 1);
     for pair in bounds.windows(2) {
         let (head, tail) = values.split_at_mut(size(pair[1]) - size(pair[0]));
         out.push(head);
@@ -81,9 +82,9 @@ pub fn eliminate(products: &Products, lambda: &[Vec<f64>], pieces: &[usize], out
     let factor = &products.factors[0];
     let (q, m) = (factor.q, products.p + 1);
     let cross = &products.cross;
-    out.l.resize(factor.n_levels * q * q, 0.0);
-    out.w.resize(cross.column.len() * q, 0.0);
-    out.wx.resize(factor.n_levels * q * m, 0.0);
+    out.l = zeros(factor.n_levels * q * q);
+    out.w = zeros(cross.column.len() * q);
+    out.wx = zeros(factor.n_levels * q * m);
     let ls = cut(&mut out.l, pieces, |l| l * q * q);
     let ws = cut(&mut out.w, pieces, |l| cross.start[l] * q);
     let wxs = cut(&mut out.wx, pieces, |l| l * q * m);
@@ -92,8 +93,7 @@ pub fn eliminate(products: &Products, lambda: &[Vec<f64>], pieces: &[usize], out
         with_size!(q, eliminate_piece(products, lambda, pieces[k]..pieces[k + 1], q, l, w, wx))
     });
     out.log_det = 0.0;
-    out.xx.clear();
-    out.xx.resize(m * m, 0.0);
+    out.xx = zeros(m * m);
     for part in parts {
         let (log_det, xx) = part?;
         out.log_det += log_det;
@@ -117,11 +117,11 @@ fn eliminate_piece(
     let cross = &products.cross;
     let lambda_1 = &lambda[0];
     let mut log_det = 0.0;
-    let mut xx = vec![0.0; m * m];
-    let mut product = vec![0.0; q * q];
+    let mut xx = zeros(m * m);
+    let mut product = zeros(q * q);
     let mut w_at = 0;
     let widest = products.factors.iter().map(|f| f.q).max().unwrap_or(1);
-    let mut strip = vec![0.0; q * widest];
+    let mut strip = zeros(q * widest);
     for (k, level) in levels.enumerate() {
         if k % LEVELS == 0 {
             threads::check();
@@ -173,7 +173,7 @@ fn eliminate_piece(
     Some((2.0 * log_det, xx))
 }
 
-fn strips_are_dense(products: &Products) -> bool {
+pub fn strips_are_dense(products: &Products) -> bool {
     let n_rest = products.n_rest as f64;
     let filled = products.cross.column.len() as f64;
     n_rest > 0.0 && filled > DENSE_STRIPS * n_rest * products.factors[0].n_levels as f64
@@ -183,7 +183,7 @@ fn strips_are_dense(products: &Products) -> bool {
 fn dense_strips(cross: &Cross, w: &[f64], q: usize, n_rest: usize) -> Vec<f64> {
     let n_levels = cross.start.len() - 1;
     let n_rows = n_levels * q;
-    let mut out = vec![0.0; n_rows * n_rest];
+    let mut out = zeros(n_rows * n_rest);
     for level in 0..n_levels {
         for t in cross.start[level]..cross.start[level + 1] {
             let at = cross.column[t] as usize * n_rows + level * q;
@@ -205,11 +205,11 @@ pub fn assembly_flops(products: &Products) -> f64 {
 
 /// Lower triangle of S on `pattern`.
 pub fn assemble_rest(products: &Products, lambda: &[Vec<f64>], pattern: &Pattern, w: &[f64], par: Par) -> Vec<f64> {
-    let mut values = vec![0.0; pattern.len()];
+    let mut values = zeros(pattern.len());
     subtract_strips(products, pattern, w, par, &mut values);
     for (e, factor) in products.factors.iter().enumerate().skip(1) {
         let q = factor.q;
-        let (mut right, mut both) = (vec![0.0; q * q], vec![0.0; q * q]);
+        let (mut right, mut both) = (zeros(q * q), zeros(q * q));
         for level in 0..factor.n_levels {
             block::times(&factor.zz[level * q * q..(level + 1) * q * q], &lambda[e], q, q, q, &mut right);
             block::transpose_times(&lambda[e], &right, q, q, q, &mut both);
@@ -226,7 +226,7 @@ pub fn assemble_rest(products: &Products, lambda: &[Vec<f64>], pattern: &Pattern
     for cell in products.rest_cells.iter() {
         let (q_row, q_column) = (products.factors[cell.row_factor].q, products.factors[cell.column_factor].q);
         let raw = &products.rest_values[cell.value..cell.value + q_row * q_column];
-        let (mut right, mut both) = (vec![0.0; q_row * q_column], vec![0.0; q_row * q_column]);
+        let (mut right, mut both) = (zeros(q_row * q_column), zeros(q_row * q_column));
         block::times(raw, &lambda[cell.column_factor], q_row, q_column, q_column, &mut right);
         block::transpose_times(&lambda[cell.row_factor], &right, q_row, q_row, q_column, &mut both);
         for j in 0..q_column {
@@ -280,9 +280,9 @@ fn subtract_strips(products: &Products, pattern: &Pattern, w: &[f64], par: Par, 
                 }
             };
             if parallel {
-                columns.into_par_iter().for_each_init(|| vec![0.0; n], one);
+                columns.into_par_iter().for_each_init(|| zeros(n), one);
             } else {
-                let mut work = vec![0.0; n];
+                let mut work = zeros(n);
                 columns.into_iter().for_each(|column| one(&mut work, column));
             }
         }
@@ -310,7 +310,7 @@ fn subtract_column(cross: &Cross, w: &[f64], q: usize, j: usize, column: &mut [f
 pub fn strips_transpose_times(products: &Products, w: &[f64], b: &[f64], m: usize, par: Par) -> Vec<f64> {
     let cross = &products.cross;
     let (q, n) = (products.factors[0].q, products.n_rest);
-    let mut out = vec![0.0; n * m];
+    let mut out = zeros(n * m);
     if m == 0 {
         return out;
     }
@@ -318,7 +318,10 @@ pub fn strips_transpose_times(products: &Products, w: &[f64], b: &[f64], m: usiz
         let n_rows = products.factors[0].n_levels * q;
         let strips = dense_strips(cross, w, q, n);
         let strips = MatRef::from_column_major_slice(&strips, n_rows, n);
-        let b = Mat::from_fn(n_rows, m, |i, c| b[(i / q * m + c) * q + i % q]);
+        before_products(par);
+        let mut by_column = reserved(n_rows * m);
+        (0..m).for_each(|c| by_column.extend((0..n_rows).map(|i| b[(i / q * m + c) * q + i % q])));
+        let b = MatRef::from_column_major_slice(&by_column, n_rows, m);
         let target = MatMut::from_column_major_slice_mut(&mut out, m, n);
         matmul(target, Accum::Replace, b.transpose(), strips, 1.0, par);
         return out;
@@ -363,7 +366,7 @@ pub fn subtract_strip_times(cross: &Cross, w: &[f64], level: usize, rest: &[f64]
 pub fn sandwich_sum(products: &Products, pattern: &Pattern, y: &[f64], inverse: &[f64], par: Par) -> Vec<f64> {
     let cross = &products.cross;
     let (q, n) = (products.factors[0].q, products.n_rest);
-    let mut total = vec![0.0; q * q];
+    let mut total = zeros(q * q);
     if cross.column.is_empty() {
         return total;
     }
@@ -373,19 +376,21 @@ pub fn sandwich_sum(products: &Products, pattern: &Pattern, y: &[f64], inverse: 
         let strips = MatRef::from_column_major_slice(&strips, n_rows, n);
         let inverse = MatRef::from_column_major_slice(inverse, n, n);
         // Y S^-1 with S^-1 = T + T', T lower with halved diagonal: Y S^-1 Y' = Y T Y' + (Y T Y')'
-        let mut half = Mat::<f64>::zeros(n_rows, n);
+        before_products(par);
+        let mut half = zeros(n_rows * n);
+        let mut half = MatMut::from_column_major_slice_mut(&mut half, n_rows, n);
         let (full, lower) = (BlockStructure::Rectangular, BlockStructure::TriangularLower);
         for j in (0..n).step_by(TILE) {
             threads::check();
             let size = TILE.min(n - j);
-            let mut out = half.as_mut().subcols_mut(j, size);
+            let mut out = half.rb_mut().subcols_mut(j, size);
             let (own, diagonal) = (strips.subcols(j, size), inverse.submatrix(j, j, size, size));
             triangular::matmul(out.rb_mut(), full, Accum::Replace, own, full, diagonal, lower, 1.0, par);
             let (behind, below) =
                 (strips.subcols(j + size, n - j - size), inverse.submatrix(j + size, j, n - j - size, size));
             matmul(out, Accum::Add, behind, below, 1.0, par);
         }
-        let both = strips_products(&half, strips, inverse, q);
+        let both = strips_products(half.rb(), strips, inverse, q);
         for b in 0..q {
             for a in 0..q {
                 total[b * q + a] = both[b * q + a] + both[a * q + b];
@@ -404,8 +409,8 @@ pub fn sandwich_sum(products: &Products, pattern: &Pattern, y: &[f64], inverse: 
     let n_pieces = if par != Par::Seq && assembly_flops(products) as usize > PARALLEL_WORK { 64.min(n) } else { 1 };
     let pieces: Vec<usize> = (0..n_pieces).collect();
     let parts = over_pieces(pieces, |_, k| {
-        let mut sum = vec![0.0; q * q];
-        let mut work = vec![0.0; n];
+        let mut sum = zeros(q * q);
+        let mut work = zeros(n);
         for j in k * n / n_pieces..(k + 1) * n / n_pieces {
             threads::check();
             with_inverse_column(pattern, inverse, j, &mut work, |column| add(j, column, &mut sum));
@@ -419,11 +424,11 @@ pub fn sandwich_sum(products: &Products, pattern: &Pattern, y: &[f64], inverse: 
 }
 
 /// sum_l (H_l - Y_l D / 2) Y_l' of the levels' rows in H and Y, D the diagonal of the inverse.
-fn strips_products(half: &Mat<f64>, strips: MatRef<f64>, inverse: MatRef<f64>, q: usize) -> Vec<f64> {
-    let mut out = vec![0.0; q * q];
+fn strips_products(half: MatRef<f64>, strips: MatRef<f64>, inverse: MatRef<f64>, q: usize) -> Vec<f64> {
+    let mut out = zeros(q * q);
     for j in 0..strips.ncols() {
         let diagonal = inverse[(j, j)] / 2.0;
-        let columns = (half.col_as_slice(j), strips.try_as_col_major().expect("column-major").col(j).as_slice());
+        let columns = (column_of(half, j), column_of(strips, j));
         with_size!(q, {
             for (h, y) in columns.0.chunks_exact(q).zip(columns.1.chunks_exact(q)) {
                 for b in 0..q {
@@ -437,12 +442,16 @@ fn strips_products(half: &Mat<f64>, strips: MatRef<f64>, inverse: MatRef<f64>, q
     out
 }
 
+fn column_of<'a>(a: MatRef<'a, f64>, j: usize) -> &'a [f64] {
+    a.try_as_col_major().expect("column-major").col(j).as_slice()
+}
+
 /// Y_l S^-1 Y_l' of every level, q x q each.
 pub fn sandwich_levels(products: &Products, pattern: &Pattern, y: &[f64], inverse: &[f64]) -> Vec<f64> {
     let cross = &products.cross;
     let (q, n) = (products.factors[0].q, products.n_rest);
-    let mut out = vec![0.0; products.factors[0].n_levels * q * q];
-    let mut work = vec![0.0; n];
+    let mut out = zeros(products.factors[0].n_levels * q * q);
+    let mut work = zeros(n);
     for j in 0..if cross.column.is_empty() { 0 } else { n } {
         threads::check();
         with_inverse_column(pattern, inverse, j, &mut work, |column| {
@@ -472,8 +481,8 @@ fn with_inverse_column(pattern: &Pattern, inverse: &[f64], j: usize, work: &mut 
 /// The part of each Y_l S^-1 Y_l' that comes from column j of the lower triangle.
 #[inline(always)]
 fn sandwich_column(cross: &Cross, y: &[f64], column: &[f64], q: usize, j: usize, mut add: impl FnMut(usize, &[f64])) {
-    let mut below = vec![0.0; q];
-    let mut part = vec![0.0; q * q];
+    let mut below = zeros(q);
+    let mut part = zeros(q * q);
     for &(level, t) in &cross.by_column[cross.column_start[j]..cross.column_start[j + 1]] {
         let from = cross.start[level as usize] + t as usize;
         let to = cross.start[level as usize + 1];

@@ -6,6 +6,7 @@
 
 use crate::block;
 use crate::deviance::Problem;
+use crate::memory::zeros;
 
 /// Bounds of a start, as a ratio of standard deviations.
 const BOUNDS: (f64, f64) = (0.1, 30.0);
@@ -21,8 +22,8 @@ impl Problem {
         }
         let k = first[first.len() - 1];
         let m = k + 1;
-        let mut squares = vec![0.0; m * m];
-        let mut right = vec![0.0; m];
+        let mut squares = zeros(m * m);
+        let mut right = zeros(m);
         let mut add = |a: usize, b: usize, value: f64| {
             squares[b * m + a] += value * value;
             if a != b {

@@ -3,6 +3,7 @@
 //! Pools live as long as the process, one for each number of threads. A child process that was forked has none of its
 //! parent's threads, so pools belong to a process id; those of the parent stay in memory and are never used or joined.
 
+use crate::memory;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -14,6 +15,9 @@ use std::time::Duration;
 
 /// How often the caller is asked whether to go on.
 const ASK: Duration = Duration::from_millis(50);
+
+/// Bytes of a thread's stack, and some.
+const THREAD: usize = 3 << 20;
 
 /// The pools of one process, by their number of threads.
 struct Pools {
@@ -53,13 +57,14 @@ pub fn number(n_threads: usize) -> usize {
     })
 }
 
-/// This process' pool of that many threads.
+/// This process' pool of that many threads; unwinds if there is no room for a new one.
 pub fn pool(n_threads: usize) -> Result<&'static ThreadPool, ThreadPoolBuildError> {
     let n_threads = number(n_threads);
     let mut pools = Pools::of_this_process().pools.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(pool) = pools.get(&n_threads) {
         return Ok(pool);
     }
+    memory::room(n_threads * THREAD);
     let pool: &ThreadPool = Box::leak(Box::new(ThreadPoolBuilder::new().num_threads(n_threads).build()?));
     pools.insert(n_threads, pool);
     Ok(pool)

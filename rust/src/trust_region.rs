@@ -1,10 +1,11 @@
 //! Trust-region Newton on the deviance, which is even in every column of Lambda: no bounds, zero is an ordinary point.
 
 use crate::deviance::Problem;
+use crate::memory::{before_products, scratch, zeros};
 use faer::Par;
-use faer::dyn_stack::{MemBuffer, MemStack, StackReq};
+use faer::dyn_stack::{MemStack, StackReq};
 use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
-use faer::{Mat, MatRef};
+use faer::{MatMut, MatRef};
 use std::mem::MaybeUninit;
 
 /// Predicted decrease (in -2 log-likelihood) at which the optimum is reached.
@@ -14,6 +15,8 @@ const UNLIKE_STEPS: usize = 2;
 /// Every so many iterations components of Lambda that are nearly zero are taken out, so that the valley of a singular
 /// block (a rotation that changes nothing) is left.
 const REDUCE_EVERY: usize = 8;
+/// Sizes up to which faer finds eigenvalues without products of matrices.
+const WITHOUT_PRODUCTS: usize = 16;
 /// What taking one out may cost.
 const REDUCE_TOL: f64 = 1e-8;
 /// Predicted decrease below which it is asked whether a step leads to an optimum that is known.
@@ -244,27 +247,28 @@ pub fn eigen(a: &[f64], k: usize) -> (Vec<f64>, Vec<f64>) {
     if k <= 1 {
         return (a.to_vec(), vec![1.0; k]);
     }
+    if k > WITHOUT_PRODUCTS {
+        before_products(Par::Seq);
+    }
     let mut values = faer::Col::<f64>::zeros(k);
-    let mut vectors = Mat::<f64>::zeros(k, k);
-    let scratch = self_adjoint_evd_scratch::<f64>(k, ComputeEigenvectors::Yes, Par::Seq, Default::default());
+    let mut vectors = zeros(k * k);
+    let size = self_adjoint_evd_scratch::<f64>(k, ComputeEigenvectors::Yes, Par::Seq, Default::default());
     let mut small = [MaybeUninit::uninit(); SMALL_SCRATCH];
-    let is_small = scratch.unaligned_bytes_required() <= SMALL_SCRATCH;
-    let mut large = MemBuffer::new(if is_small { StackReq::EMPTY } else { scratch });
+    let is_small = size.unaligned_bytes_required() <= SMALL_SCRATCH;
+    let mut large = scratch(if is_small { StackReq::EMPTY } else { size });
     let done = self_adjoint_evd(
         MatRef::from_column_major_slice(a, k, k),
         values.as_diagonal_mut(),
-        Some(vectors.as_mut()),
+        Some(MatMut::from_column_major_slice_mut(&mut vectors, k, k)),
         Par::Seq,
         MemStack::new(if is_small { &mut small } else { &mut large }),
         Default::default(),
     );
     if done.is_err() {
         // steepest descent on a unit curvature
-        let mut identity = vec![0.0; k * k];
+        let mut identity = zeros(k * k);
         (0..k).for_each(|i| identity[i * k + i] = 1.0);
         return (vec![1.0; k], identity);
     }
-    let mut out = Vec::with_capacity(k * k);
-    (0..k).for_each(|j| out.extend((0..k).map(|i| vectors[(i, j)])));
-    ((0..k).map(|i| values[i]).collect(), out)
+    ((0..k).map(|i| values[i]).collect(), vectors)
 }

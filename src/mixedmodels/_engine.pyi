@@ -8,6 +8,9 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int32]
 
+def available_memory() -> int | None:
+    """Bytes that the machine and the limits of the process and its group leave; None where the system does not tell."""
+
 class Minimum:
     """Where the optimiser stopped."""
 
@@ -24,7 +27,7 @@ class Minimum:
 class Model:
     """Cross-products of one model; keeps no rows.
 
-    Raises ValueError with a sentence for a bad shape, never panics.
+    Raises ValueError with a sentence for a bad shape and MemoryError where there is no room, never panics.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Model:
     nearly_dependent: list[int]  # columns of X kept whose own part is below 1e-7 of their spread
     n_theta: int
     dense: bool
+    bytes_of_a_fit: float  # that it takes besides the products
     residual_scale: float  # root mean square of the least-squares residual of y on X
     def spread(self, beta: Floats) -> float: ...
     """Root mean square of sqrt(w) (y - X beta), beta (p,)."""

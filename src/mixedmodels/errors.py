@@ -72,6 +72,10 @@ class UnknownArgumentError(MixedModelsError, TypeError):
     """A function has no such argument, or takes another kind of value; a TypeError too, as Python's own."""
 
 
+class NotEnoughMemoryError(MixedModelsError, MemoryError):
+    """Something needs more memory than there is; a MemoryError too, as Python's and NumPy's. One can go on after it."""
+
+
 class MixedModelsWarning(UserWarning):
     """Root of the package's warnings."""
 
@@ -109,6 +113,35 @@ def pip_install(*packages: str) -> str:
     """Return the command that installs packages for the Python that runs now, in whatever environment it lives."""
     python = sys.executable or "python"
     return " ".join([f'"{python}"' if " " in python else python, "-m pip install", *packages])
+
+
+class MemoryTold:
+    """While something runs, want of memory, which Python, NumPy and the engine raise, is an error of ours.
+
+    Parameters
+    ----------
+    what
+        What runs, as in ``"lmer()"``.
+
+    Raises
+    ------
+    NotEnoughMemoryError
+        At its end.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __enter__(self) -> None:
+        """Nothing is needed before."""
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, MemoryError) and not isinstance(error, NotEnoughMemoryError):
+            found = str(error) or "there is none left"
+            raise NotEnoughMemoryError(
+                f"{self.what} needs more memory than there is: {found}. Free some, or use fewer rows, columns or "
+                "levels; Control(n_threads=1) needs less too."
+            ) from error
 
 
 def nearest(name: object, known: Iterable[str]) -> str:

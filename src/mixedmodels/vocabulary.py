@@ -10,7 +10,7 @@ from os import PathLike
 from types import MappingProxyType
 from typing import ParamSpec, TypeVar
 
-from mixedmodels.errors import MixedModelsError, UnknownArgumentError, UnknownAttributeError, nearest
+from mixedmodels.errors import MemoryTold, MixedModelsError, UnknownArgumentError, UnknownAttributeError, nearest
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -133,11 +133,11 @@ _SCALARS = (str, bytes, Number)
 
 
 def refuses_unknown(function: Callable[P, R]) -> Callable[P, R]:
-    """Return the function, which answers unknown arguments, and arrays in the place of one value, in words.
+    """Return the function, which answers unknown arguments, arrays in the place of one value and no memory, in words.
 
     Raises
     ------
-    UnknownArgumentError
+    UnknownArgumentError, NotEnoughMemoryError
         By the function returned.
     """
     parameters = inspect.signature(function).parameters
@@ -171,7 +171,8 @@ def refuses_unknown(function: Callable[P, R]) -> Callable[P, R]:
         given = (*zip(parameters, args, strict=False), *kwargs.items())
         wrong = [(name, value) for name, value in given if name in single and not _is_one_value(value, single[name])]
         if not wrong:
-            return function(*args, **kwargs)
+            with MemoryTold(f"{called}()"):
+                return function(*args, **kwargs)
         name, value = wrong[0]
         words = " or ".join(_ONE_VALUE[kind] for kind in single[name])
         complaint = UnknownArgumentError(f"{called}() takes {words} for {name!r}, not {type(value).__name__!r}.")

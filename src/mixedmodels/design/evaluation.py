@@ -168,6 +168,8 @@ class Evaluation:
             with np.errstate(all="ignore"):
                 code = runnable(expression, self.columns)
                 values = stateful_eval(code, self._context, None, self.memory.transforms, None)
+        except MemoryError:
+            raise
         except Exception as error:
             raise self._complaint(expression, error) from error
         values = values.__wrapped__ if isinstance(values, FactorValues) else values
@@ -237,7 +239,7 @@ class Evaluation:
             with np.errstate(all="ignore"):
                 matrix = self._materializer.get_model_matrix(spec)
                 return np.ascontiguousarray(matrix, dtype=np.float64), matrix.model_spec
-        except DataError:
+        except (DataError, MemoryError):
             raise
         except Exception as error:
             raise self._complaint(self._failing(spec), error) from error

@@ -185,6 +185,8 @@ class _Deletions:
         i = self.n_done
         try:
             self.fixed[i], errors, whitened, self.variance[i] = _without(self.state, problem, self.exact)
+        except MemoryError:
+            raise
         except MixedModelsError as error:
             self.failures[self.labels[i]] = str(error)
         else:

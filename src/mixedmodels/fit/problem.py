@@ -15,9 +15,10 @@ import numpy.typing as npt
 from mixedmodels._engine import Model
 from mixedmodels.design.frame import check_order
 from mixedmodels.design.left_out import LeftOut
-from mixedmodels.errors import DataError, FitError, InferenceError, MixedModelsError
+from mixedmodels.errors import DataError, FitError, InferenceError, MemoryTold, MixedModelsError
 from mixedmodels.fit.fixed_root import Basis, FixedRoot
 from mixedmodels.fit.information import CovarianceDerivatives, Identification, Information
+from mixedmodels.fit.memory import check_memory
 
 if TYPE_CHECKING:
     from mixedmodels.design.design import Design
@@ -59,13 +60,17 @@ class Problem:
             If the fixed effects fit the response perfectly.
         InferenceError
             If the design was loaded without its rows.
+        NotEnoughMemoryError
+            If a fit needs more memory than is available.
         """
         if isinstance(self.design.y, LeftOut):
             self.design.y.refuse()
         if self._model is None:
             began = perf_counter()
             with _refusal(self.design):
-                self._model = _form_products(self.design, self.n_threads)
+                model = _form_products(self.design, self.n_threads)
+            check_memory(self.design, model)
+            self._model = model
             self.seconds["products"] = perf_counter() - began
         return self._model
 
@@ -101,7 +106,8 @@ class Problem:
     def _evaluated(self) -> Iterator[None]:
         """What the engine cannot evaluate is an error of ours."""
         try:
-            yield
+            with MemoryTold("An evaluation of the likelihood"):
+                yield
         except MixedModelsError:
             raise
         except ValueError as error:
@@ -194,7 +200,8 @@ class Problem:
 def _unanswerable() -> Iterator[None]:
     """What the engine cannot compute at an estimate has no inference."""
     try:
-        yield
+        with MemoryTold("Inference for this fit"):
+            yield
     except MixedModelsError:
         raise
     except ValueError as error:
@@ -204,7 +211,10 @@ def _unanswerable() -> Iterator[None]:
 @contextmanager
 def _refusal(design: Design) -> Iterator[None]:
     try:
-        yield
+        with MemoryTold("A fit"):
+            yield
+    except MixedModelsError:
+        raise
     except ValueError as error:
         suspects = [finding.message for finding in design.findings if finding.kind == "numbers_among_labels"]
         remedy = " ".join(suspects) or f"Remove the columns that determine {design.response_name}."

@@ -424,7 +424,7 @@ class _Plan:
         else:
             try:
                 self.estimates = _numbers(statistic(wrap(state)))
-            except InferenceError:
+            except (InferenceError, MemoryError):
                 raise
             except Exception as error:
                 raise InferenceError(
@@ -516,6 +516,8 @@ class _Plan:
     def _one(self, problem: Callable[[], Problem]) -> _Refits:
         try:
             state = fit_problem(problem(), reml=self.state.reml, control=self.state.control)
+        except MemoryError:
+            raise
         except MixedModelsError as error:
             return self._missing(str(error))
         if state.fixed_names != self.state.fixed_names or not state.optimum.converged:
@@ -527,6 +529,8 @@ class _Plan:
     def _statistic_of(self, state: FitState, statistic: Statistic) -> _Refits:
         try:
             numbers = _numbers(statistic(self.wrap(state)))
+        except MemoryError:
+            raise
         except Exception as error:  # whatever a user's function raises is counted
             return self._missing(f"the statistic raised {type(error).__name__}: {error}", state.is_singular)
         if list(numbers.index) != list(self.estimates.index):

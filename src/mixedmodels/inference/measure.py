@@ -56,6 +56,8 @@ class Measure:
                 f"The function {self.name!r} asks for {unknown!r}, which is no variance parameter; there are "
                 f"{', '.join(self.names)}.{nearest(unknown, self.names)}"
             ) from error
+        except MemoryError:
+            raise
         except Exception as error:
             raise InferenceError(
                 f"The function {self.name!r} raised {type(error).__name__}: {error}. It must return a number."
