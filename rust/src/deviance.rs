@@ -135,7 +135,11 @@ impl Problem {
         let effects = (products.factors[0].n_levels * products.factors[0].q) as f64;
         let strips = (products.cross.column.len() * products.factors[0].q) as f64;
         let dense_strips = if schur::strips_are_dense(products) { effects * n } else { 0.0 };
-        let (rest, factor) = (self.pattern.len() as f64, self.pattern.factor_len() as f64);
+        // the other half of a dense matrix is never touched
+        let (rest, factor) = match *self.pattern {
+            Pattern::Dense { .. } => (n * n / 2.0, n * n / 2.0),
+            Pattern::Sparse(_) => (self.pattern.len() as f64, self.pattern.factor_len() as f64),
+        };
         let own = effects * (products.factors[0].q as f64 + m) + strips + n * m + factor;
         let (assembling, inverting) = match *self.pattern {
             Pattern::Dense { n } if n <= LONG => (dense_strips, 0.0),

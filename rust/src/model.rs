@@ -144,6 +144,7 @@ impl Problem {
             None if cheap => identity.clone(),
             None => self.moment_start(),
         };
+        let of_light_rows = if n_starts == 0 { self.starts_of_light_rows(reml) } else { vec![] };
         let n_starts = match n_starts {
             0 if cheap && !self.is_complete() => 1 + EXTRA_STARTS.len(),
             n => n.max(1),
@@ -165,6 +166,7 @@ impl Problem {
                     .collect(),
             );
         }
+        starts.extend(of_light_rows);
         let mut runs: Vec<Run> = Vec::new();
         let mut n_evaluations = 0;
         for theta in starts {

@@ -180,6 +180,8 @@ pub struct Products {
     /// Columns of X kept.
     pub p: usize,
     pub log_weights: f64,
+    /// The largest weight over the smallest.
+    pub weight_ratio: f64,
     pub x_basis: Arc<Basis>,
     /// Least-squares coefficients of y in the basis of X.
     pub beta0: Vec<f64>,
@@ -250,6 +252,10 @@ impl Products {
             n,
             p,
             log_weights: rows.weights.map_or(0.0, |w| w.iter().map(|w| w.ln()).sum()),
+            weight_ratio: rows.weights.map_or(1.0, |w| {
+                let (low, high) = w.iter().fold((f64::INFINITY, 0.0), |(l, h): (f64, f64), &w| (l.min(w), h.max(w)));
+                high / low
+            }),
             x_basis: Arc::new(x_basis),
             beta0,
             scale,

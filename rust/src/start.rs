@@ -8,10 +8,38 @@ use crate::block;
 use crate::deviance::Problem;
 use crate::memory::zeros;
 
+/// Ratio of weights above which rows of the least are not seen from starts that are chosen by the mean weight.
+const WIDE: f64 = 1e6;
+/// Powers of ten that are looked at for them; beyond, variances are so large that the residual's has no digits.
+const DECADES: f64 = 6.0;
+/// How many starts they may have.
+const LOWEST: usize = 2;
+
 /// Bounds of a start, as a ratio of standard deviations.
 const BOUNDS: (f64, f64) = (0.1, 30.0);
 
 impl Problem {
+    /// Starts for weights that span decades; none for others.
+    ///
+    /// An effect is estimated from rows of weight w where theta is about the root of mean weight over w. Between the rows
+    /// of the mean weight, where other starts are, and those of the least the criterion can have several minima: the
+    /// lowest of a look at each decade are the starts.
+    pub fn starts_of_light_rows(&self, reml: bool) -> Vec<Vec<f64>> {
+        let ratio = self.products.weight_ratio;
+        if ratio < WIDE {
+            return vec![];
+        }
+        let decades = (0.5 * ratio.log10()).min(DECADES) as i32;
+        let start = self.start();
+        let thetas: Vec<Vec<f64>> = (0..=decades).map(|k| start.iter().map(|t| t * 10f64.powi(k)).collect()).collect();
+        let value = |theta: &Vec<f64>| self.factorize(theta, reml).map_or(f64::INFINITY, |at| at.deviance);
+        let values: Vec<f64> = thetas.iter().map(value).collect();
+        let is_low = |&k: &usize| values[k] <= values[k - 1] && values.get(k + 1).is_none_or(|next| values[k] < *next);
+        let mut low: Vec<usize> = (1..values.len()).filter(is_low).filter(|&k| values[k].is_finite()).collect();
+        low.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+        low.into_iter().take(LOWEST).map(|k| thetas[k].clone()).collect()
+    }
+
     /// Diagonal theta that matches the moments; where they have no solution, as large as the residual.
     pub fn moment_start(&self) -> Vec<f64> {
         let products = &self.products;

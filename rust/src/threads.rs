@@ -65,7 +65,12 @@ pub fn pool(n_threads: usize) -> Result<&'static ThreadPool, ThreadPoolBuildErro
         return Ok(pool);
     }
     memory::room(n_threads * THREAD);
-    let pool: &ThreadPool = Box::leak(Box::new(ThreadPoolBuilder::new().num_threads(n_threads).build()?));
+    let pool = match ThreadPoolBuilder::new().num_threads(n_threads).build() {
+        // the system does not say what it was that a thread could not get
+        Err(_) if memory::can_run_out() => memory::refuse(n_threads * THREAD),
+        built => built?,
+    };
+    let pool: &ThreadPool = Box::leak(Box::new(pool));
     pools.insert(n_threads, pool);
     Ok(pool)
 }

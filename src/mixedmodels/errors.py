@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from numpy.linalg import LinAlgError
 
@@ -115,7 +116,8 @@ def pip_install(*packages: str) -> str:
     return " ".join([f'"{python}"' if " " in python else python, "-m pip install", *packages])
 
 
-class MemoryTold:
+@contextmanager
+def memory_told(what: str) -> Iterator[None]:
     """While something runs, want of memory, which Python, NumPy and the engine raise, is an error of ours.
 
     Parameters
@@ -128,20 +130,15 @@ class MemoryTold:
     NotEnoughMemoryError
         At its end.
     """
-
-    def __init__(self, what: str) -> None:
-        self.what = what
-
-    def __enter__(self) -> None:
-        """Nothing is needed before."""
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, MemoryError) and not isinstance(error, NotEnoughMemoryError):
-            found = str(error) or "there is none left"
-            raise NotEnoughMemoryError(
-                f"{self.what} needs more memory than there is: {found}. Free some, or use fewer rows, columns or "
-                "levels; Control(n_threads=1) needs less too."
-            ) from error
+    try:
+        yield
+    except NotEnoughMemoryError:
+        raise
+    except MemoryError as error:
+        raise NotEnoughMemoryError(
+            f"{what} needs more memory than there is: {str(error) or 'there is none left'}. Free some, or use fewer "
+            "rows, columns or levels; Control(n_threads=1) needs less too."
+        ) from error
 
 
 def nearest(name: object, known: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from os import PathLike
 from types import MappingProxyType
 from typing import ParamSpec, TypeVar
 
-from mixedmodels.errors import MemoryTold, MixedModelsError, UnknownArgumentError, UnknownAttributeError, nearest
+from mixedmodels.errors import MixedModelsError, UnknownArgumentError, UnknownAttributeError, memory_told, nearest
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -171,7 +171,7 @@ def refuses_unknown(function: Callable[P, R]) -> Callable[P, R]:
         given = (*zip(parameters, args, strict=False), *kwargs.items())
         wrong = [(name, value) for name, value in given if name in single and not _is_one_value(value, single[name])]
         if not wrong:
-            with MemoryTold(f"{called}()"):
+            with memory_told(f"{called}()"):
                 return function(*args, **kwargs)
         name, value = wrong[0]
         words = " or ".join(_ONE_VALUE[kind] for kind in single[name])

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from mixedmodels._engine import Model
 from mixedmodels.design.frame import check_order
 from mixedmodels.design.left_out import LeftOut
-from mixedmodels.errors import DataError, FitError, InferenceError, MemoryTold, MixedModelsError
+from mixedmodels.errors import DataError, FitError, InferenceError, MixedModelsError, memory_told
 from mixedmodels.fit.fixed_root import Basis, FixedRoot
 from mixedmodels.fit.information import CovarianceDerivatives, Identification, Information
 from mixedmodels.fit.memory import check_memory
@@ -106,7 +106,7 @@ class Problem:
     def _evaluated(self) -> Iterator[None]:
         """What the engine cannot evaluate is an error of ours."""
         try:
-            with MemoryTold("An evaluation of the likelihood"):
+            with memory_told("An evaluation of the likelihood"):
                 yield
         except MixedModelsError:
             raise
@@ -200,7 +200,7 @@ class Problem:
 def _unanswerable() -> Iterator[None]:
     """What the engine cannot compute at an estimate has no inference."""
     try:
-        with MemoryTold("Inference for this fit"):
+        with memory_told("Inference for this fit"):
             yield
     except MixedModelsError:
         raise
@@ -211,7 +211,7 @@ def _unanswerable() -> Iterator[None]:
 @contextmanager
 def _refusal(design: Design) -> Iterator[None]:
     try:
-        with MemoryTold("A fit"):
+        with memory_told("A fit"):
             yield
     except MixedModelsError:
         raise
