@@ -31,10 +31,10 @@ def data(n, n_g, n_h, n_columns):
 
 
 CASES = {
-    "dense": ("y ~ x0 + (1 | g) + (1 | h)", data(12_000, 900, 600, 1)),
-    "sparse": ("y ~ x0 + (1 | g) + (1 | h)", data(6_000, 2_500, 2_400, 1)),
-    "rows": ("y ~ x0 + (x0 | g)", data(150_000, 800, 2, 1)),
-    "columns": ("y ~ " + " + ".join(f"x{j}" for j in range(60)) + " + (1 | g)", data(9_000, 300, 2, 60)),
+    "dense": ("y ~ x0 + (1 | g) + (1 | h)", data(6_000, 500, 350, 1)),
+    "sparse": ("y ~ x0 + (1 | g) + (1 | h)", data(4_000, 1_600, 1_500, 1)),
+    "rows": ("y ~ x0 + (x0 | g)", data(100_000, 800, 2, 1)),
+    "columns": ("y ~ " + " + ".join(f"x{j}" for j in range(40)) + " + (1 | g)", data(9_000, 300, 2, 40)),
 }
 AFTER = {
     "dense": ("f.summary('kenward-roger')", "f.predict(interval='prediction')", "f.bootstrap(3, progress=False)"),
@@ -88,8 +88,8 @@ mm.LmmResult, bootstrap
 complaints = wrong("fit", [*steps, 60_000], lambda: None, lambda _: mm.lmer(formula, frame), True)
 for question in AFTER[case]:
     answer = compile(question, "question", "eval")
-    complaints += wrong(question, [1, 20, 60], lambda: mm.lmer(formula, frame), lambda f: eval(answer, {"f": f}), False)
-sys.exit("; ".join(complaints))
+    complaints += wrong(question, [1, 60], lambda: mm.lmer(formula, frame), lambda f: eval(answer, {"f": f}), False)
+sys.exit("; ".join(complaints) or 0)
 """
 """Forks children of a process that has loaded all, each with a limit of addresses above what it has by then."""
 
@@ -97,7 +97,7 @@ sys.exit("; ".join(complaints))
 @linux
 @pytest.mark.parametrize("case", ["dense", "sparse", "rows", "columns"])
 def test_under_a_limit_there_is_a_fit_or_a_memory_error(case: str) -> None:
-    steps = ["2", "30", "60", "90", "150", "300", "700", "1100"]
+    steps = ["2", "40", "90", "300", "700", "1100"]
     run = [sys.executable, "-c", UNDER_LIMITS, case, *steps]
     done = subprocess.run(run, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
