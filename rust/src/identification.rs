@@ -315,6 +315,7 @@ impl Sums {
         for (out, right) in [(&mut self.whole, &self.blocks), (&mut self.mixed, &self.fixed)] {
             let right = MatRef::from_column_major_slice(right, size, n);
             let out = MatMut::from_column_major_slice_mut(out, size, size);
+            before_product(blocks.nrows(), blocks.ncols(), right.nrows(), par);
             matmul(out, Accum::Add, blocks, right.transpose(), 1.0, par);
         }
         self.blocks.clear();
