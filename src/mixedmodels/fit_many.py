@@ -58,11 +58,14 @@ class ManyFits:
         Their values, one tuple a model.
     outcomes
         One a model: the result, or the error that it ended with.
+    n_outside
+        Rows that are in no part, because the column of the split has no value there.
     """
 
     names: tuple[str, ...]
     labels: tuple[tuple[Any, ...], ...]
     outcomes: tuple[Outcome, ...]
+    n_outside: int = 0
 
     @property
     def fits(self) -> dict[Any, LmmResult]:
@@ -79,7 +82,7 @@ class ManyFits:
         table = pd.concat([row.reindex(columns=known).astype(object) for row in rows], ignore_index=True)
         table = table.infer_objects().astype({"nobs": "Int64"} if len(known) else {})
         table["note"] = [_note(fit) for fit in self.outcomes]
-        return show_notes(table.set_index(self._index(list(range(len(self.labels))))))
+        return self._noted(table.set_index(self._index(list(range(len(self.labels))))))
 
     @refuses_unknown
     def coef_table(self, ddf: str = "satterthwaite", level: float = 0.95) -> pd.DataFrame:
@@ -112,7 +115,12 @@ class ManyFits:
             parts.append(part.to_numpy(float))
             notes += [note] * len(part)
         index = self._index(places, terms)
-        return show_notes(pd.DataFrame(np.vstack(parts), index=index, columns=COLUMNS).assign(note=notes))
+        return self._noted(pd.DataFrame(np.vstack(parts), index=index, columns=COLUMNS).assign(note=notes))
+
+    def _noted(self, table: pd.DataFrame) -> pd.DataFrame:
+        if self.n_outside:
+            table.attrs["notes"] = (f"Rows in no part, because {self.names[-1]} is missing there: {self.n_outside}.",)
+        return show_notes(table)
 
     def _index(self, places: Sequence[int], terms: Sequence[Any] | None = None) -> pd.Index:
         levels = [pd.Index([self.labels[i][k] for i in places], name=name) for k, name in enumerate(self.names)]
@@ -191,7 +199,8 @@ def fit_many(
     responses
         Columns or expressions, such as ``["y", "log(y)"]``, each in turn left of the ``~``.
     split
-        A column: every model is fitted to the rows of each of its levels by themselves.
+        A column: every model is fitted to the rows of each of its levels by themselves. Rows where it is missing are in
+        no part, and counted in a note; ``missing="raise"`` refuses them.
     reml, weights, offset, contrasts, missing, evaluate, control
         As for ``lmer``; weights and offsets given as arrays are split with the rows.
     n_jobs
@@ -226,6 +235,12 @@ def fit_many(
     named = _formulas(formulas)
     lefts = _responses(responses, frame.names)
     parts = [(None, None)] if split is None else _parts(frame, split)
+    n_outside = 0 if split is None else frame.n_rows - sum(len(rows) for _, rows in parts if rows is not None)
+    if n_outside and missing == "raise":
+        raise DataError(
+            f"Column {split!r} of split has missing values in {n_outside} rows, which are in no part. Fill them in, "
+            "leave these rows out, or use missing='drop'."
+        )
     tasks = [
         _Task((name, response, part), formula if left is None else with_response(formula, left), rows)
         for name, formula in named
@@ -246,7 +261,7 @@ def fit_many(
     def answer(outcomes: Sequence[Outcome]) -> ManyFits:
         names = [name for name, varies in zip(("model", "response", split), varying, strict=True) if varies]
         labels = [tuple(label for label, varies in zip(task.labels, varying, strict=True) if varies) for task in tasks]
-        return ManyFits(tuple(map(str, names)), tuple(labels), tuple(outcomes))
+        return ManyFits(tuple(map(str, names)), tuple(labels), tuple(outcomes), n_outside)
 
     outcomes: list[Outcome | None] = [None] * len(tasks)
     try:

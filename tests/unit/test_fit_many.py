@@ -191,3 +191,16 @@ def test_models_are_fitted_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(MODULE, "fit_identified", meet)
     assert len(mm.fit_many(FORMULAS, DATA, n_jobs=2, progress=False).fits) == 2
+
+
+def test_rows_without_a_value_of_the_split_are_told() -> None:
+    data = DATA.assign(part=DATA["part"].where(np.arange(len(DATA)) % 5 > 0))
+    n = int(data["part"].isna().sum())
+    many = mm.fit_many("y ~ x + (1 | g)", data, split="part", progress=False)
+    note = f"Rows in no part, because part is missing there: {n}."
+    assert all(note in told for told in (many.table.attrs["notes"], many.coef_table().attrs["notes"], repr(many)))
+    without = mm.fit_many("y ~ x + (1 | g)", data.dropna(subset="part"), split="part", progress=False)
+    assert not without.table.attrs.get("notes")
+    pd.testing.assert_frame_equal(many.coef_table(), without.coef_table())
+    with pytest.raises(mm.DataError, match=f"'part' of split has missing values in {n} rows"):
+        mm.fit_many("y ~ x + (1 | g)", data, split="part", missing="raise", progress=False)
