@@ -42,19 +42,35 @@ def test_levels_that_do_not_determine_a_coefficient_keep_their_row() -> None:
     each = mm.fit_each("y ~ x + f | `my g`", messy())
     notes = each.levels["note"]
     assert list(each.coef.index) == list(range(10))
-    assert notes[3] == "x not determined: it does not vary here."
+    assert notes[3] == "Intercept, x not determined: x does not vary here."  # the height at x = 0, from rows at x = 2
     assert notes[5] == "No row without missing values."
     assert notes[7] == "f[T.b] not determined: it does not vary here."
     assert notes[8].endswith("not determined: 1 row for 3 coefficients.")
     assert (notes.drop([3, 5, 7, 8]) == "").all()
     assert each.coef.loc[5].isna().all()
-    assert each.coef.loc[3].notna().tolist() == [True, False, True]
+    assert each.coef.loc[3].notna().tolist() == [False, False, True]
     assert each.coef_table().loc[(3, "x")].isna().all()
     own = each.coef_table(pool=False)
     assert own.loc[(8, "Intercept"), "estimate"] == each.coef.loc[8, "Intercept"]
     assert np.isnan(own.loc[(8, "Intercept"), "std_error"])
-    assert "3: x not determined" in repr(each)
+    assert "3: Intercept, x not determined" in repr(each)
     assert "pooled residual standard deviation" in each._repr_html_()
+
+
+def test_what_the_rows_of_a_level_do_not_determine_is_missing() -> None:
+    data = messy()
+    data["f"] = np.where(data["my g"] == 4, np.where(data["z"] > 0, "b", "c"), data["f"])  # without the first level
+    each = mm.fit_each("y ~ x + f | `my g`", data)
+    n_missing = 0
+    for level, rows in data.dropna().groupby("my g"):
+        X = np.column_stack([np.ones(len(rows)), rows["x"], rows["f"] == "b", rows["f"] == "c"]).astype(float)
+        determined = np.diag(np.linalg.pinv(X) @ X) > 1 - 1e-9  # a unit vector in the span of the rows
+        assert each.coef.loc[level].notna().tolist() == determined.tolist()
+        smallest = np.linalg.pinv(X) @ rows["y"]
+        np.testing.assert_allclose(each.coef.loc[level][determined], smallest[determined], atol=1e-10)
+        n_missing += (~determined).sum()
+    assert n_missing > each.coef.shape[0]
+    assert each.levels.loc[4, "note"] == "Intercept, f[T.b], f[T.c] not determined: combinations of the others here."
 
 
 def test_a_level_is_its_own_regression() -> None:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 DEPENDENT = 1e-10
 """Length of a column outside the span of those before it, relative to its own, that counts as zero."""
 
+SHARE = 1e-8
+"""Part of a column by which another one counts as what it is made of."""
+
 
 @dataclass(frozen=True, repr=False)
 class LevelFits:
@@ -79,7 +82,7 @@ class LevelFits:
         InferenceError
             If an argument is not allowed.
         """
-        if not isinstance(pool, bool):
+        if not isinstance(pool, bool | np.bool_):
             raise InferenceError(f"pool is {pool!r}; it must be True for one residual variance, or False for each own.")
         names = list(self.coef.columns) if which is None else names_in(which)
         for name in names:
@@ -185,24 +188,43 @@ def _fit(X: Floats, y: Floats, weights: Floats | None, names: tuple[str, ...]) -
             to_own[0] -= centre[kept]  # the height at zero is that at the centre less the slopes' way back
         coef[kept] = to_own @ own
         unscaled[kept] = np.linalg.norm(solve_triangular(R, to_own.T, trans=1), axis=0)
+        mixed = _mixed(columns, kept, centre, X, has_intercept)
+        coef[mixed] = unscaled[mixed] = np.nan
     else:
         rest = root * y
     df = n - len(kept)
-    return _Fit(n, df, float(rest @ rest) if df else 0.0, coef, unscaled, _note(n, df, kept, columns, names))
+    return _Fit(n, df, float(rest @ rest) if df else 0.0, coef, unscaled, _note(kept, columns, names, coef))
 
 
-def _note(n: int, df: int, kept: list[int], columns: Floats, names: tuple[str, ...]) -> str:
+def _mixed(columns: Floats, kept: list[int], centre: Floats, X: Floats, has_intercept: bool) -> list[int]:
+    """Return the columns kept that others, left out, are made of: their coefficients would stand for both."""
+    lost = [j for j in range(X.shape[1]) if j not in kept]
+    if not lost:
+        return []
+    size = np.linalg.norm(columns[:, kept], axis=0)
+    parts = np.linalg.lstsq(columns[:, kept] / size, columns[:, lost], rcond=None)[0]
+    counts, made = np.abs(parts) > SHARE * np.linalg.norm(columns[:, lost], axis=0), parts / size[:, None]
+    if has_intercept:
+        at_zero = centre[lost] - centre[kept[1:]] @ made[1:]
+        counts[0] = np.abs(at_zero) > SHARE * np.abs(X[:, lost]).max(axis=0)
+    return [j for j, row in zip(kept, counts, strict=True) if row.any()]
+
+
+def _note(kept: list[int], columns: Floats, names: tuple[str, ...], coef: Floats) -> str:
     """Return what the rows of a level do not determine, and why."""
-    lost = [j for j in range(len(names)) if j not in kept]
+    n, lost = len(columns), [j for j in range(len(names)) if j not in kept]
     rows = f"{n} row{'s' if n > 1 else ''}"
     if lost:
-        listed = ", ".join(names[j] for j in lost)
+        unknown = np.flatnonzero(np.isnan(coef)).tolist()
+        listed = ", ".join(names[j] for j in unknown)
         if n < len(names):
             return f"{listed} not determined: {rows} for {len(names)} coefficients."
-        still = [j for j in lost if not columns[:, j].any()]
-        why = "it does not vary here" if still == lost else "a combination of the others here"
-        return f"{listed} not determined: {why if len(lost) == 1 else why.replace('it does', 'they do')}."
-    return "" if df else f"No residual of its own: {rows} for {len(names)} coefficients."
+        if any(columns[:, j].any() for j in lost):
+            made = "a combination" if len(unknown) == 1 else "combinations"
+            return f"{listed} not determined: {made} of the others here."
+        which = ", ".join(names[j] for j in lost) if unknown != lost else "it" if len(lost) == 1 else "they"
+        return f"{listed} not determined: {which} {'do' if len(lost) > 1 else 'does'} not vary here."
+    return "" if n > len(kept) else f"No residual of its own: {rows} for {len(names)} coefficients."
 
 
 def _without_rows(p: int) -> _Fit:
