@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mixedmodels.display.noted_frame import show_notes
 from mixedmodels.errors import InferenceError
 from mixedmodels.inference.compare import check_names, compare_states
@@ -13,7 +15,8 @@ from mixedmodels.vocabulary import refuses_unknown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
+    import numpy as np
+import pandas as pd
 
 
 @refuses_unknown
@@ -61,10 +64,10 @@ def compare(*fits: LmmResult, refit: bool = True, names: Sequence[str] | None = 
         if not isinstance(fit, LmmResult):
             raise InferenceError(f"compare takes fitted results; argument {number} is a {type(fit).__name__}.")
         fit.check_estimated("compare")
-    if not isinstance(refit, bool):
+    if not isinstance(refit, bool | np.bool_):
         raise InferenceError(
             f"refit is {refit!r}; it must be True, to fit anew by ML where needed, or False to refuse."
         )
     if names is not None:
         names = check_names(names, len(fits))
-    return show_notes(compare_states([fit.state for fit in fits], refit, names))
+    return show_notes(compare_states([fit.state for fit in fits], bool(refit), names))

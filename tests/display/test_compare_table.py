@@ -239,8 +239,11 @@ def test_bad_arguments_are_refused(fits: list[object], arguments: dict[str, obje
         mm.table(*fits, **arguments)
 
 
-def test_whole_numbers_of_numpy_are_digits() -> None:
+def test_numbers_of_numpy_are_numbers() -> None:
     assert str(mm.table(SLOPES, digits=np.int64(2))) == str(mm.table(SLOPES, digits=2))
+    assert str(mm.table(SLOPES, stars=np.True_)) == str(mm.table(SLOPES, stars=True))
+    assert mm.compare(INTERCEPTS, SLOPES, refit=np.False_).equals(mm.compare(INTERCEPTS, SLOPES, refit=False))
+    assert SLOPES.step(alpha_fixed=np.float32(0.5)).fixed.equals(SLOPES.step(alpha_fixed=0.5).fixed)
 
 
 def test_unknown_arguments_are_refused() -> None:

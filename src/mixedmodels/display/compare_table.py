@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mixedmodels.display import numbers
 from mixedmodels.display.layout import INDENT
 from mixedmodels.display.summary import Summary
@@ -199,8 +201,8 @@ def _check_digits(digits: object) -> int | None:
 
 
 def _check_flag(stars: object) -> bool:
-    if isinstance(stars, bool):
-        return stars
+    if isinstance(stars, bool | np.bool_):
+        return bool(stars)
     raise InferenceError(f"stars is {stars!r}; it must be True or False.")
 
 

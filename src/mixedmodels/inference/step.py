@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from mixedmodels.errors import InferenceError, nearest
@@ -97,7 +98,7 @@ def step(
         If an argument is not allowed, or ``ddf`` does not apply.
     """
     for name, alpha in (("alpha_random", alpha_random), ("alpha_fixed", alpha_fixed)):
-        if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 < alpha <= 1:
+        if isinstance(alpha, bool) or not isinstance(alpha, int | float | np.number) or not 0 < alpha <= 1:
             raise InferenceError(
                 f"{name} is {alpha!r}; it must lie between 0 and 1, such as 0.05, or be 1 for no test."
             )
