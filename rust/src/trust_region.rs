@@ -78,7 +78,7 @@ pub fn minimize(
     let mut n_evaluations = 1;
     let mut derivatives = problem.derivatives(&theta, &at, true)?;
     let mut trace: Vec<Iteration> = Vec::new();
-    let mut radius = (theta.len() as f64).sqrt();
+    let mut radius = first_radius(&theta);
     let mut unlike = 0;
     let mut status = Status::IterationLimit;
     while trace.len() < max_iterations {
@@ -94,7 +94,7 @@ pub fn minimize(
                 && let Some(next) = problem.derivatives(&reduced, &new, true)
             {
                 (theta, at, derivatives) = (reduced, new, next);
-                radius = (theta.len() as f64).sqrt();
+                radius = first_radius(&theta);
             }
         }
         let gradient_norm = largest(&derivatives.gradient);
@@ -121,7 +121,9 @@ pub fn minimize(
         let noise = noise(problem, at.deviance);
         let tol = DECREASE_TOL.max(noise);
         let trial = step.from(&theta);
-        if step.predicted <= tol && !step.saddle {
+        // negative curvature that nothing shows within a whole step is rounding: following it would only gather more
+        let flat = step.predicted <= noise && step.length >= 0.5 * first_radius(&theta).max(largest(&theta));
+        if step.predicted <= tol && (!step.saddle || flat) {
             // the last step is taken if it does no harm: its decrease is below what can be seen
             if let Some(new) = problem.factorize(&trial, reml).filter(|new| new.deviance <= at.deviance + noise) {
                 row.ratio = (at.deviance - new.deviance) / step.predicted;
@@ -172,6 +174,10 @@ pub fn minimize(
     }
     let gradient_norm = largest(&derivatives.gradient);
     Some(Run { deviance: at.deviance, s2: at.s2, theta, gradient_norm, status, trace, n_evaluations })
+}
+
+fn first_radius(theta: &[f64]) -> f64 {
+    (theta.len() as f64).sqrt()
 }
 
 fn largest(v: &[f64]) -> f64 {
