@@ -153,10 +153,13 @@ def refuses_unknown(function: Callable[P, R]) -> Callable[P, R]:
     n_in_order = len(parameters) - len(named)
     types = {name: str(parameter.annotation).split(" | ") for name, parameter in parameters.items()}
     single = {name: kinds for name, kinds in types.items() if _ONE_VALUE.keys() >= set(kinds)}
-    called = function.__qualname__.removesuffix(".__init__")
+    is_asked_of = next(iter(parameters), "") == "self" and function.__name__ != "__init__"
 
     @wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        # a method is called after the object in the user's hands, not after the class that has it
+        owner = f"{type(args[0]).__name__}.{function.__name__}" if is_asked_of and args else function.__qualname__
+        called = owner.removesuffix(".__init__")
         if len(args) > n_in_order and named and not has_any:
             in_order = known[: -len(named)]
             raise UnknownArgumentError(

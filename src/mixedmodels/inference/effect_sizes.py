@@ -133,7 +133,7 @@ def noncentrality(f_value: float, num_df: float, den_df: float, probability: flo
     """
 
     def excess(noncentral: float) -> float:
-        return float(special.ncfdtr(num_df, den_df, noncentral, f_value)) - probability
+        return noncentral_f(f_value, num_df, den_df, noncentral) - probability
 
     if f_value <= 0 or excess(0.0) <= 0:
         return 0.0
@@ -143,3 +143,24 @@ def noncentrality(f_value: float, num_df: float, den_df: float, probability: flo
     from scipy.optimize import brentq  # noqa: PLC0415  # takes longer to import than most fits take
 
     return float(brentq(excess, 0.0, high, xtol=1e-12, rtol=1e-12))
+
+
+def noncentral_f(f_value: float, num_df: float, den_df: float, noncentrality: float) -> float:
+    """Return the probability that a noncentral F is not larger than ``f_value``, to rounding.
+
+    It is a mixture of central laws with Poisson weights (Johnson, Kotz and Balakrishnan 1995, equation 30.10). That of
+    SciPy 1.12 has four digits.
+
+    Parameters
+    ----------
+    f_value, num_df, den_df
+        The statistic and its degrees of freedom.
+    noncentrality
+        At least zero.
+    """
+    mean = 0.5 * noncentrality
+    reach = 10 * math.sqrt(mean) + 40
+    j = np.arange(max(0.0, math.floor(mean - reach)), mean + reach)
+    weights = np.exp(special.xlogy(j, mean) - mean - special.gammaln(j + 1))
+    share = num_df * f_value / (num_df * f_value + den_df)
+    return float(weights @ special.betainc(0.5 * num_df + j, 0.5 * den_df, share))
