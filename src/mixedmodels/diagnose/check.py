@@ -87,7 +87,7 @@ def _levels(state: FitState) -> Iterator[Row]:
 
 
 def _collinearity(state: FitState) -> Iterator[Row]:
-    if len(estimated_terms(state)) < 2 or (worst := vif(state)["gvif_scaled"]).empty:
+    if len(estimated_terms(state)) < 2 or (worst := vif(state)["gvif_scaled"].round(8)).empty:  # equal ones: the first
         return
     largest = float(worst.max()) ** 2
     yield _row(
