@@ -49,6 +49,11 @@ const MAX_THREADS: usize = 256;
 /// raised. Short work must not be parallel. Work that calls Python, which calls again, stays on its thread.
 fn guarded<T: Send>(py: Python<'_>, n_threads: usize, flops: f64, work: impl FnOnce() -> T + Send) -> PyResult<T> {
     caught(memory::headroom)?;
+    // the thread that works has a heap of its own: what this one still has free is no room for it
+    let work = || {
+        memory::headroom();
+        work()
+    };
     let mut signal: Option<PyErr> = None;
     let done = if flops < INLINE_FLOPS || rayon::current_thread_index().is_some() {
         py.detach(|| catch_unwind(AssertUnwindSafe(work)))

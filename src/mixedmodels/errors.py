@@ -141,6 +141,11 @@ def memory_told(what: str) -> Iterator[None]:
         ) from error
 
 
+def hand_over(error: BaseException, partial: object) -> None:
+    """Keep on an error, as ``error.partial``, what long work had made when it ended early; None if that is nothing."""
+    vars(error)["partial"] = partial
+
+
 def nearest(name: object, known: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` for the nearest known name in upper or lower case, or an empty string."""
     by_folded = {str(k).casefold(): str(k) for k in known}

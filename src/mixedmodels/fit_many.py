@@ -17,7 +17,7 @@ from mixedmodels.design.frame import open_frame
 from mixedmodels.design.grouping import level_codes
 from mixedmodels.display.broom import glance
 from mixedmodels.display.noted_frame import show_notes
-from mixedmodels.errors import DataError, FormulaError, InferenceError, MixedModelsError
+from mixedmodels.errors import DataError, FormulaError, InferenceError, MixedModelsError, hand_over
 from mixedmodels.fit.call import Call, build_problem, snapshot, with_rows
 from mixedmodels.fit.fit import check_reml, fit_identified
 from mixedmodels.fit.progress import progress_bar
@@ -271,7 +271,7 @@ def fit_many(
     except KeyboardInterrupt as interruption:
         done = any(isinstance(outcome, LmmResult) for outcome in outcomes)
         kept = answer([InferenceError(NOT_DONE) if outcome is None else outcome for outcome in outcomes])
-        interruption.partial = kept if done else None  # type: ignore[attr-defined]
+        hand_over(interruption, kept if done else None)
         raise
     ended = [outcome for outcome in outcomes if outcome is not None]
     if not any(isinstance(outcome, LmmResult) for outcome in ended):

@@ -300,7 +300,7 @@ def _from_labels(name: str, series: pd.Series) -> Column:
         codes, labels = series.factorize()
         levels = pd.Index(labels)
         order = levels.argsort()
-    except (NotImplementedError, TypeError) as error:  # the former for structs of arrow
+    except (NotImplementedError, TypeError) as error:  # the former: pandas cannot sort structs of arrow
         kinds = sorted({type(value).__name__ for value in series.dropna()})
         raise DataError(
             f"Column {name!r} holds values that cannot be sorted among each other ({', '.join(kinds)}). "

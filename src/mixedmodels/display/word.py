@@ -37,7 +37,7 @@ def write_docx(
         If python-docx is not installed, or the file cannot be written.
     """
     try:
-        from docx import Document  # noqa: PLC0415 - an optional package
+        from docx import Document  # noqa: PLC0415  # an extra that only Word documents need
     except ImportError as error:
         raise MixedModelsError(
             f"Word documents need python-docx, which is not installed. Install it with: {pip_install('python-docx')}"
@@ -61,8 +61,8 @@ def _paragraph(document: Any, text: str, bold: bool = False) -> None:
 
 
 def _add_table(document: Any, table: Table) -> None:
-    from docx.enum.text import WD_ALIGN_PARAGRAPH  # noqa: PLC0415 - an optional package
-    from docx.shared import Pt  # noqa: PLC0415 - an optional package
+    from docx.enum.text import WD_ALIGN_PARAGRAPH  # noqa: PLC0415  # an extra that only Word documents need
+    from docx.shared import Pt  # noqa: PLC0415  # an extra that only Word documents need
 
     rows = [*([table.header] if table.header else []), *table.rows]
     made = document.add_table(len(rows), len(table.alignment), style="Light List" if table.header else None)

@@ -141,7 +141,7 @@ def with_rows(call: Call, rows: npt.NDArray[np.intp]) -> Call:
     elif isinstance(data, pd.DataFrame):
         taken = data.iloc[rows]
     else:
-        taken = nw.from_native(data, eager_only=True)[rows.tolist()].to_native()  # type: ignore[call-overload]
+        taken = nw.from_native(data, eager_only=True)[rows.tolist()].to_native()  # type: ignore[call-overload]  # narwhals' types know no list of rows
     return replace(call, data=taken, weights=_taken(call.weights, rows), offset=_taken(call.offset, rows))
 
 

@@ -12,7 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from mixedmodels.errors import DataError, InferenceError
+from mixedmodels.errors import DataError, InferenceError, hand_over
 from mixedmodels.fit.checkpoint import Checkpoint
 from mixedmodels.fit.fingerprint import fingerprint
 from mixedmodels.fit.plain_values import Kept
@@ -200,7 +200,7 @@ def carry_out(
         checkpoint.keep()
     except BaseException as error:
         partial = made()
-        error.partial = partial  # type: ignore[attr-defined]
+        hand_over(error, partial)
         if partial is not None and not isinstance(error, DataError):
             try:
                 checkpoint.keep()

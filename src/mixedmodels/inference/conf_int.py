@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mixedmodels.errors import InferenceError, nearest
+from mixedmodels.errors import InferenceError, hand_over, nearest
 from mixedmodels.inference.bootstrap import Bootstrap, bootstrap, check_interval
 from mixedmodels.inference.profile import Profile, profile
 from mixedmodels.inference.selection import select, unknown_parameter
@@ -87,7 +87,7 @@ def conf_int(
         try:
             table = made.conf_int(interval, level)
         except BaseException as error:  # BCa leaves out levels first, which takes long, and may find too few
-            error.partial = made  # type: ignore[attr-defined]
+            hand_over(error, made)
             raise
     return table if which is None else table.loc[names]
 
