@@ -2,7 +2,6 @@
 
 use crate::constrained::{Evaluation, Minimum};
 use crate::profile::Held;
-use crate::threads::Stop;
 use crate::{Model, cannot_evaluate, contiguous};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
@@ -28,7 +27,7 @@ impl Model {
         reml: bool,
     ) -> PyResult<Found<'py>> {
         let (psi, held) = (self.psi(&psi)?, self.held(held)?);
-        self.found(py, |interrupted| self.problem.minimize_on(psi, held, target, reml, interrupted))
+        self.found(py, || self.problem.minimize_on(psi, held, target, reml))
     }
 
     /// The same with a function of psi held, which returns its value, gradient and Hessian.
@@ -42,7 +41,11 @@ impl Model {
     ) -> PyResult<Found<'py>> {
         let psi = self.psi(&psi)?;
         let raised: Mutex<Option<PyErr>> = Mutex::new(None);
+        // after an exception it is defined nowhere, which ends the minimisation
         let mut held = |psi: &[f64]| {
+            if raised.lock().is_ok_and(|raised| raised.is_some()) {
+                return None;
+            }
             let call = |py: Python<'_>| evaluation(&function.bind(py).call1((PyArray1::from_slice(py, psi),))?);
             match Python::attach(call) {
                 Ok(found) => Some(found),
@@ -52,10 +55,7 @@ impl Model {
                 }
             }
         };
-        let found = self.found(py, |interrupted| {
-            let mut stop = || interrupted() || raised.lock().is_ok_and(|raised| raised.is_some());
-            self.problem.minimize_on_surface(psi, &mut held, target, reml, &mut stop)
-        });
+        let found = self.found(py, || self.problem.minimize_on_surface(psi, &mut held, target, reml));
         match raised.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some(error) => Err(error),
             None => found,
@@ -74,7 +74,7 @@ impl Model {
         if moved.problem.n_theta() != theta.len() {
             return Err(PyValueError::new_err("both models must have the same random effects"));
         }
-        self.found(py, |interrupted| self.problem.minimize_beside(&moved.problem, theta, reml, interrupted))
+        self.found(py, || self.problem.minimize_beside(&moved.problem, theta, reml))
     }
 }
 
@@ -98,15 +98,8 @@ impl Model {
         }
     }
 
-    /// Runs a minimisation that Ctrl-C ends.
-    fn found<'py>(
-        &self,
-        py: Python<'py>,
-        minimize: impl FnOnce(&mut dyn FnMut() -> bool) -> Option<Minimum> + Send,
-    ) -> PyResult<Found<'py>> {
-        let found = self
-            .run(py, MANY_EVALUATIONS, || minimize(&mut || Stop::current().is_wished()))?
-            .ok_or_else(cannot_evaluate)?;
+    fn found<'py>(&self, py: Python<'py>, minimize: impl FnOnce() -> Option<Minimum> + Send) -> PyResult<Found<'py>> {
+        let found = self.run(py, MANY_EVALUATIONS, minimize)?.ok_or_else(cannot_evaluate)?;
         Ok((found.point.into_pyarray(py), found.value, found.slope, found.converged))
     }
 }

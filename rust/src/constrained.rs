@@ -6,6 +6,7 @@
 //! show it to lack is added by secants (Dennis, Gay and Welsch 1981; symmetric rank one).
 
 use crate::memory::zeros;
+use crate::threads;
 use crate::trust_region::eigen;
 
 const MAX_STEPS: usize = 60;
@@ -69,14 +70,8 @@ struct Step {
     multiplier: f64,
 }
 
-/// Minimises from `start`, which need not be on the surface; None if it was interrupted or the function is not defined
-/// where it starts.
-pub fn minimize(
-    function: Function,
-    start: &[f64],
-    mut surface: Option<Surface>,
-    interrupted: &mut dyn FnMut() -> bool,
-) -> Option<Minimum> {
+/// Minimises from `start`, which need not be on the surface; None if the function is not defined where it starts.
+pub fn minimize(function: Function, start: &[f64], mut surface: Option<Surface>) -> Option<Minimum> {
     let Some(mut here) = reach(&mut surface, start.to_vec()) else {
         return Some(Minimum { point: start.to_vec(), value: f64::NAN, slope: f64::NAN, converged: false });
     };
@@ -84,9 +79,7 @@ pub fn minimize(
     let mut correction = zeros(at.hessian.len());
     let mut step = Step { direction: vec![], predicted: f64::INFINITY, multiplier: f64::NAN };
     for _ in 0..MAX_STEPS {
-        if interrupted() {
-            return None;
-        }
+        threads::check();
         step = Step::new(&at, &correction, here.surface.as_ref());
         if step.predicted <= DECREASE_TOL {
             let last = reach(&mut surface, moved(&here.point, 1.0, &step.direction));
@@ -259,10 +252,6 @@ mod tests {
     const A: [f64; 9] = [3.0, 1.0, 0.5, 1.0, 2.0, -0.5, 0.5, -0.5, 1.5];
     const B: [f64; 3] = [1.0, -2.0, 0.5];
 
-    fn never() -> bool {
-        false
-    }
-
     #[test]
     fn a_quadratic_on_a_plane() {
         // x'Ax/2 - b'x on c'x = t: A x - b = lambda c, also where the Hessian given is wrong
@@ -278,7 +267,7 @@ mod tests {
             let mut plane =
                 |x: &[f64]| Some(Evaluation { value: dot(&c, x), gradient: c.to_vec(), hessian: vec![0.0; 9] });
             let surface = Surface { function: &mut plane, target };
-            let found = minimize(&mut function, &[0.0; 3], Some(surface), &mut never).unwrap();
+            let found = minimize(&mut function, &[0.0; 3], Some(surface)).unwrap();
             assert!(found.converged && calls < 15);
             assert!((dot(&c, &found.point) - target).abs() < 1e-8);
             let rest = plus(&plus(&times(&A, &found.point), -1.0, &B), -found.slope, &c);
@@ -297,7 +286,7 @@ mod tests {
         };
         let mut sphere = |x: &[f64]| quadratic(x, &[0.0; 3]);
         let surface = Surface { function: &mut sphere, target: 1.0 };
-        let found = minimize(&mut |x| quadratic(x, &B), &[0.5, -0.1, 0.3], Some(surface), &mut never).unwrap();
+        let found = minimize(&mut |x| quadratic(x, &B), &[0.5, -0.1, 0.3], Some(surface)).unwrap();
         assert!(found.converged);
         assert!((found.value - (norm(&B) - 1.0).powi(2)).abs() < 1e-7);
         found.point.iter().zip(B).for_each(|(x, b)| assert!((x - b / norm(&B)).abs() < 1e-4));
@@ -306,6 +295,6 @@ mod tests {
     #[test]
     fn what_has_no_minimum_does_not_converge() {
         let mut line = |x: &[f64]| Some(Evaluation { value: x[0], gradient: vec![1.0], hessian: vec![1.0] });
-        assert!(!minimize(&mut line, &[0.0], None, &mut never).unwrap().converged);
+        assert!(!minimize(&mut line, &[0.0], None).unwrap().converged);
     }
 }

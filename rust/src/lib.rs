@@ -12,6 +12,7 @@ mod identification;
 mod inference;
 mod memory;
 mod model;
+mod objective;
 mod prediction;
 mod products;
 mod profile;
@@ -33,7 +34,6 @@ use pyo3::prelude::*;
 use rows::Source;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use threads::Stop;
 
 type Shape = (usize, Vec<Block>);
 
@@ -358,7 +358,7 @@ impl Model {
     ) -> PyResult<Minimum> {
         let start = start.as_ref().map(|s| self.theta(s)).transpose()?;
         let found = self.run(py, max_iterations.saturating_mul(n_starts.max(4)), || {
-            self.problem.find_minimum(reml, start, max_iterations, n_starts, &mut || Stop::current().is_wished())
+            self.problem.find_minimum(reml, start, max_iterations, n_starts)
         })?;
         found.map(Minimum).map_err(|e| match e {
             model::MinimumError::CannotEvaluate => cannot_evaluate(),

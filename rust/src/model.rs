@@ -1,8 +1,9 @@
 //! A model in the user's units: maps between the user's theta and the orthonormal one, and chooses the optimum.
 
 use crate::block;
-use crate::deviance::Problem;
+use crate::deviance::{Factorization, Problem};
 use crate::memory::zeros;
+use crate::objective::{Objective, Slopes};
 use crate::products::Block;
 use crate::trust_region::{self, Iteration, Run, Status};
 
@@ -57,6 +58,57 @@ pub struct FixedEffects {
     pub beta: Vec<f64>,
     pub std_errors: Vec<f64>,
     pub sigma: f64,
+}
+
+/// The deviance with beta and sigma profiled out, as a function of the engine's theta.
+pub struct Profiled<'p> {
+    pub problem: &'p Problem,
+    pub reml: bool,
+}
+
+impl Objective for Profiled<'_> {
+    type At<'a>
+        = Factorization<'a>
+    where
+        Self: 'a;
+    /// Residual variance of the scaled problem.
+    type Kept = f64;
+    const PATIENCE: usize = 2;
+
+    fn evaluate<'a>(&'a self, theta: &[f64], _: Option<&Factorization<'a>>) -> Option<Factorization<'a>> {
+        self.problem.factorize(theta, self.reml)
+    }
+
+    fn value(&self, at: &Factorization) -> f64 {
+        at.deviance
+    }
+
+    fn derivatives<'a>(&'a self, theta: &[f64], at: &mut Factorization<'a>) -> Option<Slopes> {
+        let derivatives = self.problem.derivatives(theta, at, true)?;
+        Some(Slopes { gradient: derivatives.gradient, curvature: derivatives.curvature })
+    }
+
+    fn hessian<'a>(&'a self, theta: &[f64], _: &Factorization<'a>) -> Option<Vec<f64>> {
+        self.problem.hessian(theta, self.reml)
+    }
+
+    fn reduce(&self, theta: &[f64], at: &Factorization, tolerance: f64) -> (Option<Vec<f64>>, usize) {
+        let (mut reduced, mut deviance) = (theta.to_vec(), at.deviance);
+        let n_evaluations = self.problem.reduce(&mut reduced, &mut deviance, self.reml, tolerance);
+        ((reduced != theta).then_some(reduced), n_evaluations)
+    }
+
+    fn noise(&self, deviance: f64) -> f64 {
+        4.0 * f64::EPSILON * (deviance.abs() + self.problem.products.n as f64)
+    }
+
+    fn distance(&self, a: &[f64], b: &[f64]) -> f64 {
+        self.problem.distance(a, b)
+    }
+
+    fn keep(&self, at: Factorization) -> f64 {
+        at.s2
+    }
 }
 
 impl Problem {
@@ -135,7 +187,6 @@ impl Problem {
         start: Option<&[f64]>,
         max_iterations: usize,
         n_starts: usize,
-        interrupted: &mut dyn FnMut() -> bool,
     ) -> Result<Minimum, MinimumError> {
         let identity = self.start();
         let cheap = self.flops() * 30.0 * (self.n_theta() as f64) < CHEAP_FLOPS;
@@ -167,34 +218,31 @@ impl Problem {
             );
         }
         starts.extend(of_light_rows);
-        let mut runs: Vec<Run> = Vec::new();
+        let profiled = Profiled { problem: self, reml };
+        let mut runs: Vec<Run<f64>> = Vec::new();
         let mut n_evaluations = 0;
         for theta in starts {
-            if let Some(mut run) = trust_region::minimize(self, reml, theta, &runs, max_iterations, interrupted) {
+            if let Some(mut run) = trust_region::minimize(&profiled, theta, &runs, max_iterations) {
                 n_evaluations += run.n_evaluations;
                 if run.status == Status::Known {
                     continue;
                 }
                 self.snap(&mut run, reml);
-                let stop = run.status == Status::Interrupted;
                 runs.push(run);
-                if stop {
-                    break;
-                }
             }
         }
         // the first of those that are as low as the lowest: which one that is must not hang on rounding
-        let lowest = runs.iter().map(|run| run.deviance).min_by(f64::total_cmp).ok_or(MinimumError::CannotEvaluate)?;
-        let low = |run: &Run| run.deviance <= lowest + SAME_LOWEST;
+        let lowest = runs.iter().map(|run| run.value).min_by(f64::total_cmp).ok_or(MinimumError::CannotEvaluate)?;
+        let low = |run: &Run<f64>| run.value <= lowest + SAME_LOWEST;
         let converged = runs.iter().position(|run| low(run) && run.status == Status::Converged);
         let best = converged.or_else(|| runs.iter().position(low)).ok_or(MinimumError::CannotEvaluate)?;
-        if runs[best].s2 < PERFECT_FIT {
+        if runs[best].kept < PERFECT_FIT {
             return Err(MinimumError::PerfectFit);
         }
         let mut other_optima: Vec<f64> = Vec::new();
         for run in &runs {
-            let excess = run.deviance - runs[best].deviance;
-            let value = self.criterion(run.deviance, reml);
+            let excess = run.value - runs[best].value;
+            let value = self.criterion(run.value, reml);
             let known = other_optima.iter().any(|o| (o - value).abs() < SAME_OPTIMUM);
             if run.status == Status::Converged && excess > SAME_OPTIMUM && !known {
                 other_optima.push(value);
@@ -202,12 +250,12 @@ impl Problem {
         }
         let run = runs.swap_remove(best);
         Ok(Minimum {
-            theta: self.to_user(&run.theta),
-            deviance: self.criterion(run.deviance, reml),
+            theta: self.to_user(&run.point),
+            deviance: self.criterion(run.value, reml),
             status: run.status,
             gradient_norm: run.gradient_norm,
             n_evaluations,
-            singular: self.parameters.iter().zip(&run.theta).any(|(p, t)| p.row == p.column && *t == 0.0),
+            singular: self.parameters.iter().zip(&run.point).any(|(p, t)| p.row == p.column && *t == 0.0),
             trace: run.trace.iter().map(|i| Iteration { deviance: self.criterion(i.deviance, reml), ..*i }).collect(),
             other_optima,
         })
@@ -305,9 +353,9 @@ impl Problem {
     }
 
     /// Sets what is nearly zero to exact zeros where that does not raise the deviance.
-    fn snap(&self, run: &mut Run, reml: bool) {
-        let tolerance = 1e-9_f64.max(trust_region::noise(self, run.deviance));
-        run.n_evaluations += self.reduce(&mut run.theta, &mut run.deviance, reml, tolerance);
+    fn snap(&self, run: &mut Run<f64>, reml: bool) {
+        let tolerance = 1e-9_f64.max(Profiled { problem: self, reml }.noise(run.value));
+        run.n_evaluations += self.reduce(&mut run.point, &mut run.value, reml, tolerance);
     }
 
     /// Everything that is estimated at a user's theta.

@@ -14,40 +14,20 @@ pub enum Held {
 
 impl Problem {
     /// The lowest criterion with a parameter held, from psi on.
-    pub fn minimize_on(
-        &self,
-        psi: &[f64],
-        held: Held,
-        target: f64,
-        reml: bool,
-        interrupted: &mut dyn FnMut() -> bool,
-    ) -> Option<Minimum> {
+    pub fn minimize_on(&self, psi: &[f64], held: Held, target: f64, reml: bool) -> Option<Minimum> {
         let mut surface = |psi: &[f64]| self.unbounded(psi, held);
-        self.minimize_on_surface(psi, &mut surface, target, reml, interrupted)
+        self.minimize_on_surface(psi, &mut surface, target, reml)
     }
 
     /// The same with any function of psi held.
-    pub fn minimize_on_surface(
-        &self,
-        psi: &[f64],
-        surface: Function,
-        target: f64,
-        reml: bool,
-        interrupted: &mut dyn FnMut() -> bool,
-    ) -> Option<Minimum> {
+    pub fn minimize_on_surface(&self, psi: &[f64], surface: Function, target: f64, reml: bool) -> Option<Minimum> {
         let surface = Surface { function: surface, target };
-        minimize(&mut |psi| self.unprofiled(psi, reml), psi, Some(surface), interrupted)
+        minimize(&mut |psi| self.unprofiled(psi, reml), psi, Some(surface))
     }
 
     /// The lowest criterion of the model with one fixed effect moved to the response, from theta~ on. Under REML the
     /// determinant of the whole X'V^-1X stays: d(theta) + dof log(r2 moved / r2).
-    pub fn minimize_beside(
-        &self,
-        moved: &Problem,
-        theta: &[f64],
-        reml: bool,
-        interrupted: &mut dyn FnMut() -> bool,
-    ) -> Option<Minimum> {
+    pub fn minimize_beside(&self, moved: &Problem, theta: &[f64], reml: bool) -> Option<Minimum> {
         let mut function = |theta: &[f64]| {
             let (deviance, own, d) = moved.evaluate(theta, false)?;
             if !reml {
@@ -67,7 +47,7 @@ impl Problem {
             let hessian = (0..k * k).map(|e| whole.curvature[e] + dof * bend(e)).collect();
             Some(Evaluation { value, gradient, hessian })
         };
-        minimize(&mut function, theta, None, interrupted)
+        minimize(&mut function, theta, None)
     }
 
     /// d(theta~, log sigma) = deviance + dof (rho - 1 - log rho) with rho = s2 / sigma^2.

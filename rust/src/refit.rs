@@ -37,7 +37,7 @@ impl Problem {
         let products = self.products.with_response(rows).ok()?;
         let problem = Problem::with_pattern(products, self.pattern.clone(), par);
         let n_starts = usize::from(start.is_some());
-        let minimum = problem.find_minimum(reml, start, MAX_ITERATIONS, n_starts, &mut || false).ok()?;
+        let minimum = problem.find_minimum(reml, start, MAX_ITERATIONS, n_starts).ok()?;
         Some(Refit {
             fixed: problem.fixed_effects(&minimum.theta, reml)?,
             deviance: minimum.deviance,

@@ -1,7 +1,8 @@
-//! Trust-region Newton on the deviance, which is even in every column of Lambda: no bounds, zero is an ordinary point.
+//! Trust-region Newton on criteria that are even in every column of Lambda: no bounds, zero is an ordinary point.
 
-use crate::deviance::Problem;
 use crate::memory::{before_products, scratch, zeros};
+use crate::objective::Objective;
+use crate::threads;
 use faer::Par;
 use faer::dyn_stack::{MemStack, StackReq};
 use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
@@ -10,8 +11,6 @@ use std::mem::MaybeUninit;
 
 /// Predicted decrease (in -2 log-likelihood) at which the optimum is reached.
 const DECREASE_TOL: f64 = 1e-10;
-/// Newton steps in a row whose decrease is not the predicted one, after which the Hessian is taken from differences.
-const UNLIKE_STEPS: usize = 2;
 /// Every so many iterations components of Lambda that are nearly zero are taken out, so that the valley of a singular
 /// block (a rotation that changes nothing) is left.
 const REDUCE_EVERY: usize = 8;
@@ -31,7 +30,6 @@ pub enum Status {
     Converged = 0,
     IterationLimit = 1,
     NoFurtherDecrease = 2,
-    Interrupted = 3,
     /// On its way to an optimum that is known.
     Known = 4,
 }
@@ -47,104 +45,94 @@ pub struct Iteration {
     pub ratio: f64,
 }
 
+/// Where a walk ended, and what is kept of the evaluation there.
 #[derive(Clone, Debug)]
-pub struct Run {
-    pub theta: Vec<f64>,
-    pub deviance: f64,
-    /// Residual variance of the scaled problem.
-    pub s2: f64,
+pub struct Run<K> {
+    pub point: Vec<f64>,
+    pub value: f64,
+    pub kept: K,
     pub gradient_norm: f64,
     pub status: Status,
     pub trace: Vec<Iteration>,
     pub n_evaluations: usize,
 }
 
-/// Rounding of one evaluation of the deviance.
-pub fn noise(problem: &Problem, deviance: f64) -> f64 {
-    4.0 * f64::EPSILON * (deviance.abs() + problem.products.n as f64)
-}
-
-/// Minimises the scaled deviance from `theta`, or until it is plain that it will end where one of the runs `known` did;
-/// None if it cannot be evaluated there.
-pub fn minimize(
-    problem: &Problem,
-    reml: bool,
-    mut theta: Vec<f64>,
-    known: &[Run],
+/// Minimises from `point`, or until it is plain that it will end where one of the runs `known` did; None if the criterion
+/// cannot be evaluated there.
+pub fn minimize<O: Objective>(
+    objective: &O,
+    mut point: Vec<f64>,
+    known: &[Run<O::Kept>],
     max_iterations: usize,
-    interrupted: &mut dyn FnMut() -> bool,
-) -> Option<Run> {
-    let mut at = problem.factorize(&theta, reml)?;
+) -> Option<Run<O::Kept>> {
+    let mut at = objective.evaluate(&point, None)?;
     let mut n_evaluations = 1;
-    let mut derivatives = problem.derivatives(&theta, &at, true)?;
+    let mut slopes = objective.derivatives(&point, &mut at)?;
     let mut trace: Vec<Iteration> = Vec::new();
-    let mut radius = first_radius(&theta);
+    let mut radius = first_radius(&point);
     let mut unlike = 0;
     let mut status = Status::IterationLimit;
     while trace.len() < max_iterations {
-        if interrupted() {
-            status = Status::Interrupted;
-            break;
-        }
+        threads::check();
         if trace.len() % REDUCE_EVERY == REDUCE_EVERY - 1 {
-            let (mut reduced, mut deviance) = (theta.clone(), at.deviance);
-            n_evaluations += problem.reduce(&mut reduced, &mut deviance, reml, REDUCE_TOL);
-            if reduced != theta
-                && let Some(new) = problem.factorize(&reduced, reml)
-                && let Some(next) = problem.derivatives(&reduced, &new, true)
+            let (reduced, cost) = objective.reduce(&point, &at, REDUCE_TOL);
+            n_evaluations += cost;
+            if let Some(reduced) = reduced
+                && let Some(mut new) = objective.evaluate(&reduced, Some(&at))
+                && let Some(next) = objective.derivatives(&reduced, &mut new)
             {
-                (theta, at, derivatives) = (reduced, new, next);
-                radius = first_radius(&theta);
+                (point, at, slopes) = (reduced, new, next);
+                radius = first_radius(&point);
             }
         }
-        let gradient_norm = largest(&derivatives.gradient);
-        let mut step = Step::new(&derivatives.gradient, &derivatives.curvature, radius);
-        if known.iter().any(|run| step.leads_to(run, problem, &theta, at.deviance)) {
+        let value = objective.value(&at);
+        let gradient_norm = largest(&slopes.gradient);
+        let mut step = Step::new(&slopes.gradient, &slopes.curvature, radius);
+        if known.iter().any(|run| step.leads_to(run, objective, &point, value)) {
             status = Status::Known;
             break;
         }
-        if unlike >= UNLIKE_STEPS
-            && let Some(exact) = problem.hessian(&theta, reml)
+        if unlike >= O::PATIENCE
+            && let Some(exact) = objective.hessian(&point, &at)
         {
-            n_evaluations += 2 * theta.len();
-            derivatives.curvature = exact;
-            step = Step::new(&derivatives.gradient, &derivatives.curvature, radius);
+            n_evaluations += 2 * point.len();
+            slopes.curvature = exact;
+            step = Step::new(&slopes.gradient, &slopes.curvature, radius);
         }
         let mut row = Iteration {
-            deviance: at.deviance,
+            deviance: value,
             gradient_norm,
             predicted: step.predicted,
             step: step.length,
             radius,
             ratio: f64::NAN,
         };
-        let noise = noise(problem, at.deviance);
+        let noise = objective.noise(value);
         let tol = DECREASE_TOL.max(noise);
-        let trial = step.from(&theta);
+        let trial = step.from(&point);
+        let new = objective.evaluate(&trial, Some(&at));
+        n_evaluations += 1;
+        let decrease = new.as_ref().map_or(f64::NEG_INFINITY, |new| value - objective.value(new));
         // negative curvature that nothing shows within a whole step is rounding: following it would only gather more
-        let flat = step.predicted <= noise && step.length >= 0.5 * first_radius(&theta).max(largest(&theta));
+        let flat = step.predicted <= noise && step.length >= 0.5 * first_radius(&point).max(largest(&point));
         if step.predicted <= tol && (!step.saddle || flat) {
             // the last step is taken if it does no harm: its decrease is below what can be seen
-            if let Some(new) = problem.factorize(&trial, reml).filter(|new| new.deviance <= at.deviance + noise) {
-                row.ratio = (at.deviance - new.deviance) / step.predicted;
-                theta = trial;
+            if let Some(new) = new.filter(|_| decrease >= -noise) {
+                row.ratio = decrease / step.predicted;
+                point = trial;
                 at = new;
             }
-            n_evaluations += 1;
             trace.push(row);
             status = Status::Converged;
             break;
         }
-        let new = problem.factorize(&trial, reml);
-        n_evaluations += 1;
-        let decrease = new.as_ref().map_or(f64::NEG_INFINITY, |new| at.deviance - new.deviance);
         row.ratio = decrease / step.predicted;
         trace.push(row);
         let small = step.predicted < 100.0 * noise;
         let accepted = if small { decrease >= -noise } else { row.ratio > 0.05 };
         match new {
-            Some(new) if accepted => {
-                let Some(next) = problem.derivatives(&trial, &new, true) else {
+            Some(mut new) if accepted => {
+                let Some(next) = objective.derivatives(&trial, &mut new) else {
                     radius = 0.25 * step.length;
                     continue;
                 };
@@ -156,28 +144,28 @@ pub fn minimize(
                 let newton = step.length < 0.99 * row.radius;
                 if newton && !(0.5..1.5).contains(&row.ratio) {
                     unlike += 1;
-                } else if unlike < UNLIKE_STEPS {
+                } else if unlike < O::PATIENCE {
                     unlike = 0;
                 }
-                theta = trial;
+                point = trial;
                 at = new;
-                derivatives = next;
+                slopes = next;
             }
             _ => {
                 radius = 0.25 * step.length;
-                if radius < 1e-11 * (1.0 + largest(&theta)) || small {
+                if radius < 1e-11 * (1.0 + largest(&point)) || small {
                     status = if small { Status::Converged } else { Status::NoFurtherDecrease };
                     break;
                 }
             }
         }
     }
-    let gradient_norm = largest(&derivatives.gradient);
-    Some(Run { deviance: at.deviance, s2: at.s2, theta, gradient_norm, status, trace, n_evaluations })
+    let (value, gradient_norm) = (objective.value(&at), largest(&slopes.gradient));
+    Some(Run { point, value, kept: objective.keep(at), gradient_norm, status, trace, n_evaluations })
 }
 
-fn first_radius(theta: &[f64]) -> f64 {
-    (theta.len() as f64).sqrt()
+fn first_radius(point: &[f64]) -> f64 {
+    (point.len() as f64).sqrt()
 }
 
 fn largest(v: &[f64]) -> f64 {
@@ -233,18 +221,18 @@ impl Step {
         Step { direction, length: norm(&s), predicted, saddle, whole: shift == 0.0 && norm(&s) < radius }
     }
 
-    fn from(&self, theta: &[f64]) -> Vec<f64> {
-        theta.iter().zip(&self.direction).map(|(t, s)| t + s).collect()
+    fn from(&self, point: &[f64]) -> Vec<f64> {
+        point.iter().zip(&self.direction).map(|(t, s)| t + s).collect()
     }
 
     /// Whether the step is one of Newton's last to the optimum of a run.
-    fn leads_to(&self, run: &Run, problem: &Problem, theta: &[f64], deviance: f64) -> bool {
-        let missed = (deviance - self.predicted - run.deviance).abs();
+    fn leads_to<O: Objective>(&self, run: &Run<O::Kept>, objective: &O, point: &[f64], value: f64) -> bool {
+        let missed = (value - self.predicted - run.value).abs();
         self.whole
             && self.predicted < NEAR
             && run.status == Status::Converged
-            && missed <= NEAR_SHARE * self.predicted + noise(problem, deviance)
-            && problem.distance(&self.from(theta), &run.theta) <= NEAR_SHARE * self.length
+            && missed <= NEAR_SHARE * self.predicted + objective.noise(value)
+            && objective.distance(&self.from(point), &run.point) <= NEAR_SHARE * self.length
     }
 }
 

@@ -16,7 +16,7 @@ class Minimum:
 
     theta: Floats  # user's units, diagonals >= 0
     deviance: float
-    status: int  # 0 converged, 1 iteration limit, 2 no further decrease, 3 interrupted
+    status: int  # 0 converged, 1 iteration limit, 2 no further decrease
     gradient_norm: float
     n_iterations: int
     n_evaluations: int
