@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from mixedmodels.display.noted_frame import show_notes
 from mixedmodels.errors import InferenceError
 from mixedmodels.inference.compare import check_names, compare_states
@@ -15,7 +13,6 @@ from mixedmodels.vocabulary import refuses_unknown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
 import pandas as pd
 
 
@@ -64,7 +61,7 @@ def compare(*fits: LmmResult, refit: bool = True, names: Sequence[str] | None = 
         if not isinstance(fit, LmmResult):
             raise InferenceError(f"compare takes fitted results; argument {number} is a {type(fit).__name__}.")
         fit.check_estimated("compare")
-    if not isinstance(refit, bool | np.bool_):
+    if not isinstance(refit, bool):
         raise InferenceError(
             f"refit is {refit!r}; it must be True, to fit anew by ML where needed, or False to refuse."
         )

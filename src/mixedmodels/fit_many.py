@@ -343,7 +343,14 @@ def _formulas(formulas: object) -> list[tuple[str, str]]:
     if wrong or not named:
         found = repr(wrong[0]) if wrong else repr(formulas)
         raise FormulaError(f"formulas has {found}; it must be a formula as for lmer, a list or a mapping of them.")
+    _check_told_apart("formulas", [name for name, _ in named])
     return named
+
+
+def _check_told_apart(argument: str, names: Sequence[str]) -> None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise FormulaError(f"{argument} has {twice!r} twice, and models are told apart by it. Leave one out.")
 
 
 def _responses(responses: object, columns: Sequence[str]) -> list[tuple[str | None, str | None]]:
@@ -356,6 +363,7 @@ def _responses(responses: object, columns: Sequence[str]) -> list[tuple[str | No
             f"responses is {responses!r}; it must be a column or an expression, or a list of them, such as "
             "['y', 'log(y)']."
         )
+    _check_told_apart("responses", given)
     return [(each, f"`{each}`" if each in columns and not each.isidentifier() else each) for each in given]
 
 

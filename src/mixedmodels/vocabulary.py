@@ -10,6 +10,8 @@ from os import PathLike
 from types import MappingProxyType
 from typing import ParamSpec, TypeVar
 
+import numpy as np
+
 from mixedmodels.errors import MixedModelsError, UnknownArgumentError, UnknownAttributeError, memory_told, nearest
 
 P = ParamSpec("P")
@@ -135,6 +137,8 @@ _SCALARS = (str, bytes, Number)
 def refuses_unknown(function: Callable[P, R]) -> Callable[P, R]:
     """Return the function, which answers unknown arguments, arrays in the place of one value and no memory, in words.
 
+    NumPy's True and False reach it as Python's.
+
     Raises
     ------
     UnknownArgumentError, NotEnoughMemoryError
@@ -171,6 +175,7 @@ def refuses_unknown(function: Callable[P, R]) -> Callable[P, R]:
                 advice = OF_A_CALL.get(name, f"it takes {', '.join(known)}")
                 near = "" if name in OF_A_CALL else nearest(name, known)
                 raise UnknownArgumentError(f"{called}() has no argument {name!r}: {advice}.{near}")
+        args, kwargs = tuple(map(_plain_flag, args)), {name: _plain_flag(value) for name, value in kwargs.items()}  # type: ignore[assignment]
         given = (*zip(parameters, args, strict=False), *kwargs.items())
         wrong = [(name, value) for name, value in given if name in single and not _is_one_value(value, single[name])]
         if not wrong:
@@ -189,6 +194,10 @@ def refuses_unknown(function: Callable[P, R]) -> Callable[P, R]:
         raise complaint
 
     return checked
+
+
+def _plain_flag(value: object) -> object:
+    return bool(value) if isinstance(value, np.bool_) else value
 
 
 def _is_one_value(value: object, kinds: Sequence[str]) -> bool:

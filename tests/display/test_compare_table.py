@@ -246,6 +246,11 @@ def test_numbers_of_numpy_are_numbers() -> None:
     assert SLOPES.step(alpha_fixed=np.float32(0.5)).fixed.equals(SLOPES.step(alpha_fixed=0.5).fixed)
 
 
+def test_the_random_part_is_shown_or_not() -> None:
+    assert str(mm.table(SLOPES, random=False)) == str(mm.table(SLOPES, random="none")) != str(mm.table(SLOPES))
+    assert str(mm.table(SLOPES, random=True)) == str(mm.table(SLOPES))
+
+
 def test_unknown_arguments_are_refused() -> None:
     with pytest.raises(mm.UnknownArgumentError, match=r"table\(\) has no argument 'star'.*mean 'stars'"):
         mm.table(SLOPES, star=True)

@@ -209,3 +209,12 @@ def test_frames_of_frames_stay_what_they_are() -> None:
     both = pd.concat([table, table])
     assert repr(both).count("Days ") == 2
     assert isinstance(pd.concat({"a": table, "b": table}), pd.DataFrame)
+
+
+def test_names_with_line_ends_take_one_line() -> None:
+    table = mm.compare(SLEEP, SLEEP.update("~ . - Days"), names=["with\nDays", "without\tit"])
+    lines = repr(table).splitlines()
+    assert sum(line.startswith(("with\\nDays", "without\\tit")) for line in lines) == 4  # rows and notes
+    assert len({len(line) for line in lines[1:3]}) == 1
+    frame = show_notes(pd.DataFrame({"a\rb": ["x\ny"]}, index=pd.Index(["p\x1bq"], name="i\nj")))
+    assert repr(frame).splitlines() == ["i\\nj    a\\rb", "p\\x1bq  x\\ny"]

@@ -91,6 +91,19 @@ def test_terms_that_are_columns_alone() -> None:
         np.testing.assert_allclose(table["den_df"], coefficients["df"], rtol=1e-9)
 
 
+@pytest.mark.parametrize(
+    "fixed", ["zeta * alpha + x", "x * zeta + alpha:zeta", "zeta + alpha:zeta + x", "zeta / alpha"]
+)
+def test_terms_are_named_and_ordered_as_in_anova(fixed: str) -> None:
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame(
+        {"zeta": np.tile(list("abc"), 40), "alpha": np.repeat(list("uv"), 60), "g": np.arange(120) % 10}
+    )
+    data["x"], data["y"] = rng.normal(size=120), rng.normal(size=10)[data.g] + rng.normal(size=120)
+    for fit in (mm.lmer(f"y ~ {fixed} + (1 | g)", data), mm.mixedlm(f"y ~ {fixed}", data, groups="g").fit()):
+        assert list(fit.joint_tests().index) == list(fit.anova().index)
+
+
 def test_bad_input() -> None:
     fit = mm.lmer("yield ~ Variety + (1 | Block)", mm.load_dataset("Oats"))
     with pytest.raises(mm.InferenceError, match=r"There is no variable 'Varety' .* Did you mean 'Variety'"):

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import mixedmodels as mm
-from odd_arguments import ODD, ask, ask_all, ask_oddly, show
+from odd_arguments import ODD, ask, ask_all, ask_oddly, methods, show
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 N = 48
@@ -193,3 +193,53 @@ def test_the_regressor_answers_or_refuses() -> None:
         ask("folds", lambda odd=odd: list(LevelFold(odd).split(data)), {})
         ask("folds", lambda odd=odd: list(LevelFold("g", odd).split(data)), {})
         ask("folds", lambda odd=odd: list(LevelFold("g").split(odd)), {})
+
+
+def flags_of(owner: object) -> list[tuple[str, str]]:
+    """Return methods and their arguments that may be True or False."""
+    return [
+        (name, parameter.name)
+        for name, method in methods(owner)
+        for parameter in inspect.signature(method).parameters.values()
+        if "bool" in str(parameter.annotation)
+    ]
+
+
+def answer_text(method: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
+    try:
+        return repr(method(**arguments))
+    except mm.MixedModelsError as error:
+        return str(error)
+
+
+@pytest.mark.filterwarnings("ignore::mixedmodels.MixedModelsWarning")
+@pytest.mark.parametrize("value", [True, False])
+def test_booleans_of_numpy_are_those_of_python(value: bool, tmp_path: Path) -> None:
+    fit = fits()["slopes"]
+    data = {"y": np.arange(12.0) % 5, "g": np.arange(12) // 3}
+    formula, arrays = "y ~ 1 + (1 | g)", {"endog": data["y"], "exog": np.ones((12, 1)), "groups": data["g"]}
+    model = mm.LinearMixedModel(formula, data)
+    fit.save(tmp_path / "fit.mm")
+    needed: Mapping[str, Mapping[str, Any]] = {
+        "deviance": {"theta": [1.0]}, "gradient": {"theta": [1.0]}, "save": {"path": tmp_path / "saved.mm"},
+        "contrast": {"L": "x = 0"}, "margins": {"specs": "f"}, "slopes": {"variable": "x"},
+        "bootstrap": {"n": 2, "seed": 1}, "profile": {"which": "sigma"}, "influence": {"method": "one-step", "by": "g"},
+    }  # fmt: skip
+    asked = [
+        (getattr(owner, name), flag, needed.get(name, {})) for owner in (fit, model) for name, flag in flags_of(owner)
+    ]
+    asked += [
+        (mm.lmer, "reml", {"formula": formula, "data": data}),
+        (mm.fit_many, "reml", {"formulas": formula, "data": data, "progress": False}),
+        (mm.load, "trust", {"path": tmp_path / "fit.mm"}),
+        (lambda **flag: mm.compare(fit, fits()["refitted"], **flag), "refit", {}),
+        (lambda **flag: mm.table(fit, **flag), "stars", {}),
+        (lambda **flag: mm.MixedLM(**arrays).fit(**flag).llf, "reml", {}),
+        (mm.fit_each("y ~ 1 | g", data).coef_table, "pool", {}),
+    ]
+    assert len(asked) > 15
+    for method, flag, arguments in asked:
+        told = answer_text(method, {**arguments, flag: value})
+        assert answer_text(method, {**arguments, flag: np.bool_(value)}) == told, (method, flag)
+    for reml in (np.bool_(value), value):
+        assert mm.lmer(formula, data, reml=reml).reml is value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import textwrap
@@ -204,3 +205,15 @@ def test_rows_without_a_value_of_the_split_are_told() -> None:
     pd.testing.assert_frame_equal(many.coef_table(), without.coef_table())
     with pytest.raises(mm.DataError, match=f"'part' of split has missing values in {n} rows"):
         mm.fit_many("y ~ x + (1 | g)", data, split="part", missing="raise", progress=False)
+
+
+def test_models_of_one_name_are_refused() -> None:
+    one = "y ~ x + (1 | g)"
+    for arguments, what in (
+        ({"formulas": [one, one]}, f"formulas has '{re.escape(one)}' twice"),
+        ({"formulas": {1: one, "1": FORMULAS["large"]}}, "formulas has '1' twice"),
+        ({"formulas": one, "responses": ["y", "w", "y"]}, "responses has 'y' twice"),
+    ):
+        with pytest.raises(mm.FormulaError, match=what):
+            mm.fit_many(data=DATA, progress=False, **arguments)  # type: ignore[arg-type]
+    assert len(mm.fit_many([one, one.replace(" ", "")], DATA, progress=False).fits) == 2

@@ -46,6 +46,11 @@ class FixedTerm:
         """The factors, of either kind."""
         return self.numeric | self.categorical
 
+    @property
+    def factors(self) -> list[str]:
+        """The factors, of either kind, in the order of the name."""
+        return sorted(self.variables, key=lambda factor: f":{self.name}:".find(f":{factor}:"))
+
     def is_contained_in(self, other: FixedTerm) -> bool:
         """Return True if the other term has the same numeric factors and more categorical ones."""
         return self.numeric == other.numeric and self.categorical < other.categorical

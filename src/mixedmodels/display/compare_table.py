@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mixedmodels.display import numbers
 from mixedmodels.display.layout import INDENT
 from mixedmodels.display.summary import Summary
@@ -84,7 +82,7 @@ def table(
     level: float = 0.95,
     terms: Sequence[str] | None = None,
     labels: Mapping[str, str] | None = None,
-    random: str = "all",
+    random: str | bool = "all",
     facts: Sequence[str] | None = None,
     digits: int | None = None,
     stars: bool = False,
@@ -108,7 +106,7 @@ def table(
         What to call rows, terms, effects and grouping factors: ``{"Days": "Day", "Subject": "person"}`` makes
         ``Days by Subject`` into ``Day by person``.
     random
-        Of the random part: ``"all"``; ``"sd"``, without correlations; or ``"none"``.
+        Of the random part: ``"all"`` (True); ``"sd"``, without correlations; or ``"none"`` (False).
     facts
         What to say of each fit, in this order, of ``Observations``, ``Levels``, ``Parameters``, ``Method``,
         ``Log-likelihood``, ``AIC`` and ``BIC``; None for all.
@@ -154,6 +152,7 @@ def table(
     - * p < 0.05, ** p < 0.01, *** p < 0.001.
     - Tests and intervals use Student's t with Satterthwaite's degrees of freedom.
     """
+    random = {True: "all", False: "none"}[random] if isinstance(random, bool) else random
     _check(fits, below, random)
     for fit in fits:
         fit.check_estimated("table")
@@ -201,8 +200,8 @@ def _check_digits(digits: object) -> int | None:
 
 
 def _check_flag(stars: object) -> bool:
-    if isinstance(stars, bool | np.bool_):
-        return bool(stars)
+    if isinstance(stars, bool):
+        return stars
     raise InferenceError(f"stars is {stars!r}; it must be True or False.")
 
 

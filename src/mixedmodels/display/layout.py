@@ -34,6 +34,7 @@ INDENT = "  "
 _QUOTED = re.compile("`[^`]*`")
 _RANDOM_TERM = re.compile(r"\([^()]*\|[^()]*\)")
 _HARD = "\0"
+_CONTROLS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]")
 
 SHORT = 1 / 5
 """Part of a line up to which a label is short, and does not stand on a line of its own."""
@@ -76,6 +77,16 @@ def n_columns(text: str) -> int:
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
+def is_one_line(text: str) -> bool:
+    """Return whether nothing in a text ends lines or steers terminals."""
+    return _CONTROLS.search(text) is None
+
+
+def one_line_text(text: str) -> str:
+    """Return the text with the characters that end lines or steer terminals written as Python writes them."""
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def fold_sentence(text: str, width: int, first: str = "", below: str = "") -> list[str]:
     """Return the lines of a sentence or a formula, broken at spaces but not inside of backticks or short random terms.
 
@@ -90,7 +101,7 @@ def fold_sentence(text: str, width: int, first: str = "", below: str = "") -> li
     """
     size = min(width, MAX_PROSE)
     lines: list[str] = []
-    kept = _QUOTED.sub(lambda name: name[0].replace(" ", _HARD), text)
+    kept = _QUOTED.sub(lambda name: name[0].replace(" ", _HARD), one_line_text(text))
     kept = _RANDOM_TERM.sub(lambda term: term[0].replace(" ", _HARD) if len(term[0]) <= size // 2 else term[0], kept)
     for word in kept.split(" "):
         if lines and n_columns(lines[-1]) + 1 + n_columns(word) <= size:

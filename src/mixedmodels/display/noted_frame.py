@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from mixedmodels.display.frame_texts import frame_texts, label_texts
-from mixedmodels.display.layout import Grid, fold_sentence, text_width
+from mixedmodels.display.layout import Grid, fold_sentence, one_line_text, text_width
 
 LAYOUTS = {"buf", "index", "line_width", "max_rows"}
 """Arguments of ``to_string`` and ``to_html`` that say nothing of digits, as far as this module lays out itself."""
@@ -89,10 +89,12 @@ def _lines(frame: NotedFrame, index: bool, most: int, width: int | None) -> list
     shown = frame if len(frame) <= most else pd.concat([frame.iloc[:first], frame.iloc[len(frame) - most // 2 :]])
     labels = label_texts(shown.index) if index else []
     names = ["" if name is None else str(name) for name in shown.index.names] if index else []
-    rows = list(zip(*labels, *frame_texts(shown), strict=True))
+    columns = [map(one_line_text, column) for column in (*labels, *frame_texts(shown))]
+    rows = list(zip(*columns, strict=True))
     if len(shown) < len(frame):
         rows.insert(first, ("...", *[""] * (len(rows[0]) - 1)))
     sides = ["n" if pd.api.types.is_numeric_dtype(dtype) else "l" for dtype in shown.dtypes]
-    grid = Grid((*names, *map(str, shown.columns)), tuple(rows), "l" * len(labels) + "".join(sides), len(labels), False)
+    header = tuple(map(one_line_text, (*names, *map(str, shown.columns))))
+    grid = Grid(header, tuple(rows), "l" * len(labels) + "".join(sides), len(labels), False)
     size = f"[{len(frame)} rows x {frame.shape[1]} columns]"
     return [*grid.lines(sys.maxsize if width is None else width), *([size] if len(shown) < len(frame) else [])]

@@ -12,8 +12,8 @@ import numpy as np
 
 from mixedmodels.diagnose.residuals import residuals
 from mixedmodels.display import numbers
-from mixedmodels.display.layout import fold_sentence, text_width
-from mixedmodels.display.table import Table, one_line_text, to_latex_text, to_markdown_text
+from mixedmodels.display.layout import fold_sentence, one_line_text, text_width
+from mixedmodels.display.table import Table, to_latex_text, to_markdown_text
 from mixedmodels.display.varcorr import VarCorr, correlation_tables
 from mixedmodels.display.word import write_docx
 from mixedmodels.fit.rowless import is_rowless

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from mixedmodels.display.layout import INDENT, Grid, text_width
+from mixedmodels.display.layout import INDENT, Grid, is_one_line, one_line_text, text_width
 
 _CAPTION = "text-align: left; font-weight: 600"
 _SPACING = "border-spacing: 0.8em 0.1em"  # where no style sheet collapses the borders, columns would touch
@@ -28,7 +28,6 @@ _MARKS = re.compile(r"[\\`*|~$]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)|\](?=[(\[])")
 _NEGATIVE = re.compile(r"-[\d.]+(?:e[+-]\d+)?")
 _MINUS = re.compile(r"(?<![\w.])-(?=\d)")
 _STARS = re.compile(r"\*+$")
-_CONTROLS = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]")
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Table:
     ruled: bool = True
 
     def __post_init__(self) -> None:
-        if _CONTROLS.search("".join([*self.header, *chain.from_iterable(self.rows)])):
+        if not is_one_line("".join([*self.header, *chain.from_iterable(self.rows)])):
             object.__setattr__(self, "header", tuple(map(one_line_text, self.header)))
             object.__setattr__(self, "rows", tuple(tuple(map(one_line_text, row)) for row in self.rows))
 
@@ -147,8 +146,3 @@ def _markdown_row(cells: Sequence[str]) -> str:
 def to_markdown_text(text: str) -> str:
     """Return the text with what Markdown would read as marks or HTML escaped."""
     return _MARKS.sub(r"\\\g<0>", one_line_text(text).strip()).replace("<", "&lt;")
-
-
-def one_line_text(text: str) -> str:
-    """Return the text with the characters that end lines or steer terminals written as Python writes them."""
-    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+import numpy as np
 import numpy.typing as npt
 
 from mixedmodels.errors import FitError
@@ -127,7 +128,7 @@ def check_reml(reml: object) -> None:
     FitError
         It is not.
     """
-    if not isinstance(reml, bool):
+    if not isinstance(reml, bool | np.bool_):
         raise FitError(f"reml is {reml!r}; it must be True for REML or False for maximum likelihood.")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mixedmodels.errors import InferenceError
+from mixedmodels.inference.approximation import doubts
 from mixedmodels.inference.contrast import dropped_columns
 from mixedmodels.inference.degrees import approximation, joint_test
 from mixedmodels.inference.marginality import TermContrasts
@@ -43,7 +44,7 @@ def anova(state: FitState, type: int = 3, ddf: str | Approximation = "satterthwa
     pandas.DataFrame
         ``sum_sq, mean_sq, num_df, den_df, f_value, p_value``, indexed by term; ``mean_sq`` is F, without Kenward and
         Roger's factor, times the residual variance. A term without estimable coefficients has ``num_df`` 0 and no test.
-        ``attrs["notes"]`` warns of type 3 where columns were dropped.
+        ``attrs["notes"]`` warns of type 3 where columns were dropped, and of degrees of freedom that may be wrong.
 
     Raises
     ------
@@ -55,7 +56,7 @@ def anova(state: FitState, type: int = 3, ddf: str | Approximation = "satterthwa
     contrasts = TermContrasts.of(state)
     rows = [f_row(state, contrasts.hypothesis(k, type), method) for k in range(len(contrasts.terms))]
     table = f_table(rows, [term.name for term in contrasts.terms])
-    table.attrs["notes"] = _caution(state, type) if type > 1 else ()
+    table.attrs["notes"] = (*(_caution(state, type) if type > 1 else ()), *doubts(method))
     return table
 
 

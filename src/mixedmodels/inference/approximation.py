@@ -80,7 +80,7 @@ class Approximation(Protocol):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences for the reader of a table: the method, and what to know about this fit."""
+        """Sentences for the reader of a table: first the method, then what makes one doubt it for this fit."""
 
     def row_df(self, L: Floats) -> Floats:
         """Return the degrees of freedom of each row of L, (n_rows,)."""
@@ -90,6 +90,11 @@ class Approximation(Protocol):
 
         The rows are linearly independent.
         """
+
+
+def doubts(method: Approximation) -> tuple[str, ...]:
+    """Return what is to be known of a method for this fit, for tables whose columns tell the method."""
+    return method.notes[1:]
 
 
 def rows_covariance(method: Approximation, L: Floats) -> Floats:

@@ -169,7 +169,7 @@ def read_comparison(
     InferenceError
         If an argument is not allowed, or two ask for different contrasts.
     """
-    if not isinstance(pairwise, bool | np.bool_) and not (isinstance(pairwise, str) and pairwise in (*KINDS, *OF_R)):
+    if not isinstance(pairwise, bool) and not (isinstance(pairwise, str) and pairwise in (*KINDS, *OF_R)):
         raise InferenceError(
             f'pairwise is {pairwise!r}; it must be True or "pairwise" for all pairs, "trt.vs.ctrl" for differences '
             f"from a control, the name of another kind of contrasts, or False.{nearest(str(pairwise), [*KINDS, *OF_R])}"

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from mixedmodels.errors import InferenceError, hand_over, nearest
+from mixedmodels.inference.approximation import doubts
 from mixedmodels.inference.bootstrap import Bootstrap, bootstrap, check_interval
+from mixedmodels.inference.degrees import approximation
 from mixedmodels.inference.profile import Profile, profile
 from mixedmodels.inference.selection import select, unknown_parameter
 from mixedmodels.inference.variance_parameters import list_parameters, undetermined_notes, variance_parameters
@@ -78,8 +80,10 @@ def conf_int(
         table = profile(state, Profile, which).conf_int(level)
         return table.reindex(pd.Index(names, name="parameter"))  # some correlations have none
     if method == "wald":
-        table = _wald(state, level, options.get("ddf", "satterthwaite"))
-        table.attrs["notes"] = undetermined_notes(state)
+        method_of_tests = approximation(state, options.get("ddf", "satterthwaite"))
+        table = _wald(state, level, method_of_tests)
+        of_tests = doubts(method_of_tests) if set(names) & {*state.fixed_names} else ()
+        table.attrs["notes"] = (*undetermined_notes(state), *of_tests)
     else:
         interval = options.pop("interval", "studentized")
         check_interval(interval)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mixedmodels.errors import InferenceError
+from mixedmodels.inference.approximation import doubts
 from mixedmodels.inference.degrees import approximation, estimate_rows, joint_test
 from mixedmodels.inference.hypotheses import Hypotheses, as_numbers, read_hypotheses
 from mixedmodels.inference.wald import row_table
@@ -74,6 +75,7 @@ def contrast(
     labels = pd.Index(hypotheses.labels, name="contrast")
     table = row_table(estimate_rows(state, rows, method), labels, level, hypotheses.rhs)
     if not joint:
+        table.attrs["notes"] = doubts(method)
         return table
     test = joint_test(state, rows, method, hypotheses.rhs)
     last = pd.DataFrame(
@@ -82,6 +84,7 @@ def contrast(
     )
     table = pd.concat([table, last.reindex(columns=table.columns)])
     table.insert(2, "num_df", [1] * len(rows) + [test.num_df])
+    table.attrs["notes"] = doubts(method)
     return table
 
 

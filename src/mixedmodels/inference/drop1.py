@@ -23,6 +23,7 @@ from mixedmodels.fit.long_work import carry_out
 from mixedmodels.fit.problem import Problem
 from mixedmodels.inference import criteria
 from mixedmodels.inference.anova import f_row, f_table
+from mixedmodels.inference.approximation import doubts
 from mixedmodels.inference.degrees import approximation
 from mixedmodels.inference.marginality import TermContrasts
 
@@ -80,7 +81,7 @@ def drop1(
         method = approximation(state, ddf)
         rows = [f_row(state, contrasts.last(k), method) for k in terms]
         table = f_table(rows, names)
-        table.attrs["notes"] = ()
+        table.attrs["notes"] = doubts(method)
         return show(table)
     tests: list[_Row] = []
 

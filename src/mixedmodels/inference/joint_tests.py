@@ -18,6 +18,7 @@ import pandas as pd
 
 from mixedmodels.errors import InferenceError
 from mixedmodels.fit.findings import listing
+from mixedmodels.inference.approximation import doubts
 from mixedmodels.inference.comparisons import labels_index
 from mixedmodels.inference.contrast import dropped_columns, estimable_part
 from mixedmodels.inference.contrast_kinds import interaction_weights
@@ -113,7 +114,7 @@ def joint_tests(
     table["num_df"] = table["num_df"].astype(int)
     why = dropped_columns(state)
     fewer = f"Fewer degrees of freedom, for what the data determine: {listing(reduced)}, because {why}."
-    table.attrs["notes"] = (*([fewer] if reduced else []), *means.notes(at))
+    table.attrs["notes"] = (*([fewer] if reduced else []), *means.notes(at), *doubts(method))
     return table
 
 
@@ -123,16 +124,22 @@ def _first(labels: Sequence[tuple[Any, ...]], i: int, n_by: int) -> int:
 
 
 def _terms(state: FitState, nesting: Nesting, by: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return the sets of variables whose effects are tested, small ones first, in the order of the formula."""
+    """Return the variables whose effects are tested, as terms of the model are ordered and name them.
+
+    Effects that are part of a term only stand before it.
+    """
     names = [name for name in predictors(state.design) if name not in by]
-    found: dict[tuple[str, ...], None] = {}
-    for term in variables_of_terms(state.design):
+    terms = variables_of_terms(state.design)
+    places = {frozenset(term): place for place, term in reversed(list(enumerate(terms)))}
+    found: dict[frozenset[str], int] = {}
+    for place, term in enumerate(terms):
         own = [name for name in names if name in term]
         for size in range(1, len(own) + 1):
             for chosen in combinations(own, size):
-                whole = {*chosen, *nesting.outer_of(chosen, beside=by)}
-                found[tuple(name for name in names if name in whole)] = None
-    return sorted(found, key=len)
+                whole = frozenset({*chosen, *nesting.outer_of(chosen, beside=by)})
+                found.setdefault(whole, places.get(whole, place))
+    ordered = sorted(found, key=lambda whole: (found[whole], len(whole)))
+    return [terms[places[whole]] if whole in places else tuple(n for n in names if n in whole) for whole in ordered]
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,8 @@ class TermContrasts:
         The other terms keep every column of theirs, also those that depend on the term in the formula's order.
         """
         own = self.all_terms == k
-        order = np.concatenate([np.flatnonzero(~own), np.flatnonzero(own)])
+        # The term's own from the last level to the first, as in ``of``: degrees of freedom depend on the reference.
+        order = np.concatenate([np.flatnonzero(~own), np.flatnonzero(own)[::-1]])
         chosen = order[_independent(self.full.T[order], len(self.treatment))]
         kept = own[chosen]
         return np.asarray(_coefficients(self.full[:, chosen], self.columns)[kept])

@@ -253,8 +253,8 @@ class _View:
 def _read_scale(state: FitState, scale: object, bias_adjust: object, is_comparison: bool) -> _View:
     if scale not in SCALES:
         raise InferenceError(f'scale is {scale!r}; it must be "model" or "response".{nearest(str(scale), SCALES)}')
-    number = isinstance(bias_adjust, int | float | np.number) and not isinstance(bias_adjust, bool | np.bool_)
-    if not isinstance(bias_adjust, bool | np.bool_) and not (number and 0 < float(bias_adjust) < np.inf):  # type: ignore[arg-type]
+    number = isinstance(bias_adjust, int | float | np.number) and not isinstance(bias_adjust, bool)
+    if not isinstance(bias_adjust, bool) and not (number and 0 < float(bias_adjust) < np.inf):  # type: ignore[arg-type]
         raise InferenceError(
             f"bias_adjust is {bias_adjust!r}; it must be True, False or the standard deviation of an observation."
         )

@@ -91,25 +91,24 @@ def _by_formula(design: Design, names: Collection[str]) -> list[tuple[str, str]]
     return [(name, outer) for name in names for outer in always[name] if outer in names and name not in always[outer]]
 
 
-def variables_of_terms(design: Design) -> list[frozenset[str]]:
-    """Return the data columns of each term of the fixed part."""
+def variables_of_terms(design: Design) -> list[tuple[str, ...]]:
+    """Return the data columns of each term of the fixed part, in the order of its factors."""
     fixed = design.recipe.fixed
     if not fixed.is_computed:
-        return [frozenset({name}) for name in fixed.columns]
+        return [(name,) for name in fixed.columns]
     if not fixed.terms:  # made by patsy, whose factors are texts
-        return [
-            frozenset(m.name for factor in term.numeric | term.categorical for m in mentions(factor)) & {*fixed.columns}
-            for term in term_matrix(design).terms
-        ]
+        terms = term_matrix(design).terms
+        named = [[m.name for factor in term.factors for m in mentions(factor)] for term in terms]
+        return [tuple(dict.fromkeys(name for name in names if name in fixed.columns)) for names in named]
     return [
-        frozenset(name for factor in term.factors for name in columns_of_factor(factor, fixed.columns))
+        tuple(dict.fromkeys(name for factor in term.factors for name in columns_of_factor(factor, fixed.columns)))
         for term in fixed.terms
     ]
 
 
 def partners_of(design: Design, name: str) -> frozenset[str]:
     """Return the data columns that share a term of the fixed part with one, itself among them."""
-    return frozenset().union(*(term for term in variables_of_terms(design) if name in term))
+    return frozenset[str]().union(*(term for term in variables_of_terms(design) if name in term))
 
 
 def _all_outer(outer: Mapping[str, Collection[str]], name: str) -> set[str]:

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
 
 
+ROUNDING = 1e-9
+"""Less than this below zero is no negative part."""
+
+NEGATIVE = "A part is negative where the fixed part explains more without the term, since terms suppress each other."
+
+
 def part_r2(state: FitState) -> pd.DataFrame:
     """Return the part R-squared of the terms that can be taken out, those of ``drop1``.
 
@@ -36,7 +42,8 @@ def part_r2(state: FitState) -> pd.DataFrame:
     -------
     pandas.DataFrame
         ``df``, the columns by which the model is larger, ``part_r2`` and ``without``, the share of the whole that the
-        fixed part explains without the term; by term, after a row for all of them.
+        fixed part explains without the term; by term, after a row for all of them. ``attrs["notes"]`` says what
+        negative parts mean.
     """
     contrasts = TermContrasts.of(state)
     fixed, random, residual = variance_parts(state)
@@ -53,4 +60,7 @@ def part_r2(state: FitState) -> pd.DataFrame:
             problem = Problem(design, n_threads=state.control.n_threads)
             left = variance_parts(fit_problem(problem, reml=state.reml, control=state.control))[0]
         rows[term.name] = (state.n_fixed - len(kept), (fixed - left) / whole, left / whole)
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["df", "part_r2", "without"]).rename_axis("term")
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["df", "part_r2", "without"]).rename_axis("term")
+    if (table["part_r2"] < -ROUNDING).any():
+        table.attrs["notes"] = (NEGATIVE,)
+    return table

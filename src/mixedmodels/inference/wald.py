@@ -10,7 +10,8 @@ import pandas as pd
 from scipy import special
 
 from mixedmodels.errors import InferenceError
-from mixedmodels.inference.degrees import estimate_rows
+from mixedmodels.inference.approximation import doubts
+from mixedmodels.inference.degrees import approximation, estimate_rows
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
@@ -37,15 +38,18 @@ def coef_table(state: FitState, ddf: str | Approximation = "satterthwaite", leve
     -------
     pandas.DataFrame
         ``estimate, std_error, df, statistic, p_value, ci_lower, ci_upper``, indexed by fixed effect; df is infinite
-        for ``"normal"``.
+        for ``"normal"``. ``attrs["notes"]`` says why degrees of freedom may be wrong.
 
     Raises
     ------
     InferenceError
         If ``ddf`` or ``level`` is not one of those allowed, or ``ddf`` does not apply to this fit.
     """
-    rows = estimate_rows(state, np.eye(state.n_fixed), ddf)
-    return row_table(rows, pd.Index(state.fixed_names, name="term"), level)
+    method = approximation(state, ddf)
+    rows = estimate_rows(state, np.eye(state.n_fixed), method)
+    table = row_table(rows, pd.Index(state.fixed_names, name="term"), level)
+    table.attrs["notes"] = doubts(method)
+    return table
 
 
 def row_table(rows: RowEstimates, labels: pd.Index, level: float = 0.95, rhs: Floats | float = 0.0) -> pd.DataFrame:

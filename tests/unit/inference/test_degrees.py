@@ -186,3 +186,26 @@ def test_standard_errors_of_means_do_not_depend_on_the_origin(origin: float, tol
     rows = near.contrast(np.array([[1, 0.5, 0, 0]]), ddf=ddf)["std_error"]
     again = far.contrast(np.array([[1, 0.5 + origin, 0, 0]]), ddf=ddf)["std_error"]
     np.testing.assert_allclose(again, rows, rtol=tol)
+
+
+@pytest.mark.filterwarnings("ignore::mixedmodels.SingularFitWarning")
+@pytest.mark.parametrize("ddf", ["satterthwaite", "normal"])
+def test_every_table_of_tests_says_why_degrees_of_freedom_may_be_wrong(ddf: str) -> None:
+    data = load("Dyestuff2").assign(x=lambda frame: np.arange(len(frame)) % 3)
+    told: list[bool] = []
+    for fit in (mm.lmer("Yield ~ x + (1 | Batch)", data), mm.lmer(SLEEP.replace("Days", "x"), sleep_of_x())):
+        tables = [
+            fit.coef_table(ddf), fit.anova(ddf=ddf), fit.anova(type=1, ddf=ddf), fit.drop1(ddf=ddf),
+            fit.joint_tests(ddf=ddf), fit.contrast("x = 0", ddf), fit.contrast("x = 0", ddf, joint=True),
+            fit.slopes("x", ddf=ddf), fit.step(ddf=ddf).fixed, fit.conf_int(ddf=ddf),
+        ]  # fmt: skip
+        tables += [fit.effect_sizes(ddf=ddf)] if ddf == "satterthwaite" else []
+        notes = [any("so may be too large" in note for note in table.attrs["notes"]) for table in tables]
+        assert set(notes) == {fit.is_singular and ddf == "satterthwaite"}
+        assert all("so may be too large" not in note for note in fit.conf_int(which="theta").attrs["notes"])
+        told.append(notes[0])
+    assert told == [ddf == "satterthwaite", False]
+
+
+def sleep_of_x() -> pd.DataFrame:
+    return load("sleepstudy").rename(columns={"Days": "x"})

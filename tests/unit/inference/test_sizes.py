@@ -266,3 +266,15 @@ def test_refusals() -> None:
     for ask, says in cases:
         with pytest.raises(mm.InferenceError, match=says):
             ask()
+
+
+def test_negative_parts_are_told() -> None:
+    """A slope within groups alone: without their means, the slope spreads the groups too, and "explains" more."""
+    rng = np.random.default_rng(5)
+    data = pd.DataFrame({"g": np.repeat(np.arange(12), 10), "within": rng.normal(size=120)})
+    data["mean"] = 3 * rng.normal(size=12)[data.g]
+    data["x"] = data["within"] + data["mean"]
+    data["y"] = -data["within"] + 0.2 * rng.normal(size=120) + rng.normal(size=12)[data.g]
+    for formula, is_negative in (("y ~ x + mean + (1 | g)", True), ("y ~ within + mean + (1 | g)", False)):
+        table = mm.lmer(formula, data).part_r2()
+        assert (table["part_r2"] < -1e-3).any() == is_negative == ("A part is negative" in repr(table))
