@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import difflib
 import sys
 from collections.abc import Iterable, Iterator
@@ -31,6 +32,9 @@ class FormulaError(MixedModelsError):
         if text is not None and position is not None:
             message = f"{message}\n  {printable(text)}\n  {' ' * position}^"
         super().__init__(message)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return copyreg.__newobj__, (type(self), *self.args), vars(self)  # type: ignore[attr-defined]  # whose message is whole
 
 
 class DataError(MixedModelsError):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from os import cpu_count
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from os import PathLike, cpu_count
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,17 +18,21 @@ from mixedmodels.design.frame import open_frame
 from mixedmodels.design.grouping import level_codes
 from mixedmodels.display.broom import glance
 from mixedmodels.display.noted_frame import show_notes
-from mixedmodels.errors import DataError, FormulaError, InferenceError, MixedModelsError, hand_over
+from mixedmodels.errors import DataError, FormulaError, InferenceError, MixedModelsError
 from mixedmodels.fit.call import Call, build_problem, snapshot, with_rows
+from mixedmodels.fit.control import Control
+from mixedmodels.fit.fingerprint import fingerprint_of_model
 from mixedmodels.fit.fit import check_reml, fit_identified
-from mixedmodels.fit.progress import progress_bar
+from mixedmodels.fit.long_work import WorkFile, carry_out
+from mixedmodels.fit.plain_values import Kept
 from mixedmodels.formula.update import with_response
 from mixedmodels.inference.wald import COLUMNS, check_level
-from mixedmodels.result import LmmResult
+from mixedmodels.result import KEPT as OF_FITS
+from mixedmodels.result import LmmResult, for_files
 from mixedmodels.vocabulary import refuses_unknown
 
-if TYPE_CHECKING:
-    from mixedmodels.fit.control import Control
+MANY = "set of fits"
+"""What files of many fits hold."""
 
 NOT_DONE = "Not fitted: interrupted."
 TOLD = ("singular", "not_converged", "unidentified", "dropped_columns", "nearly_dependent_columns")
@@ -66,6 +71,13 @@ class ManyFits:
     labels: tuple[tuple[Any, ...], ...]
     outcomes: tuple[Outcome, ...]
     n_outside: int = 0
+
+    @property
+    def notes(self) -> list[str]:
+        """What is missing because the work was interrupted."""
+        n_missing = sum(str(outcome) == NOT_DONE for outcome in self.outcomes)
+        n = len(self.outcomes)
+        return [f"fit_many was interrupted: {n - n_missing} of {n} models were done."] if n_missing else []
 
     @property
     def fits(self) -> dict[Any, LmmResult]:
@@ -118,8 +130,8 @@ class ManyFits:
         return self._noted(pd.DataFrame(np.vstack(parts), index=index, columns=COLUMNS).assign(note=notes))
 
     def _noted(self, table: pd.DataFrame) -> pd.DataFrame:
-        if self.n_outside:
-            table.attrs["notes"] = (f"Rows in no part, because {self.names[-1]} is missing there: {self.n_outside}.",)
+        outside = [f"Rows in no part, because {self.names[-1]} is missing there: {self.n_outside}."]
+        table.attrs["notes"] = (*(outside if self.n_outside else ()), *self.notes)
         return show_notes(table)
 
     def _index(self, places: Sequence[int], terms: Sequence[Any] | None = None) -> pd.Index:
@@ -161,6 +173,27 @@ class ManyFits:
         return html
 
 
+def _kept_error(kind: type[Exception]) -> Kept:
+    def make(args: tuple[Any, ...], __dict__: dict[str, Any]) -> Exception:
+        error = kind.__new__(kind)  # not by its __init__, since the message is whole
+        error.args = args
+        vars(error).update(__dict__)
+        return error
+
+    return Kept(kind, ("args", "__dict__"), make)
+
+
+def _subclasses(kind: type[Exception]) -> Iterator[type[Exception]]:
+    for each in kind.__subclasses__():
+        yield each
+        yield from _subclasses(each)
+
+
+ERRORS: set[type[Exception]] = {MemoryError, MixedModelsError, *_subclasses(MixedModelsError)}
+KEPT = (OF_FITS, Kept(ManyFits), *map(_kept_error, ERRORS))
+"""How files keep many fits."""
+
+
 def _note(outcome: Outcome) -> str:
     """Return why there is no fit, or the kinds of findings that change its reading."""
     if not isinstance(outcome, LmmResult):
@@ -183,6 +216,7 @@ def fit_many(
     evaluate: str = "python",
     control: Control | None = None,
     n_jobs: int | None = None,
+    path: str | PathLike[str] | None = None,
     progress: bool = True,
 ) -> ManyFits:
     """Return the fits of many models: each formula, for each response, in each part of the data.
@@ -206,6 +240,9 @@ def fit_many(
     n_jobs
         Models fitted side by side, on the engine's threads; None for as many as the machine has processors. The numbers
         do not depend on it.
+    path
+        A file that keeps what is done, written each second or so, with the columns of the data that the models use; if
+        it is there, the models that it has no fits of are fitted. ``mixedmodels.load`` reads it.
     progress
         Show how far it is if it takes long: a bar, or plain lines where tqdm is not installed.
 
@@ -218,6 +255,10 @@ def fit_many(
     ------
     MixedModelsError
         If an argument is not allowed, or no model can be fitted.
+    InferenceError
+        If the file at ``path`` is of other models or data.
+    DataError
+        If the file cannot be read or written.
     KeyboardInterrupt
         On Ctrl-C; its ``partial`` holds what was fitted, None if nothing was. Fits that had begun end unseen.
 
@@ -248,74 +289,115 @@ def fit_many(
         for part, rows in parts
     ]
     varying = [len(named) > 1 or len(tasks) == 1, len(lefts) > 1, split is not None]
+    names = tuple(str(name) for name, varies in zip(("model", "response", split), varying, strict=True) if varies)
+    labels = tuple(tuple(label for label, varies in zip(task.labels, varying, strict=True) if varies) for task in tasks)
     whole = Call("", data, weights, offset, contrasts, missing, evaluate)
 
+    def call_of(task: _Task) -> Call:
+        call = replace(whole, formula=task.formula)
+        return call if task.rows is None else with_rows(call, task.rows)
+
     def fit(task: _Task) -> Outcome:
-        call = Call(task.formula, *list(vars(whole).values())[1:])
         try:
-            call = call if task.rows is None else with_rows(call, task.rows)
+            call = call_of(task)
             return LmmResult(fit_identified(build_problem(call), reml=reml, control=control), call)
         except (MixedModelsError, MemoryError) as error:
             return error.with_traceback(None)  # which would hold on to the data
 
-    def answer(outcomes: Sequence[Outcome]) -> ManyFits:
-        names = [name for name, varies in zip(("model", "response", split), varying, strict=True) if varies]
-        labels = [tuple(label for label, varies in zip(task.labels, varying, strict=True) if varies) for task in tasks]
-        return ManyFits(tuple(map(str, names)), tuple(labels), tuple(outcomes), n_outside)
-
+    file = WorkFile(path, MANY, KEPT)
+    before = file.take_up({"reml": reml, "control": asdict(control or Control())}, None)
     outcomes: list[Outcome | None] = [None] * len(tasks)
+    if before is not None:
+        outcomes = _taken_up(file, before, labels, list(map(call_of, tasks)))
+    places = [place for place, outcome in enumerate(outcomes) if outcome is None]
+
+    def blocks() -> Generator[int, None, None]:
+        run = _one_by_one if n_jobs == 1 or len(places) < 2 else _side_by_side
+        yield from run(lambda place: fit(tasks[place]), places, outcomes, n_jobs)
+        first = outcomes[0]
+        if isinstance(first, Exception) and not any(isinstance(outcome, LmmResult) for outcome in outcomes):
+            raise first
+
+    def many() -> ManyFits:
+        ended = (InferenceError(NOT_DONE) if outcome is None else outcome for outcome in outcomes)
+        return ManyFits(names, labels, tuple(ended), n_outside)
+
+    with closing(blocks()) as running:  # threads that have not begun then end, whatever ends this
+        return carry_out(
+            running,
+            len(places),
+            "fit_many",
+            unit="model",
+            shown=progress,
+            made=lambda: many() if any(isinstance(outcome, LmmResult) for outcome in outcomes) else None,
+            keep=None if path is None else lambda: file.keep(_for_files(many())),
+        )
+
+
+def _taken_up(
+    file: WorkFile, before: ManyFits, labels: tuple[tuple[Any, ...], ...], calls: Sequence[Call]
+) -> list[Outcome | None]:
+    """Return the fits of a file in their places, None for models that it has none of.
+
+    Raises
+    ------
+    InferenceError
+        If they are of other models or data.
+    """
+    if before.labels != labels:
+        raise file.of_another(f"of {len(before.labels)} other models.")
+    return [
+        _same_model(file, outcome, label, call) if isinstance(outcome, LmmResult) else None
+        for outcome, label, call in zip(before.outcomes, labels, calls, strict=True)
+    ]
+
+
+def _same_model(file: WorkFile, fit: LmmResult, label: tuple[Any, ...], call: Call) -> LmmResult:
     try:
-        with progress_bar(len(tasks), "fit_many", "model", progress) as advance:
-            run = _one_by_one if n_jobs == 1 or len(tasks) == 1 else _side_by_side
-            run(fit, tasks, outcomes, advance, n_jobs)
-    except KeyboardInterrupt as interruption:
-        done = any(isinstance(outcome, LmmResult) for outcome in outcomes)
-        kept = answer([InferenceError(NOT_DONE) if outcome is None else outcome for outcome in outcomes])
-        hand_over(interruption, kept if done else None)
-        raise
-    ended = [outcome for outcome in outcomes if outcome is not None]
-    if not any(isinstance(outcome, LmmResult) for outcome in ended):
-        first = ended[0]
-        assert not isinstance(first, LmmResult)
-        raise first
-    return answer(ended)
+        design = build_problem(call).design
+    except MixedModelsError as error:
+        raise file.of_another(f"whose {_shown(label)} cannot be fitted now: {error}") from error
+    if fingerprint_of_model(design) != fingerprint_of_model(fit.state.design):
+        raise file.of_another(f"whose {_shown(label)} is of another formula or other data.")
+    return LmmResult(fit.state, call)
+
+
+def _shown(label: tuple[Any, ...]) -> str:
+    return repr(label[0] if len(label) == 1 else label)
+
+
+def _for_files(many: ManyFits) -> ManyFits:
+    """Return the fits with no other columns of the data than their models use."""
+    fits = (for_files(outcome) if isinstance(outcome, LmmResult) else outcome for outcome in many.outcomes)
+    return replace(many, outcomes=tuple(fits))
 
 
 def _one_by_one(
-    fit: Callable[[_Task], Outcome],
-    tasks: Sequence[_Task],
-    outcomes: list[Outcome | None],
-    advance: Callable[[int], object],
-    n_jobs: int,
-) -> None:
-    for place, task in enumerate(tasks):
-        outcomes[place] = fit(task)
-        advance(1)
+    fit: Callable[[int], Outcome], places: Sequence[int], outcomes: list[Outcome | None], n_jobs: int
+) -> Iterator[int]:
+    for place in places:
+        outcomes[place] = fit(place)
+        yield 1
 
 
 def _side_by_side(
-    fit: Callable[[_Task], Outcome],
-    tasks: Sequence[_Task],
-    outcomes: list[Outcome | None],
-    advance: Callable[[int], object],
-    n_jobs: int,
-) -> None:
-    """Fit on threads, which share the engine's; this one waits for them and hears Ctrl-C."""
+    fit: Callable[[int], Outcome], places: Sequence[int], outcomes: list[Outcome | None], n_jobs: int
+) -> Iterator[int]:
+    """Fit on threads, which share the engine's; this one waits for them and hears Ctrl-C. Yields how many ended."""
     stopped = Event()
 
     def work(place: int) -> None:
         if not stopped.is_set():
-            outcomes[place] = fit(tasks[place])
+            outcomes[place] = fit(place)
 
-    pool = ThreadPoolExecutor(min(n_jobs, len(tasks)))
+    pool = ThreadPoolExecutor(min(n_jobs, len(places)))
     try:
-        waiting: set[Future[None]] = {pool.submit(work, place) for place in range(len(tasks))}
+        waiting: set[Future[None]] = {pool.submit(work, place) for place in places}
         while waiting:
             done, waiting = wait(waiting, timeout=0.1, return_when=FIRST_COMPLETED)
             for future in done:
                 future.result()
-            if done:
-                advance(len(done))
+            yield len(done)
     finally:
         stopped.set()
         pool.shutdown(wait=False, cancel_futures=True)

@@ -11,6 +11,8 @@ from mixedmodels.display.noted_frame import show_notes
 from mixedmodels.fit import storage
 from mixedmodels.fit.long_work import KEPT as OF_WORK
 from mixedmodels.fit.long_work import Work
+from mixedmodels.fit_many import KEPT as OF_MANY
+from mixedmodels.fit_many import MANY
 from mixedmodels.inference.bootstrap import BOOTSTRAP, kept
 from mixedmodels.inference.simulated_power import KEPT as OF_POWER
 from mixedmodels.inference.simulated_power import POWER, Simulation
@@ -47,8 +49,8 @@ def load(path: str | PathLike[str], *, trust: bool = False) -> Any:
     """
     if trust and storage.is_pickle(path):
         return storage.load_pickle(path)
-    records = (KEPT, *OF_WORK, *kept(LmmResult), *OF_INFLUENCE, *OF_POWER)
-    found = storage.load_records(path, (KIND, BOOTSTRAP, INFLUENCE, POWER), records)
+    records = (KEPT, *OF_WORK, *kept(LmmResult), *OF_INFLUENCE, *OF_POWER, *OF_MANY)
+    found = storage.load_records(path, (KIND, BOOTSTRAP, INFLUENCE, POWER, MANY), records)
     if not isinstance(found, Work):
         return found
     warn_if_interrupted(found.done)

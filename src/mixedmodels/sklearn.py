@@ -15,6 +15,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
 
 from mixedmodels.errors import DataError, FormulaError, InferenceError, MixedModelsError, UnknownArgumentError
+from mixedmodels.fit.call import check_evaluate
 from mixedmodels.inference.wald import check_level, t_quantile
 from mixedmodels.lmer import LinearMixedModel
 from mixedmodels.predict.choice import used_factors
@@ -70,6 +71,8 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         What ``predict`` adds for known levels: ``"conditional"``, ``"population"`` or names of grouping factors.
     new_levels
         ``"population"``: rows of unknown levels get no effect; ``"raise"``.
+    evaluate
+        As for ``lmer``; ``"restricted"`` for a formula that a stranger wrote.
 
     Attributes
     ----------
@@ -88,11 +91,13 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         reml: bool = True,
         random_effects: Any = "conditional",
         new_levels: str = "population",
+        evaluate: str = "python",
     ) -> None:
         self.formula = formula
         self.reml = reml
         self.random_effects = random_effects
         self.new_levels = new_levels
+        self.evaluate = evaluate
 
     @_in_words
     def fit(self, X: Any, y: Any, groups: Any = None, sample_weight: Any = None) -> MixedModelRegressor:
@@ -131,6 +136,7 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         self.result_ = None
         if formula is None and groups is None:
             used_factors((), self.random_effects)
+            check_evaluate(self.evaluate)
             check_new_levels(self.new_levels)
             if weights is not None and weights.min() < 0:
                 raise DataError(f"sample_weight must not be negative; the smallest is {weights.min():.6g}.")
@@ -147,7 +153,8 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
             formula = " + ".join(f"`{name}`" for name in names) + f" + (1 | {GROUPS})"
         frame[response] = y
         left = response if response.isidentifier() else f"`{response}`"
-        model = LinearMixedModel(f"{left} ~ {formula}", frame, weights=None if weights is None else WEIGHTS)
+        weighted = None if weights is None else WEIGHTS
+        model = LinearMixedModel(f"{left} ~ {formula}", frame, weights=weighted, evaluate=self.evaluate)
         result = model.fit(reml=self.reml)
         used_factors(list(result.n_groups), self.random_effects)
         check_new_levels(self.new_levels)

@@ -217,3 +217,106 @@ def test_models_of_one_name_are_refused() -> None:
         with pytest.raises(mm.FormulaError, match=what):
             mm.fit_many(data=DATA, progress=False, **arguments)  # type: ignore[arg-type]
     assert len(mm.fit_many([one, one.replace(" ", "")], DATA, progress=False).fits) == 2
+
+
+# Files
+
+
+def kept(path: Any, **changes: Any) -> mm.ManyFits:
+    arguments: dict[str, Any] = {"formulas": FORMULAS, "data": DATA, "split": "part", "n_jobs": 1, "progress": False}
+    return mm.fit_many(**arguments | {"weights": "w", "path": path} | changes)
+
+
+def alike(one: mm.ManyFits, other: mm.ManyFits) -> None:
+    pd.testing.assert_frame_equal(one.table, other.table)
+    pd.testing.assert_frame_equal(one.coef_table(), other.coef_table())
+    assert (one.table.attrs, one.labels, one.notes) == (other.table.attrs, other.labels, other.notes)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_an_interrupted_run_goes_on_from_its_file(n_jobs: int, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, original, fitted = tmp_path / "many", MODULE.fit_identified, []
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        fitted.append(1)
+        if len(fitted) == 3:
+            raise KeyboardInterrupt
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(MODULE, "fit_identified", interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        kept(path, n_jobs=n_jobs)
+    part = caught.value.partial  # type: ignore[attr-defined]
+    with pytest.warns(mm.PartialResultWarning, match=r"fit_many was interrupted: \d of 6 models were done") as told:
+        found = mm.load(path)
+    assert told[0].filename == __file__
+    alike(found, part)
+    n_fitted = len(part.fits)
+    assert part.table.attrs["notes"][-1] == part.notes[0]
+    fitted[:] = [1] * 3
+    whole = kept(path, n_jobs=n_jobs)
+    assert len(fitted) - 3 == 4 - n_fitted  # two of the six fail before they are fitted
+    alike(whole, kept(None))
+    alike(whole, mm.load(path))
+    fitted.clear()
+    alike(kept(path), whole)
+    assert not fitted
+
+
+def test_fits_of_a_file_answer_as_those_that_were_just_made(tmp_path: Any) -> None:
+    new, again, found = kept(tmp_path / "many"), kept(tmp_path / "many"), mm.load(tmp_path / "many")
+    for key, fit in new.fits.items():
+        for other in (again.fits[key], found.fits[key]):
+            same(other, fit)
+            assert other.conf_int(method="profile").equals(fit.conf_int(method="profile"))
+        same(again.fits[key].update("my z ~ x + (1 | g)".replace("my z", "`my z`")), mm.lmer(
+            "`my z` ~ x + (1 | g)", DATA[DATA["part"] == key[1]], weights="w"
+        ))  # fmt: skip
+    with pytest.raises(mm.DataError, match="Values are missing in all 60 rows"):
+        found["small", "tiny"]
+    assert set(found["small", "n"].call.data) == {"y", "x", "g", "w"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"reml": False}, "with reml=True, not False"),
+        ({"control": mm.Control(max_iterations=7)}, "with control={"),
+        ({"split": None}, "of 6 other models"),
+        (
+            {"formulas": {"small": FORMULAS["small"], "large": "y ~ x + (1 | g)"}},
+            r"whose \('large', 'n'\) is of another",
+        ),
+        ({"weights": None}, r"whose \('small', 'n'\) is of another formula or other data"),
+        ({"data": DATA.assign(y=DATA["y"] + 1e-14)}, r"whose \('small', 'n'\) is of another formula"),
+        ({"data": DATA.assign(g=DATA["g"] + 100)}, r"whose \('small', 'n'\) is of another formula or other data"),
+        ({"data": DATA.drop(columns="x")}, r"whose \('small', 'n'\) cannot be fitted now: There is no column 'x'"),
+    ],
+)
+def test_files_of_other_fits_are_refused(changes: dict[str, Any], says: str, tmp_path: Any) -> None:
+    path = tmp_path / "many"
+    kept(path)
+    before = path.read_bytes()
+    with pytest.raises(mm.InferenceError, match=f"many' holds a set of fits {says}.*"):
+        kept(path, **changes)
+    assert path.read_bytes() == before
+
+
+def test_every_kind_of_error_comes_back_from_a_file(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = [mm.FormulaError("no", "y ~", 2), mm.UnknownColumnError("no 'x'"), MemoryError("full")]
+    original, raised = MODULE.build_problem, iter([*errors, mm.NotEnoughMemoryError("x")])
+
+    def fails(call: Any) -> Any:
+        for error in raised:
+            raise error
+        return original(call)
+
+    monkeypatch.setattr(MODULE, "build_problem", fails)
+    responses = ["y", "my z", "x", "w", "log(w)"]
+    new = mm.fit_many("~ 1 + (1 | g)", DATA, responses=responses, n_jobs=1, path=tmp_path / "a", progress=False)
+    for one, other in zip(new.outcomes[:4], mm.load(tmp_path / "a").outcomes[:4], strict=True):
+        assert type(one) is type(other)
+        assert str(one) == str(other)
+        assert vars(one) == vars(other)
+    assert len(new.fits) == 1
+    assert len(mm.fit_many("~ 1 + (1 | g)", DATA, responses=responses, path=tmp_path / "a", progress=False).fits) == 5

@@ -11,6 +11,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ import mixedmodels as mm
 from mixedmodels.diagnose import influence
 from mixedmodels.fit import checkpoint
 from mixedmodels.fit.long_work import carry_out
+from mixedmodels.fit_many import ManyFits
 
 SLEEP = mm.load_dataset("sleepstudy")
 VARY = {"Subject": [6, 9]}
+RESPONSES = [f"Reaction + {k}" for k in range(40)]
 
 
 def messy() -> pd.DataFrame:
@@ -53,6 +56,8 @@ def same(one: Any, other: Any) -> bool:
 
 
 def plain(value: Any) -> Any:
+    if isinstance(value, ManyFits):
+        return [plain(value.table.drop(columns="note")), plain(value.coef_table().drop(columns="note")), value.notes]
     if isinstance(value, pd.DataFrame):
         return [list(map(str, value.index)), list(value.columns), value.to_numpy().tolist(), list(value.attrs["notes"])]
     if isinstance(value, pd.Series):
@@ -72,6 +77,7 @@ def loaded(path: Path) -> Any:
 START = """
 import sys, time
 import mixedmodels as mm
+import mixedmodels.fit_many
 from mixedmodels.diagnose import influence
 from mixedmodels.fit import checkpoint
 from mixedmodels.inference import simulated_tests
@@ -80,10 +86,10 @@ checkpoint.EVERY = 0.05
 simulated_tests.MAX_BLOCK = 1
 fit = mm.lmer("Reaction ~ Days + (Days | Subject)", mm.load_dataset("sleepstudy"))
 
-def slowly(owner, name):
+def slowly(owner, name, seconds=0.01):
     method = getattr(owner, name)
     def slow(*arguments):
-        time.sleep(0.01)
+        time.sleep(seconds)
         return method(*arguments)
     setattr(owner, name, slow)
 
@@ -92,6 +98,8 @@ def slow_sigma(result):
     return result.sigma
 
 slowly(influence, "_refit")
+slowly(sys.modules["mixedmodels.fit_many"], "build_problem", 1.0)
+RESPONSES = [f"Reaction + {k}" for k in range(40)]
 slowly(simulated_tests.Study, "_test")
 path = sys.argv[1]
 """
@@ -114,6 +122,14 @@ KILLED: dict[str, tuple[str, Callable[[Any], int], Callable[[mm.LmmResult, int, 
         lambda table: int(table.attrs["notes"][-1].rpartition(" ")[0].rpartition(" ")[2].strip(",")),
         lambda fit, n, path: mm.power(
             fit, "Days", n=n + 5, size=4, vary=VARY, seed=None if path else 7, path=path, progress=False
+        ),
+    ),
+    "fits": (
+        "mm.fit_many('Reaction ~ Days + (1 | Subject)', mm.load_dataset('sleepstudy'), responses=RESPONSES, n_jobs=2, "
+        "path=path, progress=False)",
+        lambda many: len(many.fits),
+        lambda fit, n, path: mm.fit_many(
+            "Reaction ~ Days + (1 | Subject)", SLEEP, responses=RESPONSES, n_jobs=1, path=path, progress=False
         ),
     ),
     "influence": (
@@ -234,8 +250,23 @@ def test_damaged_files_are_refused(what: str, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-400])
     with pytest.raises(mm.DataError, match=f"{what}' is damaged"):
         ask(fit, 3, path)
-    with pytest.raises(mm.DataError, match="No such file or directory"):
+
+
+@pytest.mark.parametrize("what", KILLED)
+def test_a_place_that_cannot_be_written_is_refused_before_any_work(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("work has begun")
+
+    for module in ("inference.bootstrap", "power", "fit_many", "diagnose.influence"):
+        monkeypatch.setattr(import_module(f"mixedmodels.{module}"), "carry_out", work)
+    ask, fit = KILLED[what][2], sleep_fit()
+    with pytest.raises(mm.DataError, match=r"cannot be written: there is no folder '.*no'\. Make it, or give another"):
         ask(fit, 3, tmp_path / "no" / "folder")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
+    with pytest.raises(mm.DataError, match=r"cannot be written: the folder '.*' may only be read\. Give another path"):
+        ask(fit, 3, tmp_path / "file")
 
 
 # What the three share

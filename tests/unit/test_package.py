@@ -6,6 +6,7 @@ import copy
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,16 @@ def test_every_name_is_there() -> None:
 def test_unknown_names_are_attribute_errors() -> None:
     with pytest.raises(AttributeError, match=r"mixedmodels has no 'lmmer'\. Did you mean 'lmer'"):
         _ = mm.lmmer
+
+
+@pytest.mark.parametrize("copied", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_errors_arrive_from_other_processes_as_they_were(copied: Callable[[Exception], Exception]) -> None:
+    with pytest.raises(mm.FormulaError) as caught:
+        mm.lmer("y ~ x + (x | g", {"y": [1.0]})
+    error = caught.value
+    assert "\n" in str(error)
+    same = copied(error)
+    assert (type(same), str(same), same.args, vars(same)) == (type(error), str(error), error.args, vars(error))
 
 
 SENT = """

@@ -93,6 +93,24 @@ def test_choices_for_predictions_are_checked_by_fit(arguments: dict[str, Any]) -
             MixedModelRegressor(formula, **arguments).fit(X[["Days"]] if formula is None else X, Y)
 
 
+def test_formulas_of_strangers_run_nothing() -> None:
+    strange = "I(Days.clip(0, 5)) + (1 | Subject)"
+    assert MixedModelRegressor(strange).fit(X, Y).result_ is not None
+    with pytest.raises(mm.FormulaError, match=r"has 'Days.clip', which is no listed function"):
+        MixedModelRegressor(strange, evaluate="restricted").fit(X, Y)
+    listed = "log(Days + 1) + (1 | Subject)"
+    restricted, python = (MixedModelRegressor(listed, evaluate=e).fit(X, Y) for e in ("restricted", "python"))
+    np.testing.assert_array_equal(restricted.predict(X), python.predict(X))
+    groups = MixedModelRegressor(evaluate="restricted").fit(X[["Days"]], Y, groups=X["Subject"])
+    assert groups.result_.call.evaluate == "restricted"
+
+
+@pytest.mark.parametrize("formula", [None, "Days + (1 | Subject)"])
+def test_ways_to_evaluate_are_two(formula: str | None) -> None:
+    with pytest.raises(mm.FormulaError, match=r"evaluate is 'restrict'; .* Did you mean 'restricted'\?"):
+        MixedModelRegressor(formula, evaluate="restrict").fit(X if formula else X[["Days"]], Y)
+
+
 def test_lengths_must_agree() -> None:
     said = "inconsistent numbers of samples"
     with pytest.raises(ValueError, match=said):

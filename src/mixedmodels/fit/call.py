@@ -87,13 +87,24 @@ def check_evaluation(formula: Formula, evaluate: str, contrasts: object = None) 
     FormulaError
         If ``evaluate`` is not what it may be, or forbids an expression.
     """
+    check_evaluate(evaluate)
+    if evaluate == "restricted":
+        check_restricted(formula, contrasts)
+
+
+def check_evaluate(evaluate: str) -> None:
+    """Refuse a way to evaluate expressions that there is not.
+
+    Raises
+    ------
+    FormulaError
+        If it is none of ``EVALUATIONS``.
+    """
     if evaluate not in EVALUATIONS:
         raise FormulaError(
             f"evaluate is {evaluate!r}; it must be 'python', or 'restricted' for formulas that strangers write."
             f"{nearest(evaluate, EVALUATIONS)}"
         )
-    if evaluate == "restricted":
-        check_restricted(formula, contrasts)
 
 
 def without_stale_contrasts(call: Call) -> Call:

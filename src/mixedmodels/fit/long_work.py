@@ -18,6 +18,7 @@ from mixedmodels.fit.fingerprint import fingerprint
 from mixedmodels.fit.plain_values import Kept
 from mixedmodels.fit.progress import progress_bar
 from mixedmodels.fit.storage import load_records, save_records
+from mixedmodels.fit.whole_file import check_place
 
 if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
@@ -36,7 +37,7 @@ class Task:
     asked
         The arguments that its numbers depend on.
     formula, fit
-        Of its fit, and the fingerprint.
+        Of its fit, and the fingerprint; empty where there are many.
     """
 
     kind: str
@@ -45,8 +46,10 @@ class Task:
     fit: str
 
     @classmethod
-    def of(cls, kind: str, asked: Mapping[str, Any], state: FitState) -> Task:
-        """Return the task of a fit."""
+    def of(cls, kind: str, asked: Mapping[str, Any], state: FitState | None) -> Task:
+        """Return the task of a fit, or of many."""
+        if state is None:
+            return cls(kind, dict(asked), "", "")
         return cls(kind, dict(asked), state.design.formula.text, fingerprint(state))
 
 
@@ -99,21 +102,24 @@ class WorkFile:
     Raises
     ------
     DataError
-        If the file cannot be read, is damaged, or holds something else.
+        If the file cannot be read or, later, written, is damaged, or holds something else.
     """
 
     def __init__(self, path: str | PathLike[str] | None, kind: str, records: Iterable[Kept]) -> None:
         self.path, self.kind, self.records = path, kind, tuple(records)
         self.task: Task | None = None
         self.found: Work | None = None
-        if path is not None and Path(path).exists():
+        if path is None:
+            return
+        check_place(path)
+        if Path(path).exists():
             self.found = load_records(path, (kind,), (*KEPT, *self.records))
 
     def seed(self, given: int | None) -> int | None:
         """Return the seed that was given, or else that of the file."""
         return self.found.task.asked["seed"] if given is None and self.found is not None else given
 
-    def take_up(self, asked: Mapping[str, Any], state: FitState) -> Any:
+    def take_up(self, asked: Mapping[str, Any], state: FitState | None) -> Any:
         """Return the record of what is done of a task; None if it is nothing.
 
         Parameters
@@ -121,7 +127,7 @@ class WorkFile:
         asked
             The arguments that its numbers depend on.
         state
-            Its fit.
+            Its fit; None where there are many, which the method compares.
 
         Raises
         ------

@@ -48,6 +48,30 @@ def write_whole(path: str | PathLike[str], write: Callable[[IO[bytes]], object])
         raise DataError(f"{str(path)!r} cannot be written: {error.strerror or error}.{kept}") from error
 
 
+def check_place(path: str | PathLike[str]) -> None:
+    """Refuse a place that no file can be written to, before there is anything to write.
+
+    Parameters
+    ----------
+    path
+        The file that is to be.
+
+    Raises
+    ------
+    DataError
+        If its folder is not there, or may not be written to.
+    """
+    folder = Path(os.path.realpath(path)).parent
+    if not folder.is_dir():
+        raise DataError(
+            f"{str(path)!r} cannot be written: there is no folder {str(folder)!r}. Make it, or give another path."
+        )
+    if not os.access(folder, os.W_OK):
+        raise DataError(
+            f"{str(path)!r} cannot be written: the folder {str(folder)!r} may only be read. Give another path."
+        )
+
+
 def read_whole(path: str | PathLike[str]) -> bytes:
     """Return what a file holds.
 

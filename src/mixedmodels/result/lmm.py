@@ -208,8 +208,7 @@ class LmmResult(Estimates, Tables, Tests, Intervals, Sizes, Rows, Diagnostics):
             content = LmmResult(without_rows(self.state))  # type: ignore[arg-type]  # it is loaded as a fit
             storage.save_records(path, KIND, content, (KEPT,), {"formula": self.formula, "columns": []})
             return
-        call = None if self.call is None else with_columns(self.call, design.used_columns)
-        storage.save_records(path, KIND, LmmResult(self.state, call), (KEPT,), storage.about(design))
+        storage.save_records(path, KIND, for_files(self), (KEPT,), storage.about(design))
 
     @property
     def __maketables_coef_table__(self) -> pd.DataFrame:
@@ -239,3 +238,9 @@ class LmmResult(Estimates, Tables, Tests, Intervals, Sizes, Rows, Diagnostics):
 
 KIND = "fit"
 KEPT = Kept(LmmResult, ("state", "call"))
+
+
+def for_files(fit: LmmResult) -> LmmResult:
+    """Return the fit with no other columns of the data than the model uses."""
+    call = None if fit.call is None else with_columns(fit.call, fit.state.design.used_columns)
+    return LmmResult(fit.state, call)
