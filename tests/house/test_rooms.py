@@ -23,8 +23,8 @@ ROWS = (
     {"plot"},
     {"report"},
     {"result"},
-    {"lmer", "mixedlm", "compare", "fit_each", "fit_many", "power", "saved"},
-    {"sklearn", "data_file"},
+    {"lmer", "mixedlm", "compare", "fit_each", "fit_many", "power"},
+    {"sklearn", "data_file", "saved"},
     {"cli"},
     {"__init__", "__main__"},
 )
