@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mixedmodels.display.noted_frame import show_notes
 from mixedmodels.errors import InferenceError
 from mixedmodels.inference.compare import check_names, compare_states
 from mixedmodels.result import LmmResult
+from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:

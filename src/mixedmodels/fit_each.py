@@ -10,10 +10,10 @@ import pandas as pd
 
 from mixedmodels.design.build import build_design
 from mixedmodels.display.level_fits import describe, describe_html
-from mixedmodels.display.noted_frame import show_notes
 from mixedmodels.fit.call import check_evaluation, snapshot
 from mixedmodels.formula.grouped import parse_grouped
 from mixedmodels.inference.level_fits import LevelFits, fit_levels
+from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
 
 

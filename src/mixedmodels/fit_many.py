@@ -17,7 +17,6 @@ from mixedmodels.design.expression import unknown_column
 from mixedmodels.design.frame import open_frame
 from mixedmodels.design.grouping import level_codes
 from mixedmodels.display.broom import glance
-from mixedmodels.display.noted_frame import show_notes
 from mixedmodels.errors import DataError, FormulaError, InferenceError, MixedModelsError
 from mixedmodels.fit.call import Call, build_problem, snapshot, with_rows
 from mixedmodels.fit.control import Control
@@ -29,6 +28,7 @@ from mixedmodels.formula.update import with_response
 from mixedmodels.inference.wald import COLUMNS, check_level
 from mixedmodels.result import KEPT as OF_FITS
 from mixedmodels.result import LmmResult, for_files
+from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
 
 MANY = "set of fits"

@@ -16,7 +16,6 @@ from mixedmodels.design.checks import check_factors
 from mixedmodels.design.planned import any_response, planned_design
 from mixedmodels.design.resize import resize_levels, resize_rows
 from mixedmodels.display.composition import levels_in_words, rows_in_words
-from mixedmodels.display.noted_frame import show_notes
 from mixedmodels.errors import DesignError, InferenceError, nearest, unknown_group
 from mixedmodels.fit.call import check_evaluation
 from mixedmodels.fit.identification import check_identified
@@ -35,6 +34,7 @@ from mixedmodels.inference.simulated_power import KEPT, POWER, Cell, Simulation
 from mixedmodels.inference.simulated_tests import SimulatedTests, Study
 from mixedmodels.inference.wald import check_level
 from mixedmodels.result import LmmResult
+from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from typing import Any
 
 from mixedmodels.diagnose.influence import INFLUENCE
 from mixedmodels.diagnose.influence import KEPT as OF_INFLUENCE
-from mixedmodels.display.noted_frame import show_notes
 from mixedmodels.fit import storage
 from mixedmodels.fit.long_work import KEPT as OF_WORK
 from mixedmodels.fit.long_work import Work
@@ -18,6 +17,7 @@ from mixedmodels.inference.simulated_power import KEPT as OF_POWER
 from mixedmodels.inference.simulated_power import POWER, Simulation
 from mixedmodels.interrupted import warn_if_interrupted
 from mixedmodels.result import KEPT, KIND, LmmResult
+from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
 
 

@@ -91,6 +91,8 @@ OF_A_CALL = _by_name({
     "newdata exog": "write data=",
     "allow_new_levels": "write new_levels='population'",
     "se_fit": "write interval='confidence', which gives standard errors too",
+    "pairwise contrasts control adjust": "marginal means and slopes of the fixed part have contrasts, fit.margins() "
+    "and fit.slopes(); predicted effects of levels have standard errors one by one",
     "alpha conf_level": "write level=, the coverage, such as 0.95",
     "nsim": "write n=",
     "random_state": "write seed=",

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mixedmodels as mm
-from mixedmodels.display.layout import DEFAULT_WIDTH, Grid, fold_sentence, n_columns, text_width
+from mixedmodels.texts.layout import DEFAULT_WIDTH, Grid, fold_sentence, n_columns, text_width
 
 NUMBERS = ("-1.50", "12.25")
 

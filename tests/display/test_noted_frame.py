@@ -15,8 +15,8 @@ import pytest
 import mixedmodels as mm
 from data_loader import load
 from display.cases import FRAMES
-from mixedmodels.display.frame_texts import frame_texts, label_texts
-from mixedmodels.display.noted_frame import NotedFrame, show_notes
+from mixedmodels.texts.frame_texts import frame_texts, label_texts
+from mixedmodels.texts.noted_frame import NotedFrame, show_notes
 
 SLEEP = mm.lmer("Reaction ~ Days + (Days | Subject)", load("sleepstudy"))
 CAKE = mm.lmer("angle ~ recipe * temperature + (1 | replicate / recipe)", load("cake"))
@@ -218,3 +218,17 @@ def test_names_with_line_ends_take_one_line() -> None:
     assert len({len(line) for line in lines[1:3]}) == 1
     frame = show_notes(pd.DataFrame({"a\rb": ["x\ny"]}, index=pd.Index(["p\x1bq"], name="i\nj")))
     assert repr(frame).splitlines() == ["i\\nj    a\\rb", "p\\x1bq  x\\ny"]
+
+
+def test_what_records_hold_prints_like_other_tables() -> None:
+    boot, profile = SLEEP.bootstrap(4, seed=1, progress=False), SLEEP.profile("sigma", progress=False)
+    influence = SLEEP.influence(by="Subject", method="one-step", progress=False)
+    robust, simulated = SLEEP.cov_fe_robust(), SLEEP.simulated_residuals(20, seed=1)
+    shown = [
+        (boot, boot.summary()), (profile, profile.conf_int()), (robust, robust.to_frame()),
+        (simulated, simulated.tests), (None, boot.conf_int()), (None, influence.fe_params),
+        (None, influence.dfbetas), (None, mm.list_datasets()),
+    ]  # fmt: skip
+    for record, table in shown:
+        assert isinstance(table, NotedFrame)
+        assert record is None or repr(record).endswith(repr(table))

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from mixedmodels.display.numbers import align, column, fixed, p_value, places, significant, statistic, to_place
+from mixedmodels.texts.numbers import align, column, fixed, p_value, places, significant, statistic, to_place
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ SOURCE = Path(__file__).parents[2] / "src" / "mixedmodels"
 MODULES = sorted(SOURCE.rglob("*.py"))
 ROWS = (
     {"errors"},
-    {"formula", "covariance", "datasets", "interrupted", "vocabulary"},
+    {"formula", "covariance", "interrupted", "vocabulary"},
     {"design"},
+    {"texts"},
     {"fit"},
     {"inference"},
     {"predict"},
@@ -23,7 +24,7 @@ ROWS = (
     {"plot"},
     {"report"},
     {"result"},
-    {"lmer", "mixedlm", "compare", "fit_each", "fit_many", "power"},
+    {"lmer", "mixedlm", "compare", "fit_each", "fit_many", "power", "datasets"},
     {"sklearn", "data_file", "saved"},
     {"cli"},
     {"__init__", "__main__"},

@@ -111,3 +111,27 @@ def test_levels_of_components_keep_their_names() -> None:
         "Intercept"
     ]
     np.testing.assert_allclose(nested.ranef()["cask"]["Intercept"].loc[list(expected.index)], expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("twice", ["y", "x", "f", "g", "h"])
+def test_columns_of_one_name_are_refused_where_they_are_used(twice: str) -> None:
+    rng = np.random.default_rng(4)
+    data = pd.DataFrame({"f": np.tile(list("abc"), 16), "g": np.arange(48) % 8, "h": np.arange(48) % 3})
+    data["x"], data["y"] = rng.normal(size=48), rng.normal(size=48)
+    doubled = pd.concat([data, data[[twice]]], axis=1)
+    asked: dict[str, dict[str, object]] = {
+        "yxfg": {"formula": "y ~ x + f", "groups": "g"},
+        "yx": {"formula": "y ~ np.exp(x)", "groups": data["g"]},
+        "yxg": {"formula": "y ~ 1", "groups": "g", "re_formula": "1 + x"},
+        "ygh": {"formula": "y ~ 1", "groups": "g", "vc_formula": {"h": "0 + C(h)"}},
+    }
+    for used, arguments in asked.items():
+        if twice in used:
+            with pytest.raises(mm.DataError, match=f"2 columns are called '{twice}'. Give each"):
+                mm.mixedlm(data=doubled, **arguments)  # type: ignore[arg-type]
+            if twice == "x" and "re_formula" not in arguments:
+                with pytest.raises(mm.DataError, match="2 columns are called 'x'"):
+                    mm.mixedlm(data=data, **arguments).fit().predict(doubled)  # type: ignore[arg-type]
+        else:
+            again = mm.mixedlm(data=doubled, **arguments).fit()  # type: ignore[arg-type]
+            assert again.llf == mm.mixedlm(data=data, **arguments).fit().llf  # type: ignore[arg-type]

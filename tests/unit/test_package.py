@@ -6,6 +6,7 @@ import copy
 import pickle
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,3 +92,13 @@ if __name__ == "__main__":
     script.write_text(main)
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str([REML_CRITERION] * 2)
+
+
+def test_what_is_asked_for_beside_marginaleffects_is_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = Path(__file__).parents[2]
+    extras = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    fit = mm.lmer("Yield ~ 1 + (1 | Batch)", mm.load_dataset("Dyestuff"))
+    monkeypatch.setitem(sys.modules, "marginaleffects", None)
+    with pytest.raises(mm.MixedModelsError) as told:
+        fit.to_marginaleffects()
+    assert str(told.value).endswith(" -m pip install " + " ".join(f'"{package}"' for package in extras["interop"]))

@@ -10,6 +10,7 @@ from typing import TypedDict
 import pandas as pd
 
 from mixedmodels.errors import DataError, nearest
+from mixedmodels.texts.noted_frame import show_notes
 
 _HERE = files("mixedmodels.datasets")
 _DTYPES = {"integer": "int64", "number": "float64", "boolean": "bool"}
@@ -88,14 +89,14 @@ def list_datasets() -> pd.DataFrame:
     --------
     >>> import mixedmodels as mm
     >>> mm.list_datasets()[["name", "rows", "columns"]].head(3)
-             name  rows  columns
+       name        rows  columns
     0  sleepstudy   180        3
-    1      dietox   861        8
-    2    Dyestuff    30        2
+    1  dietox       861        8
+    2  Dyestuff      30        2
     """
     facts = ("rows", "columns", "design", "source", "licence")
     table = [{"name": name, **entry, "columns": len(entry["columns"])} for name, entry in _catalogue().items()]
-    return pd.DataFrame(table, columns=["name", *facts])
+    return show_notes(pd.DataFrame(table, columns=["name", *facts]))
 
 
 @cache

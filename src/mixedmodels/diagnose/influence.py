@@ -19,6 +19,7 @@ from mixedmodels.fit.long_work import WorkFile, carry_out
 from mixedmodels.fit.plain_values import Kept
 from mixedmodels.fit.problem import Problem
 from mixedmodels.inference.variance_parameters import CovarianceMap, estimate
+from mixedmodels.texts.noted_frame import show_notes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator
@@ -67,6 +68,8 @@ class Influence:
     def __post_init__(self) -> None:
         for table in (self.fe_params, self.variance_parameters, self.cooks_distance, self.dfbetas):
             table.attrs["notes"] = self.notes
+        for name in ("fe_params", "variance_parameters", "dfbetas"):
+            object.__setattr__(self, name, show_notes(getattr(self, name)))
 
     @property
     def notes(self) -> list[str]:

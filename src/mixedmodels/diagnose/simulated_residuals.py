@@ -13,6 +13,7 @@ from mixedmodels.errors import InferenceError
 from mixedmodels.fit.fitted import conditional_fitted, marginal_fitted
 from mixedmodels.fit.long_work import carry_out
 from mixedmodels.predict.simulate import responses
+from mixedmodels.texts.noted_frame import show_notes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +54,7 @@ class SimulatedResiduals:
 
     def __repr__(self) -> str:
         heading = f"Simulated residuals of {len(self.scaled)} rows, uniform if the model is right"
-        return "\n".join([heading, *self.notes, self.tests.to_string()])
+        return "\n".join([heading, *self.notes, repr(self.tests)])
 
 
 def simulated_residuals(
@@ -116,4 +117,5 @@ def _tests(below: npt.NDArray[np.intp], observed: float, simulated: Floats) -> p
         "dispersion": (observed / float(simulated.mean()), min(1.0, 2 * min(share, 1 - share + 1 / (n + 1)))),
         "outliers": (float(outside), float(stats.binomtest(outside, len(below), 2 / (n + 1)).pvalue)),
     }
-    return pd.DataFrame.from_dict(tests, orient="index", columns=["statistic", "p_value"]).rename_axis("test")
+    table = pd.DataFrame.from_dict(tests, orient="index", columns=["statistic", "p_value"])
+    return show_notes(table.rename_axis("test"))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from mixedmodels.display.layout import fold_sentence, n_columns, text_width
+from mixedmodels.texts.layout import fold_sentence, n_columns, text_width
 
 
 class CheckFrame(pd.DataFrame):

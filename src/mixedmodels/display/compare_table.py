@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
-from mixedmodels.display import numbers
-from mixedmodels.display.layout import INDENT
 from mixedmodels.display.summary import Summary
 from mixedmodels.display.table import Table
 from mixedmodels.errors import InferenceError, nearest
@@ -18,6 +16,8 @@ from mixedmodels.inference.covariances import covariance_frame, factor_covarianc
 from mixedmodels.inference.degrees import approximation
 from mixedmodels.inference.nesting import same_rows
 from mixedmodels.inference.wald import coef_table
+from mixedmodels.texts import numbers
+from mixedmodels.texts.layout import INDENT
 from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mixedmodels.design.resize import level_columns, row_labels
-from mixedmodels.display.numbers import significant
+from mixedmodels.texts.numbers import significant
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

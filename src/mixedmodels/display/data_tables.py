@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mixedmodels.display import numbers
 from mixedmodels.display.table import Table
+from mixedmodels.texts import numbers
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,8 +5,8 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING
 
-from mixedmodels.display.noted_frame import NotedFrame, show_notes
-from mixedmodels.display.numbers import significant
+from mixedmodels.texts.noted_frame import NotedFrame, show_notes
+from mixedmodels.texts.numbers import significant
 
 if TYPE_CHECKING:
     from mixedmodels.inference.level_fits import LevelFits

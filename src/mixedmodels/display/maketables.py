@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mixedmodels.display import numbers
 from mixedmodels.inference import criteria
 from mixedmodels.inference.covariances import covariance_frame, factor_covariances
 from mixedmodels.inference.wald import coef_table
+from mixedmodels.texts import numbers
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mixedmodels.design.fixed_terms import WITHOUT_COLUMNS
-from mixedmodels.errors import InferenceError, MixedModelsError
+from mixedmodels.errors import InferenceError, MixedModelsError, pip_install
 from mixedmodels.inference.degrees import approximation
 from mixedmodels.inference.reference_grid import predictors
 from mixedmodels.inference.wald import t_quantile, two_sided_p
@@ -28,6 +28,9 @@ COLUMNS = {
     "p_value": "P(>|t|)",
 }
 """Order and headings of a result with degrees of freedom, in marginaleffects' words."""
+
+PACKAGES = ('"marginaleffects>=0.6"', '"polars>=1.42.1,<2"')
+"""Versions that go together, quoted for a shell: the extra ``interop``."""
 
 
 def adapt(state: FitState, ddf: str | Approximation = "satterthwaite") -> Any:
@@ -60,8 +63,8 @@ def adapt(state: FitState, ddf: str | Approximation = "satterthwaite") -> Any:
         from marginaleffects.classes.result import MarginaleffectsResult  # noqa: PLC0415
     except ImportError as error:
         raise MixedModelsError(
-            "to_marginaleffects needs the packages marginaleffects and polars. Install versions that go together with "
-            "pip install 'mixedmodels[interop]'."
+            "to_marginaleffects needs the packages marginaleffects and polars. Install versions that go together with: "
+            f"{pip_install(*PACKAGES)}"
         ) from error
     if state.design.offset is not None:
         raise InferenceError(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mixedmodels.display import numbers
 from mixedmodels.display.table import Table
+from mixedmodels.texts import numbers
 
 if TYPE_CHECKING:
     import pandas as pd

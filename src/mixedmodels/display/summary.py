@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixedmodels.diagnose.residuals import residuals
-from mixedmodels.display import numbers
-from mixedmodels.display.layout import fold_sentence, one_line_text, text_width
 from mixedmodels.display.table import Table, to_latex_text, to_markdown_text
 from mixedmodels.display.varcorr import VarCorr, correlation_tables
 from mixedmodels.display.word import write_docx
@@ -20,6 +18,8 @@ from mixedmodels.fit.rowless import is_rowless
 from mixedmodels.inference import criteria
 from mixedmodels.inference.degrees import FixedDegrees, approximation, estimate_rows
 from mixedmodels.inference.wald import row_values
+from mixedmodels.texts import numbers
+from mixedmodels.texts.layout import fold_sentence, one_line_text, text_width
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from mixedmodels.display.layout import INDENT, Grid, is_one_line, one_line_text, text_width
+from mixedmodels.texts.layout import INDENT, Grid, is_one_line, one_line_text, text_width
 
 _CAPTION = "text-align: left; font-weight: 600"
 _SPACING = "border-spacing: 0.8em 0.1em"  # where no style sheet collapses the borders, columns would touch
@@ -26,7 +26,7 @@ _LATEX = str.maketrans(
 # Underscores inside of words are no marks.
 _MARKS = re.compile(r"[\\`*|~$]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)|\](?=[(\[])")
 _NEGATIVE = re.compile(r"-[\d.]+(?:e[+-]\d+)?")
-_MINUS = re.compile(r"(?<![\w.])-(?=\d)")
+MINUS = re.compile(r"(?<![\w.])-(?=\d)")
 _STARS = re.compile(r"\*+$")
 
 
@@ -136,7 +136,7 @@ def _latex_cell(text: str, side: str) -> str:
         return (r"\quad " if text.startswith(INDENT) else "") + escaped
     if _NEGATIVE.fullmatch(escaped):
         return f"${escaped}$"
-    return _STARS.sub(r"\\textsuperscript{\g<0>}", _MINUS.sub("$-$", escaped))
+    return _STARS.sub(r"\\textsuperscript{\g<0>}", MINUS.sub("$-$", escaped))
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from mixedmodels.display.layout import n_columns, text_width
-from mixedmodels.display.noted_frame import show_notes
-from mixedmodels.display.numbers import column, fixed
 from mixedmodels.display.table import Table
 from mixedmodels.errors import unknown_group
 from mixedmodels.inference.covariances import FactorCovariance, covariance_frame, factor_covariances
+from mixedmodels.texts.layout import n_columns, text_width
+from mixedmodels.texts.noted_frame import show_notes
+from mixedmodels.texts.numbers import column, fixed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

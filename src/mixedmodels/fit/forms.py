@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mixedmodels.fit.archive import KINDS
+from mixedmodels.texts.noted_frame import NotedFrame
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,9 @@ FORMS = (
         lambda series: (values_of(series), series.index, series.name),
         lambda values, index, name: pd.Series(values, index=index, name=name, dtype=values.dtype),
     ),
-    Form("frame", _exactly(pd.DataFrame), lambda frame: (_columns(frame), frame.index, frame.columns), _frame),
+    Form(
+        "frame", _exactly(pd.DataFrame, NotedFrame), lambda frame: (_columns(frame), frame.index, frame.columns), _frame
+    ),
     Form(
         "one of",
         _any_of(pd.Timestamp, pd.Timedelta, pd.Interval, pd.Period, type(pd.NaT), type(pd.NA)),

@@ -41,6 +41,7 @@ from mixedmodels.inference.variance_parameters import (
 )
 from mixedmodels.inference.wald import check_level
 from mixedmodels.interrupted import warns_if_interrupted
+from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:
@@ -129,14 +130,14 @@ class Bootstrap:
         }
         table = pd.DataFrame(columns).rename_axis("parameter")
         table.attrs["notes"] = self.notes
-        return table
+        return show_notes(table)
 
     def __repr__(self) -> str:
         heading = (
             f"Bootstrap of {self._plan.state.design.formula.text}: {len(self.replicates)} {self._plan.kind} "
             f"replicates, {self.n_failed} failed, {self.n_singular} singular"
         )
-        return "\n".join([heading, *self.notes, self._summary().to_string()])
+        return f"{heading}\n{self._summary()!r}"
 
     @refuses_unknown
     def save(self, path: str | PathLike[str]) -> None:
@@ -249,7 +250,7 @@ class Bootstrap:
         table = pd.DataFrame.from_dict(rows, orient="index", columns=["lower", "upper"]).rename_axis("parameter")
         table = table if which is None else table.loc[self._selected(which)]
         table.attrs["notes"] = [*undetermined_notes(self._plan.state), *self.notes]
-        return table
+        return show_notes(table)
 
     def _selected(self, which: str | Iterable[str]) -> list[str]:
         known = list(self.replicates.columns)

@@ -24,6 +24,7 @@ from mixedmodels.inference.selection import select
 from mixedmodels.inference.variance_parameters import is_undetermined, list_parameters
 from mixedmodels.inference.wald import check_level
 from mixedmodels.interrupted import warns_if_interrupted
+from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Profile:
         n = len(self.estimates)
         heading = f"Profile of {n} parameter{'s' if n != 1 else ''}, with 95 % intervals"
         try:
-            return "\n".join([heading, *self.notes, self._conf_int(0.95).to_string()])
+            return f"{heading}\n{self._conf_int(0.95)!r}"
         except InferenceError as error:
             return " ".join([f"Profile of {', '.join(self.estimates)}.", *self.notes, str(error)])
 
@@ -101,7 +102,7 @@ class Profile:
         rows = {name: (self._limit(name, -cut, level), self._limit(name, cut, level)) for name in self.estimates}
         table = pd.DataFrame.from_dict(rows, orient="index", columns=["lower", "upper"]).rename_axis("parameter")
         table.attrs["notes"] = self.notes
-        return table
+        return show_notes(table)
 
     def _limit(self, name: str, cut: float, level: float) -> float:
         points = self.zeta[self.zeta["parameter"] == name]

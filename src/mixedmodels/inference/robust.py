@@ -27,6 +27,7 @@ from mixedmodels.design.labels import shown_level
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.fit.fitted import marginal_fitted
 from mixedmodels.inference.approximation import FTest, wald_f
+from mixedmodels.texts.noted_frame import show_notes
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats, RandomFactor
@@ -127,11 +128,12 @@ class RobustCovariance:
 
     def __repr__(self) -> str:
         clusters = f"{self.kind}, {self.n_clusters} clusters: {self.cluster}"
-        return f"Cluster-robust covariance of the fixed effects ({clusters})\n{self.to_frame().to_string()}"
+        return f"Cluster-robust covariance of the fixed effects ({clusters})\n{self.to_frame()!r}"
 
     def to_frame(self) -> pd.DataFrame:
         """Return the covariance with the fixed effects as both index and columns."""
-        return pd.DataFrame(self.covariance, index=list(self.names), columns=list(self.names), copy=True)
+        names = list(self.names)
+        return show_notes(pd.DataFrame(self.covariance, index=names, columns=names, copy=True))
 
     def row_df(self, L: Floats) -> Floats:
         """Return the degrees of freedom of each row of L, (n_rows,), nan for a row of zeros.

@@ -22,6 +22,7 @@ from mixedmodels.fit.findings import listing
 from mixedmodels.inference.approximation import RowEstimates
 from mixedmodels.inference.comparisons import check_hypothesis, hypothesis_notes, row_tests
 from mixedmodels.inference.contrast import estimable_where_known
+from mixedmodels.inference.degrees import DDF_NAMES
 from mixedmodels.inference.margins import check_at, read_names
 from mixedmodels.inference.nested_factors import partners_of
 from mixedmodels.inference.reference_grid import MAX_ROWS, check_variable, predictors, reference_grid
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
 
 DDF = ("satterthwaite", "normal")
+OF_FIXED_ALONE = " That method is for fixed effects alone, and these slopes have predicted effects in them."
 
 
 def level_slopes(
@@ -88,7 +90,7 @@ def level_slopes(
     if ddf not in DDF:
         raise InferenceError(
             f"ddf={ddf!r} is not available for slopes of levels; it must be 'satterthwaite' or 'normal'."
-            f"{nearest(str(ddf), DDF)}"
+            f"{OF_FIXED_ALONE if ddf in DDF_NAMES else nearest(str(ddf), DDF)}"
         )
     design = state.design
     check_numeric(design, variable)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixedmodels.design.expression import INTERCEPT
-from mixedmodels.display import numbers
 from mixedmodels.inference.covariances import factor_covariances
+from mixedmodels.texts import numbers
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats, RandomFactor

@@ -9,8 +9,8 @@ from mixedmodels.diagnose.influence import influence
 from mixedmodels.diagnose.simulated_residuals import simulated_residuals
 from mixedmodels.diagnose.vif import vif
 from mixedmodels.display.check_frame import CheckFrame
-from mixedmodels.display.noted_frame import show_notes
 from mixedmodels.result.chapter import Chapter
+from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from mixedmodels.display.noted_frame import show_notes
 from mixedmodels.display.varcorr import VarCorr
 from mixedmodels.inference import criteria
 from mixedmodels.inference.robust import robust_covariance
 from mixedmodels.predict import random_effects
 from mixedmodels.result.chapter import Chapter
+from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mixedmodels.display.noted_frame import show_notes
 from mixedmodels.inference.bootstrap import bootstrap
 from mixedmodels.inference.conf_int import conf_int
 from mixedmodels.inference.profile import Profile, profile
 from mixedmodels.inference.variance_parameters import variance_parameters
 from mixedmodels.interrupted import warns_if_interrupted
 from mixedmodels.result.chapter import Chapter
+from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ import pandas as pd
 from mixedmodels.diagnose.hat_values import cooks_distance, hat_values
 from mixedmodels.diagnose.residuals import residuals
 from mixedmodels.display import broom
-from mixedmodels.display.noted_frame import show_notes
 from mixedmodels.fit.fitted import conditional_fitted
 from mixedmodels.predict.predict import predict
 from mixedmodels.predict.simulate import simulate
 from mixedmodels.result.chapter import Chapter
+from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:

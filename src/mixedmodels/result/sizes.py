@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mixedmodels.display.noted_frame import show_notes
 from mixedmodels.inference.effect_sizes import effect_sizes
 from mixedmodels.inference.icc import icc
 from mixedmodels.inference.part_r2 import part_r2
@@ -13,6 +12,7 @@ from mixedmodels.inference.re_pca import re_pca
 from mixedmodels.inference.standardized import standardized
 from mixedmodels.inference.variance_shares import variance_shares
 from mixedmodels.result.chapter import Chapter
+from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mixedmodels.display import broom, marginaleffects, plain
-from mixedmodels.display.noted_frame import show_notes
 from mixedmodels.display.summary import summarize
 from mixedmodels.inference import wald
 from mixedmodels.inference.conditional_aic import criteria_table
 from mixedmodels.result.chapter import Chapter
+from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mixedmodels.display.noted_frame import show_notes
 from mixedmodels.display.steps import Steps
 from mixedmodels.inference.anova import anova
 from mixedmodels.inference.contrast import contrast
@@ -16,6 +15,7 @@ from mixedmodels.inference.slopes import slopes
 from mixedmodels.inference.step import step
 from mixedmodels.predict.level_slopes import level_slopes
 from mixedmodels.result.chapter import Chapter
+from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:

@@ -120,3 +120,14 @@ def test_bad_input(classes: pd.DataFrame) -> None:
         fit.slopes_by_level("kind", "room")
     with pytest.raises(mm.InferenceError, match="There is no variable 'king'"):
         fit.slopes_by_level("x", "room", by="king")
+
+
+def test_what_slopes_of_levels_do_not_have_is_said_with_the_reason() -> None:
+    fit = mm.lmer("Reaction ~ Days + (Days | Subject)", mm.load_dataset("sleepstudy"))
+    for ddf in ("kenward-roger", "residual", "CR2"):
+        with pytest.raises(mm.InferenceError, match="is for fixed effects alone, and these slopes have predicted"):
+            fit.slopes_by_level("Days", ddf=ddf)
+    with pytest.raises(mm.InferenceError, match="Did you mean 'normal'"):
+        fit.slopes_by_level("Days", ddf="norm")
+    with pytest.raises(mm.UnknownArgumentError, match="predicted effects of levels have standard errors one by one"):
+        fit.slopes_by_level("Days", pairwise=True)

@@ -16,7 +16,7 @@ from mixedmodels.mixedlm.reading.arguments import check_text, shown
 from mixedmodels.mixedlm.reading.components import Component, FormulaVCSpec, from_formulas, from_specification
 from mixedmodels.mixedlm.reading.formula_recipe import Context
 from mixedmodels.mixedlm.reading.formulas import Formulas, Part, names_used
-from mixedmodels.mixedlm.reading.frames import group_values, read_frame
+from mixedmodels.mixedlm.reading.frames import check_told_apart, group_values, read_frame
 from mixedmodels.mixedlm.reading.groups import read_groups
 from mixedmodels.mixedlm.reading.restricted import check_restricted
 from mixedmodels.mixedlm.reading.rows import Rows, chosen_rows, given_components, missing_message
@@ -79,10 +79,12 @@ def describe_formulas(
     if context is None:
         check_restricted(texts, [str(name) for name in frame.columns])
         context = Context({"np": np})
+    used = names_used(texts)
+    check_told_apart(frame, {*used, *([groups] if isinstance(groups, str) else [])})
     group_name, values = group_values(groups, frame, GROUP)
     exog_re, exog_vc = None if re_formula else exog_re, None if vc_formula else exog_vc
     all_values, n_rows = values, len(frame)
-    rows = chosen_rows(frame, values, subset, missing, names_used(texts), exog_re)
+    rows = chosen_rows(frame, values, subset, missing, used, exog_re)
     if rows is not None:
         frame, values = frame.iloc[rows], values[rows]
     while True:

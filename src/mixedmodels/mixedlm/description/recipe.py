@@ -19,6 +19,7 @@ from mixedmodels.mixedlm.reading.component_recipes import ComponentRecipe, Membe
 from mixedmodels.mixedlm.reading.components import Component
 from mixedmodels.mixedlm.reading.formula_recipe import INTERCEPT, FormulaRecipe, mentioned
 from mixedmodels.mixedlm.reading.formulas import on_new_data, with_plain_columns
+from mixedmodels.mixedlm.reading.frames import check_told_apart
 from mixedmodels.mixedlm.reading.groups import label_array
 from mixedmodels.mixedlm.reading.tables import read_table
 
@@ -257,6 +258,7 @@ class ModelRecipe:
         formula, frame = self.formula, rows.frame
         labels = rows.groups
         if labels is None and formula is not None and frame is not None and formula.group in frame:
+            check_told_apart(frame, [formula.group])
             labels = frame[formula.group]
         if labels is None:
             return None

@@ -14,6 +14,7 @@ from mixedmodels.design.records import Codes, Floats
 from mixedmodels.errors import DataError
 from mixedmodels.mixedlm.reading.formula_recipe import Context, FormulaRecipe
 from mixedmodels.mixedlm.reading.formulas import Formulas, Indicator, on_new_data
+from mixedmodels.mixedlm.reading.frames import check_told_apart
 
 Rows = npt.NDArray[np.intp]
 
@@ -251,4 +252,5 @@ def placed(name: str, designs: Sequence[tuple[Rows, int, Floats]], n_rows: int, 
 def _column(frame: pd.DataFrame, name: str, component: str) -> pd.Series[Any]:
     if name not in frame.columns:
         raise DataError(f"The new data have no column {name!r}, which the variance component {component!r} needs.")
+    check_told_apart(frame, [name])
     return frame[name]

@@ -26,6 +26,7 @@ from mixedmodels.mixedlm.reading.formula_recipe import (
     mentioned,
     patsy_data,
 )
+from mixedmodels.mixedlm.reading.frames import check_told_apart
 
 _PLACE = re.compile(r" \(<\w+>, line \d+\)")
 _NUMPY_FUNCTIONS = ("np.log", "np.exp", "np.sqrt", "np.abs", "np.log10", "np.log2", "np.log1p")
@@ -202,6 +203,7 @@ def on_new_data(recipe: FormulaRecipe, frame: pd.DataFrame) -> Floats:
     DataError
         If a column is missing, or holds a level that the fit did not have.
     """
+    check_told_apart(frame, frozenset[str]().union(*map(mentioned, recipe.factors)))
     plain = with_plain_columns(frame)
     for name in recipe.numeric:
         if name in plain and _is_text(plain[name]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import narwhals as nw
@@ -38,6 +38,22 @@ def read_frame(data: Any) -> pd.DataFrame:
     if not len(found):
         raise DataError("The data have no rows.")
     return found
+
+
+def check_told_apart(frame: pd.DataFrame, names: Collection[Any]) -> None:
+    """No two columns may have one of the names.
+
+    Raises
+    ------
+    DataError
+        If two have.
+    """
+    if frame.columns.is_unique:
+        return
+    for name in frame.columns[frame.columns.duplicated()]:
+        if name in names:
+            n_columns = int((frame.columns == name).sum())
+            raise DataError(f"{n_columns} columns are called {name!r}. Give each column its own name.")
 
 
 def group_values(groups: Any, frame: pd.DataFrame, unnamed: str) -> tuple[str, npt.NDArray[Any]]:

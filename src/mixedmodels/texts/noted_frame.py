@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from mixedmodels.display.frame_texts import frame_texts, label_texts
-from mixedmodels.display.layout import Grid, fold_sentence, one_line_text, text_width
+from mixedmodels.texts.frame_texts import frame_texts, label_texts
+from mixedmodels.texts.layout import Grid, fold_sentence, one_line_text, text_width
 
 LAYOUTS = {"buf", "index", "line_width", "max_rows"}
 """Arguments of ``to_string`` and ``to_html`` that say nothing of digits, as far as this module lays out itself."""

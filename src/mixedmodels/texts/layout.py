@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
 
-from mixedmodels.display.numbers import align
 from mixedmodels.errors import InferenceError
+from mixedmodels.texts.numbers import align
 
 DEFAULT_WIDTH = 80
 """Columns where nobody says how many there are."""

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mixedmodels.design.labels import level_text
-from mixedmodels.display import numbers
+from mixedmodels.texts import numbers
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
@@ -35,9 +35,6 @@ SHARES = ("power", "eta_sq", "epsilon_sq", "omega_sq", "part_r2", "without", "ic
 
 ON_ONE_SCALE = ("estimate", "mean", "std_error", "se", "ci_lower", "ci_upper", "lower", "upper")
 """Columns of estimates and of how well they are known, which share their decimals."""
-
-SHARE_PLACE = 3
-"""Decimals of numbers between zero and one, and of their intervals."""
 
 MIN_DF = 0.1
 """Less than this has too few digits with one decimal, and is a number of another kind."""
@@ -97,8 +94,8 @@ def _by_kind(values: Sequence[float], name: str, shared: Sequence[int | None] | 
         texts = (_to_place(v, place) for v, place in zip(values, shared, strict=True))
     elif all(size.is_integer() for size in sizes) and most < numbers.MAX_INTEGER:
         texts = (numbers.fixed(v, 0) for v in values)
-    elif name in SHARES and least >= 10.0**-SHARE_PLACE:
-        texts = (numbers.fixed(v, SHARE_PLACE) for v in values)
+    elif name in SHARES:
+        texts = map(numbers.share, values)
     elif name in DEGREES and least >= MIN_DF:
         texts = (numbers.fixed(v, 1) for v in values)
     else:
@@ -113,7 +110,7 @@ def _to_place(value: float, place: int | None) -> str:
 def _shared_places(frame: pd.DataFrame, names: Sequence[str]) -> list[int | None] | None:
     """Return the decimal place of each row's estimate, None for a row without, None where the table tells of none."""
     if set(SHARES) & set(names):
-        return [SHARE_PLACE] * len(frame)
+        return [numbers.SHARE_PLACE] * len(frame)
     spread = _spread(frame, names)
     if spread is None:
         return None

@@ -17,6 +17,9 @@ MAX_DECIMALS = 7
 MAX_INTEGER = 1e9
 """Size from which a number is written with an exponent."""
 
+SHARE_PLACE = 3
+"""Decimals of numbers between zero and one, and of their intervals."""
+
 UNDEFINED = "-"
 
 
@@ -71,6 +74,11 @@ def to_place(values: Sequence[float], place: int) -> list[str]:
 def p_value(p: float) -> str:
     """Return the p-value with three decimals, or ``<0.001``; 0.001 is never below it."""
     return "<0.001" if p < 0.001 else fixed(p, 3)
+
+
+def share(value: float) -> str:
+    """Return a number between zero and one with three decimals, or ``<0.001`` where it is above zero."""
+    return "<0.001" if 0 < value < 0.1**SHARE_PLACE else fixed(value, SHARE_PLACE)
 
 
 def statistic(value: float) -> str:
