@@ -79,7 +79,8 @@ def coefficients(
         rows = table.reindex(shown)
         at = np.arange(len(shown)) + ROOM * ((i + 0.5) / len(fits) - 0.5)
         estimate = rows["estimate"].to_numpy()
-        widths = [estimate - rows["ci_lower"].to_numpy(), rows["ci_upper"].to_numpy() - estimate]
+        # as lists, since matplotlib 3.8 takes an array of one width for a number
+        widths = [(estimate - rows["ci_lower"].to_numpy()).tolist(), (rows["ci_upper"].to_numpy() - estimate).tolist()]
         color = MODEL if len(fits) == 1 else f"C{i}"
         on.errorbar(estimate, at, xerr=widths, fmt="o", color=color, capsize=3, markersize=5, label=labels[i])
     on.set_ylim(len(shown) - 0.5, -0.5)

@@ -252,7 +252,7 @@ class _Drawing:
                 ax.fill_between(x, lower[g], upper[g], color=colors[g], alpha=0.25, linewidth=0)
                 ax.plot(x, mean[g], color=colors[g], linewidth=2, label=names[g])
             else:
-                half_widths = [mean[g] - lower[g], upper[g] - mean[g]]
+                half_widths = [(mean[g] - lower[g]).tolist(), (upper[g] - mean[g]).tolist()]  # as in plot.coefficients
                 bars = ax.errorbar(x + shift, mean[g], half_widths, fmt="o", color=colors[g], capsize=4, linewidth=2)
                 bars.set_label(names[g])
                 bars.lines[0].set(markeredgecolor="white", markersize=7, zorder=4)
