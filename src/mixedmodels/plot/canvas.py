@@ -37,6 +37,12 @@ MAX_POINTS = 5_000
 MAX_SAMPLE = 2_000
 """Points that stand for more than ``MAX_POINTS`` behind a model's lines."""
 
+DIGIT = 0.64
+"""Width of a digit, in heights of letters."""
+
+LEAST_PITCH = 5.0
+"""Points between names beside an axis at least."""
+
 MAX_LABELS = 60
 """Levels named one by one on an axis."""
 
@@ -118,12 +124,28 @@ def panels(
 
 
 def as_drawn(axes: Sequence[Axes]) -> Any:
-    """Return the axes of a plot as the user gets them: one alone, several as an array."""
+    """Return the axes of a plot as the user gets them, with room between numbers: one alone, several as an array."""
+    for each in axes:
+        _space_numbers(each)
     if len(axes) == 1:
         return axes[0]
     drawn = np.empty(len(axes), dtype=object)
     drawn[:] = axes
     return drawn
+
+
+def _space_numbers(ax: Axes) -> None:
+    """Have fewer numbers below an axes where so long ones would touch each other."""
+    axis = ax.xaxis
+    if type(axis.get_major_locator()) is not load("ticker").AutoLocator:
+        return
+    ticks = axis.get_major_locator().tick_values(*ax.get_xlim())
+    longest = max(map(len, axis.get_major_formatter().format_ticks(list(ticks))), default=0)
+    size = float(axis.get_major_ticks(1)[0].label1.get_fontsize())
+    points = 72 * ax.get_window_extent().width / ax.figure.dpi
+    most = int(points / ((longest * DIGIT + 1) * size))
+    if most < len(ticks) - 1:
+        axis.set_major_locator(load("ticker").MaxNLocator(max(most, 1), steps=[1, 2, 2.5, 5, 10]))
 
 
 def scatter(ax: Axes, x: Floats, y: Floats, *, color: str = DATA) -> None:
@@ -202,8 +224,8 @@ def first_of_row(ax: Axes) -> bool:
     return place is None or place.is_first_col()
 
 
-def label_levels(ax: Axes, positions: Floats, levels: pd.Index, *, extremes: int = 0) -> None:
-    """Name levels along the y axis: all of them if they have room, else the extremes at both ends.
+def label_levels(ax: Axes, positions: Floats, levels: pd.Index) -> None:
+    """Name levels along the y axis: all of them if they have room, else the first and the last.
 
     Parameters
     ----------
@@ -213,14 +235,13 @@ def label_levels(ax: Axes, positions: Floats, levels: pd.Index, *, extremes: int
         Where the levels are, ascending, shape (n_levels,).
     levels
         Their labels.
-    extremes
-        How many to name at each end where there is no room for all.
     """
     n = len(levels)
     shown: npt.NDArray[np.intp] = np.arange(n)
-    if n > MAX_LABELS:
-        shown = np.r_[np.arange(extremes), np.arange(n - extremes, n)]
     points = 72 * ax.get_window_extent().height / ax.figure.dpi
-    size = float(np.clip(0.72 * points / n, 5, 9)) if n <= MAX_LABELS else 8.0
+    have_room = n <= MAX_LABELS and points >= LEAST_PITCH * n
+    if not have_room:
+        shown = np.array([0, n - 1])
+    size = float(np.clip(0.72 * points / n, 5, 9)) if have_room else 8.0
     ax.set_yticks(positions[shown], level_names(levels[shown]))
-    ax.tick_params(axis="y", length=0 if n <= MAX_LABELS else 3, labelsize=size)
+    ax.tick_params(axis="y", length=0 if have_room else 3, labelsize=size)

@@ -96,7 +96,7 @@ def _draw(ax: Axes, state: FitState, effect: Effect, half_width: Floats) -> None
     else:
         ax.plot(modes, at, color="black", linewidth=1.2)
     ax.set_ylim(-0.7 - 0.01 * n, n - 0.3 + 0.01 * n)
-    label_levels(ax, at, effect.factor.levels[order], extremes=1)
+    label_levels(ax, at, effect.factor.levels[order])
     if not (modes.any() or half_width.any()):
         ax.set_title("variance estimated as zero", fontsize="small")
         ax.set_xticks([0])

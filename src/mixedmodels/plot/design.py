@@ -90,7 +90,7 @@ def design(
     order = _order(down, across)
     (on,) = panels(ax, ["design"], size=(5.4, 4.4))
     _shade(on, down, across, order)
-    label_levels(on, np.arange(down.n_levels, dtype=np.float64), down.levels[order], extremes=1)
+    label_levels(on, np.arange(down.n_levels, dtype=np.float64), down.levels[order])
     if across.n_levels <= MAX_NAMED:
         name_categories(on, across.levels)
     on.set_ylabel(name(f"{down.name}: {count_of(down.n_levels, 'level')}", SIDE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterator
 
@@ -167,3 +168,20 @@ def test_names_of_moved_levels_stay_inside() -> None:
     for text in ax.texts:
         box = text.get_window_extent()
         assert frame.x0 < box.x0 < box.x1 < frame.x1
+
+
+@pytest.mark.parametrize("kind", ["level_intervals", "design", "coefficients", "caterpillar"])
+def test_nothing_beside_or_below_an_axis_is_overprinted(kind: str) -> None:
+    rng = np.random.default_rng(6)
+    data = pd.DataFrame({"a": np.repeat(np.arange(60), 20), "b": np.tile(np.arange(20), 60)})
+    data["x"] = 1e5 + rng.normal(0, 15, len(data))
+    data["y"] = 0.05 * data.x + rng.normal(size=60)[data.a] + rng.normal(size=20)[data.b] + rng.normal(size=len(data))
+    fit = mm.lmer("y ~ x + (1 | a) + (1 | b)", data)
+    drawn = mm.fit_each("y ~ x | a", data).plot() if kind == "level_intervals" else getattr(mm.plot, kind)(fit)
+    for ax in np.ravel(drawn):
+        ax.figure.canvas.draw()
+        for axis, side in ((ax.xaxis, "x"), (ax.yaxis, "y")):
+            boxes = [label.get_window_extent() for label in axis.get_ticklabels() if label.get_text()]
+            ends = sorted((getattr(box, f"{side}0"), getattr(box, f"{side}1")) for box in boxes)
+            overlaps = [before[1] - after[0] for before, after in itertools.pairwise(ends)]
+            assert max(overlaps, default=-1) < 0
