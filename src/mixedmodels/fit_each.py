@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
-
-import pandas as pd
 
 from mixedmodels.design.build import build_design
 from mixedmodels.display.level_fits import describe, describe_html
@@ -34,27 +32,6 @@ class EachFit(LevelFits):
     unscaled
         Standard errors over the residual standard deviation, in the shape of ``coef``.
     """
-
-    def coef_table(
-        self, level: float = 0.95, pool: bool = True, which: str | Iterable[str] | None = None
-    ) -> pd.DataFrame:
-        """Return a row for each level and coefficient, in the columns of a fit's ``coef_table``.
-
-        Parameters
-        ----------
-        level
-            Coverage of the intervals.
-        pool
-            One residual variance for all levels, with the degrees of freedom of all; False: each its own.
-        which
-            Names of coefficients; None for all.
-
-        Raises
-        ------
-        InferenceError
-            If an argument is not allowed.
-        """
-        return show_notes(super().coef_table(level, pool, which))
 
     def plot(self, **arguments: Any) -> Any:
         """Draw the coefficients of each level with their intervals.

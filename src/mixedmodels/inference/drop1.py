@@ -8,7 +8,7 @@ the columns by which the model with it is larger than the model without it: an F
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from mixedmodels.inference.anova import f_row, f_table
 from mixedmodels.inference.approximation import doubts
 from mixedmodels.inference.degrees import approximation
 from mixedmodels.inference.marginality import TermContrasts
+from mixedmodels.texts.noted_frame import show_notes
 
 if TYPE_CHECKING:
     from mixedmodels.design.design import Design
@@ -43,8 +44,6 @@ def drop1(
     state: FitState,
     test: str = "F",
     ddf: str | Approximation = "satterthwaite",
-    *,
-    show: Callable[[pd.DataFrame], pd.DataFrame] = lambda table: table,
 ) -> pd.DataFrame:
     """Return tests of the fixed-effect terms that can be taken out one at a time.
 
@@ -56,8 +55,6 @@ def drop1(
         ``"F"``, or ``"LRT"``: the likelihood ratio of fits by ML to the same rows.
     ddf
         For ``"F"``, as for ``degrees.approximation``.
-    show
-        Makes of the table what is returned, or handed over after Ctrl-C.
 
     Returns
     -------
@@ -82,7 +79,7 @@ def drop1(
         rows = [f_row(state, contrasts.last(k), method) for k in terms]
         table = f_table(rows, names)
         table.attrs["notes"] = doubts(method)
-        return show(table)
+        return show_notes(table)
     tests: list[_Row] = []
 
     def blocks() -> Iterator[int]:
@@ -99,7 +96,7 @@ def drop1(
         if len(tests) <= len(names):
             notes.append(f"The tests were interrupted: {len(tests) - 1} of {len(names)} were made.")
         table.attrs["notes"] = tuple(notes)
-        return show(table)
+        return show_notes(table)
 
     return carry_out(blocks(), len(names) + 1, "drop1", shown=False, made=made)
 

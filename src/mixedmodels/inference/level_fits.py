@@ -20,6 +20,7 @@ from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.inference.approximation import RowEstimates, independent_rows
 from mixedmodels.inference.wald import COLUMNS as TEST_COLUMNS
 from mixedmodels.inference.wald import names_in, row_values
+from mixedmodels.texts.noted_frame import show_notes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -104,7 +105,7 @@ class LevelFits:
             [self.coef.index.repeat(n), np.tile(np.array(names, dtype=object), len(self.coef))],
             names=[self.group, "term"],
         )
-        return pd.DataFrame(row_values(rows, level), index=labels, columns=TEST_COLUMNS)
+        return show_notes(pd.DataFrame(row_values(rows, level), index=labels, columns=TEST_COLUMNS))
 
 
 def fit_levels(design: Design, data: object) -> LevelFits:

@@ -9,7 +9,7 @@ are those of ``boundary_law``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +26,7 @@ from mixedmodels.inference.boundary_law import boundary_law
 from mixedmodels.inference.chi_bar import mixture_p
 from mixedmodels.inference.exact_rlrt import simulate_rlrt
 from mixedmodels.inference.random_reductions import Reduction, reductions
+from mixedmodels.texts.noted_frame import show_notes
 
 if TYPE_CHECKING:
     from mixedmodels.fit.records import FitState
@@ -41,8 +42,6 @@ def ranova(
     state: FitState,
     n_exact: int = 0,
     seed: int | np.random.Generator | None = None,
-    *,
-    show: Callable[[pd.DataFrame], pd.DataFrame] = lambda table: table,
 ) -> pd.DataFrame:
     """Return likelihood-ratio tests of each random term, by the criterion of the fit (REML or ML).
 
@@ -54,8 +53,6 @@ def ranova(
         Simulations of the exact law of the statistic, for REML fits with a single variance parameter; 0 for none.
     seed
         Of the simulations.
-    show
-        Makes of the table what is returned, or handed over after Ctrl-C.
 
     Returns
     -------
@@ -89,7 +86,7 @@ def ranova(
             exact.append((1 + np.count_nonzero(law >= rows[1][3])) / (1 + n_exact))
 
     def made() -> pd.DataFrame | None:
-        return show(_table(state, tests, rows, exact, n_exact)) if len(rows) > 1 else None
+        return show_notes(_table(state, tests, rows, exact, n_exact)) if len(rows) > 1 else None
 
     return carry_out(blocks(), len(tests), "ranova", shown=False, made=made)
 

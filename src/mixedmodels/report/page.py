@@ -64,6 +64,8 @@ footer { margin-top: 3rem; border-top: 1px solid #ccc; }
   figure, .equation, tr, table:not(:has(tr:nth-child(9))) { break-inside: avoid; }
   caption, tr:nth-child(-n + 3) { break-after: avoid; }
   .scroll, .equation { overflow: visible; }
+  /* a table breaks below its heading, whatever it is told; an inline block does not */
+  .scroll:not(:has(tr:nth-child(25))) { display: inline-block; width: 100%; }
   img { max-height: 20cm; }
   .panels img { max-width: 47%; }
   .panels img:only-child { max-width: 80%; }

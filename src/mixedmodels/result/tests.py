@@ -71,7 +71,7 @@ class Tests(Chapter):
             On Ctrl-C while models are fitted; its ``partial`` is the table of the terms that were tested, None if there
             are none.
         """
-        return drop1(self.state, test, ddf, show=show_notes)
+        return drop1(self.state, test, ddf)
 
     @refuses_unknown
     def step(
@@ -246,7 +246,7 @@ class Tests(Chapter):
         KeyboardInterrupt
             On Ctrl-C; its ``partial`` is the table of the terms that were tested, None if there are none.
         """
-        return ranova(self.state, n_exact, seed, show=show_notes)
+        return ranova(self.state, n_exact, seed)
 
     @refuses_unknown
     def joint_tests(

@@ -231,3 +231,17 @@ def test_crossed_factors_have_a_picture_of_the_design() -> None:
 def test_long_names_may_be_broken_between_variables() -> None:
     page = report_page(mm.lmer("value ~ treatment * phase + (1 | id)", mm.load_dataset("obk_long")))
     assert "treatment[T.A]:<wbr>phase[T.post]</td>" in page
+
+
+@pytest.mark.skipif(None in (CHROMIUM, shutil.which("pdftotext")), reason="no browser is installed")
+def test_a_table_stays_whole_on_paper(tmp_path: Path) -> None:
+    page, paper = tmp_path / "page.html", tmp_path / "page.pdf"
+    mm.lmer("value ~ treatment * phase + (1 | id)", mm.load_dataset("obk_long")).report(page)
+    asked = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'browser'}"]
+    made = [*map(str, asked), f"--print-to-pdf={paper}", page.as_uri()]
+    subprocess.run(made, check=True, capture_output=True, timeout=120)
+    read = subprocess.run(["pdftotext", "-layout", paper, "-"], check=True, capture_output=True, text=True)
+    (sheet,) = [sheet for sheet in read.stdout.split("\f") if "Fixed effects\n" in sheet]
+    table = sheet[sheet.index("Fixed effects\n") :]
+    assert "Intercept" in table
+    assert "treatment[T.B]:phase[T.pre]" in table.replace("\n", "")
