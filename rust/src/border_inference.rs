@@ -1,8 +1,10 @@
 //! The border to Python for what comes after a fit: inference, refits of many responses, prediction variances.
 
+use crate::inference::Information;
 use crate::memory::{reserved, zeros};
+use crate::model::Starts;
 use crate::prediction::NewRows;
-use crate::refit::Refit;
+use crate::refit::{Asked, MAX_ITERATIONS, Refit};
 use crate::rows::Source;
 use crate::{Arrays, Model, block, cannot_evaluate, caught, contiguous, matrix, width};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArray3, PyArray4, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
@@ -28,6 +30,20 @@ type FixedRoot<'py> =
 
 /// First columns, means and map of one factor's basis.
 type EffectBasis<'py> = (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<f64>>, Bound<'py, PyArray2<f64>>);
+
+/// Beta, roots K, sigma, theta, deviance, status, singular, the engine's theta, Hessian, sensitivity.
+type ManyFits<'py> = (
+    Bound<'py, PyArray2<f64>>,
+    Bound<'py, PyArray3<f64>>,
+    Bound<'py, PyArray1<f64>>,
+    Bound<'py, PyArray2<f64>>,
+    Bound<'py, PyArray1<f64>>,
+    Bound<'py, PyArray1<i32>>,
+    Bound<'py, PyArray1<bool>>,
+    Bound<'py, PyArray2<f64>>,
+    Bound<'py, PyArray3<f64>>,
+    Bound<'py, PyArray4<f64>>,
+);
 
 /// Beta and conditional modes.
 type Solution<'py> = (Bound<'py, PyArray1<f64>>, Vec<Bound<'py, PyArray2<f64>>>);
@@ -153,7 +169,9 @@ impl Model {
         Bound<'py, PyArray3<f64>>,
     )> {
         let theta = self.theta(&theta)?;
-        let found = self.run(py, 8 * (self.problem.n_theta() + 1), || self.problem.information(theta, reml))?;
+        let found = self.run(py, 8 * (self.problem.n_theta() + 1), || {
+            self.problem.information(theta, reml, self.problem.is_long())
+        })?;
         let found = found.ok_or_else(cannot_evaluate)?;
         let (k, p) = (theta.len(), self.problem.products.p);
         Ok((
@@ -254,8 +272,90 @@ impl Model {
         Bound<'py, PyArray1<i32>>,
         Bound<'py, PyArray1<bool>>,
     )> {
-        let start = start.as_ref().map(|s| self.theta(s)).transpose()?;
-        let m = Y.as_array().nrows();
+        let first = start.as_ref().map(|s| self.theta(s)).transpose()?;
+        let starts = Starts { first, number: usize::from(first.is_some()), of_light_rows: first.is_none() };
+        let asked = Asked { reml, starts, max_iterations: MAX_ITERATIONS, inference: false };
+        let fits = self.fits_of(py, &Y, X, weights, codes, Z, asked)?;
+        let (p, k) = (self.problem.products.p, self.problem.n_theta());
+        let (m, of) = (fits.len(), |size: usize, add: fn(&Refit, &mut Vec<f64>)| flat(&fits, size, add));
+        Ok((
+            of(p, |r, out| out.extend_from_slice(&r.fixed.beta))?.into_pyarray(py).reshape([m, p])?,
+            of(p, |r, out| out.extend(r.fixed.std_errors()))?.into_pyarray(py).reshape([m, p])?,
+            column(py, &fits, |r| r.fixed.sigma),
+            of(k, |r, out| out.extend_from_slice(&r.theta))?.into_pyarray(py).reshape([m, k])?,
+            column(py, &fits, |r| r.deviance),
+            column(py, &fits, |r| r.status),
+            column(py, &fits, |r| r.singular),
+        ))
+    }
+
+    /// The same from the engine's own starts, with what tests of the fixed effects need.
+    #[allow(non_snake_case)]
+    fn fit_many<'py>(
+        &self,
+        py: Python<'py>,
+        Y: PyReadonlyArray2<'py, f64>,
+        X: PyReadonlyArray2<'py, f64>,
+        weights: Option<PyReadonlyArray1<'py, f64>>,
+        codes: Vec<PyReadonlyArray1<'py, i32>>,
+        Z: Vec<Option<PyReadonlyArray2<'py, f64>>>,
+        reml: bool,
+        max_iterations: usize,
+        n_starts: usize,
+    ) -> PyResult<ManyFits<'py>> {
+        let starts = Starts { first: None, number: n_starts, of_light_rows: n_starts == 0 };
+        let asked = Asked { reml, starts, max_iterations, inference: true };
+        let fits = self.fits_of(py, &Y, X, weights, codes, Z, asked)?;
+        let (p, k) = (self.problem.products.p, self.problem.n_theta());
+        let (m, of) = (fits.len(), |size: usize, add: fn(&Refit, &mut Vec<f64>)| flat(&fits, size, add));
+        let known = |size: usize, values: fn(&Information) -> &[f64]| {
+            flat(&fits, size, |r, out| match &r.information {
+                Some(found) => out.extend_from_slice(values(found)),
+                None => out.extend(std::iter::repeat_n(f64::NAN, size)),
+            })
+        };
+        Ok((
+            of(p, |r, out| out.extend_from_slice(&r.fixed.beta))?.into_pyarray(py).reshape([m, p])?,
+            flat(&fits, p * p, |r, out| out.extend(block::transpose(&r.fixed.root, p, p)))?
+                .into_pyarray(py)
+                .reshape([m, p, p])?,
+            column(py, &fits, |r| r.fixed.sigma),
+            of(k, |r, out| out.extend_from_slice(&r.theta))?.into_pyarray(py).reshape([m, k])?,
+            column(py, &fits, |r| r.deviance),
+            column(py, &fits, |r| r.status),
+            column(py, &fits, |r| r.singular),
+            flat(&fits, k, |r, out| out.extend(self.problem.to_engine(&r.theta)))?.into_pyarray(py).reshape([m, k])?,
+            known((k + 1) * (k + 1), |i| &i.hessian)?.into_pyarray(py).reshape([m, k + 1, k + 1])?,
+            known(k * p * p, |i| &i.sensitivity)?.into_pyarray(py).reshape([m, k, p, p])?,
+        ))
+    }
+}
+
+/// Values of each fit below one another.
+fn flat(fits: &[Refit], size: usize, add: impl Fn(&Refit, &mut Vec<f64>)) -> PyResult<Vec<f64>> {
+    caught(|| {
+        let mut out = reserved(fits.len() * size);
+        fits.iter().for_each(|fit| add(fit, &mut out));
+        out
+    })
+}
+
+fn column<'py, T: numpy::Element>(py: Python<'py>, fits: &[Refit], f: impl Fn(&Refit) -> T) -> Bound<'py, PyArray1<T>> {
+    fits.iter().map(f).collect::<Vec<T>>().into_pyarray(py)
+}
+
+impl Model {
+    #[allow(non_snake_case)]
+    fn fits_of<'py>(
+        &self,
+        py: Python<'py>,
+        Y: &PyReadonlyArray2<'py, f64>,
+        X: PyReadonlyArray2<'py, f64>,
+        weights: Option<PyReadonlyArray1<'py, f64>>,
+        codes: Vec<PyReadonlyArray1<'py, i32>>,
+        Z: Vec<Option<PyReadonlyArray2<'py, f64>>>,
+        asked: Asked,
+    ) -> PyResult<Vec<Refit>> {
         let responses = Y.as_slice().map_err(|_| PyValueError::new_err("Y must be in C order"))?;
         if Y.as_array().ncols() != self.shape.0 {
             return Err(PyValueError::new_err(format!("each response must have {} values", self.shape.0)));
@@ -265,27 +365,9 @@ impl Model {
         let arrays = Arrays { y: zeros, x: X, weights, codes, z: Z };
         let rows = arrays.rows(&self.shape.2)?;
         self.check_same_shape(&rows)?;
-        let fits = self.run(py, usize::MAX, || self.problem.refit_many(&rows, responses, reml, start))?;
-        let (p, k) = (self.problem.products.p, self.problem.n_theta());
-        let column = |f: fn(&Refit) -> f64| fits.iter().map(f).collect::<Vec<f64>>().into_pyarray(py);
-        let flat = |f: fn(&Refit) -> &Vec<f64>, size: usize| {
-            let mut out = caught(|| reserved(m * size))?;
-            fits.iter().for_each(|r| out.extend_from_slice(f(r)));
-            out.into_pyarray(py).reshape([m, size])
-        };
-        Ok((
-            flat(|r| &r.fixed.beta, p)?,
-            flat(|r| &r.fixed.std_errors, p)?,
-            column(|r| r.fixed.sigma),
-            flat(|r| &r.theta, k)?,
-            column(|r| r.deviance),
-            fits.iter().map(|r| r.status).collect::<Vec<i32>>().into_pyarray(py),
-            fits.iter().map(|r| r.singular).collect::<Vec<bool>>().into_pyarray(py),
-        ))
+        self.run(py, usize::MAX, || self.problem.refit_many(&rows, responses, asked))
     }
-}
 
-impl Model {
     fn engine_theta(&self, theta: &PyReadonlyArray1<'_, f64>, in_engine: bool) -> PyResult<Vec<f64>> {
         let theta = self.theta(theta)?;
         Ok(if in_engine { theta.to_vec() } else { self.problem.to_engine(theta) })

@@ -296,7 +296,7 @@ impl Problem {
 
     /// The size of a diagonal of Lambda below which derivatives are taken at Lambda lifted.
     pub fn negligible(&self, factor: &Factor) -> f64 {
-        (LIFT_SQUARED * factor.n_levels as f64 / self.products.n as f64).sqrt()
+        (LIFT_SQUARED * factor.n_in_data() / self.products.n as f64).sqrt()
     }
 
     /// Lambda with diagonals at zero lifted to a size where Lambda^-1 loses no more than it gains.
@@ -549,6 +549,10 @@ impl Factorization<'_> {
         let mut parts = parts.into_iter();
         let mut first = parts.next().expect("there is a piece");
         parts.for_each(|part| first.merge(part));
+        for idle in products.factors[0].idle.iter() {
+            let square = self.lambda[0][0] * self.lambda[0][0] * idle.zz;
+            first.kernel[0] += idle.count * square / (1.0 + square);
+        }
         let inverse = selected_inverse(&self.rest, problem.par);
         let y = self.backward_strips();
         let fill = schur::sandwich_sum(products, &problem.pattern, &y, &inverse, problem.par);

@@ -57,14 +57,15 @@ impl Problem {
         Some((self.criterion(at.deviance, reml), at.s2 * square, derivatives))
     }
 
-    pub fn information(&self, theta: &[f64], reml: bool) -> Option<Information> {
+    /// See `Information`; of a `long` evaluation the Hessian takes half as many.
+    pub fn information(&self, theta: &[f64], reml: bool, long: bool) -> Option<Information> {
         let (theta, k) = (self.to_engine(theta), self.n_theta());
         let at = self.factorize(&theta, reml)?;
         let lifted = self.lift(&self.lambda(&theta)).and_then(|lambda| self.factorize_lambda(lambda, reml));
         let at = lifted.as_ref().unwrap_or(&at);
         let derivatives = self.derivatives(&theta, at, true)?;
         let profiled = match lifted {
-            None if self.is_long() => self.quick_hessian(&theta, &derivatives.gradient, reml)?,
+            None if long => self.quick_hessian(&theta, &derivatives.gradient, reml)?,
             _ => self.hessian(&theta, reml)?,
         };
         // d(theta, t) = log|M| + r2(theta) exp(-2t) + 2 dof t with t = log sigma, minimal in t where r2 = dof sigma^2
@@ -104,7 +105,7 @@ impl Problem {
         Some(Information { theta, hessian, root: self.user_root(at), sensitivity })
     }
 
-    fn is_long(&self) -> bool {
+    pub fn is_long(&self) -> bool {
         let products = &self.products;
         self.flops() > MANY_FLOPS
             || products.cross.column.len() > MANY_STRIPS

@@ -1,5 +1,6 @@
 //! The border to Python and nothing else: arrays by position in, arrays out.
 
+mod alike;
 mod basis;
 mod block;
 mod border_inference;

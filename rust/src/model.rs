@@ -56,7 +56,8 @@ pub struct Estimates {
 /// What a refit keeps of the fixed effects, in the user's units.
 pub struct FixedEffects {
     pub beta: Vec<f64>,
-    pub std_errors: Vec<f64>,
+    /// K with (X'V0^-1X)^-1 = K K', p x p.
+    pub root: Vec<f64>,
     pub sigma: f64,
 }
 
@@ -109,6 +110,25 @@ impl Objective for Profiled<'_> {
     fn keep(&self, at: Factorization) -> f64 {
         at.s2
     }
+}
+
+impl FixedEffects {
+    pub fn std_errors(&self) -> Vec<f64> {
+        let p = self.beta.len();
+        let length = |j: usize| self.root.iter().skip(j).step_by(p).map(|k| k * k).sum::<f64>().sqrt();
+        (0..p).map(|j| self.sigma * length(j)).collect()
+    }
+}
+
+/// Where to begin a walk.
+#[derive(Clone, Copy)]
+pub struct Starts<'a> {
+    /// The user's theta, or the engine's own.
+    pub first: Option<&'a [f64]>,
+    /// How many; 0 lets the engine choose.
+    pub number: usize,
+    /// More for weights that span decades.
+    pub of_light_rows: bool,
 }
 
 impl Problem {
@@ -188,20 +208,33 @@ impl Problem {
         max_iterations: usize,
         n_starts: usize,
     ) -> Result<Minimum, MinimumError> {
-        let identity = self.start();
-        let cheap = self.flops() * 30.0 * (self.n_theta() as f64) < CHEAP_FLOPS;
-        let first = match start {
-            Some(theta) => self.to_engine(theta),
-            None if cheap => identity.clone(),
-            None => self.moment_start(),
-        };
-        let of_light_rows = if n_starts == 0 { self.starts_of_light_rows(reml) } else { vec![] };
-        let n_starts = match n_starts {
-            0 if cheap && !self.is_complete() => 1 + EXTRA_STARTS.len(),
+        let starts = self.settled(Starts { first: start, number: n_starts, of_light_rows: n_starts == 0 });
+        self.minimum_from(reml, self.starts(reml, starts), max_iterations)
+    }
+
+    fn is_cheap(&self) -> bool {
+        self.flops() * 30.0 * (self.n_theta() as f64) < CHEAP_FLOPS
+    }
+
+    /// The same with the number that the engine chooses, which no response has part in.
+    pub fn settled<'a>(&self, starts: Starts<'a>) -> Starts<'a> {
+        let number = match starts.number {
+            0 if self.is_cheap() && !self.is_complete() => 1 + EXTRA_STARTS.len(),
             n => n.max(1),
         };
+        Starts { number, ..starts }
+    }
+
+    /// The engine's thetas to begin at.
+    pub fn starts(&self, reml: bool, of: Starts) -> Vec<Vec<f64>> {
+        let identity = self.start();
+        let first = match of.first {
+            Some(theta) => self.to_engine(theta),
+            None if self.is_cheap() => identity.clone(),
+            None => self.moment_start(),
+        };
         let mut starts = vec![first];
-        for k in 0..n_starts - 1 {
+        for k in 0..of.number - 1 {
             let (odd, even) = EXTRA_STARTS[k % 3];
             let power = 1 + k as i32 / 3;
             let mut diagonals = 0;
@@ -217,7 +250,19 @@ impl Problem {
                     .collect(),
             );
         }
-        starts.extend(of_light_rows);
+        if of.of_light_rows {
+            starts.extend(self.starts_of_light_rows(reml));
+        }
+        starts
+    }
+
+    /// The best optimum that walks from some of the engine's thetas end at.
+    pub fn minimum_from(
+        &self,
+        reml: bool,
+        starts: Vec<Vec<f64>>,
+        max_iterations: usize,
+    ) -> Result<Minimum, MinimumError> {
         let profiled = Profiled { problem: self, reml };
         let mut runs: Vec<Run<f64>> = Vec::new();
         let mut n_evaluations = 0;
@@ -402,14 +447,8 @@ impl Problem {
     /// Fixed effects and sigma at a user's theta.
     pub fn fixed_effects(&self, theta: &[f64], reml: bool) -> Option<FixedEffects> {
         let at = self.factorize(&self.to_engine(theta), reml)?;
-        let (p, root) = (self.products.p, self.user_root(&at));
         let sigma = at.s2.sqrt() * self.products.scale;
-        let length = |j: usize| root.iter().skip(j).step_by(p).map(|k| k * k).sum::<f64>().sqrt();
-        Some(FixedEffects {
-            beta: self.user_beta(&at.beta()),
-            std_errors: (0..p).map(|j| sigma * length(j)).collect(),
-            sigma,
-        })
+        Some(FixedEffects { beta: self.user_beta(&at.beta()), root: self.user_root(&at), sigma })
     }
 
     /// Fixed effects and a root of (X'V0^-1X)^-1 in the basis of the fixed columns, at the engine's theta.

@@ -132,6 +132,14 @@ impl FactorBasis {
     }
 }
 
+/// Levels of one effect that meet neither X nor y, as `alike` makes them, and so count in log|M| alone.
+#[derive(Clone)]
+pub struct Idle {
+    /// z_l'Wz_l of each.
+    pub zz: f64,
+    pub count: f64,
+}
+
 /// Products of one factor with itself and with [X y].
 #[derive(Clone)]
 pub struct Factor {
@@ -147,6 +155,15 @@ pub struct Factor {
     pub zz: Arc<Vec<f64>>,
     /// Z_l' W [X y], q x (p + 1) a level.
     pub zx: Vec<f64>,
+    /// Beside the levels; of the first factor only.
+    pub idle: Arc<Vec<Idle>>,
+}
+
+impl Factor {
+    /// Levels in the data.
+    pub fn n_in_data(&self) -> f64 {
+        self.n_levels as f64 + self.idle.iter().map(|idle| idle.count).sum::<f64>()
+    }
 }
 
 /// Products of the first factor with the rest, by levels of the first: a sparse matrix of q-row strips.
@@ -242,6 +259,7 @@ impl Products {
                     dependent: basis.dependent(&zz, f, rows.weights),
                     zz: Arc::new(zz),
                     zx,
+                    idle: Arc::default(),
                 }
             })
             .collect();
@@ -269,6 +287,13 @@ impl Products {
         })
     }
 
+    /// Root mean square of a least-squares residual from its sum of squares; None if that is rounding of the response's.
+    pub fn residual_scale(square: f64, of_response: f64, n: usize) -> Option<f64> {
+        let rounding = 64.0 * f64::EPSILON;
+        let is_rounding = square.is_nan() || square <= rounding * rounding * of_response || square == 0.0;
+        (!is_rounding).then(|| (square / n as f64).sqrt())
+    }
+
     /// The same model with the response in `rows`; only what depends on it is formed anew.
     pub fn with_response(&self, rows: &ModelRows) -> Result<Products, ProductsError> {
         let Residual { beta0, scale, xr, xx } = Residual::of(rows, &self.x_basis)?;
@@ -282,6 +307,7 @@ impl Products {
                 blocks: factor.blocks.clone(),
                 basis: factor.basis.clone(),
                 dependent: factor.dependent.clone(),
+                idle: factor.idle.clone(),
                 ..*factor
             }
         };
@@ -361,12 +387,7 @@ impl Residual {
         } else {
             xr.chunks_mut(size).enumerate().map(part).for_each(|part| add_to(&mut xx, part));
         }
-        let square = xx[p * m + p];
-        let rounding = 64.0 * f64::EPSILON;
-        if square.is_nan() || square <= rounding * rounding * sums[p] || square == 0.0 {
-            return Err(ProductsError::PerfectFit);
-        }
-        let scale = (square / n as f64).sqrt();
+        let scale = Products::residual_scale(xx[p * m + p], sums[p], n).ok_or(ProductsError::PerfectFit)?;
         for j in 0..m {
             xx[p * m + j] /= scale;
             xx[j * m + p] /= scale;

@@ -99,6 +99,8 @@ pub fn eliminate(products: &Products, lambda: &[Vec<f64>], pieces: &[usize], out
         out.log_det += log_det;
         out.xx.iter_mut().zip(xx).for_each(|(a, b)| *a += b);
     }
+    let square = lambda[0][0] * lambda[0][0];
+    out.log_det += factor.idle.iter().map(|idle| idle.count * (square * idle.zz).ln_1p()).sum::<f64>();
     Some(())
 }
 

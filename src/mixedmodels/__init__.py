@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from mixedmodels.fit_each import fit_each
     from mixedmodels.fit_many import fit_many
     from mixedmodels.lmer import LinearMixedModel, lmer
+    from mixedmodels.lmer_many import lmer_many
     from mixedmodels.mixedlm import (
         MixedLM,
         MixedLMParams,
@@ -93,6 +94,7 @@ __all__ = [
     "fit_many",
     "list_datasets",
     "lmer",
+    "lmer_many",
     "load",
     "load_dataset",
     "mixedlm",
@@ -116,6 +118,7 @@ _LAZY = {
     "fit_many": "fit_many",
     "list_datasets": "datasets",
     "lmer": "lmer",
+    "lmer_many": "lmer_many",
     "load": "saved",
     "load_dataset": "datasets",
     "mixedlm": "mixedlm",

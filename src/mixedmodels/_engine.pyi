@@ -119,6 +119,31 @@ class Model:
     ) -> tuple[Floats, Floats, Floats, Floats, Floats, npt.NDArray[np.int32], npt.NDArray[np.bool_]]: ...
     """Fits of m responses: beta (m, p), their standard errors (m, p), sigma (m,), theta (m, k), deviance (m,), status
     (m,; -1: cannot be fitted), singular (m,)."""
+    def fit_many(
+        self,
+        Y: Floats,
+        X: Floats,
+        weights: Floats | None,
+        codes: Sequence[Codes],
+        Z: Sequence[Floats | None],
+        reml: bool,
+        max_iterations: int,
+        n_starts: int,
+    ) -> tuple[
+        Floats,
+        Floats,
+        Floats,
+        Floats,
+        Floats,
+        npt.NDArray[np.int32],
+        npt.NDArray[np.bool_],
+        Floats,
+        Floats,
+        Floats,
+    ]: ...
+    """Fits of m responses as `minimize` makes them one by one: beta (m, p), K (m, p, p) with (X'V0^-1X)^-1 = K K',
+    sigma (m,), theta (m, k), deviance (m,), status (m,; -1: cannot be fitted), singular (m,), and as `information` has
+    them theta~ (m, k), Hessian (m, k + 1, k + 1) and s (m, k, p, p), nan where there is none."""
     def quadratic_forms(
         self,
         theta: Floats,

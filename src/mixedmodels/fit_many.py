@@ -221,6 +221,8 @@ def fit_many(
 ) -> ManyFits:
     """Return the fits of many models: each formula, for each response, in each part of the data.
 
+    For thousands of responses to one formula, of which tables are wanted and not fits, ``lmer_many`` is faster.
+
     Each model has its own rows, those without missing values of its variables; ``compare`` refuses others. A model that
     cannot be fitted keeps its place, with the reason; if none can, the first reason is raised.
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from mixedmodels.diagnose.influence import INFLUENCE
 from mixedmodels.diagnose.influence import KEPT as OF_INFLUENCE
+from mixedmodels.display.many_responses import KEPT as OF_RESPONSES
+from mixedmodels.display.many_responses import RESPONSES
 from mixedmodels.fit import storage
 from mixedmodels.fit.long_work import KEPT as OF_WORK
 from mixedmodels.fit.long_work import Work
@@ -49,8 +51,8 @@ def load(path: str | PathLike[str], *, trust: bool = False) -> Any:
     """
     if trust and storage.is_pickle(path):
         return storage.load_pickle(path)
-    records = (KEPT, *OF_WORK, *kept(LmmResult), *OF_INFLUENCE, *OF_POWER, *OF_MANY)
-    found = storage.load_records(path, (KIND, BOOTSTRAP, INFLUENCE, POWER, MANY), records)
+    records = (KEPT, *OF_WORK, *kept(LmmResult), *OF_INFLUENCE, *OF_POWER, *OF_MANY, *OF_RESPONSES)
+    found = storage.load_records(path, (KIND, BOOTSTRAP, INFLUENCE, POWER, MANY, RESPONSES), records)
     if not isinstance(found, Work):
         return found
     warn_if_interrupted(found.done)

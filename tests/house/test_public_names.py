@@ -27,6 +27,7 @@ PROMISED = {
     "fit_many",
     "list_datasets",
     "lmer",
+    "lmer_many",
     "load",
     "load_dataset",
     "mixedlm",

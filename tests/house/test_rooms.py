@@ -24,7 +24,7 @@ ROWS = (
     {"plot"},
     {"report"},
     {"result"},
-    {"lmer", "mixedlm", "compare", "fit_each", "fit_many", "power", "datasets"},
+    {"lmer", "mixedlm", "compare", "fit_each", "fit_many", "lmer_many", "power", "datasets"},
     {"sklearn", "data_file", "saved"},
     {"cli"},
     {"__init__", "__main__"},

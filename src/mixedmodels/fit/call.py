@@ -148,17 +148,17 @@ def with_rows(call: Call, rows: npt.NDArray[np.intp]) -> Call:
     """
     data = call.data
     if isinstance(data, Mapping):
-        taken: object = {name: _taken(values, rows) for name, values in data.items()}
+        taken: object = {name: values_at(values, rows) for name, values in data.items()}
     elif isinstance(data, pd.DataFrame):
         taken = data.iloc[rows]
     else:
         taken = nw.from_native(data, eager_only=True)[rows.tolist()].to_native()  # type: ignore[call-overload]  # narwhals' types know no list of rows
-    return replace(call, data=taken, weights=_taken(call.weights, rows), offset=_taken(call.offset, rows))
+    return replace(call, data=taken, weights=values_at(call.weights, rows), offset=values_at(call.offset, rows))
 
 
-def _taken(values: Any, rows: npt.NDArray[np.intp]) -> Any:
-    """Return some values of an array; the name of a column and None are for any rows."""
-    if values is None or isinstance(values, str):
+def values_at(values: Any, rows: npt.NDArray[np.intp] | None) -> Any:
+    """Return some values of an array, all for None; the name of a column and None are for any rows."""
+    if values is None or rows is None or isinstance(values, str):
         return values
     return values.iloc[rows] if isinstance(values, pd.Series) else np.asarray(values)[rows]
 

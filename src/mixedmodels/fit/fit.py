@@ -46,7 +46,7 @@ def fit_problem(
     FitError
         If the likelihood is unbounded, or an argument is not what it should be.
     """
-    control = _checked(control)
+    control = check_control(control)
     check_reml(reml)
     problem = problem.with_threads(control.n_threads)
     model = problem.model
@@ -107,14 +107,21 @@ def fit_identified(
     FitError
         As for `fit_problem`.
     """
-    control = _checked(control)
+    control = check_control(control)
     check_reml(reml)
     problem = problem.with_threads(control.n_threads)
     check_identified(problem, reml)
     return fit_problem(problem, reml=reml, start=start, control=control)
 
 
-def _checked(control: Control | None) -> Control:
+def check_control(control: Control | None) -> Control:
+    """Return the limits of the optimiser.
+
+    Raises
+    ------
+    FitError
+        They are no ``Control``.
+    """
     if control is not None and not isinstance(control, Control):
         raise FitError(f"control is {control!r}; it must be a Control, such as Control(max_iterations=500).")
     return DEFAULT if control is None else control

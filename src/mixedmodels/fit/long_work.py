@@ -134,16 +134,29 @@ class WorkFile:
         InferenceError
             If the file holds work of another task.
         """
-        if self.path is None:
-            return None
-        self.task = Task.of(self.kind, asked, state)
+        return None if self.path is None else self.go_on(Task.of(self.kind, asked, state))
+
+    def go_on(self, task: Task) -> Any:
+        """Return the record of what is done of a task; None if it is nothing.
+
+        Parameters
+        ----------
+        task
+            What is to be done.
+
+        Raises
+        ------
+        InferenceError
+            If the file holds work of another task.
+        """
+        self.task = task
         if self.found is None:
             return None
         before = self.found.task
-        for name, value in asked.items():
+        for name, value in task.asked.items():
             if before.asked[name] != value:
                 raise self.of_another(f"with {name}={before.asked[name]!r}, not {value!r}.")
-        if before.fit != self.task.fit:
+        if before.fit != task.fit:
             raise self.of_another("of another fit: its model, data or parameters differ.")
         return self.found.done
 

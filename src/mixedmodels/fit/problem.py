@@ -166,6 +166,12 @@ class Problem:
             return self
         return Problem(self.design, n_threads=n_threads, design_seconds=self.seconds["design"])
 
+    def renamed(self, design: Design) -> Problem:
+        """Return the problem of the same design with other names."""
+        renamed = Problem(design, n_threads=self.n_threads, model=self.model)
+        renamed.identification = self.identification
+        return renamed
+
     def with_response(self, y: npt.ArrayLike) -> Problem:
         """Return the problem of the same model for another response.
 

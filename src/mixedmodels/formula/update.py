@@ -122,3 +122,9 @@ def with_response(text: str, response: str) -> str:
     """
     _, tilde, right = _sides(text)
     return f"{response} ~ {right.strip()}" if tilde else text
+
+
+def left_side(text: str) -> str | None:
+    """Return what stands left of the tilde, which may be nothing; None where there is no tilde."""
+    left, tilde, _ = _sides(text)
+    return left.strip() if tilde else None

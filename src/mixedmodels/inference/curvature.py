@@ -17,9 +17,10 @@ from mixedmodels.fit.findings import NEGLIGIBLE_SD_SCALED
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from mixedmodels.design.design import Design
     from mixedmodels.design.records import Floats
     from mixedmodels.fit.information import Information
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.problem import Problem
 
     Mask = npt.NDArray[np.bool_]
 
@@ -41,18 +42,19 @@ def has_first_order_effect(information: Information) -> Mask:
     return np.asarray(length[place] > NEGLIGIBLE_SD_SCALED)
 
 
-def flat_directions(state: FitState) -> Floats:
-    """Return directions of psi along which the criterion is flat at the fit, (n_flat, n_theta + 1), orthonormal.
+def flat_directions(problem: Problem, reml: bool, information: Information) -> Floats:
+    """Return directions of psi along which the criterion is flat at a fit, (n_flat, n_theta + 1), orthonormal.
 
     A direction d of phi = sigma^2 (1, S~) is one of psi where dLambda~ Lambda~' + Lambda~ dLambda~' = d_S - d_0 S~ has
     a solution; d log sigma is d_0 / 2.
     """
-    flat = state.problem.identification.flat(state.reml)
-    k = len(state.theta)
+    flat = problem.identification.flat(reml)
+    theta = information.theta
+    k = len(theta)
     if not len(flat):
         return np.zeros((0, k + 1))
-    theta, regular = state.information.theta, has_first_order_effect(state.information)
-    S, J = _squares(state, theta)
+    regular = has_first_order_effect(information)
+    S, J = _squares(problem.design, theta)
     J = J[:, regular]
     system = np.hstack([J, -(flat[:, 1:] - np.outer(flat[:, 0], S)).T])
     size = np.linalg.norm(system, axis=0)
@@ -71,11 +73,11 @@ def null_space(A: Floats) -> Floats:
     return np.asarray(rows[np.count_nonzero(values > DEPENDENT * values.max(initial=0.0)) :])
 
 
-def _squares(state: FitState, theta: Floats) -> tuple[Floats, Floats]:
+def _squares(design: Design, theta: Floats) -> tuple[Floats, Floats]:
     """Return the elements S~ of theta~'s places, (k,), and their derivatives in theta~, (k, k)."""
     S, J = np.zeros(len(theta)), np.zeros((len(theta),) * 2)
     first = 0
-    for factor in state.design.factors:
+    for factor in design.factors:
         own = range(first, first + factor.n_theta)
         first += factor.n_theta
         places = theta_elements(factor.block_sizes)
@@ -126,3 +128,21 @@ def inverse_root(matrix: Floats, flat: Floats, regular: Mask | None = None, leas
     root = np.zeros((len(matrix), np.count_nonzero(positive)))
     root[used] = basis @ (vectors[:, positive] / scale[:, None] / np.sqrt(values[positive]))
     return root
+
+
+def inverse_squares(matrices: Floats, rows: Floats) -> Floats:
+    """Return g'H^-1 g of rows g of several symmetric matrices H, where these are positive, (m, n_rows).
+
+    Parameters
+    ----------
+    matrices
+        (m, k, k).
+    rows
+        (m, n_rows, k).
+    """
+    diagonal = np.einsum("mii->mi", matrices)
+    scale = np.where(diagonal > 0, np.sqrt(np.abs(diagonal)), np.inf)
+    values, vectors = np.linalg.eigh(matrices / (scale[:, :, None] * scale[:, None, :]))
+    along = (rows / scale[:, None, :]) @ vectors
+    weight = np.where(values > FLAT_CURVATURE, 1.0 / np.where(values > FLAT_CURVATURE, values, 1.0), 0.0)
+    return np.asarray(np.sum(along**2 * weight[:, None, :], axis=2))

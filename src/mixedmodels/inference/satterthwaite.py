@@ -115,7 +115,7 @@ class Satterthwaite:
 
     @cached_property
     def _flat(self) -> Floats:
-        return flat_directions(self.state)
+        return flat_directions(self.state.problem, self.state.reml, self.state.information)
 
     @cached_property
     def _root(self) -> Floats:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,7 @@ from mixedmodels.inference.wald import check_level
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from mixedmodels.design.design import Design
     from mixedmodels.design.records import Floats, RandomFactor
     from mixedmodels.fit.records import FitState
 
@@ -99,6 +100,20 @@ def natural_values(parameters: Sequence[VarianceParameter], covariances: Sequenc
     return np.stack(columns, axis=1)
 
 
+class Scaled(Protocol):
+    """A model, and the engine's units of its random effects, such as a fit."""
+
+    @property
+    def design(self) -> Design:
+        """The model's arrays."""
+        ...
+
+    @property
+    def bases(self) -> list[Floats]:
+        """What the random effects are in the engine's units, (n_effects, n_effects) a factor."""
+        ...
+
+
 @dataclass(frozen=True)
 class CovarianceMap:
     """The map from psi to the covariances of the random effects, with its derivative.
@@ -106,10 +121,10 @@ class CovarianceMap:
     Parameters
     ----------
     state
-        A fit.
+        A fit, or a model.
     """
 
-    state: FitState
+    state: Scaled
 
     @cached_property
     def parameters(self) -> tuple[VarianceParameter, ...]:
@@ -230,7 +245,7 @@ def variance_parameters(state: FitState, scale: str = "sd", level: float = 0.95)
     z = float(ndtri(0.5 + level / 2))
     rows = {}
     for parameter in covariance_map.parameters:
-        name = parameter.name if scale != "variance" else _variance_name(parameter.name)
+        name = parameter.name if scale != "variance" else variance_name(parameter.name)
         if is_undetermined(state, parameter):
             rows[name] = (_value(covariance_map, psi, parameter, scale), np.nan, np.nan, np.nan)
         else:
@@ -252,7 +267,8 @@ def undetermined_notes(state: FitState) -> tuple[str, ...]:
 def covariance_root(state: FitState) -> Floats:
     """Return R with Var(psi) = R R' = 2 H^-1 on the directions in which the likelihood is curved, (n_theta + 1, m)."""
     regular = np.append(has_first_order_effect(state.information), True)
-    return math.sqrt(2) * inverse_root(state.information.hessian, flat_directions(state), regular)
+    flat = flat_directions(state.problem, state.reml, state.information)
+    return math.sqrt(2) * inverse_root(state.information.hessian, flat, regular)
 
 
 def is_undetermined(state: FitState, parameter: VarianceParameter) -> bool:
@@ -295,7 +311,8 @@ def _value(covariance_map: CovarianceMap, psi: Floats, parameter: VarianceParame
     return covariance_map.covariance(psi, parameter.factor, parameter.row, parameter.column)[0]
 
 
-def _variance_name(name: str) -> str:
+def variance_name(name: str) -> str:
+    """Return what the square of a standard deviation is called, or the covariance of a correlation."""
     if name == "sigma":
         return "sigma^2"
     return name.replace("sd_", "var_", 1) if name.startswith("sd_") else name.replace("cor_", "cov_", 1)
