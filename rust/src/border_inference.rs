@@ -375,6 +375,6 @@ impl Model {
 }
 
 /// A square column-major block, row-major.
-fn by_rows(values: Vec<f64>, q: usize) -> PyResult<Vec<f64>> {
+pub fn by_rows(values: Vec<f64>, q: usize) -> PyResult<Vec<f64>> {
     caught(|| block::transpose(&values, q, q))
 }

@@ -4,6 +4,8 @@ mod alike;
 mod basis;
 mod block;
 mod border_inference;
+mod border_objective;
+mod border_patterns;
 mod border_profile;
 mod cholesky;
 mod complete;
@@ -14,6 +16,7 @@ mod inference;
 mod memory;
 mod model;
 mod objective;
+mod patterns;
 mod prediction;
 mod products;
 mod profile;
@@ -465,6 +468,8 @@ fn available_memory() -> Option<usize> {
 #[pymodule]
 fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(available_memory, module)?)?;
+    module.add_function(wrap_pyfunction!(border_objective::minimize_called, module)?)?;
     module.add_class::<Model>()?;
-    module.add_class::<Minimum>()
+    module.add_class::<Minimum>()?;
+    module.add_class::<border_patterns::PatternModel>()
 }

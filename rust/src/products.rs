@@ -327,19 +327,19 @@ impl Products {
 }
 
 /// Least squares of y on X, and the rows that all further products are formed from.
-struct Residual {
+pub struct Residual {
     /// Coefficients in the basis of X.
-    beta0: Vec<f64>,
+    pub beta0: Vec<f64>,
     /// Root mean square of the residual.
-    scale: f64,
+    pub scale: f64,
     /// sqrt(w) [q, residual] by rows.
-    xr: Vec<f64>,
+    pub xr: Vec<f64>,
     /// [q, residual / scale]' W [q, residual / scale], (p + 1) x (p + 1).
-    xx: Vec<f64>,
+    pub xx: Vec<f64>,
 }
 
 impl Residual {
-    fn of(rows: &ModelRows, basis: &Basis) -> Result<Residual, ProductsError> {
+    pub fn of(rows: &ModelRows, basis: &Basis) -> Result<Residual, ProductsError> {
         let n = rows.y.len();
         let (p, m) = (basis.len(), basis.len() + 1);
         let weight = |i: usize| rows.weights.map_or(1.0, |w| w[i]);

@@ -53,8 +53,9 @@ if TYPE_CHECKING:
         VCSpec,
         mixedlm,
     )
+    from mixedmodels.mmrm import mmrm
     from mixedmodels.power import power
-    from mixedmodels.result import LmmResult
+    from mixedmodels.result import LmmResult, MmrmResult
     from mixedmodels.saved import load
 
 __version__ = "0.1.0"
@@ -78,6 +79,7 @@ __all__ = [
     "MixedLMResultsWrapper",
     "MixedModelsError",
     "MixedModelsWarning",
+    "MmrmResult",
     "NotEnoughMemoryError",
     "PartialResultWarning",
     "Penalty",
@@ -98,6 +100,7 @@ __all__ = [
     "load",
     "load_dataset",
     "mixedlm",
+    "mmrm",
     "plot",
     "power",
     "table",
@@ -111,6 +114,7 @@ _LAZY = {
     "MixedLMParams": "mixedlm",
     "MixedLMResults": "mixedlm",
     "MixedLMResultsWrapper": "mixedlm",
+    "MmrmResult": "result",
     "Penalty": "mixedlm",
     "VCSpec": "mixedlm",
     "compare": "compare",
@@ -122,6 +126,7 @@ _LAZY = {
     "load": "saved",
     "load_dataset": "datasets",
     "mixedlm": "mixedlm",
+    "mmrm": "mmrm",
     "power": "power",
     "table": "display.compare_table",
 }

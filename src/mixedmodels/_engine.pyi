@@ -1,6 +1,7 @@
 """The border to the Rust engine: arrays and sizes only."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -154,3 +155,47 @@ class Model:
     ) -> Floats: ...
     """Var(x'(beta^ - beta) + z'(b^ - b)) / sigma^2 of each row (m,); code -1: no such level; theta is a user's, or
     theta~ if in_engine."""
+
+class PatternModel:
+    """Subjects by patterns of visits, for residuals that are correlated within them; keeps no rows.
+
+    Sigma is (G, V, V), for G groups of subjects and V visits, over scale squared, and may not be positive definite:
+    what cannot be evaluated is None.
+    """
+
+    def __init__(
+        self,
+        y: Floats,  # (n,), offset already taken off
+        X: Floats,  # (n, p), C order
+        weights: Floats | None,
+        order: npt.NDArray[np.int64],  # rows by pattern, subject and visit, (n,)
+        groups: Sequence[int],  # of each pattern
+        visits: Sequence[Sequence[int]],  # ascending, of each pattern
+        n_subjects: Sequence[int],  # of each pattern
+        n_visits: int,
+        n_groups: int,
+        n_threads: int = 0,
+    ) -> None: ...
+    kept: list[int]  # columns of X that are not aliased (leftmost kept)
+    nearly_dependent: list[int]
+    scale: float  # root mean square of the least-squares residual of y on X
+    def constant(self, reml: bool) -> float: ...
+    """What `value` lacks to -2 log-likelihood."""
+    def moments(self) -> tuple[Floats, Floats]: ...
+    """Sums and counts of products of residuals by pairs of visits, (G, V, V) each."""
+    def value(self, sigma: Floats, reml: bool) -> float | None: ...
+    def derivatives(self, sigma: Floats, reml: bool) -> tuple[float, Floats, list[Floats], Floats] | None: ...
+    """Value; gradient (G, V, V); coefficients of dSigma[a, b] dSigma[c, d] of determinant, residual and X, each
+    (G, V, V, V, V); sum of K [q r] [q r]'K by pairs of visits, (G, V, p + 1, V, p + 1), q in the basis, turned."""
+    def fixed_root(self, sigma: Floats, reml: bool) -> tuple[Floats, Floats, Floats, Floats] | None: ...
+    """Means (p,) and map (p, p) of the basis of X, beta (p,) in it, U^-T (p, p) with X'V^-1X = U U' over scale."""
+    def kenward_roger(self, sigma: Floats, b: Floats, d: Floats) -> tuple[Floats, Floats, Floats] | None: ...
+    """sum W_ij Q_ij and q'K D K q, (p, p) each; coefficients of dSigma_j in tr(P dSigma_j P D) but for X twice."""
+
+def minimize_called(
+    evaluate: Callable[[Floats, Any], Any], start: Floats, max_iterations: int, n: int
+) -> tuple[Any, int, float, Floats, int] | None: ...
+
+"""The walk of the trust region over what `evaluate(point, near)` makes: None, or an object with `value` and `walked()`.
+
+Returns the last object, status, gradient norm, trace (n_iterations, 6) and number of evaluations."""

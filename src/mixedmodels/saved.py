@@ -18,7 +18,7 @@ from mixedmodels.inference.bootstrap import BOOTSTRAP, kept
 from mixedmodels.inference.simulated_power import KEPT as OF_POWER
 from mixedmodels.inference.simulated_power import POWER, Simulation
 from mixedmodels.interrupted import warn_if_interrupted
-from mixedmodels.result import KEPT, KIND, LmmResult
+from mixedmodels.result import KEPT, KEPT_MMRM, KIND, MMRM, LmmResult
 from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
 
@@ -51,8 +51,8 @@ def load(path: str | PathLike[str], *, trust: bool = False) -> Any:
     """
     if trust and storage.is_pickle(path):
         return storage.load_pickle(path)
-    records = (KEPT, *OF_WORK, *kept(LmmResult), *OF_INFLUENCE, *OF_POWER, *OF_MANY, *OF_RESPONSES)
-    found = storage.load_records(path, (KIND, BOOTSTRAP, INFLUENCE, POWER, MANY, RESPONSES), records)
+    records = (KEPT, KEPT_MMRM, *OF_WORK, *kept(LmmResult), *OF_INFLUENCE, *OF_POWER, *OF_MANY, *OF_RESPONSES)
+    found = storage.load_records(path, (KIND, MMRM, BOOTSTRAP, INFLUENCE, POWER, MANY, RESPONSES), records)
     if not isinstance(found, Work):
         return found
     warn_if_interrupted(found.done)

@@ -60,6 +60,7 @@ OF_A_FIT = _by_name({
 OF_THE_PACKAGE = _by_name({
     "glmer nlmer glmmTMB": "responses are normal here, and linear mixed models are fitted by mixedmodels.lmer",
     "lme Lmer": "linear mixed models are fitted by mixedmodels.lmer",
+    "gls MMRM": "models with correlated residuals are fitted by mixedmodels.mmrm",
     "anova": "fits are compared by mixedmodels.compare, terms are tested by fit.anova()",
     "summary fixef ranef VarCorr confint ranova": "ask the fit, as in fit.summary(), fit.fe_params, "
     "fit.random_effects, fit.varcorr, fit.conf_int() or fit.ranova()",
@@ -85,7 +86,7 @@ OF_A_CALL = _by_name({
     "family link": "responses are normal here, and other families are not fitted",
     "random groups re_formula vc_formula exog_re": "random terms stand in the formula, as in (1 | g), and "
     "mixedmodels.mixedlm takes what statsmodels takes",
-    "correlation": "residuals are independent here, and weights change their variances",
+    "correlation": "residuals are independent beside random effects; without these mixedmodels.mmrm has correlations",
     "re_form use_re": "write random_effects=, which is 'conditional', 'population' or names of terms (to simulate "
     "'new' or 'conditional')",
     "newdata exog": "write data=",

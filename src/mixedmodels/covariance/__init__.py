@@ -1,1 +1,1 @@
-"""Covariance structures: parameters -> Lambda."""
+"""Covariance structures: of random effects, parameters -> Lambda; of residuals, coordinates -> Sigma, a file a kind."""

@@ -32,6 +32,7 @@ from mixedmodels.design.plan import Arguments, Plan, make_plan
 from mixedmodels.design.probe import Probe, make_probe
 from mixedmodels.design.recipe import DesignRecipe, FactorRecipe
 from mixedmodels.design.records import Codes, Finding, Floats, RandomFactor
+from mixedmodels.design.residual_rows import residual_rows
 from mixedmodels.errors import DataError, DesignError
 from mixedmodels.formula.terms import Formula, RandomTerm
 
@@ -215,7 +216,7 @@ def _evaluate(plan: Plan, evaluation: Evaluation) -> _Parts:
     weights = None if plan.weights is None else evaluation.values(plan.weights)
     if weights is not None:
         check_numeric("weights", str(plan.weights), weights)
-    groups = {v: evaluation.values(v) for term in plan.formula.random for v in term.group}
+    groups = {v: evaluation.values(v) for v in plan.formula.grouping_variables}
 
     X, fixed = evaluation.first_matrix(plan.fixed)
     random = []
@@ -290,6 +291,7 @@ def _assemble(plan: Plan, rows: UsedRows, evaluation: Evaluation, parts: _Parts,
         recipe=recipe,
         columns=term_columns,
         labels=labels,
+        residual=None if plan.formula.residual is None else residual_rows(plan.formula.residual, parts.groups),
     )
 
 
@@ -308,7 +310,9 @@ def _factors(parts: _Parts) -> list[tuple[RandomFactor, FactorRecipe]]:
         if any((part.term.columns, part.term.correlated) == (p.term.columns, p.term.correlated) for p in terms):
             raise DesignError(f"The random term {part.term.text} is in the formula twice. Keep one of them.")
         terms.append(part)
-    coded: dict[str, tuple[Codes, pd.Index]] = {name: level_codes(column) for name, column in parts.groups.items()}
+    coded: dict[str, tuple[Codes, pd.Index]] = {
+        name: level_codes(parts.groups[name]) for group in by_group for name in group
+    }
     factors = []
     for group, terms in by_group.items():
         codes, grouping = group_rows(group, coded.__getitem__)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mixedmodels.design.frame import Column
     from mixedmodels.design.recipe import DesignRecipe
     from mixedmodels.design.records import Finding, Floats, RandomFactor
+    from mixedmodels.design.residual_rows import ResidualRows
     from mixedmodels.formula.terms import Formula
 
 
@@ -48,6 +49,8 @@ class Design:
         The data columns of the fixed part and left of the bars at the rows used, by name.
     labels
         Index of the rows used in a pandas frame, or None where it is their position or there is none.
+    residual
+        Subjects and visits, where residuals of a subject are correlated; else None.
     """
 
     formula: Formula
@@ -65,6 +68,7 @@ class Design:
     recipe: DesignRecipe
     columns: Mapping[str, Column] = field(default_factory=dict)
     labels: pd.Index | None = None
+    residual: ResidualRows | None = None
 
     @property
     def row_labels(self) -> pd.Index:

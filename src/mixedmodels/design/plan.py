@@ -144,7 +144,7 @@ def make_plan(formula: Formula, names: tuple[str, ...], index_names: tuple[str, 
         if name not in known:
             raise unknown_column(name, known)
     offsets = formula.offsets if arguments.offset is None else (*formula.offsets, arguments.offset)
-    groups = [variable for term in formula.random for variable in term.group]
+    groups = formula.grouping_variables
     sources = {text: _source(text, formula, known) for text in (formula.response, *groups, *formula.offsets)}
     sources |= {name: (name,) for name in arguments.columns}
     read = [name for text in sources for name in sources[text]]

@@ -23,7 +23,7 @@ from mixedmodels.texts.layout import fold_sentence, one_line_text, text_width
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FitState, FixedFit
     from mixedmodels.inference.approximation import Approximation
 
 
@@ -219,7 +219,7 @@ def coefficient_table(names: Sequence[str], values: Floats, level: float, whole_
     return Table("Fixed effects", header, tuple(rows), "l" + "n" * (len(header) - 1))
 
 
-def notes(state: FitState, tests: Approximation) -> Iterator[str]:
+def notes(state: FixedFit, tests: Approximation) -> Iterator[str]:
     """Yield what a reader must know: the distribution of the tests, weights, offset, findings."""
     if state.n_fixed:
         yield from tests.notes

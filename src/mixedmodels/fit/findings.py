@@ -95,11 +95,11 @@ def nearly_aliased_columns(names: Sequence[str]) -> Finding:
     return Finding("nearly_dependent_columns", message, {"columns": list(names)})
 
 
-def not_converged(optimum: Optimum) -> Finding:
+def not_converged(optimum: Optimum, simplify: str = "simplify the random effects") -> Finding:
     """Return the finding that says why the optimiser stopped and what to do."""
     remedy = {
         "iteration limit": "Raise control=Control(max_iterations=...)",
-        "no further decrease": "The likelihood is nearly flat there; simplify the random effects",
+        "no further decrease": f"The likelihood is nearly flat there; {simplify}",
     }[optimum.status]
     message = (
         f"Not converged: {optimum.status} after {optimum.n_iterations} iterations, "

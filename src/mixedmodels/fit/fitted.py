@@ -8,10 +8,10 @@ import numpy as np
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats, RandomFactor
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FitState, FixedFit
 
 
-def marginal_fitted(state: FitState) -> Floats:
+def marginal_fitted(state: FixedFit) -> Floats:
     """Return X beta + offset, shape (n_obs,), in units of the response."""
     design = state.design
     X = design.X if state.n_fixed == design.X.shape[1] else design.X[:, state.kept]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
@@ -94,13 +95,11 @@ class Fitted(Protocol):
 
 
 @dataclass(frozen=True)
-class FitState:
-    """A fitted model as numbers.
+class FixedFit(ABC):
+    """A fitted model as far as its fixed effects go: what tests of them need, whatever is random.
 
     Attributes
     ----------
-    problem
-        The engine's handle; rebuilt from the design after unpickling.
     design, reml, control, optimum
         What was fitted, how, and where it ended.
     fixed_names
@@ -110,18 +109,11 @@ class FitState:
     beta, cov_beta
         (n_fixed,) and (n_fixed, n_fixed), user's units.
     sigma
-        Residual standard deviation (of an observation with weight one).
-    theta
-        (n_theta,), in the order of the design's factors.
-    b
-        Conditional modes: one (n_levels, n_effects) array a factor.
-    is_singular
-        A variance is zero or a correlation plus or minus one.
+        Residual standard deviation (of an observation with weight one; of the first visit where visits differ).
     findings
         Those of the design and those of the fit.
     """
 
-    problem: Problem
     design: Design
     reml: bool
     control: Control
@@ -131,15 +123,48 @@ class FitState:
     beta: Floats
     cov_beta: Floats
     sigma: float
-    theta: Floats
-    b: tuple[Floats, ...]
-    is_singular: bool
     findings: tuple[Finding, ...]
 
     @property
     def n_fixed(self) -> int:
         """Fixed effects estimated."""
         return len(self.beta)
+
+    @property
+    @abstractmethod
+    def n_params(self) -> int:
+        """Parameters estimated."""
+
+    @property
+    @abstractmethod
+    def fixed_root(self) -> FixedRoot:
+        """The root of the covariance of beta from which its combinations have their variances."""
+
+    @abstractmethod
+    def undetermined_rows(self, L: Floats) -> npt.NDArray[np.bool_]:
+        """Return which combinations of the fixed effects, the rows of L, have no determined standard error."""
+
+
+@dataclass(frozen=True)
+class FitState(FixedFit):
+    """A fitted mixed model as numbers.
+
+    Attributes
+    ----------
+    problem
+        The engine's handle; rebuilt from the design after unpickling.
+    theta
+        (n_theta,), in the order of the design's factors.
+    b
+        Conditional modes: one (n_levels, n_effects) array a factor.
+    is_singular
+        A variance is zero or a correlation plus or minus one.
+    """
+
+    problem: Problem
+    theta: Floats
+    b: tuple[Floats, ...]
+    is_singular: bool
 
     @property
     def n_params(self) -> int:

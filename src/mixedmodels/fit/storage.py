@@ -18,6 +18,7 @@ from formulaic.parser.types import Factor, Term
 from formulaic.transforms.contrasts import ContrastsState, CustomContrasts
 from formulaic.utils.sentinels import Sentinel
 
+from mixedmodels.covariance.correlation import Visits
 from mixedmodels.design.coding import MatrixCoding
 from mixedmodels.design.design import Design
 from mixedmodels.design.evaluation import MatrixRecipe, Memory
@@ -27,19 +28,22 @@ from mixedmodels.design.grouping import Grouping
 from mixedmodels.design.probe import Probe, ProbedMatrix
 from mixedmodels.design.recipe import DesignRecipe, FactorRecipe
 from mixedmodels.design.records import Finding, RandomFactor
+from mixedmodels.design.residual_rows import ResidualRows
 from mixedmodels.errors import DataError
 from mixedmodels.fit.archive import is_archive, read_archive, write_archive
 from mixedmodels.fit.call import Call
 from mixedmodels.fit.control import Control
 from mixedmodels.fit.fixed_root import Basis, FixedRoot
 from mixedmodels.fit.information import CovarianceDerivatives, Identification, Information
+from mixedmodels.fit.marginal import MarginalProblem
+from mixedmodels.fit.marginal_fit import MarginalState
 from mixedmodels.fit.plain_values import Kept, Packer, Table, Unpacker
 from mixedmodels.fit.problem import Problem
 from mixedmodels.fit.records import FitState, Optimum
 from mixedmodels.fit.rowless import RowlessFit, restored
 from mixedmodels.fit.undetermined import Undetermined
 from mixedmodels.fit.whole_file import read_whole, write_whole
-from mixedmodels.formula.terms import Formula, RandomTerm
+from mixedmodels.formula.terms import Formula, RandomTerm, ResidualTerm
 
 MAGIC = b"mixedmodels "
 """Begins the line at the end of a pickle that says which version wrote it."""
@@ -47,6 +51,12 @@ MAGIC = b"mixedmodels "
 
 def _problem(design: Design, n_threads: int, seconds: dict[str, float]) -> Problem:
     problem = Problem(design, n_threads=n_threads)
+    problem.seconds = seconds
+    return problem
+
+
+def _marginal_problem(design: Design, n_threads: int, seconds: dict[str, float]) -> MarginalProblem:
+    problem = MarginalProblem(design, n_threads=n_threads)
     problem.seconds = seconds
     return problem
 
@@ -65,12 +75,13 @@ def _formula(_SimpleFormula__terms: list[Term], ordering: OrderingMethod) -> Sim
 
 DESIGNS = (
     *(Formula, RandomTerm, Finding, RandomFactor, Column, Grouping, Memory, MatrixRecipe, FactorRecipe, DesignRecipe),
-    *(ProbedMatrix, Probe, Design),
+    *(ProbedMatrix, Probe, Design, ResidualTerm, ResidualRows, Visits),
 )
 FITS = (
     Control,
     Optimum,
     FitState,
+    MarginalState,
     Call,
     Basis,
     FixedRoot,
@@ -84,6 +95,7 @@ NAMES = (OrderingMethod, ClusterBy, NAAction, Factor.EvalMethod, Factor.Kind, Se
 KEPT = (
     *map(Kept, (*DESIGNS, *FITS, *FORMULAIC, *NAMES)),
     Kept(Problem, ("design", "n_threads", "seconds"), _problem),
+    Kept(MarginalProblem, ("design", "n_threads", "seconds"), _marginal_problem),
     Kept(RowlessFit, make=restored),
     Kept(MatrixCoding, ("matrix", "names")),
     Kept(CustomContrasts, ("contrasts", "names")),

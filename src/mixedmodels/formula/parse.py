@@ -8,15 +8,18 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NoReturn
 
-from mixedmodels.errors import FormulaError
+from mixedmodels.covariance.kinds import ALIASES, KINDS, canonical, correlation_needs
+from mixedmodels.errors import FormulaError, nearest
 from mixedmodels.formula.algebra import expand, spelled
-from mixedmodels.formula.terms import Formula, RandomTerm
+from mixedmodels.formula.terms import Formula, RandomTerm, ResidualTerm
 from mixedmodels.formula.words import Text, Token, has_rest, in_python, inside, joined, split, with_depth
 
-# Covariance structures as glmmTMB, lme4 and nlme spell them.
+# Covariance structures as glmmTMB, lme4, mmrm and nlme spell them.
 _STRUCTURE = re.compile(
-    r"(ar1|cs|diag|us|toep|ou|exp|gau|mat|rr|homcs|homdiag|hetar1|homtoep|propto|equalto|cor[A-Z]\w*|pd[A-Z]\w*)\("
+    r"(ar1h?|csh?|diag|us|un|toeph?|adh?|arma11h?|idh?|ou|car1|exp|gau|sp_exp|sp_gau|mat|rr|homcs|homdiag|hetar1|homtoep"
+    r"|propto|equalto|cor[A-Z]\w*|pd[A-Z]\w*)\("
 )
+_RESIDUAL = re.compile(r"\s*([\w.]+)\s*\((.*)\)\s*", re.DOTALL)
 _NAME = re.compile(r"`[^`]+`|[^\W\d][\w.]*")
 _COMPARISONS = ("<", ">", "=", "!", "&")
 
@@ -28,6 +31,7 @@ class _Parts:
     fixed: list[tuple[str, list[Token]]] = field(default_factory=list)
     offsets: list[str] = field(default_factory=list)
     random: list[RandomTerm] = field(default_factory=list)
+    residual: list[ResidualTerm] = field(default_factory=list)
 
 
 def parse_formula(text: str) -> Formula:
@@ -56,6 +60,33 @@ def parse_formula(text: str) -> Formula:
     return _parse(text)
 
 
+def parse_marginal_formula(text: str) -> Formula:
+    """Return the parts of a formula without random terms and with one covariance structure of the residuals.
+
+    Parameters
+    ----------
+    text
+        In the language of the R package mmrm, such as ``"FEV1 ~ ARMCD * AVISIT + us(AVISIT | USUBJID)"``, or with
+        groups of subjects, ``"us(AVISIT | ARMCD / USUBJID)"``.
+
+    Raises
+    ------
+    FormulaError
+        The text cannot be read; the message shows the place.
+
+    Examples
+    --------
+    >>> parse_marginal_formula("FEV1 ~ ARMCD + us(AVISIT | USUBJID)").residual.visits
+    ('AVISIT',)
+    """
+    if not isinstance(text, str):
+        raise FormulaError(
+            f"A formula is text such as 'y ~ arm * visit + us(visit | id)', but this one is of type "
+            f"{type(text).__name__!r}. Put it in quotes."
+        )
+    return _parse_marginal(text)
+
+
 def check_subtracted(formula: Formula, columns: Collection[str]) -> None:
     """Refuse terms taken away that are not there, where ``.`` stands for some columns.
 
@@ -79,18 +110,26 @@ def _parse(text: str) -> Formula:
     return _Reader(text).formula()
 
 
+@lru_cache(maxsize=256)
+def _parse_marginal(text: str) -> Formula:
+    return _Reader(text, is_marginal=True).formula()
+
+
 class _Reader:
     """Reads one formula; every complaint shows the place in the text."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, is_marginal: bool = False) -> None:
         self.text = Text(text)
+        self.is_marginal = is_marginal
         self.tokens = self.text.tokens()
         self.names: set[str] = set()
 
     def formula(self) -> Formula:
         response = self._response(self.tokens[: self._tilde()])
         parts = self._right_side()
-        if not parts.random:
+        if self.is_marginal:
+            self._check_marginal(parts)
+        elif not parts.random:
             self._fail(
                 "There is no random term. Add one, for example (1 | g) with a grouping column g; "
                 "without one this is ordinary regression, which statsmodels and scikit-learn fit.",
@@ -100,7 +139,8 @@ class _Reader:
         expand(self.text, parts.fixed, None if rest else ())
         fixed = joined(parts.fixed) or "1"
         offsets, random, names = tuple(parts.offsets), tuple(parts.random), frozenset(self.names)
-        return Formula(self.text.text, response, fixed, offsets, random, names)
+        residual = parts.residual[0] if parts.residual else None
+        return Formula(self.text.text, response, fixed, offsets, random, names, residual)
 
     def check_subtracted(self, columns: Collection[str]) -> None:
         expand(self.text, self._right_side().fixed, columns)
@@ -152,6 +192,9 @@ class _Reader:
 
     def _sort_terms(self, tokens: Sequence[Token], parts: _Parts) -> None:
         for sign, term in self.text.summands(tokens):
+            if self.is_marginal and len(term) == 1 and term[0].kind == "call" and "|" in term[0].text:
+                parts.residual.append(self._residual(sign, term[0]))
+                continue
             self._check_structure(term)
             within = inside(term)
             bars = [i for i, token in enumerate(term) if token.text in ("|", "||")]
@@ -265,6 +308,59 @@ class _Reader:
             wrong.start,
         )
 
+    # Covariance of residuals
+
+    def _residual(self, sign: str, call: Token) -> ResidualTerm:
+        """Return ``kind(visits | group / subject)`` taken apart."""
+        found = _RESIDUAL.fullmatch(call.text)
+        assert found is not None
+        kind = canonical(found[1])
+        if kind not in KINDS:
+            self._fail(
+                f"{found[1]!r} is no covariance structure of residuals; there are {', '.join(KINDS)}."
+                f"{nearest(found[1], (*KINDS, *ALIASES))}",
+                call.start,
+            )
+        if sign == "-":
+            self._fail("A covariance structure can be added but not subtracted; leave it out instead.", call.start)
+        left, *right = found[2].split("|")
+        if len(right) != 1:
+            self._fail("A covariance structure has one bar: us(visit | id).", call.start)
+        path = [self._column_of_residual(name, call) for name in right[0].split("/")]
+        if len(path) > 2:
+            self._fail("Right of the bar stands a subject, or a group and a subject: us(visit | arm / id).", call.start)
+        visits = tuple(self._column_of_residual(name, call) for name in left.split(","))
+        if len(visits) > 1 and correlation_needs(kind) != "numbers":
+            self._fail(
+                f"{found[1]}(...) takes one column of visits; several are coordinates, as in sp_exp(x, y | id).",
+                call.start,
+            )
+        if len({*visits, *path}) < len(visits) + len(path):
+            self._fail("A column appears twice in this covariance structure.", call.start)
+        text = re.sub(r" +", " ", call.text)
+        return ResidualTerm(kind, visits, path[0] if len(path) == 2 else None, path[-1], text)
+
+    def _column_of_residual(self, text: str, call: Token) -> str:
+        if not _NAME.fullmatch(text.strip()):
+            what = f"{text.strip()!r} is none" if text.strip() else "one is missing"
+            self._fail(f"Visits, groups and subjects of a covariance structure are columns, but {what}.", call.start)
+        return self._name(text.strip())
+
+    def _check_marginal(self, parts: _Parts) -> None:
+        end = len(self.text.text)
+        if parts.random:
+            self._fail(
+                f"{parts.random[0].text} is a random term, which mmrm does not take beside a covariance structure of "
+                "the residuals. Leave it out; us(visit | id) has all covariances that random effects of id can have.",
+                end,
+            )
+        if len(parts.residual) != 1:
+            what = "none" if not parts.residual else f"{len(parts.residual)} of them"
+            self._fail(
+                f"One covariance structure of the residuals is wanted, such as us(visit | id), and there is {what}.",
+                end,
+            )
+
     # Checks
 
     def _check_structure(self, term: Sequence[Token]) -> None:
@@ -272,6 +368,6 @@ class _Reader:
             if token.kind == "call" and "|" in token.text and (found := _STRUCTURE.match(token.text)):
                 self._fail(
                     f"The covariance structure {found[1]}(...) is not supported. A random term is (x | g), effects of "
-                    "any covariance, or (x || g), uncorrelated effects; residuals are independent.",
+                    "any covariance, or (x || g), uncorrelated effects; correlated residuals are mixedmodels.mmrm's.",
                     token.start,
                 )

@@ -34,6 +34,36 @@ class RandomTerm:
 
 
 @dataclass(frozen=True)
+class ResidualTerm:
+    """How residuals of one subject are correlated: ``kind(visits | group / subject)``.
+
+    Attributes
+    ----------
+    kind
+        Name of the covariance structure, such as ``"us"``.
+    visits
+        The column of the visits, or columns of coordinates.
+    group
+        Subjects of each of its levels have a covariance of their own; None for one covariance.
+    subject
+        Rows of different subjects are independent.
+    text
+        The term as written.
+    """
+
+    kind: str
+    visits: tuple[str, ...]
+    group: str | None
+    subject: str
+    text: str
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """All its columns."""
+        return (*self.visits, *(() if self.group is None else (self.group,)), self.subject)
+
+
+@dataclass(frozen=True)
 class Formula:
     """A mixed-model formula taken apart.
 
@@ -51,6 +81,8 @@ class Formula:
         Random terms in the order written, nested ones expanded as lme4 does: ``(1 | a/b)`` is ``b:a`` then ``a``.
     names
         Those of response, offsets and grouping variables that are names of columns, not expressions.
+    residual
+        The correlations of residuals; None where they are independent.
     """
 
     text: str
@@ -59,3 +91,10 @@ class Formula:
     offsets: tuple[str, ...]
     random: tuple[RandomTerm, ...]
     names: frozenset[str] = frozenset()
+    residual: ResidualTerm | None = None
+
+    @property
+    def grouping_variables(self) -> tuple[str, ...]:
+        """Columns and expressions whose values are labels: of grouping factors, subjects and visits."""
+        of_residual = () if self.residual is None else self.residual.variables
+        return tuple(dict.fromkeys([*(name for term in self.random for name in term.group), *of_residual]))

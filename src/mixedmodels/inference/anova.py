@@ -17,7 +17,7 @@ from mixedmodels.inference.marginality import TermContrasts
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FixedFit
     from mixedmodels.inference.approximation import Approximation
 
 TYPES = (1, 2, 3)
@@ -25,7 +25,7 @@ TYPE_BY_TEXT = {"I": 1, "II": 2, "III": 3, "1": 1, "2": 2, "3": 3}
 COLUMNS = ("sum_sq", "mean_sq", "num_df", "den_df", "f_value", "p_value")
 
 
-def anova(state: FitState, type: int = 3, ddf: str | Approximation = "satterthwaite") -> pd.DataFrame:
+def anova(state: FixedFit, type: int = 3, ddf: str | Approximation = "satterthwaite") -> pd.DataFrame:
     """Return F tests of the fixed effects, one row a term.
 
     Parameters
@@ -66,7 +66,7 @@ def f_table(rows: Sequence[tuple[float, ...]], terms: Sequence[str]) -> pd.DataF
     return table if len(table) else table.astype(float).astype({"num_df": int})
 
 
-def f_row(state: FitState, L: Floats, method: Approximation) -> tuple[float, float, int, float, float, float]:
+def f_row(state: FixedFit, L: Floats, method: Approximation) -> tuple[float, float, int, float, float, float]:
     """Return the columns of the table for the hypothesis L beta = 0, (n_rows, n_fixed); no test without rows."""
     if not len(L):
         return np.nan, np.nan, 0, np.nan, np.nan, np.nan
@@ -75,7 +75,7 @@ def f_row(state: FitState, L: Floats, method: Approximation) -> tuple[float, flo
     return test.num_df * mean_sq, mean_sq, test.num_df, test.den_df, test.f_value, test.p_value
 
 
-def _caution(state: FitState, type: int) -> tuple[str, ...]:
+def _caution(state: FixedFit, type: int) -> tuple[str, ...]:
     """Return what to know about tests of type 2 or 3 of a fit whose columns could not all be estimated."""
     dropped = dropped_columns(state)
     if not dropped:

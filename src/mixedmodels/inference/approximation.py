@@ -12,7 +12,7 @@ from scipy.linalg import solve_triangular
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FixedFit
 
 DEPENDENT_ROW_TOL = 1e-8
 """Length of a row outside the span of the rows before it, relative to its own, that counts as zero."""
@@ -67,7 +67,7 @@ class Approximation(Protocol):
     """
 
     @property
-    def state(self) -> FitState:
+    def state(self) -> FixedFit:
         """The fit."""
 
     @property

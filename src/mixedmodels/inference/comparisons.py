@@ -49,7 +49,7 @@ from mixedmodels.inference.wald import COLUMNS, check_level
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FixedFit
     from mixedmodels.inference.approximation import Approximation
     from mixedmodels.inference.grid_average import GridMeans
 
@@ -247,7 +247,7 @@ class Family:
     sums: Floats
 
 
-def families(state: FitState, means: GridMeans, comparison: Comparison, minus: str = "-") -> list[Family]:
+def families(state: FixedFit, means: GridMeans, comparison: Comparison, minus: str = "-") -> list[Family]:
     """Return the contrasts within each combination of the ``by`` variables.
 
     A contrast may be known where its means are not. A combination without the means that it weighs does not have it.

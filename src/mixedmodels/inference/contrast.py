@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FixedFit
     from mixedmodels.inference.approximation import Approximation
 
 ESTIMABLE_TOL = 1e-6
@@ -32,7 +32,7 @@ MAX_NAMED = 5
 
 
 def contrast(
-    state: FitState,
+    state: FixedFit,
     L: object,
     ddf: str | Approximation = "satterthwaite",
     level: float = 0.95,
@@ -88,7 +88,7 @@ def contrast(
     return table
 
 
-def estimable_rows(state: FitState, L: Floats, labels: Sequence[str]) -> Floats:
+def estimable_rows(state: FixedFit, L: Floats, labels: Sequence[str]) -> Floats:
     """Return combinations of all columns of the design as combinations of the estimated ones, (n_rows, n_fixed).
 
     A row l can be estimated if it is a combination of rows of X (Searle 1971, section 5.4), that is, if
@@ -120,7 +120,7 @@ def estimable_rows(state: FitState, L: Floats, labels: Sequence[str]) -> Floats:
     return L[:, list(state.kept)]
 
 
-def estimable_where_known(state: FitState, L: Floats, labels: Sequence[str]) -> Floats:
+def estimable_where_known(state: FixedFit, L: Floats, labels: Sequence[str]) -> Floats:
     """Return combinations as `estimable_rows` does, NaN for those that the data do not determine or that are NaN."""
     if state.n_fixed == L.shape[1]:
         return L
@@ -133,12 +133,12 @@ def estimable_where_known(state: FitState, L: Floats, labels: Sequence[str]) -> 
     return rows
 
 
-def can_be_estimated(state: FitState, L: Floats) -> npt.NDArray[np.bool_]:
+def can_be_estimated(state: FixedFit, L: Floats) -> npt.NDArray[np.bool_]:
     """Return which combinations of all columns of the design the data determine, see `estimable_rows`."""
     return np.asarray(~_undetermined(state, L).any(axis=1))
 
 
-def estimable_part(state: FitState, L: Floats) -> Floats:
+def estimable_part(state: FixedFit, L: Floats) -> Floats:
     """Return combinations of rows that the data determine, all there are, in the estimated columns, (n, n_fixed).
 
     Parameters
@@ -158,7 +158,7 @@ def estimable_part(state: FitState, L: Floats) -> Floats:
     return np.asarray(U[:, rank:].T @ L[:, kept])
 
 
-def _undetermined(state: FitState, L: Floats) -> Floats:
+def _undetermined(state: FixedFit, L: Floats) -> Floats:
     """Return how far L is from l_kept A, (n_rows, n_columns); zero in kept columns and for rounding."""
     dropped = [j for j in range(L.shape[1]) if j not in set(state.kept)]
     missing = np.zeros(L.shape)
@@ -171,7 +171,7 @@ def _undetermined(state: FitState, L: Floats) -> Floats:
     return missing
 
 
-def _missing_part(state: FitState, L: Floats) -> tuple[Floats, Floats]:
+def _missing_part(state: FixedFit, L: Floats) -> tuple[Floats, Floats]:
     """Return l_dropped - l_kept A in units of the columns, infinite for those of zeros, and each row's distance."""
     kept = list(state.kept)
     dropped = [j for j in range(L.shape[1]) if j not in set(kept)]
@@ -199,7 +199,7 @@ def _centred(X: Floats, L: Floats) -> tuple[Floats, Floats]:
     return X - X[:, :1] * mean, L - L[:, :1] * mean
 
 
-def dropped_columns(state: FitState) -> str:
+def dropped_columns(state: FixedFit) -> str:
     """Return a clause about the columns that were dropped as aliased; empty if there are none."""
     names = [name for j, name in enumerate(state.design.x_names) if j not in set(state.kept)]
     if not names:
@@ -210,7 +210,7 @@ def dropped_columns(state: FitState) -> str:
     return f"the {what} {', '.join(names[:MAX_NAMED])}{rest} {was} of others)"
 
 
-def _without_dropped(state: FitState, hypotheses: Hypotheses) -> Floats:
+def _without_dropped(state: FixedFit, hypotheses: Hypotheses) -> Floats:
     """Return the rows on the estimated columns; one that names no dropped column is a combination of estimates."""
     L = hypotheses.L
     dropped = np.setdiff1d(np.arange(L.shape[1]), state.kept)

@@ -21,12 +21,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mixedmodels.errors import InferenceError, nearest
+from mixedmodels.fit.marginal_fit import MarginalState
 from mixedmodels.inference.approximation import (
     Approximation,
     FTest,
@@ -38,6 +40,7 @@ from mixedmodels.inference.approximation import (
 )
 from mixedmodels.inference.criteria import residual_df
 from mixedmodels.inference.kenward_roger import KenwardRoger
+from mixedmodels.inference.marginal_degrees import VARIANTS, MarginalKenwardRoger, MarginalSatterthwaite
 from mixedmodels.inference.robust import KINDS as ROBUST_KINDS
 from mixedmodels.inference.robust import robust_covariance
 from mixedmodels.inference.satterthwaite import Satterthwaite
@@ -46,7 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FixedFit
 
 __all__ = [
     "DDF_METHODS",
@@ -81,7 +84,7 @@ class FixedDegrees:
         Sentences for the reader.
     """
 
-    state: FitState
+    state: FixedFit
     whitened_covariance: Floats
     df: float
     notes: tuple[str, ...]
@@ -100,20 +103,20 @@ class FixedDegrees:
         return FTest(wald_f(self, L, difference), len(L), self.df)
 
 
-def _residual(state: FitState) -> FixedDegrees:
+def _residual(state: FixedFit) -> FixedDegrees:
     note = "Tests and intervals use Student's t with the residual degrees of freedom."
     return FixedDegrees(state, _plain(state), float(residual_df(state)), (note,))
 
 
-def _normal(state: FitState) -> FixedDegrees:
+def _normal(state: FixedFit) -> FixedDegrees:
     return FixedDegrees(state, _plain(state), math.inf, ("Tests and intervals use the normal distribution.",))
 
 
-def _plain(state: FitState) -> Floats:
+def _plain(state: FixedFit) -> Floats:
     return state.sigma**2 * np.eye(state.n_fixed)
 
 
-_BY_NAME: Mapping[str, Callable[[FitState], Approximation]] = MappingProxyType(
+_BY_NAME: Mapping[str, Callable[[Any], Approximation]] = MappingProxyType(
     {
         "satterthwaite": Satterthwaite,
         "kenward-roger": KenwardRoger,
@@ -122,14 +125,27 @@ _BY_NAME: Mapping[str, Callable[[FitState], Approximation]] = MappingProxyType(
     }
 )
 
+_OF_RESIDUALS: Mapping[str, Callable[[Any], Approximation]] = MappingProxyType(
+    {
+        "satterthwaite": MarginalSatterthwaite,
+        **{name: partial(MarginalKenwardRoger, variant=name) for name in VARIANTS},
+        "residual": _residual,
+        "normal": _normal,
+    }
+)
+"""The same for residuals that are correlated within subjects."""
+
 DDF_METHODS = tuple(_BY_NAME)
 """Names of the methods, the default first."""
+
+MARGINAL_NAMES = (*_OF_RESIDUALS, "robust", *ROBUST_KINDS)
+"""The same where residuals are correlated within subjects."""
 
 DDF_NAMES = (*DDF_METHODS, "robust", *ROBUST_KINDS)
 """Everything that ``ddf`` can be called, cluster-robust covariances included."""
 
 
-def approximation(state: FitState, ddf: str | Approximation = "satterthwaite") -> Approximation:
+def approximation(state: FixedFit, ddf: str | Approximation = "satterthwaite") -> Approximation:
     """Return the covariance and degrees of freedom of a fit's fixed effects by a named method.
 
     Parameters
@@ -139,27 +155,30 @@ def approximation(state: FitState, ddf: str | Approximation = "satterthwaite") -
     ddf
         ``"satterthwaite"``; ``"kenward-roger"`` (REML only), which also widens the standard errors; ``"residual"``:
         n - p for every test; ``"normal"``: infinite, right for many groups; ``"robust"`` or ``"CR0"`` to ``"CR3"``:
-        cluster-robust, by the coarsest grouping factor. An ``Approximation`` is returned as it is.
+        cluster-robust, by the coarsest grouping factor or by subject. With correlated residuals also
+        ``"kenward-roger-linear"`` and ``"kenward-roger-sas"``. An ``Approximation`` is returned as it is.
 
     Raises
     ------
     InferenceError
         If there is no such method, or if it does not apply to this fit.
     """
-    if isinstance(ddf, str) and ddf in _BY_NAME:
-        return _BY_NAME[ddf](state)
+    methods = _OF_RESIDUALS if isinstance(state, MarginalState) else _BY_NAME
+    if isinstance(ddf, str) and ddf in methods:
+        return methods[ddf](state)
     if isinstance(ddf, str) and ddf in ("robust", *ROBUST_KINDS):
         return robust_covariance(state, "CR2" if ddf == "robust" else ddf)
     if not isinstance(ddf, str) and hasattr(ddf, "row_df"):
         if ddf.state is not state:
             raise InferenceError("ddf is a covariance of another fit; ask this one, such as fit.cov_fe_robust().")
         return ddf
-    allowed = ", ".join(f'"{name}"' for name in DDF_NAMES)
-    near = nearest({"kr": "kenward-roger"}.get(str(ddf).casefold(), str(ddf)), DDF_NAMES)
+    names = (*methods, "robust", *ROBUST_KINDS)
+    allowed = ", ".join(f'"{name}"' for name in names)
+    near = nearest({"kr": "kenward-roger"}.get(str(ddf).casefold(), str(ddf)), names)
     raise InferenceError(f"ddf={ddf!r} is not available; it must be one of {allowed}.{near}")
 
 
-def estimate_rows(state: FitState, L: Floats, ddf: str | Approximation = "satterthwaite") -> RowEstimates:
+def estimate_rows(state: FixedFit, L: Floats, ddf: str | Approximation = "satterthwaite") -> RowEstimates:
     """Return estimate, standard error and degrees of freedom of each row of L.
 
     Parameters
@@ -185,7 +204,7 @@ def estimate_rows(state: FitState, L: Floats, ddf: str | Approximation = "satter
 
 
 def joint_test(
-    state: FitState, L: Floats, ddf: str | Approximation = "satterthwaite", rhs: Floats | None = None
+    state: FixedFit, L: Floats, ddf: str | Approximation = "satterthwaite", rhs: Floats | None = None
 ) -> FTest:
     """Return the F test of L beta = rhs with its degrees of freedom.
 

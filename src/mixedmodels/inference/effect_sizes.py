@@ -30,7 +30,7 @@ from mixedmodels.inference.anova import anova
 from mixedmodels.inference.wald import check_level
 
 if TYPE_CHECKING:
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FixedFit
     from mixedmodels.inference.approximation import Approximation
 
 KINDS: Mapping[str, Callable[[float, float, float], float]] = MappingProxyType({
@@ -46,7 +46,7 @@ LARGEST = 1e9
 
 
 def effect_sizes(
-    state: FitState,
+    state: FixedFit,
     kind: str = "eta",
     type: int = 3,
     ddf: str | Approximation = "satterthwaite",

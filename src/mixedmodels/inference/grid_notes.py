@@ -15,7 +15,7 @@ from mixedmodels.inference.nested_factors import Nesting, variables_of_terms
 
 if TYPE_CHECKING:
     from mixedmodels.design.design import Design
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FixedFit
     from mixedmodels.inference.reference_grid import ReferenceGrid
 
 
@@ -61,7 +61,7 @@ def interaction_notes(
             yield f"{name} interacts with {listing(hidden)}: what holds at the mean of {listing(hidden)} may mislead."
 
 
-def unknown_notes(state: FitState, table: pd.DataFrame) -> Iterator[str]:
+def unknown_notes(state: FixedFit, table: pd.DataFrame) -> Iterator[str]:
     """Yield which rows of a table cannot be estimated."""
     lost = table.index[table["estimate"].isna()]
     if not len(lost):

@@ -31,7 +31,7 @@ from mixedmodels.inference.slopes import check_numeric, derivative
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FixedFit
     from mixedmodels.inference.approximation import Approximation
     from mixedmodels.inference.nested_factors import Nesting
     from mixedmodels.inference.reference_grid import ReferenceGrid
@@ -42,7 +42,7 @@ NOTHING = 1e-9
 
 
 def joint_tests(
-    state: FitState,
+    state: FixedFit,
     by: str | Sequence[str] | None = None,
     at: Mapping[str, object] | None = None,
     *,
@@ -123,7 +123,7 @@ def _first(labels: Sequence[tuple[Any, ...]], i: int, n_by: int) -> int:
     return next(j for j, label in enumerate(labels) if label[:n_by] == labels[i][:n_by])
 
 
-def _terms(state: FitState, nesting: Nesting, by: Sequence[str]) -> list[tuple[str, ...]]:
+def _terms(state: FixedFit, nesting: Nesting, by: Sequence[str]) -> list[tuple[str, ...]]:
     """Return the variables whose effects are tested, as terms of the model are ordered and name them.
 
     Effects that are part of a term only stand before it.
@@ -146,7 +146,7 @@ def _terms(state: FitState, nesting: Nesting, by: Sequence[str]) -> list[tuple[s
 class _Means:
     """Means of a fit within the levels of ``by``, averaged as the weights say."""
 
-    state: FitState
+    state: FixedFit
     grid: ReferenceGrid
     nesting: Nesting
     by: tuple[str, ...]

@@ -10,6 +10,7 @@ T_ij = tr(P0 G_i P0 G_j), the covariance of gamma is W = 2 sigma^4 T^-1, the inv
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -22,7 +23,9 @@ from mixedmodels.inference.curvature import inverse_root
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FitState, FixedFit
+
+METHOD = "Standard errors are Kenward and Roger's; tests and intervals use Student's t with their df."
 
 NO_INFORMATION = 1e-10
 """Eigenvalue of the expected information, scaled to a unit diagonal, that counts as zero."""
@@ -32,11 +35,8 @@ TWO_DF = 1e-2
 
 
 @dataclass(frozen=True)
-class KenwardRoger:
-    """Kenward and Roger's (1997) covariance of beta with their scaled F.
-
-    V is linear in its parameters, so the second derivatives of V are zero, and with them the bias of the estimated
-    parameters, which is what Kenward and Roger (2009) add: the two papers give the same numbers here.
+class KenwardRogerMethod(ABC):
+    """Kenward and Roger's covariance of beta with their scaled F, for any variance parameters.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class KenwardRoger:
         If the fit is by maximum likelihood.
     """
 
-    state: FitState
+    state: FixedFit
 
     def __post_init__(self) -> None:
         if not self.state.reml:
@@ -59,23 +59,29 @@ class KenwardRoger:
             )
 
     @property
+    @abstractmethod
     def notes(self) -> tuple[str, ...]:
-        """The method."""
-        return ("Standard errors are Kenward and Roger's; tests and intervals use Student's t with their df.",)
+        """The method, and what to know about this fit."""
+
+    @property
+    @abstractmethod
+    def whitened_covariance(self) -> Floats:
+        """The adjusted covariance in the coordinates of ``state.fixed_root.whiten``, (n_fixed, n_fixed)."""
+
+    @property
+    @abstractmethod
+    def _p(self) -> Floats:
+        """P_i = K'X'V0^-1 G_i V0^-1 X K of the directions G_i of V0, (n_directions, n_fixed, n_fixed)."""
+
+    @property
+    @abstractmethod
+    def _inverse_information(self) -> Floats:
+        """Half the covariance of the coefficients of the G_i, over sigma^4, (n_directions, n_directions)."""
 
     @cached_property
     def covariance(self) -> Floats:
         """Covariance of beta, (n_fixed, n_fixed), adjusted."""
         return rows_covariance(self, np.eye(self.state.n_fixed))
-
-    @cached_property
-    def whitened_covariance(self) -> Floats:
-        """sigma^2 (I + 4 sum_ij T^ij (Q_ij - P_i P_j)), (n_fixed, n_fixed) (Kenward and Roger 1997, section 2)."""
-        terms = self.state.covariance_derivatives
-        P, Q = terms.p_hat, terms.q_hat
-        weights = self._inverse_information[1:, 1:]  # terms with G_0 = V0 vanish
-        bias = np.einsum("ij,ijab->ab", weights, Q) - np.einsum("ij,iac,jcb->ab", weights, P, P, optimize=True)
-        return np.asarray(self.state.sigma**2 * (np.eye(len(bias)) + 2 * (bias + bias.T)))
 
     def row_df(self, L: Floats) -> Floats:
         """Return the degrees of freedom of each row of L, (n_rows,): 2 / A1, to which those of F reduce for one row."""
@@ -96,6 +102,36 @@ class KenwardRoger:
         a2 = 2 * float(np.einsum("ij,irs,jsr->", inverse, projected, projected, optimize=True))
         scale, den_df = scaled_f(q, a1, a2)
         return FTest(scale * wald_f(self, L, difference), q, den_df, scale)
+
+
+@dataclass(frozen=True)
+class KenwardRoger(KenwardRogerMethod):
+    """Kenward and Roger's (1997) method for a mixed model.
+
+    V is linear in its parameters, so the second derivatives of V are zero, and with them the bias of the estimated
+    parameters, which is what Kenward and Roger (2009) add: the two papers give the same numbers here.
+
+    Parameters
+    ----------
+    state
+        A fit by REML.
+    """
+
+    state: FitState
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The method."""
+        return (METHOD,)
+
+    @cached_property
+    def whitened_covariance(self) -> Floats:
+        """sigma^2 (I + 4 sum_ij T^ij (Q_ij - P_i P_j)), (n_fixed, n_fixed) (Kenward and Roger 1997, section 2)."""
+        terms = self.state.covariance_derivatives
+        P, Q = terms.p_hat, terms.q_hat
+        weights = self._inverse_information[1:, 1:]  # terms with G_0 = V0 vanish
+        bias = np.einsum("ij,ijab->ab", weights, Q) - np.einsum("ij,iac,jcb->ab", weights, P, P, optimize=True)
+        return np.asarray(self.state.sigma**2 * (np.eye(len(bias)) + 2 * (bias + bias.T)))
 
     @cached_property
     def _p(self) -> Floats:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FixedFit
 
     Positions = npt.NDArray[np.intp]
 
@@ -62,7 +62,7 @@ class TermContrasts:
     columns: Floats
 
     @classmethod
-    def of(cls, state: FitState) -> TermContrasts:
+    def of(cls, state: FixedFit) -> TermContrasts:
         """Return the hypotheses of a fit.
 
         Raises

@@ -47,13 +47,13 @@ from mixedmodels.inference.response_scale import (
 
 if TYPE_CHECKING:
     from mixedmodels.design.design import Design
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FixedFit
     from mixedmodels.inference.approximation import Approximation
     from mixedmodels.inference.comparisons import Family
 
 
 def margins(
-    state: FitState,
+    state: FixedFit,
     specs: str | Sequence[str],
     by: str | Sequence[str] | None = None,
     at: Mapping[str, object] | None = None,
@@ -250,7 +250,7 @@ class _View:
     null_scale: str
 
 
-def _read_scale(state: FitState, scale: object, bias_adjust: object, is_comparison: bool) -> _View:
+def _read_scale(state: FixedFit, scale: object, bias_adjust: object, is_comparison: bool) -> _View:
     if scale not in SCALES:
         raise InferenceError(f'scale is {scale!r}; it must be "model" or "response".{nearest(str(scale), SCALES)}')
     number = isinstance(bias_adjust, int | float | np.number) and not isinstance(bias_adjust, bool)
@@ -268,7 +268,7 @@ def _read_scale(state: FitState, scale: object, bias_adjust: object, is_comparis
     return _View(transformation, sd, is_comparison and transformation.ratio is not None, clause)
 
 
-def _shown_means(state: FitState, table: pd.DataFrame, view: _View) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def _shown_means(state: FixedFit, table: pd.DataFrame, view: _View) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Return means on the scale asked for, and what to know about it."""
     text, transformation = state.design.response_name, view.transformation
     if transformation is None:
@@ -290,7 +290,7 @@ def _shown_means(state: FitState, table: pd.DataFrame, view: _View) -> tuple[pd.
 
 
 def _shown_contrasts(
-    state: FitState, table: pd.DataFrame, found: Sequence[Family], view: _View
+    state: FixedFit, table: pd.DataFrame, found: Sequence[Family], view: _View
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Return contrasts on the scale asked for, and what to know about it."""
     text, transformation = state.design.response_name, view.transformation

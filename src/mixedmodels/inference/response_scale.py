@@ -19,14 +19,19 @@ import numpy as np
 import pandas as pd
 
 from mixedmodels.errors import InferenceError
+from mixedmodels.fit.marginal_fit import MarginalState
+from mixedmodels.fit.records import FitState
 from mixedmodels.formula.expressions import mentions, syntax_tree
 from mixedmodels.inference.r2 import variance_parts
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FixedFit
 
 SCALES = ("model", "response")
+EQUAL_SDS = 1e-8
+"""Relative difference of standard deviations that counts as none."""
+
 N_NODES = 40
 _READABLE = (
     "log(y), log(y + 1), log10(y), log2(y), log1p(y), sqrt(y), y**0.25, 1 / y, np.arcsinh(y), np.arcsin(sqrt(y)) and "
@@ -143,7 +148,7 @@ class Transformation:
         return np.where(kept & np.isfinite(at), u, np.nan)
 
 
-def read_transformation(state: FitState) -> Transformation:
+def read_transformation(state: FixedFit) -> Transformation:
     """Return the transformation of a fit's response.
 
     Raises
@@ -166,7 +171,7 @@ def read_transformation(state: FitState) -> Transformation:
     return Transformation(text, tuple(step for step, _ in found), _ratio(found, columns[-1]))
 
 
-def is_transformed(state: FitState) -> bool:
+def is_transformed(state: FixedFit) -> bool:
     """Return True if the response is computed from columns."""
     text = state.design.response_name
     if text in state.design.formula.names:
@@ -278,11 +283,20 @@ def _ratio(steps: list[tuple[Step, ast.expr]], column: str) -> tuple[str, float]
     return None
 
 
-def observation_sd(state: FitState) -> float:
+def observation_sd(state: FixedFit) -> float:
     """Return the standard deviation of an observation around the fixed part, of random effects and residual together.
 
     Variances of random slopes are averaged over the rows; the residual is that of weight one.
     """
+    if isinstance(state, MarginalState):
+        sds = np.sqrt(np.diagonal(state.residual_covariance, axis1=1, axis2=2))
+        if np.ptp(sds) > EQUAL_SDS * sds.max():
+            raise InferenceError(
+                "Observations of different visits or groups have different standard deviations in this fit: give "
+                "bias_adjust the one that is meant."
+            )
+        return float(sds.max())
+    assert isinstance(state, FitState)
     _, parts, residual = variance_parts(state)
     return math.sqrt(sum(parts.values()) + residual)
 

@@ -26,12 +26,15 @@ from mixedmodels.covariance.unstructured import relative_factor, split_theta
 from mixedmodels.design.labels import shown_level
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.fit.fitted import marginal_fitted
+from mixedmodels.fit.marginal_fit import MarginalState
+from mixedmodels.fit.records import FitState
+from mixedmodels.fit.subjects import by_pattern
 from mixedmodels.inference.approximation import FTest, wald_f
 from mixedmodels.texts.noted_frame import show_notes
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats, RandomFactor
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FixedFit
 
 Indices = npt.NDArray[np.intp]
 
@@ -105,7 +108,7 @@ class RobustCovariance:
         Of the fixed effects.
     """
 
-    state: FitState = field(repr=False)
+    state: FixedFit = field(repr=False)
     kind: str
     cluster: str
     n_clusters: int
@@ -208,7 +211,7 @@ class RobustCovariance:
 
 
 def robust_covariance(
-    state: FitState, kind: str = "CR2", cluster: str | npt.ArrayLike | None = None
+    state: FixedFit, kind: str = "CR2", cluster: str | npt.ArrayLike | None = None
 ) -> RobustCovariance:
     """Return the cluster-robust covariance of the fixed effects.
 
@@ -221,7 +224,8 @@ def robust_covariance(
         ``"CR3"``: close to the jackknife.
     cluster
         A grouping factor, a column of the fixed part, or an array with the cluster of each row; None takes the
-        grouping factor in which the others are nested. Rows that share a random effect share their cluster.
+        grouping factor in which the others are nested, or the subjects of correlated residuals. Rows that share a
+        random effect or a subject share their cluster.
 
     Raises
     ------
@@ -232,8 +236,13 @@ def robust_covariance(
     if kind not in KINDS:
         known = ", ".join(f'"{k}"' for k in KINDS)
         raise InferenceError(f"kind={kind!r} is not available; it must be one of {known}.{nearest(str(kind), KINDS)}")
-    clusters = find_clusters(state, cluster)
-    terms = _cluster_terms(state, clusters, kind)
+    if isinstance(state, MarginalState):
+        clusters, batches = _subjects(state, cluster), _subject_batches(state, kind)
+    else:
+        assert isinstance(state, FitState)
+        clusters = find_clusters(state, cluster)
+        batches = _batches(state, clusters, kind)
+    terms = _cluster_terms(state.n_fixed, clusters, batches, kind)
     half = state.fixed_root.whiten(np.eye(state.n_fixed)) @ terms.score.T
     return RobustCovariance(state, kind, clusters.name, clusters.n, half @ half.T, state.fixed_names, terms)
 
@@ -325,11 +334,11 @@ class _Batch:
     noise: Floats | None
 
 
-def _cluster_terms(state: FitState, clusters: Clusters, kind: str) -> ClusterTerms:
-    m, p = clusters.n, state.n_fixed
+def _cluster_terms(p: int, clusters: Clusters, batches: Iterator[_Batch], kind: str) -> ClusterTerms:
+    m = clusters.n
     terms = ClusterTerms(np.empty((m, p)), np.empty((m, p, p)), np.empty((m, p, p)))
     adjust = _ADJUSTMENTS[kind]
-    for batch in _batches(state, clusters, kind):
+    for batch in batches:
         try:
             score, cross, spread = adjust(batch)
         except np.linalg.LinAlgError:
@@ -407,6 +416,38 @@ _ADJUSTMENTS: dict[str, Callable[[_Batch], tuple[Floats, Floats, Floats]]] = {
     "CR2": _unbiased,
     "CR3": _jackknife,
 }
+
+
+def _subjects(state: MarginalState, cluster: object) -> Clusters:
+    """Return the subjects as clusters, which are the only ones that correlated residuals have.
+
+    Raises
+    ------
+    InferenceError
+        If others are meant, or there is one subject only.
+    """
+    rows = state.problem.rows
+    if cluster is not None and cluster != rows.term.subject:
+        raise InferenceError(
+            f"cluster={cluster!r} is not available: residuals are correlated within {rows.term.subject}, whose levels "
+            "are the clusters. Leave cluster out."
+        )
+    if rows.n_subjects < 2:
+        raise InferenceError(f"There is one {rows.term.subject} only; a robust covariance needs two, and better ten.")
+    return Clusters(rows.term.subject, rows.subject.astype(np.intp), rows.n_subjects)
+
+
+def _subject_batches(state: MarginalState, kind: str) -> Iterator[_Batch]:
+    """Yield the subjects, those with the same visits together; V_j = C C' is all of the variance of a row."""
+    design = state.design
+    X, e = state.fixed_root.whiten(design.X[:, state.kept]), design.y - marginal_fitted(state)
+    for some in by_pattern(state):
+        factor, size = some.factor / state.sigma, max(1, BATCH_VALUES // some.rows.shape[1] ** 2)
+        for start in range(0, len(some.rows), size):
+            rows = some.rows[start : start + size]
+            subjects = state.problem.rows.subject[rows[:, 0]].astype(np.intp)
+            root = factor[None] / some.roots[start : start + size, :, None]
+            yield _Batch(subjects, X[rows], root, e[rows], np.zeros(rows.shape))
 
 
 def _batches(state: FitState, clusters: Clusters, kind: str) -> Iterator[_Batch]:

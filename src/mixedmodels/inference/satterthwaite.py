@@ -7,6 +7,7 @@ Var(f) = g' A g, g = df/dpsi and A = 2 H^-1, H the Hessian of -2 log-likelihood 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -18,8 +19,15 @@ from mixedmodels.inference.curvature import flat_directions, has_first_order_eff
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FitState, FixedFit
     from mixedmodels.inference.curvature import Mask
+
+METHOD = "Tests and intervals use Student's t with Satterthwaite's degrees of freedom."
+
+NOT_CURVED = (
+    "The likelihood is not curved downwards in every direction of the variance parameters; the others are left out of "
+    "the degrees of freedom, which may be too large."
+)
 
 EQUAL_DF = 1e-8
 """Relative difference of degrees of freedom that counts as none."""
@@ -45,8 +53,8 @@ def joint_df(nu: Floats) -> float:
 
 
 @dataclass(frozen=True)
-class Satterthwaite:
-    """The plain covariance of beta with Satterthwaite's degrees of freedom.
+class SatterthwaiteMethod(ABC):
+    """The plain covariance of beta with Satterthwaite's degrees of freedom, for any variance parameters psi.
 
     Single rows after Giesbrecht and Burns (1985), several rows after Fai and Cornelius (1996).
 
@@ -56,7 +64,22 @@ class Satterthwaite:
         A fit by REML or ML.
     """
 
-    state: FitState
+    state: FixedFit
+
+    @property
+    @abstractmethod
+    def notes(self) -> tuple[str, ...]:
+        """The method, and what to know about this fit."""
+
+    @property
+    @abstractmethod
+    def _sensitivity(self) -> Floats:
+        """s with dC / dpsi_i = K s_i K' sigma^2, (n_psi, n_fixed, n_fixed), K being ``FixedRoot.root``."""
+
+    @property
+    @abstractmethod
+    def _root(self) -> Floats:
+        """R with R R' = H^-1 on the directions with curvature, (n_psi, n_directions)."""
 
     @property
     def covariance(self) -> Floats:
@@ -67,24 +90,6 @@ class Satterthwaite:
     def whitened_covariance(self) -> Floats:
         """sigma^2 I, (n_fixed, n_fixed)."""
         return self.state.sigma**2 * np.eye(self.state.n_fixed)
-
-    @cached_property
-    def notes(self) -> tuple[str, ...]:
-        """The method, and what a fit on the boundary means for it."""
-        method = "Tests and intervals use Student's t with Satterthwaite's degrees of freedom."
-        regular = self._regular
-        notes = [method]
-        if not regular.all():
-            notes.append(
-                "The degrees of freedom count a zero variance or a perfect correlation as known, "
-                "and so may be too large."
-            )
-        if self._root.shape[1] < regular.sum() + 1 - len(self._flat):
-            notes.append(
-                "The likelihood is not curved downwards in every direction of the variance parameters; the others are "
-                "left out of the degrees of freedom, which may be too large."
-            )
-        return tuple(notes)
 
     def row_df(self, L: Floats) -> Floats:
         """Return the degrees of freedom of each row of L, (n_rows,), nan for a row of zeros."""
@@ -104,10 +109,40 @@ class Satterthwaite:
 
     def _df(self, unit_rows: Floats) -> Floats:
         """Return 1 / (g'H^-1 g) of rows of length one in the coordinates of K."""
-        gradient = np.empty((len(unit_rows), len(self._regular) + 1))
-        gradient[:, :-1] = np.einsum("ma,iab,mb->mi", unit_rows, self.state.information.sensitivity, unit_rows)
-        gradient[:, -1] = 2.0
+        gradient = np.einsum("ma,iab,mb->mi", unit_rows, self._sensitivity, unit_rows)
         return np.asarray(1.0 / np.sum((gradient @ self._root) ** 2, axis=1))
+
+
+@dataclass(frozen=True)
+class Satterthwaite(SatterthwaiteMethod):
+    """The method for a mixed model, psi = (theta~, log sigma).
+
+    Parameters
+    ----------
+    state
+        A fit by REML or ML.
+    """
+
+    state: FitState
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """The method, and what a fit on the boundary means for it."""
+        regular = self._regular
+        notes = [METHOD]
+        if not regular.all():
+            notes.append(
+                "The degrees of freedom count a zero variance or a perfect correlation as known, "
+                "and so may be too large."
+            )
+        if self._root.shape[1] < regular.sum() + 1 - len(self._flat):
+            notes.append(NOT_CURVED)
+        return tuple(notes)
+
+    @cached_property
+    def _sensitivity(self) -> Floats:
+        of_theta = self.state.information.sensitivity
+        return np.concatenate([of_theta, 2.0 * np.eye(self.state.n_fixed)[None]])
 
     @cached_property
     def _regular(self) -> Mask:
@@ -119,5 +154,4 @@ class Satterthwaite:
 
     @cached_property
     def _root(self) -> Floats:
-        """R with R R' = H^-1 on the directions with curvature, (n_theta + 1, n_directions)."""
         return inverse_root(self.state.information.hessian, self._flat, np.append(self._regular, True))

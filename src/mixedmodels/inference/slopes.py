@@ -49,7 +49,7 @@ from mixedmodels.inference.response_scale import is_transformed
 if TYPE_CHECKING:
     from mixedmodels.design.design import Design
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FixedFit
     from mixedmodels.inference.approximation import Approximation
 
 FIRST_STEP, N_STEPS, MAX_WORSE = 0.25, 20, 4
@@ -67,7 +67,7 @@ SETTLED, CURVED = 1e-13, 1e-9
 
 
 def slopes(
-    state: FitState,
+    state: FixedFit,
     variable: str,
     by: str | Sequence[str] | None = None,
     at: Mapping[str, object] | None = None,

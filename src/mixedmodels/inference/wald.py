@@ -15,14 +15,14 @@ from mixedmodels.inference.degrees import approximation, estimate_rows
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FixedFit
     from mixedmodels.inference.approximation import Approximation, RowEstimates
 
 COLUMNS = pd.Index(["estimate", "std_error", "df", "statistic", "p_value", "ci_lower", "ci_upper"])
 """Of a table of tests, made once: labels cost pandas more than a few numbers do."""
 
 
-def coef_table(state: FitState, ddf: str | Approximation = "satterthwaite", level: float = 0.95) -> pd.DataFrame:
+def coef_table(state: FixedFit, ddf: str | Approximation = "satterthwaite", level: float = 0.95) -> pd.DataFrame:
     """Return estimates, standard errors, tests against zero and confidence intervals of the fixed effects.
 
     Parameters

@@ -18,7 +18,7 @@ from mixedmodels.inference.contrast import estimable_rows
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Codes, Floats
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FixedFit
 
     Mask = npt.NDArray[np.bool_]
 
@@ -63,7 +63,7 @@ class Rows:
         return np.ones((self.n_rows, 1)) if Z is None else Z
 
 
-def fitted_rows(state: FitState) -> Rows:
+def fitted_rows(state: FixedFit) -> Rows:
     """Return the rows of the fit."""
     design = state.design
     n = design.n_obs
@@ -85,7 +85,7 @@ def check_new_levels(new_levels: object) -> None:
         raise InferenceError(f"new_levels={new_levels!r} is not available; it must be 'raise' or 'population'.")
 
 
-def new_rows(state: FitState, data: object, used: tuple[bool, ...], new_levels: str, *, spread: bool = False) -> Rows:
+def new_rows(state: FixedFit, data: object, used: tuple[bool, ...], new_levels: str, *, spread: bool = False) -> Rows:
     """Return new data as rows of the fit's design.
 
     Parameters
@@ -152,7 +152,7 @@ def new_rows(state: FitState, data: object, used: tuple[bool, ...], new_levels: 
     return Rows(_estimated(state, X), offset, tuple(codes), tuple(Z), missing, index)
 
 
-def _estimated(state: FitState, X: Floats) -> Floats:
+def _estimated(state: FixedFit, X: Floats) -> Floats:
     if X.shape[1] == state.n_fixed:
         return X
     return np.ascontiguousarray(estimable_rows(state, X, [f"row {i} of the new data" for i in range(len(X))]))
@@ -167,7 +167,7 @@ def with_columns(rows: Rows, chosen: Sequence[Mask]) -> Rows:
     return replace(rows, Z=tuple(Z))
 
 
-def level_table(state: FitState, data: object, k: int) -> pd.DataFrame:
+def level_table(state: FixedFit, data: object, k: int) -> pd.DataFrame:
     """Return the variables that say which level of the k-th factor each row of new data has, (n_rows, n_variables)."""
     recipe: Any = state.design.recipe
     if not isinstance(recipe, DesignRecipe):
@@ -179,7 +179,7 @@ def level_table(state: FitState, data: object, k: int) -> pd.DataFrame:
     return pd.DataFrame(series)
 
 
-def _new_level(state: FitState, table: pd.DataFrame, k: int, row: int) -> DataError:
+def _new_level(state: FixedFit, table: pd.DataFrame, k: int, row: int) -> DataError:
     label = ":".join(level_text(column.iloc[row]) for _, column in table.items())
     return DataError(
         f"Row {row} (counted from 0) has the level {label!r} of {state.design.factors[k].name!r}, which the fit did "

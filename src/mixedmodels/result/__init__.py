@@ -2,5 +2,6 @@
 
 from mixedmodels.result.intervals import FitProfile
 from mixedmodels.result.lmm import KEPT, KIND, LmmResult, for_files
+from mixedmodels.result.mmrm import KEPT_MMRM, MMRM, MmrmResult
 
-__all__ = ["KEPT", "KIND", "FitProfile", "LmmResult", "for_files"]
+__all__ = ["KEPT", "KEPT_MMRM", "KIND", "MMRM", "FitProfile", "LmmResult", "MmrmResult", "for_files"]

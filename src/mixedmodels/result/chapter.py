@@ -11,11 +11,11 @@ from mixedmodels.errors import InferenceError
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
     from mixedmodels.fit.call import Call
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FitState, FixedFit
 
 
-class Chapter:
-    """A part of a result's methods. A result is made of chapters, and none of them knows the others.
+class FixedChapter:
+    """A part of a result's methods that asks of the fixed effects alone, whatever is random beside them.
 
     Parameters
     ----------
@@ -25,14 +25,11 @@ class Chapter:
         What made it; None if that is not known.
     """
 
-    def __init__(self, state: FitState, call: Call | None = None) -> None:
+    state: FixedFit
+
+    def __init__(self, state: FixedFit, call: Call | None = None) -> None:
         self.state = state
         self.call = call
-
-    @staticmethod
-    def _of(state: FitState) -> Any:
-        """Return a whole result of another fit, for statistics of the bootstrap."""
-        raise NotImplementedError
 
     def _by_row(self, values: Floats, name: str) -> pd.Series[float]:
         return pd.Series(values, index=self.state.design.row_labels, name=name)
@@ -44,3 +41,25 @@ class Chapter:
                 "them behind). Fit the model with lmer to the data you mean."
             )
         return self.call
+
+
+class Chapter(FixedChapter):
+    """A part of the methods of a mixed model's result. A result is made of chapters, and none knows the others.
+
+    Parameters
+    ----------
+    state
+        The fit as numbers.
+    call
+        What made it; None if that is not known.
+    """
+
+    state: FitState
+
+    def __init__(self, state: FitState, call: Call | None = None) -> None:
+        super().__init__(state, call)
+
+    @staticmethod
+    def _of(state: FitState) -> Any:
+        """Return a whole result of another fit, for statistics of the bootstrap."""
+        raise NotImplementedError

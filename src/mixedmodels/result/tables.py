@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from mixedmodels.display import broom, marginaleffects, plain
 from mixedmodels.display.summary import summarize
-from mixedmodels.inference import wald
 from mixedmodels.inference.conditional_aic import criteria_table
 from mixedmodels.result.chapter import Chapter
 from mixedmodels.texts.noted_frame import show_notes
@@ -51,26 +50,6 @@ class Tables(Chapter):
             If an argument is not allowed, or ``ddf`` does not apply to this fit.
         """
         return summarize(self.state, ddf, level, correlation, width=width)
-
-    @refuses_unknown
-    def coef_table(self, ddf: str | Approximation = "satterthwaite", level: float = 0.95) -> pd.DataFrame:
-        """Return the fixed effects: ``estimate, std_error, df, statistic, p_value, ci_lower, ci_upper``.
-
-        Parameters
-        ----------
-        ddf
-            Degrees of freedom of the tests: ``"satterthwaite"``; ``"kenward-roger"`` (REML only), which also widens the
-            standard errors; ``"residual"``, rows less fixed effects; ``"normal"``, infinite; ``"robust"``, what
-            ``cov_fe_robust`` returns by default, or another of its results.
-        level
-            Coverage of the intervals.
-
-        Raises
-        ------
-        InferenceError
-            If ``ddf`` or ``level`` is not allowed, or ``ddf`` does not apply to this fit.
-        """
-        return show_notes(wald.coef_table(self.state, ddf, level))
 
     def criteria(self) -> pd.DataFrame:
         """Return AIC, AICc, BIC and the conditional AIC: ``value, deviance, n_params, penalty, counted``.

@@ -1,0 +1,103 @@
+"""What every correlation structure of visits says of itself."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from mixedmodels.covariance.jets import Floats, Jet, stack
+
+
+@dataclass(frozen=True)
+class Visits:
+    """Where subjects may be seen: the levels of a category, or points in time or space.
+
+    Attributes
+    ----------
+    labels
+        Of the levels, in their order.
+    positions
+        (n_visits, n_coordinates) where the levels are numbers, else None.
+    """
+
+    labels: tuple[str, ...]
+    positions: Floats | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def lags(self) -> Floats:
+        """How far any two are apart: places in the order of a category, or differences of whole numbers."""
+        places = np.arange(len(self.labels)) if self.positions is None else self.positions[:, 0]
+        return np.abs(np.subtract.outer(places, places)).astype(np.float64)
+
+    @property
+    def distances(self) -> Floats:
+        """Euclidean distances of the positions, (n_visits, n_visits)."""
+        assert self.positions is not None
+        return np.asarray(np.linalg.norm(self.positions[:, None] - self.positions[None], axis=2))
+
+    @property
+    def unit(self) -> float:
+        """Median distance of neighbours."""
+        assert self.positions is not None
+        if self.positions.shape[1] == 1:
+            return float(np.median(np.diff(np.sort(self.positions[:, 0]))))
+        return float(np.median(self.distances[np.triu_indices(len(self), 1)]))
+
+
+class Correlation(ABC):
+    """Correlations of visits from coordinates without bounds.
+
+    A structure is one function from its coordinates to the matrix, over jets, from which all derivatives follow; the
+    coordinates are such that every value of them is a correlation matrix, and that nothing runs to infinity.
+
+    Attributes
+    ----------
+    title
+        The structure in words.
+    has_linear_covariances
+        With one variance, Sigma is linear in it and the covariances.
+    needs
+        ``"order"``: any levels; ``"whole numbers"``: levels in their order, or numbers whose differences are whole;
+        ``"equal steps"``: levels, or numbers at equal steps; ``"numbers"``.
+    """
+
+    title: ClassVar[str]
+    has_linear_covariances: ClassVar[bool] = False
+    needs: ClassVar[str] = "order"
+
+    @abstractmethod
+    def n_coordinates(self, visits: Visits) -> int:
+        """Return how many coordinates there are."""
+
+    @abstractmethod
+    def start(self, visits: Visits) -> Floats:
+        """Return coordinates of a matrix with hardly any correlation, (n_coordinates,)."""
+
+    @abstractmethod
+    def matrix(self, x: Sequence[Jet], visits: Visits) -> Jet:
+        """Return the correlation matrix, (n_visits, n_visits)."""
+
+    @abstractmethod
+    def parameters(self, x: Sequence[Jet], visits: Visits) -> list[Jet]:
+        """Return the structure's own parameters, as users know them."""
+
+    @abstractmethod
+    def names(self, visits: Visits) -> list[str]:
+        """Return the names of the parameters."""
+
+    def limits(self, visits: Visits) -> tuple[float, float]:
+        """Return the limits of the parameters."""
+        del visits
+        return -1.0, 1.0
+
+
+def by_lag(values: Sequence[Jet], n_visits: int) -> Jet:
+    """Return the matrix whose elements depend on the lag alone; ``values`` begin with lag zero."""
+    return stack([values[abs(i - j)] for i in range(n_visits) for j in range(n_visits)], (n_visits, n_visits))

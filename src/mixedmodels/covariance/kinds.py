@@ -1,0 +1,78 @@
+"""The kinds of residual structures by name: one line for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from mixedmodels.covariance.ante_dependence import AnteDependence
+from mixedmodels.covariance.autoregressive import Autoregressive
+from mixedmodels.covariance.autoregressive_moving_average import AutoregressiveMovingAverage
+from mixedmodels.covariance.compound_symmetry import CompoundSymmetry
+from mixedmodels.covariance.correlation import Correlation, Visits
+from mixedmodels.covariance.exponential import Exponential
+from mixedmodels.covariance.gaussian import Gaussian
+from mixedmodels.covariance.independence import Independence
+from mixedmodels.covariance.residual import ResidualStructure, SdsAndCorrelations, Unstructured
+from mixedmodels.covariance.toeplitz import Toeplitz
+
+CORRELATIONS: Mapping[str, type[Correlation]] = MappingProxyType(
+    {
+        "cs": CompoundSymmetry,
+        "ar1": Autoregressive,
+        "toep": Toeplitz,
+        "ad": AnteDependence,
+        "arma11": AutoregressiveMovingAverage,
+        "exp": Exponential,
+        "gau": Gaussian,
+        "id": Independence,
+    }
+)
+"""Correlation structures; the name with an h behind it has a standard deviation for each visit."""
+
+ALIASES: Mapping[str, str] = MappingProxyType(
+    {"un": "us", "car1": "exp", "ou": "exp", "sp_exp": "exp", "sp_gau": "gau", "ante": "ad", "hetar1": "ar1h"}
+)
+"""Other names of the same."""
+
+UNSTRUCTURED = "us"
+
+KINDS = (UNSTRUCTURED, *CORRELATIONS, *(f"{name}h" for name in CORRELATIONS))
+"""Every kind."""
+
+
+def canonical(kind: str) -> str:
+    """Return the name of a kind by which it is known here."""
+    return ALIASES.get(kind, kind)
+
+
+def correlation_of(kind: str) -> Correlation | None:
+    """Return the correlation structure of a kind, None for the unstructured one."""
+    if kind == UNSTRUCTURED:
+        return None
+    return CORRELATIONS[kind if kind in CORRELATIONS else kind.removesuffix("h")]()
+
+
+def correlation_needs(kind: str) -> str:
+    """Return what the visits of a kind must be, see ``Correlation.needs``."""
+    correlation = correlation_of(kind)
+    return "order" if correlation is None else correlation.needs
+
+
+def make_structure(kind: str, visits: Visits) -> ResidualStructure:
+    """Return the structure of a kind over visits.
+
+    Parameters
+    ----------
+    kind
+        One of ``KINDS``.
+    visits
+        Where subjects may be seen, two or more; with one the correlations do not matter.
+    """
+    correlation = correlation_of(kind)
+    is_heterogeneous = kind not in CORRELATIONS
+    if len(visits) == 1:
+        return SdsAndCorrelations(Independence(), is_heterogeneous=False, visits=visits)
+    if correlation is None:
+        return Unstructured(visits)
+    return SdsAndCorrelations(correlation, is_heterogeneous, visits)

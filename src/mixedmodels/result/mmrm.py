@@ -1,0 +1,228 @@
+"""The result of a model with correlated residuals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from mixedmodels.covariance.residual import correlations
+from mixedmodels.display.marginal_summary import one_line_marginal, summarize_marginal
+from mixedmodels.fit import storage
+from mixedmodels.fit.call import with_columns
+from mixedmodels.fit.fitted import marginal_fitted
+from mixedmodels.fit.plain_values import Kept
+from mixedmodels.inference.residual_parameters import residual_parameters
+from mixedmodels.inference.robust import robust_covariance
+from mixedmodels.inference.sas_criteria import criteria_table
+from mixedmodels.predict.marginal import marginal_residuals, predict_marginal, simulate_marginal
+from mixedmodels.result.fixed_estimates import FixedEstimates
+from mixedmodels.result.fixed_tests import FixedTests
+from mixedmodels.texts.noted_frame import show_notes
+from mixedmodels.vocabulary import OF_A_FIT, refuses_unknown, unknown_attribute
+
+if TYPE_CHECKING:
+    from os import PathLike
+    from typing import Any
+
+    from mixedmodels.design.records import Floats
+    from mixedmodels.display.summary import Summary
+    from mixedmodels.fit.call import Call
+    from mixedmodels.fit.marginal_fit import MarginalState
+    from mixedmodels.inference.approximation import Approximation
+    from mixedmodels.inference.robust import RobustCovariance
+
+
+class MmrmResult(FixedEstimates, FixedTests):
+    """A fitted model with residuals that are correlated within subjects, as ``mmrm`` returns it. It never changes.
+
+    Parameters
+    ----------
+    state
+        The fit as numbers.
+    call
+        What made it; None if that is not known.
+    ddf
+        Degrees of freedom that the summary uses if it is asked for no others.
+    """
+
+    state: MarginalState
+
+    def __init__(self, state: MarginalState, call: Call | None = None, ddf: str = "satterthwaite") -> None:
+        super().__init__(state, call)
+        self.ddf = ddf
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or hasattr(type(self), name):
+            return object.__getattribute__(self, name)
+        raise unknown_attribute("A fit of mmrm", name, OF_A_FIT, dir(type(self)))
+
+    @refuses_unknown
+    def summary(
+        self, ddf: str | Approximation | None = None, level: float = 0.95, *, width: int | None = None
+    ) -> Summary:
+        """Return the summary: a string, HTML in notebooks, also ``.to_latex()``, ``.to_markdown()`` and ``.tables``.
+
+        Parameters
+        ----------
+        ddf
+            As for ``coef_table``; None for what ``mmrm`` was given.
+        level
+            Coverage of the intervals.
+        width
+            Columns of a line, 60 or more; None for the environment's COLUMNS or the terminal's, 80 where there is none.
+        """
+        return summarize_marginal(self.state, self.ddf if ddf is None else ddf, level, width=width)
+
+    @property
+    def n_subjects(self) -> int:
+        """Subjects with rows that were used."""
+        return self.state.problem.rows.n_subjects
+
+    @property
+    def is_singular(self) -> bool:
+        """True if the covariance of the residuals is singular but for rounding."""
+        return self.state.is_singular
+
+    @property
+    def residual_covariance(self) -> pd.DataFrame | dict[Any, pd.DataFrame]:
+        """Covariance of the residuals of a subject by visits, of weight one; by group where there are groups."""
+        return self._by_group(self.state.residual_covariance)
+
+    @property
+    def residual_correlation(self) -> pd.DataFrame | dict[Any, pd.DataFrame]:
+        """Correlations of the residuals of a subject by visits; by group where there are groups."""
+        return self._by_group(correlations(self.state.residual_covariance))
+
+    @refuses_unknown
+    def residual_parameters(self, level: float = 0.95) -> pd.DataFrame:
+        """Return the parameters of the covariance structure: ``estimate, std_error, ci_lower, ci_upper``.
+
+        Parameters
+        ----------
+        level
+            Coverage of the intervals, normal ones of logarithms of standard deviations and Fisher's z of correlations.
+        """
+        return show_notes(residual_parameters(self.state, level))
+
+    def criteria(self) -> pd.DataFrame:
+        """Return AIC, AICc and BIC, and as SAS counts them: ``value, deviance, n_params, penalty, counted``."""
+        return show_notes(criteria_table(self.state))
+
+    @refuses_unknown
+    def cov_fe_robust(self, kind: str = "CR2") -> RobustCovariance:
+        """Return the covariance of the fixed effects that is robust to another covariance of residuals, by subject.
+
+        Parameters
+        ----------
+        kind
+            ``"CR0"`` (SAS's EMPIRICAL), ``"CR1"``, ``"CR2"`` (Bell and McCaffrey) or ``"CR3"`` (about the jackknife).
+        """
+        return robust_covariance(self.state, kind)
+
+    @property
+    def fittedvalues(self) -> pd.Series[float]:
+        """X beta + offset of the rows used, by pandas index or position in the data; residuals are no part of them."""
+        return self._by_row(marginal_fitted(self.state), "fitted")
+
+    @property
+    def resid(self) -> pd.Series[float]:
+        """Response less ``fittedvalues``."""
+        return self.residuals()
+
+    @refuses_unknown
+    def residuals(self, kind: str = "response") -> pd.Series[float]:
+        """Return residuals of the rows used, by pandas index or position in the data.
+
+        Parameters
+        ----------
+        kind
+            ``"response"``: response less ``fittedvalues``; ``"pearson"``: over their standard deviations;
+            ``"normalized"``: L^-1 r by subject with V = L L', uncorrelated and of variance one.
+
+        Raises
+        ------
+        InferenceError
+            If there is no such kind.
+        """
+        return self._by_row(marginal_residuals(self.state, kind), "resid")
+
+    @refuses_unknown
+    def predict(
+        self,
+        data: object = None,
+        *,
+        conditional: bool = False,
+        interval: str | None = None,
+        level: float = 0.95,
+        ddf: str | Approximation = "satterthwaite",
+    ) -> pd.Series[float] | pd.DataFrame:
+        """Return predictions: a Series, or ``mean, se, lower, upper`` with an interval.
+
+        Parameters
+        ----------
+        data
+            New data; None for the rows of the fit.
+        conditional
+            True adds what a subject's own rows in the fit tell of its residual at the visit, E[e | y]; subjects that
+            the fit did not have get nothing added.
+        interval
+            ``"confidence"``: of the mean; ``"prediction"``: of an observation of weight one; None for none.
+        level
+            Coverage.
+        ddf
+            Of confidence intervals that are not conditional, as for ``coef_table``; all others are normal.
+
+        Raises
+        ------
+        InferenceError
+            If an argument is not allowed.
+        """
+        return predict_marginal(self.state, data, conditional=conditional, interval=interval, level=level, ddf=ddf)
+
+    @refuses_unknown
+    def simulate(self, n: int = 1, *, seed: int | None = None) -> Floats:
+        """Return responses drawn from the fitted model for the rows used, (n_obs, n).
+
+        Parameters
+        ----------
+        n
+            Number of draws.
+        seed
+            A whole number makes the draws repeatable.
+        """
+        return simulate_marginal(self.state, n, seed)
+
+    @refuses_unknown
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the result to a file that ``mixedmodels.load`` reads: a zip of arrays and JSON, which runs nothing.
+
+        Parameters
+        ----------
+        path
+            Where to.
+
+        Raises
+        ------
+        DataError
+            If the file cannot be written.
+        """
+        design = self.state.design
+        call = None if self.call is None else with_columns(self.call, design.used_columns)
+        storage.save_records(path, MMRM, MmrmResult(self.state, call, self.ddf), (KEPT_MMRM,), storage.about(design))
+
+    def _by_group(self, matrices: Floats) -> pd.DataFrame | dict[Any, pd.DataFrame]:
+        rows = self.state.problem.rows
+        labels = list(rows.visits.labels)
+        frames = [show_notes(pd.DataFrame(matrix, index=labels, columns=labels)) for matrix in matrices]
+        return frames[0] if rows.term.group is None else dict(zip(rows.groups, frames, strict=True))
+
+    def __repr__(self) -> str:
+        return one_line_marginal(self.state)
+
+    def _repr_html_(self) -> str:
+        return self.summary().to_html()
+
+
+MMRM = "mmrm"
+KEPT_MMRM = Kept(MmrmResult, ("state", "call", "ddf"))
