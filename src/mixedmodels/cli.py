@@ -1,4 +1,4 @@
-"""The command line: ``mixedmodels fit DATA FORMULA``, ``mixedmodels compare`` and ``mixedmodels datasets``."""
+"""The command line: ``mixedmodels fit DATA FORMULA``, ``mmrm``, ``compare`` and ``datasets``."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ from mixedmodels.datasets import list_datasets, load_dataset
 from mixedmodels.design.functions import CODINGS
 from mixedmodels.errors import DataError, MixedModelsError, MixedModelsWarning, nearest
 from mixedmodels.formula.labels import NO_USES, Uses, column_uses
-from mixedmodels.formula.parse import parse_formula
-from mixedmodels.inference.degrees import DDF_NAMES
+from mixedmodels.formula.parse import parse_formula, parse_marginal_formula
+from mixedmodels.formula.terms import Formula
+from mixedmodels.inference.degrees import DDF_NAMES, MARGINAL_NAMES
 from mixedmodels.lmer import lmer
+from mixedmodels.mmrm import mmrm
 from mixedmodels.plot.canvas import load as load_matplotlib
 
 _BAD_INPUT = 2
@@ -93,9 +95,9 @@ def read_data(source: str, uses: Uses = NO_USES, layout: Layout = AS_FOUND) -> p
     )
 
 
-def _read(options: argparse.Namespace, formulas: Sequence[str]) -> pd.DataFrame:
+def _read(options: argparse.Namespace, formulas: Sequence[Formula]) -> pd.DataFrame:
     """Return the data of a command, columns as its formulas use them."""
-    uses = reduce(or_, (column_uses(parse_formula(formula)) for formula in formulas))
+    uses = reduce(or_, map(column_uses, formulas))
     if options.weights is not None:
         uses |= Uses(values=frozenset({options.weights}))
     return read_data(options.data, uses, Layout(options.separator, options.encoding, options.decimal))
@@ -106,7 +108,7 @@ def _fit(options: argparse.Namespace) -> str:
         _check_place(path)
     if options.report is not None:
         load_matplotlib("figure")  # or say that it is missing, before the fit takes its time
-    data = _read(options, [options.formula])
+    data = _read(options, [parse_formula(options.formula)])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MixedModelsWarning)  # the summary and the JSON carry the same findings
         fit = lmer(options.formula, data, **_fitting(options))
@@ -159,11 +161,19 @@ def _unwritable(path: str, reason: str | None) -> DataError:
 
 
 def _compare(options: argparse.Namespace) -> str:
-    data = _read(options, options.formulas)
+    data = _read(options, [parse_formula(formula) for formula in options.formulas])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MixedModelsWarning)
         fits = [lmer(formula, data, **_fitting(options)) for formula in options.formulas]
     return repr(compare(*fits))
+
+
+def _mmrm(options: argparse.Namespace) -> str:
+    data = _read(options, [parse_marginal_formula(options.formula)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MixedModelsWarning)  # the summary carries the same findings
+        fit = mmrm(options.formula, data, ddf=options.ddf, **_fitting(options))
+    return str(fit.summary())
 
 
 def _datasets(options: argparse.Namespace) -> str:
@@ -193,6 +203,22 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--json", metavar="FILE", help="write everything to FILE; - prints it instead of the summary")
     fit.add_argument("--report", metavar="FILE", help="write one HTML page with tables, checks and plots to FILE")
     fit.set_defaults(command=_fit)
+
+    trial = commands.add_parser(
+        "mmrm",
+        help="fit a mixed model for repeated measures and print its summary",
+        description="Fit a model whose residuals are correlated within subjects and print its summary.",
+    )
+    trial.add_argument("data", metavar="DATA", help="as for fit")
+    trial.add_argument("formula", metavar="FORMULA", help='such as "change ~ arm * visit + us(visit | patient)"')
+    _add_fitting(trial)
+    trial.add_argument(
+        "--ddf",
+        default="satterthwaite",
+        help=f"degrees of freedom of the tests: {', '.join(MARGINAL_NAMES)} (default: %(default)s)",
+    )
+    _add_layout(trial)
+    trial.set_defaults(command=_mmrm)
 
     comparison = commands.add_parser(
         "compare",

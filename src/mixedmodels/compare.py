@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mixedmodels.errors import InferenceError
 from mixedmodels.inference.compare import check_names, compare_states
-from mixedmodels.result import LmmResult
+from mixedmodels.result import LmmResult, MmrmResult
 from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
 
@@ -17,13 +17,13 @@ import pandas as pd
 
 
 @refuses_unknown
-def compare(*fits: LmmResult, refit: bool = True, names: Sequence[str] | None = None) -> pd.DataFrame:
+def compare(*fits: LmmResult | MmrmResult, refit: bool = True, names: Sequence[str] | None = None) -> pd.DataFrame:
     """Return likelihoods, criteria and likelihood-ratio tests of fits to the same rows, fewest parameters first.
 
     Parameters
     ----------
     fits
-        Two or more results.
+        Two or more results of ``lmer`` or ``mmrm``.
     refit
         Where REML criteria do not compare (other fixed parts, or some fits by ML), fit anew by ML and say so; False
         refuses instead.
@@ -58,9 +58,10 @@ def compare(*fits: LmmResult, refit: bool = True, names: Sequence[str] | None = 
       see ranova.
     """
     for number, fit in enumerate(fits, start=1):
-        if not isinstance(fit, LmmResult):
+        if not isinstance(fit, LmmResult | MmrmResult):
             raise InferenceError(f"compare takes fitted results; argument {number} is a {type(fit).__name__}.")
-        fit.check_estimated("compare")
+        if isinstance(fit, LmmResult):
+            fit.check_estimated("compare")
     if not isinstance(refit, bool):
         raise InferenceError(
             f"refit is {refit!r}; it must be True, to fit anew by ML where needed, or False to refuse."

@@ -12,6 +12,7 @@ import pytest
 from scipy import stats
 
 import mixedmodels as mm
+from mixedmodels.cli import main
 from mixedmodels.inference.degrees import MARGINAL_NAMES
 from mixedmodels.inference.marginal_degrees import VARIANTS
 
@@ -299,3 +300,28 @@ def test_missing_responses_are_visits_left_out() -> None:
         two = mm.mmrm("distance ~ age * Sex + us(visit | Subject)", gaps.dropna())
     assert one.deviance == two.deviance
     assert one.n_subjects == 27
+
+
+def test_structures_are_compared_where_one_has_the_other() -> None:
+    frame = orthodont()
+    fits = {kind: mm.mmrm(f"distance ~ age * Sex + {kind}(visit | Subject)", frame) for kind in ("cs", "toep", "us")}
+    table = mm.compare(*fits.values())
+    chisq = np.diff([-fits[kind].deviance for kind in ("cs", "toep", "us")])
+    np.testing.assert_allclose(table["chisq"][1:], chisq, rtol=1e-10)
+    assert table["df"][1:].tolist() == [2, 6]
+    np.testing.assert_allclose(table["p_value"][1:], stats.chi2.sf(chisq, [2, 6]), rtol=1e-8)
+    apart = mm.compare(fits["cs"], mm.mmrm("distance ~ age * Sex + adh(visit | Subject)", frame))
+    assert apart["p_value"].isna().all()
+    fixed = mm.compare(fits["us"], mm.mmrm("distance ~ age + us(visit | Subject)", frame))
+    small = mm.mmrm("distance ~ age + us(visit | Subject)", frame, reml=False)
+    large = mm.mmrm("distance ~ age * Sex + us(visit | Subject)", frame, reml=False)
+    assert fixed["chisq"].iloc[1] == pytest.approx(small.deviance - large.deviance, rel=1e-8)
+
+
+def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    formula = "distance ~ age * Sex + us(age | Subject)"
+    assert main(["mmrm", "Orthodont", formula, "--ddf", "kenward-roger"]) == 0
+    shown = capsys.readouterr().out.rstrip("\n")
+    assert shown == str(mm.mmrm(formula, mm.load_dataset("Orthodont"), ddf="kenward-roger").summary())
+    assert main(["mmrm", "Orthodont", "distance ~ age"]) == 2
+    assert "covariance structure" in capsys.readouterr().err

@@ -76,3 +76,25 @@ def make_structure(kind: str, visits: Visits) -> ResidualStructure:
     if correlation is None:
         return Unstructured(visits)
     return SdsAndCorrelations(correlation, is_heterogeneous, visits)
+
+
+SPECIAL_CASES: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "cs": frozenset({"id"}),
+        "ar1": frozenset({"id"}),
+        "arma11": frozenset({"ar1", "id"}),
+        "ad": frozenset({"ar1", "id"}),
+        "toep": frozenset({"cs", "ar1", "arma11", "id"}),
+    }
+)
+"""Correlation structures that another one allows."""
+
+
+def is_special_case(small: str, large: str) -> bool:
+    """Return whether every covariance of one kind is one of another, over the same visits."""
+    if large in (UNSTRUCTURED, small):
+        return True
+    if small == UNSTRUCTURED or (small not in CORRELATIONS and large in CORRELATIONS):
+        return False
+    one, two = (kind if kind in CORRELATIONS else kind.removesuffix("h") for kind in (small, large))
+    return one == two or one in SPECIAL_CASES.get(two, ())

@@ -137,6 +137,11 @@ class FixedFit(ABC):
 
     @property
     @abstractmethod
+    def n_determined(self) -> int:
+        """Parameters that the data determine."""
+
+    @property
+    @abstractmethod
     def fixed_root(self) -> FixedRoot:
         """The root of the covariance of beta from which its combinations have their variances."""
 

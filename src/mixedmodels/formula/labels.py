@@ -51,6 +51,9 @@ def column_uses(formula: Formula) -> Uses:
     groups = [variable for term in formula.random for variable in term.group]
     values = {column_name(factor) for factor in factors if is_lookup(factor)}
     values |= {text for text in (formula.response, *formula.offsets) if text in formula.names}
+    if formula.residual is not None:  # visits may be times
+        groups += [name for name in (formula.residual.group, formula.residual.subject) if name is not None]
+        values |= set(formula.residual.visits)
     uses = Uses(frozenset(group for group in groups if group in formula.names), frozenset(values))
     for expression in computed_expressions(formula):
         uses |= _uses_of(expression)

@@ -12,11 +12,13 @@ from scipy import special
 
 from mixedmodels.errors import InferenceError
 from mixedmodels.fit.fit import fit_problem
+from mixedmodels.fit.marginal_fit import MarginalState, fit_marginal
+from mixedmodels.fit.records import FitState
 from mixedmodels.inference import criteria
 from mixedmodels.inference.nesting import is_nested, same_fixed_part, same_rows
 
 if TYPE_CHECKING:
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FixedFit
 
 MISSED = 1e-4
 """A larger deviance of the larger of two nested models that is more than rounding."""
@@ -24,7 +26,7 @@ MISSED = 1e-4
 COLUMNS = ("n_params", "aic", "bic", "llf", "deviance", "chisq", "df", "p_value")
 
 
-def compare_states(states: Sequence[FitState], refit: bool = True, names: Sequence[str] | None = None) -> pd.DataFrame:
+def compare_states(states: Sequence[FixedFit], refit: bool = True, names: Sequence[str] | None = None) -> pd.DataFrame:
     """Return likelihoods, criteria and likelihood-ratio tests of fits, fewest parameters first.
 
     Parameters
@@ -86,7 +88,7 @@ def check_names(names: object, n_fits: int) -> list[str]:
     return texts
 
 
-def _check_rows(first: FitState, other: FitState, number: int) -> None:
+def _check_rows(first: FixedFit, other: FixedFit, number: int) -> None:
     """Raise unless both fits use the same rows and response."""
     a, b = first.design, other.design
     if same_rows(a, b):
@@ -108,7 +110,7 @@ def _check_rows(first: FitState, other: FitState, number: int) -> None:
     )
 
 
-def _comparable(states: Sequence[FitState], refit: bool) -> tuple[list[FitState], list[str]]:
+def _comparable(states: Sequence[FixedFit], refit: bool) -> tuple[list[FixedFit], list[str]]:
     """Return the fits with criteria that compare, and what was done for it."""
     if not any(state.reml for state in states):
         return list(states), []
@@ -121,13 +123,19 @@ def _comparable(states: Sequence[FitState], refit: bool) -> tuple[list[FitState]
             f"REML criteria of these fits do not compare, because {reason}. "
             "Leave refit out, or fit them with reml=False."
         )
-    fitted = [
-        fit_problem(state.problem, reml=False, control=state.control) if state.reml else state for state in states
-    ]
+    fitted = [_by_ml(state) if state.reml else state for state in states]
     return fitted, [f"Fitted anew by ML, because {reason} and REML criteria then do not compare."]
 
 
-def _criteria(state: FitState) -> tuple[int, float, float, float, float]:
+def _by_ml(state: FixedFit) -> FixedFit:
+    """Return the same model fitted by ML."""
+    if isinstance(state, MarginalState):
+        return fit_marginal(state.problem, reml=False, control=state.control)
+    assert isinstance(state, FitState)
+    return fit_problem(state.problem, reml=False, control=state.control)
+
+
+def _criteria(state: FixedFit) -> tuple[int, float, float, float, float]:
     return (
         state.n_params,
         criteria.aic(state),
@@ -137,7 +145,7 @@ def _criteria(state: FitState) -> tuple[int, float, float, float, float]:
     )
 
 
-def _test(small: FitState, large: FitState) -> tuple[float, float, float]:
+def _test(small: FixedFit, large: FixedFit) -> tuple[float, float, float]:
     """Return chi-squared, its degrees of freedom and the p-value; NaN if the models are not nested."""
     df = large.n_determined - small.n_determined
     if df == 0 or not is_nested(small, large):
@@ -146,11 +154,11 @@ def _test(small: FitState, large: FitState) -> tuple[float, float, float]:
     return chisq, df, math.nan if chisq < -MISSED else float(special.chdtrc(df, max(chisq, 0.0)))
 
 
-def _n_variances(state: FitState) -> int:
+def _n_variances(state: FixedFit) -> int:
     return sum(factor.n_effects for factor in state.design.factors)
 
 
-def _labels(states: Sequence[FitState]) -> list[str]:
+def _labels(states: Sequence[FixedFit]) -> list[str]:
     """Return the formulas; those that are not unique get a number."""
     texts = [state.design.formula.text for state in states]
     return [
@@ -158,7 +166,7 @@ def _labels(states: Sequence[FitState]) -> list[str]:
     ]
 
 
-def _test_notes(states: Sequence[FitState], labels: Sequence[str]) -> Iterator[str]:
+def _test_notes(states: Sequence[FixedFit], labels: Sequence[str]) -> Iterator[str]:
     variance_tested = False
     for (small, large), (above, here) in zip(pairwise(states), pairwise(labels), strict=True):
         if not is_nested(small, large):

@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mixedmodels.covariance.kinds import is_special_case
+from mixedmodels.fit.marginal_fit import MarginalState
+
 if TYPE_CHECKING:
     from mixedmodels.design.design import Design
     from mixedmodels.design.records import Codes, Floats, RandomFactor
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FixedFit
 
 SPAN_TOL = 1e-8
 """What is left of a column outside the span of others, relative to the column, that counts as zero."""
@@ -34,7 +37,7 @@ class _Block:
     tied: bool
 
 
-def is_nested(small: FitState, large: FitState) -> bool:
+def is_nested(small: FixedFit, large: FixedFit) -> bool:
     """Return True if the small model is seen to be a special case of the large one.
 
     Parameters
@@ -47,6 +50,8 @@ def is_nested(small: FitState, large: FitState) -> bool:
         return False
     if not _spans(b.X[:, list(large.kept)], a.X[:, list(small.kept)]):
         return False
+    if isinstance(small, MarginalState) or isinstance(large, MarginalState):
+        return _residuals_nested(small, large)
     candidates = [block for factor in b.factors for block in _blocks(factor)]
     return all(
         any(_contains(candidate, block) for candidate in candidates)
@@ -55,7 +60,17 @@ def is_nested(small: FitState, large: FitState) -> bool:
     )
 
 
-def same_fixed_part(a: FitState, b: FitState) -> bool:
+def _residuals_nested(small: FixedFit, large: FixedFit) -> bool:
+    """Return True if both have correlated residuals of the same subjects and visits, and nested structures."""
+    if not (isinstance(small, MarginalState) and isinstance(large, MarginalState)):
+        return False
+    a, b = small.problem.rows, large.problem.rows
+    same = np.array_equal(a.subject, b.subject) and np.array_equal(a.visit, b.visit)
+    groups = a.term.group is None or (a.term.group == b.term.group and np.array_equal(a.group, b.group))
+    return same and groups and is_special_case(a.term.kind, b.term.kind)
+
+
+def same_fixed_part(a: FixedFit, b: FixedFit) -> bool:
     """Return True if two fits have the same fixed columns and weights, so that their REML criteria compare."""
     return _same(_fixed(a), _fixed(b)) and _same(a.design.weights, b.design.weights)
 
@@ -66,7 +81,7 @@ def same_rows(a: Design, b: Design) -> bool:
     return same_positions and np.array_equal(a.y, b.y)
 
 
-def _fixed(state: FitState) -> Floats:
+def _fixed(state: FixedFit) -> Floats:
     return state.design.X[:, list(state.kept)]
 
 
