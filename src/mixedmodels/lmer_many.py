@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from os import PathLike
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,9 +39,11 @@ if TYPE_CHECKING:
 
     Rows = npt.NDArray[np.intp]
 
-MAX_BLOCK = 1000
+FIRST_BLOCK, MIN_BLOCK, MAX_BLOCK = 32, 8, 1000
 BLOCK_VALUES = 4_000_000
 """Responses, and numbers of them, that are fitted before it is counted how far it is."""
+BLOCK_SECONDS = 0.5
+"""What that is to take."""
 SAME = 1e-9
 """Relative difference of columns that are the same."""
 MAX_PATTERNS = 32
@@ -244,11 +247,12 @@ class _Filled:
 
     def refuse_missing(self) -> None:
         """Refuse responses with missing values."""
-        for at in self._ranges():
+        for start in range(0, len(self.responses), MAX_BLOCK):
+            at = range(start, min(start + MAX_BLOCK, len(self.responses)))
             n_missing = np.isnan(self.responses.read(at)).sum(axis=1)
             for j in np.flatnonzero(n_missing).tolist():
                 raise DataError(
-                    f"Response {self.responses.labels[at.start + j]!r} is missing in {n_missing[j]} of "
+                    f"Response {self.responses.labels[start + j]!r} is missing in {n_missing[j]} of "
                     f"{self.responses.n_rows} rows. Fill it in, or pass missing='drop' to leave these rows out of it."
                 )
 
@@ -299,15 +303,18 @@ class _Filled:
 
     def blocks(self) -> Iterator[int]:
         """Fit a block after the other, and yield how many responses it has."""
-        for at in self._ranges():
+        size = FIRST_BLOCK
+        while self.n_done < len(self.responses):
+            began = monotonic()
+            at = self._next(size)
             self._fit(at)
             self.n_done = at.stop
             yield len(at)
+            size = max(MIN_BLOCK, int(size * min(4.0, BLOCK_SECONDS / max(monotonic() - began, 1e-3))))
 
-    def _ranges(self) -> Iterator[range]:
-        size = min(MAX_BLOCK, max(1, BLOCK_VALUES // self.responses.n_rows))
-        for start in range(self.n_done, len(self.responses), size):
-            yield range(start, min(start + size, len(self.responses)))
+    def _next(self, size: int) -> range:
+        most = max(1, min(MAX_BLOCK, BLOCK_VALUES // self.responses.n_rows))
+        return range(self.n_done, min(self.n_done + min(size, most), len(self.responses)))
 
     def _fit(self, at: range) -> None:
         block = self.responses.read(at)

@@ -97,16 +97,19 @@ def test_numbers_do_not_depend_on_blocks_or_threads(monkeypatch: pytest.MonkeyPa
 
 
 def test_failures_keep_their_rows() -> None:
-    bad = np.column_stack([Y[:, 0], np.full(N, 3.0), DATA["x"], Y[:, 1], np.full(N, np.nan), Y[:, 0]])
+    bad = np.column_stack(
+        [Y[:, 0], np.full(N, 3.0), DATA["x"], Y[:, 1], np.full(N, np.nan), Y[:, 0], np.full(N, np.inf)]
+    )
     bad[7, 3] = np.inf
     bad[2:, 5] = np.nan
-    names = ["good", "constant", "fitted", "infinite", "missing", "nearly missing"]
+    names = ["good", "constant", "fitted", "infinite", "missing", "nearly missing", "all infinite"]
     many = mm.lmer_many("~ x + (1 | g)", DATA, pd.DataFrame(bad, columns=names), progress=False)
     assert list(many.failures.index) == names[1:]
     for name, sentence in {
         "constant": "'constant' is constant: it is 3.0 in all 120 rows",
         "fitted": "'fitted ~ x .* the fixed effects fit the response perfectly",
         "infinite": "'infinite' is infinite in 1 of 120 rows",
+        "all infinite": "'all infinite' is infinite in 120 of 120 rows",
         "missing": "Values are missing in all 120 rows",
         "nearly missing": "Left out 118 of 120 rows, where the response is missing",
     }.items():
@@ -115,7 +118,7 @@ def test_failures_keep_their_rows() -> None:
         assert rows.drop(columns="note").isna().all(axis=None)
         assert set(rows["note"]) == {many.failures[name]}
         assert many.table.loc[name].drop(["note", "reml", "nobs"]).isna().all()
-    assert "Responses without a fit: 5 of 6" in repr(many)
+    assert "Responses without a fit: 6 of 7" in repr(many)
     assert "constant" in many._repr_html_()
     with pytest.raises(mm.FitError, match=r"No response could be fitted\. The first: The response 'a' is constant"):
         mm.lmer_many("~ x + (1 | g)", DATA, {"a": np.ones(N)}, progress=False)

@@ -82,9 +82,9 @@ def fit_side_by_side(problem: Problem, Y: Floats, reml: bool, control: Control) 
 def is_constant(problem: Problem, Y: Floats) -> npt.NDArray[np.bool_]:
     """Return which of some responses (m, n_obs) do not vary, as they are or less the offset."""
     offset = problem.design.offset
-    found: npt.NDArray[np.bool_] = np.ptp(Y, axis=1) == 0
+    found: npt.NDArray[np.bool_] = Y.min(axis=1) == Y.max(axis=1)
     if offset is not None:
-        found |= np.ptp(Y - offset, axis=1) == 0
+        found |= (Y - offset).min(axis=1) == (Y - offset).max(axis=1)
     return found
 
 
