@@ -325,3 +325,14 @@ def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown == str(mm.mmrm(formula, mm.load_dataset("Orthodont"), ddf="kenward-roger").summary())
     assert main(["mmrm", "Orthodont", "distance ~ age"]) == 2
     assert "covariance structure" in capsys.readouterr().err
+
+
+def test_a_dot_stands_for_the_columns_that_are_not_used() -> None:
+    frame = orthodont()
+    dotted = mm.mmrm("distance ~ . + us(visit | Subject)", frame)
+    assert dotted.deviance == pytest.approx(mm.mmrm("distance ~ age + Sex + us(visit | Subject)", frame).deviance)
+
+
+def test_questions_to_fits_of_lmer_are_refused_in_words() -> None:
+    with pytest.raises(mm.InferenceError, match="takes fits of lmer"):
+        mm.table(mm.mmrm("distance ~ age + us(visit | Subject)", orthodont()))

@@ -102,7 +102,7 @@ def check_subtracted(formula: Formula, columns: Collection[str]) -> None:
     FormulaError
         A term is not there; the message shows the place.
     """
-    _Reader(formula.text).check_subtracted(columns)
+    _Reader(formula.text, is_marginal=formula.residual is not None).check_subtracted(columns)
 
 
 @lru_cache(maxsize=256)

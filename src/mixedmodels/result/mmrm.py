@@ -8,6 +8,7 @@ import pandas as pd
 
 from mixedmodels.covariance.residual import correlations
 from mixedmodels.display.marginal_summary import one_line_marginal, summarize_marginal
+from mixedmodels.errors import InferenceError
 from mixedmodels.fit import storage
 from mixedmodels.fit.call import with_columns
 from mixedmodels.fit.fitted import marginal_fitted
@@ -210,6 +211,21 @@ class MmrmResult(FixedEstimates, FixedTests):
         design = self.state.design
         call = None if self.call is None else with_columns(self.call, design.used_columns)
         storage.save_records(path, MMRM, MmrmResult(self.state, call, self.ddf), (KEPT_MMRM,), storage.about(design))
+
+    def check_estimated(self, what: str) -> None:
+        """Refuse what is there for fits of ``lmer`` alone.
+
+        Parameters
+        ----------
+        what
+            The question.
+
+        Raises
+        ------
+        InferenceError
+            Always.
+        """
+        raise InferenceError(f"{what} takes fits of lmer, and {self.formula!r} is one of mmrm. Use fit.summary().")
 
     def _by_group(self, matrices: Floats) -> pd.DataFrame | dict[Any, pd.DataFrame]:
         rows = self.state.problem.rows
