@@ -336,3 +336,13 @@ def test_a_dot_stands_for_the_columns_that_are_not_used() -> None:
 def test_questions_to_fits_of_lmer_are_refused_in_words() -> None:
     with pytest.raises(mm.InferenceError, match="takes fits of lmer"):
         mm.table(mm.mmrm("distance ~ age + us(visit | Subject)", orthodont()))
+
+
+@pytest.mark.parametrize(("kind", "n_told"), [("ar1", 1), ("us", 0)])
+def test_visits_that_nobody_has_are_told(kind: str, n_told: int) -> None:
+    frame = orthodont().query("age != 10")
+    fit = mm.mmrm(f"distance ~ age + {kind}(visit | Subject)", frame)
+    found = [finding for finding in fit.findings if finding.kind == "empty_visits"]
+    assert [finding.data["visits"] for finding in found] == [["10"]] * n_told
+    without = frame.assign(visit=frame["visit"].cat.remove_unused_categories())
+    assert not mm.mmrm(f"distance ~ age + {kind}(visit | Subject)", without).findings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ from mixedmodels.design.plan import Arguments, Plan, make_plan
 from mixedmodels.design.probe import Probe, make_probe
 from mixedmodels.design.recipe import DesignRecipe, FactorRecipe
 from mixedmodels.design.records import Codes, Finding, Floats, RandomFactor
-from mixedmodels.design.residual_rows import residual_rows
+from mixedmodels.design.residual_rows import empty_visits, residual_rows
 from mixedmodels.errors import DataError, DesignError
 from mixedmodels.formula.terms import Formula, RandomTerm
 
@@ -132,7 +132,15 @@ def build_design(
                 design = _assemble(plan, rows, evaluation, parts, labels)
                 if not planned:
                     check_factors(design.factors, design.n_obs)
-                return design
+                return _with_empty_visits(design, source)
+
+
+def _with_empty_visits(design: Design, source: Mapping[str, Column]) -> Design:
+    """Return the design, told of visits that no row has."""
+    if design.residual is None or len(design.residual.term.visits) > 1:
+        return design
+    found = tuple(empty_visits(design.residual, source[design.residual.term.visits[0]]))
+    return replace(design, findings=(*design.findings, *found)) if found else design
 
 
 @contextmanager

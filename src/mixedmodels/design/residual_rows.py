@@ -14,9 +14,12 @@ from mixedmodels.covariance.kinds import correlation_needs
 from mixedmodels.design.frame import Column
 from mixedmodels.design.grouping import Grouping, group_rows, level_codes
 from mixedmodels.design.labels import level_text, shown_level
-from mixedmodels.design.records import Codes, Floats
+from mixedmodels.design.records import Codes, Finding, Floats
 from mixedmodels.errors import DesignError
 from mixedmodels.formula.terms import ResidualTerm
+
+COUNTING_STEPS = ("ar1", "toep", "ad", "arma11")
+"""Structures whose correlations depend on how many visits two are apart."""
 
 MAX_VISITS = 60
 """Different visits beyond which subjects have times of their own."""
@@ -153,6 +156,30 @@ def _check_visits(term: ResidualTerm, visits: Visits) -> None:
             f"{term.text} needs visits at equal steps, and those of {name} are not. Make it a category, in whose order "
             "visits count as one step apart, or use another structure."
         )
+
+
+def empty_visits(rows: ResidualRows, column: Column) -> Iterator[Finding]:
+    """Yield a finding where visits that nobody has lie between others, in a structure that counts steps.
+
+    Parameters
+    ----------
+    rows
+        Of the design.
+    column
+        The visits with all their levels, those without rows among them.
+    """
+    term, used = rows.term, rows.visits.labels
+    if column.levels is None or term.kind.removesuffix("h") not in COUNTING_STEPS:
+        return
+    levels = [level_text(level) for level in column.levels]
+    places = [place for place, level in enumerate(levels) if level in used]
+    empty = [level for level in levels[places[0] : places[-1]] if level not in used]
+    if empty:
+        message = (
+            f"{', '.join(term.visits)} has no rows at {', '.join(empty)}, so {term.text} takes the visits before and "
+            "after for neighbours. Use whole numbers for visits, if they are to be further apart."
+        )
+        yield Finding("empty_visits", message, {"visits": empty})
 
 
 @dataclass(frozen=True)
