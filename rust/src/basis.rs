@@ -8,6 +8,7 @@
 //! rounding, the column's residual is formed on the rows and its length compared with what rounding leaves.
 
 use crate::block::{self, MAX_SIZE, with_size};
+use crate::bytes::{Reader, Writer};
 use crate::memory::{copied, headroom, reserved, zeros};
 use crate::rows::{Source, sum_over_rows};
 use std::ops::Range;
@@ -20,6 +21,33 @@ const CLOSE_SQUARED: f64 = 1e-9;
 const ROUNDING: f64 = 256.0 * f64::EPSILON;
 /// A column whose residual is below this share of its spread is nearly dependent; R takes such columns for dependent.
 const NEARLY: f64 = 1e-7;
+
+/// Share of the terms that a pivot is the difference of, below which sums of provisional columns have lost digits that
+/// another pass over the rows can keep.
+const LOST_SQUARED: f64 = 1e-4;
+
+/// What sums over all rows say of the columns of a provisional basis.
+pub struct ColumnSums<'a> {
+    /// Cross-products, p x p, weights included.
+    pub gram: &'a [f64],
+    /// Squares without weights, p.
+    pub plain: &'a [f64],
+    /// Root sums of squares of the raw columns, with and without weights.
+    pub length: &'a [f64],
+    pub plain_length: &'a [f64],
+}
+
+/// A provisional basis after all rows were seen.
+pub struct Settled {
+    /// Orthonormal over all rows.
+    pub basis: Basis,
+    /// From provisional columns to those of `basis`, p rows, column-major; zero for columns that are zero in every row.
+    pub turn: Vec<f64>,
+    /// Every provisional column orthogonal to those before it, for another pass; p x p.
+    pub next: Vec<f64>,
+    /// Whether another pass is wanted: digits are lost, or it cannot be told which columns depend on others.
+    pub again: bool,
+}
 
 /// A map from raw columns to an orthonormal basis of their span.
 #[derive(Debug)]
@@ -171,6 +199,97 @@ impl Basis {
         }
         out.zero = out.dependent.clone();
         out
+    }
+
+    /// The basis of some rows for all rows: every column stays, in its place, and none is zero for sure.
+    pub fn provisional(source: &Source, n_cols: usize, weights: Option<&[f64]>) -> Basis {
+        let mut out = Basis::with_dependent(source, n_cols, weights, 2);
+        out.keep_all();
+        out
+    }
+
+    /// Columns that were found to be zero in every row of some are computed for other rows.
+    pub fn keep_all(&mut self) {
+        self.zero.clear();
+    }
+
+    /// The basis that the cross-products of all `n` rows make of this provisional one.
+    ///
+    /// A provisional column whose length is that of rounding depends on those before it. Such columns are left out, or
+    /// with `keep` stay as their residual. It is the rule of `decide`, with the length of residuals on the rows as sums.
+    pub fn settle(&self, sums: &ColumnSums, n: usize, keep: bool) -> Settled {
+        let p = self.len();
+        let rounding = |j: usize, length: &[f64]| {
+            let terms = self.t[j * p..j * p + j + 1].iter().zip(&self.kept);
+            ROUNDING * terms.map(|(t, &k)| t.abs() * length[k]).sum::<f64>()
+        };
+        let is_zero = |j: usize| {
+            !(sums.plain[j].sqrt() > rounding(j, sums.plain_length)
+                && sums.gram[j * p + j].sqrt() > rounding(j, sums.length))
+        };
+        let (gone, stays): (Vec<usize>, Vec<usize>) = (0..p).partition(|&j| is_zero(j));
+        let m = stays.len();
+        let among: Vec<f64> = stays.iter().flat_map(|&b| stays.iter().map(move |&a| sums.gram[b * p + a])).collect();
+        let step = Step::of(&among, &vec![false; m]);
+        let mut next = block::identity(p);
+        for (b, &j) in stays.iter().enumerate() {
+            next[j * p + j] = 0.0;
+            for (a, &i) in stays.iter().enumerate().take(b + 1) {
+                next[j * p + i] = step.inverse[b * m + a] * (n as f64).sqrt();
+            }
+        }
+        let mut t = zeros(p * p);
+        block::times(&self.t, &next, p, p, p, &mut t);
+        let is_used = |k: &usize| stays.iter().any(|&j| t[j * p + k] != 0.0);
+        let again = !step.close.is_empty() || step.least < LOST_SQUARED || (!keep && gone.iter().any(is_used));
+        let mut turn = reserved(p * p);
+        for j in (0..p).filter(|&j| keep || stays.contains(&j)) {
+            turn.extend(next[j * p..(j + 1) * p].iter().map(|v| if gone.contains(&j) { 0.0 } else { *v }));
+        }
+        let dependent: Vec<usize> = gone.iter().map(|&j| self.kept[j]).collect();
+        let mut basis = Basis { dependent, nearly_dependent: vec![], zero: vec![], t, ..self.clone() };
+        if keep {
+            basis.zero = gone;
+        } else {
+            basis.t = stays
+                .iter()
+                .flat_map(|&b| stays.iter().map(move |&a| (a, b)))
+                .map(|(a, b)| basis.t[b * p + a])
+                .collect();
+            basis.mean = stays.iter().map(|&j| self.mean[j]).collect();
+            basis.kept = stays.iter().map(|&j| self.kept[j]).collect();
+            basis.nearly_dependent = basis.nearly();
+        }
+        Settled { basis, turn, next, again }
+    }
+
+    /// The provisional basis for another pass, by the map that `settle` found.
+    pub fn turned(&self, next: &[f64]) -> Basis {
+        let p = self.len();
+        let mut t = zeros(p * p);
+        block::times(&self.t, next, p, p, p, &mut t);
+        Basis { t, ..self.clone() }
+    }
+
+    /// Columns of an orthonormal basis that nearly are combinations of those before them: whose own part is that small
+    /// a share of their spread.
+    fn nearly(&self) -> Vec<usize> {
+        let p = self.len();
+        let rows = block::transpose(&self.t, p, p);
+        let inverse = block::transpose(&block::inverse_lower(&rows, p), p, p);
+        let spread = |j: usize| inverse[j * p + 1..j * p + j + 1].iter().map(|v| v * v).sum::<f64>().sqrt();
+        (1..p).filter(|&j| inverse[j * p + j].abs() <= NEARLY * spread(j)).map(|j| self.kept[j]).collect()
+    }
+
+    pub fn write(&self, out: &mut Writer) {
+        [&self.kept, &self.dependent].into_iter().for_each(|v| out.sizes(v));
+        [&self.mean, &self.t].into_iter().for_each(|v| out.numbers(v));
+    }
+
+    /// A provisional basis.
+    pub fn read(from: &mut Reader) -> Option<Basis> {
+        let (kept, dependent, mean, t) = (from.sizes()?, from.sizes()?, from.numbers()?, from.numbers()?);
+        Some(Basis { kept, dependent, nearly_dependent: vec![], zero: vec![], mean, t })
     }
 
     /// The columns as they are.
@@ -373,6 +492,8 @@ struct Step {
     inverse: Vec<f64>,
     /// Columns whose pivot may be rounding, and those held.
     close: Vec<usize>,
+    /// Least share of a pivot, of the others, in what it is the difference of.
+    least: f64,
 }
 
 impl Step {
@@ -381,7 +502,7 @@ impl Step {
         let p = held.len();
         let mut r = zeros(p * p); // r[k * p + j]: share of column j in direction k
         let mut inverse = block::identity(p);
-        let (mut sure, mut close) = (Vec::<usize>::with_capacity(p), vec![]);
+        let (mut sure, mut close, mut least) = (Vec::<usize>::with_capacity(p), vec![], 1.0_f64);
         for j in 0..p {
             let mut pivot = gram[j * p + j];
             let (before, column) = inverse.split_at_mut(j * p);
@@ -397,6 +518,7 @@ impl Step {
             let length = if is_plain { pivot } else { gram[j * p + j] }.sqrt();
             if is_plain && !held[j] {
                 r[j * p + j] = length;
+                least = least.min(pivot / (size * size));
                 sure.push(j);
             } else {
                 close.push(j);
@@ -405,7 +527,7 @@ impl Step {
                 (0..=j).for_each(|a| column[a] /= length);
             }
         }
-        Step { inverse, close }
+        Step { inverse, close, least }
     }
 }
 

@@ -1,12 +1,15 @@
 //! The border to Python and nothing else: arrays by position in, arrays out.
 
+mod accumulator;
 mod alike;
 mod basis;
 mod block;
+mod border_accumulator;
 mod border_inference;
 mod border_objective;
 mod border_patterns;
 mod border_profile;
+mod bytes;
 mod cholesky;
 mod complete;
 mod constrained;
@@ -16,6 +19,7 @@ mod inference;
 mod memory;
 mod model;
 mod objective;
+mod pairs;
 mod patterns;
 mod prediction;
 mod products;
@@ -232,6 +236,14 @@ fn any_of<T>(values: &[T], holds: impl Fn(&T) -> bool) -> bool {
     values.chunks(1024).any(|piece| piece.iter().fold(false, |any, v| any | holds(v)))
 }
 
+/// What faer's functions are told; not 0 threads, which would ask rayon's own pool and so start its threads.
+fn engine_threads(n_threads: usize) -> Par {
+    match threads::number(n_threads) {
+        1 => Par::Seq,
+        number => Par::rayon(number),
+    }
+}
+
 /// Columns of a factor.
 fn width(blocks: &[Block]) -> usize {
     blocks.iter().map(|b| b.size).sum()
@@ -282,11 +294,7 @@ impl Model {
         }
         let shape = (rows.y.len(), rows.x.n_cols(), factors);
         let weighted = rows.weights.is_some();
-        // not 0, which would ask rayon's own pool and so start its threads
-        let par = match threads::number(n_threads) {
-            1 => Par::Seq,
-            number => Par::rayon(number),
-        };
+        let par = engine_threads(n_threads);
         let problem = guarded(py, n_threads, products_flops(&rows), || {
             Products::new(&rows).map(|products| Problem::new(products, dense, par))
         })?;
@@ -411,6 +419,17 @@ impl Model {
             .collect()
     }
 
+    /// The same model on another number of threads.
+    fn with_threads(&self, py: Python<'_>, n_threads: usize) -> PyResult<Model> {
+        if n_threads > MAX_THREADS {
+            return Err(PyValueError::new_err(format!("n_threads is {n_threads}; at most {MAX_THREADS} are allowed")));
+        }
+        let par = engine_threads(n_threads);
+        let problem = self
+            .run(py, 1, || Problem::with_pattern(self.problem.products.clone(), self.problem.pattern.clone(), par))?;
+        Ok(Model { problem, n_threads, shape: self.shape.clone(), weighted: self.weighted })
+    }
+
     /// The same model with another response; the other arrays must be the ones it was built from.
     #[allow(non_snake_case)]
     fn with_response<'py>(
@@ -470,6 +489,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(available_memory, module)?)?;
     module.add_function(wrap_pyfunction!(border_objective::minimize_called, module)?)?;
     module.add_class::<Model>()?;
+    module.add_class::<border_accumulator::Accumulator>()?;
     module.add_class::<Minimum>()?;
     module.add_class::<border_patterns::PatternModel>()
 }

@@ -12,6 +12,9 @@ use crate::threads::Stop;
 use rayon::prelude::*;
 use std::sync::Arc;
 
+/// Root mean square of the residual of least squares, in that of the response, that is rounding.
+pub const PERFECT: f64 = 64.0 * f64::EPSILON;
+
 /// One block of columns of a factor: an unstructured covariance, or one variance common to all (no covariances).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
@@ -40,8 +43,9 @@ pub struct ModelRows<'a> {
 /// The blocks of columns of one factor, each with its basis.
 #[derive(Clone, Debug)]
 pub struct FactorBasis {
-    parts: Vec<(usize, Basis)>,
-    q: usize,
+    /// Each with its first column.
+    pub parts: Vec<(usize, Basis)>,
+    pub q: usize,
 }
 
 impl FactorRows<'_> {
@@ -52,6 +56,13 @@ impl FactorRows<'_> {
 }
 
 impl FactorBasis {
+    /// The bases of some rows for all rows, in which no column is zero for sure.
+    pub fn provisional(factor: &FactorRows, weights: Option<&[f64]>) -> FactorBasis {
+        let mut out = FactorBasis::of(factor, weights);
+        out.parts.iter_mut().for_each(|(_, basis)| basis.keep_all());
+        out
+    }
+
     fn whole(basis: Basis) -> FactorBasis {
         FactorBasis { q: basis.len(), parts: vec![(0, basis)] }
     }
@@ -223,20 +234,54 @@ pub enum ProductsError {
     PerfectFit,
 }
 
+/// Factors in elimination order, and where their columns are among the rest's.
+pub struct Layout {
+    /// Positions in the caller's list.
+    pub order: Vec<usize>,
+    /// Levels, and columns of each level.
+    pub shape: Vec<(usize, usize)>,
+    /// First column of each factor of the rest among the rest's columns (0 for the first factor, unused).
+    pub offset: Vec<usize>,
+    /// Columns of the rest.
+    pub n_rest: usize,
+}
+
+impl Layout {
+    /// That of factors of so many levels and columns, in the caller's order.
+    pub fn new(shapes: &[(usize, usize)]) -> Layout {
+        let mut order: Vec<usize> = (0..shapes.len()).collect();
+        order.sort_by_key(|&k| std::cmp::Reverse(shapes[k].0 * shapes[k].1));
+        let shape: Vec<(usize, usize)> = order.iter().map(|&k| shapes[k]).collect();
+        let mut offset = vec![0; order.len()];
+        let mut n_rest = 0;
+        for e in 1..order.len() {
+            offset[e] = n_rest;
+            n_rest += shape[e].0 * shape[e].1;
+        }
+        Layout { order, shape, offset, n_rest }
+    }
+
+    /// First column in the rest, and factor, of each level of the factors behind `e`.
+    fn blocks_behind(&self, e: usize) -> Vec<(usize, usize)> {
+        let mut out = Vec::new();
+        for o in e + 1..self.order.len() {
+            let (n_levels, q) = self.shape[o];
+            reserve(&mut out, n_levels);
+            out.extend((0..n_levels).map(|l| (self.offset[o] + l * q, o)));
+        }
+        out
+    }
+}
+
 impl Products {
     pub fn new(rows: &ModelRows) -> Result<Products, ProductsError> {
         let n = rows.y.len();
         let (x_once, x_basis) = Basis::by_passes(&rows.x, rows.x.n_cols(), rows.weights, 2);
         let p = x_basis.len();
 
-        let mut order: Vec<usize> = (0..rows.factors.len()).collect();
-        order.sort_by_key(|&k| std::cmp::Reverse(rows.factors[k].n_levels * rows.factors[k].z.n_cols()));
-        let mut offset = vec![0; order.len()];
-        let mut n_rest = 0;
-        for e in 1..order.len() {
-            offset[e] = n_rest;
-            n_rest += rows.factors[order[e]].n_levels * rows.factors[order[e]].z.n_cols();
-        }
+        let shapes: Vec<(usize, usize)> = rows.factors.iter().map(|f| (f.n_levels, f.z.n_cols())).collect();
+        let layout = Layout::new(&shapes);
+        let order = &layout.order;
 
         // random effects of all fixed columns have the basis that these have after one pass over the rows
         let same = |f: &FactorRows| x_once.clone().filter(|b| b.dependent.is_empty() && f.is_one_block_of(&rows.x));
@@ -263,8 +308,9 @@ impl Products {
                 }
             })
             .collect();
-        let cross = cross_products(rows, &order, &bases, &offset, n_rest);
-        let (rest_cells, rest_values) = rest_products(rows, &order, &bases, &offset);
+        let behind = |e: usize| strips(rows, order, &bases, e, &(e + 1..order.len()).collect::<Vec<usize>>());
+        let cross = cross_products(&layout, behind);
+        let (rest_cells, rest_values) = rest_products(&layout, behind);
 
         Ok(Products {
             n,
@@ -278,8 +324,8 @@ impl Products {
             beta0,
             scale,
             factors,
-            offset,
-            n_rest,
+            offset: layout.offset,
+            n_rest: layout.n_rest,
             cross: Arc::new(cross),
             rest_cells: Arc::new(rest_cells),
             rest_values: Arc::new(rest_values),
@@ -289,8 +335,7 @@ impl Products {
 
     /// Root mean square of a least-squares residual from its sum of squares; None if that is rounding of the response's.
     pub fn residual_scale(square: f64, of_response: f64, n: usize) -> Option<f64> {
-        let rounding = 64.0 * f64::EPSILON;
-        let is_rounding = square.is_nan() || square <= rounding * rounding * of_response || square == 0.0;
+        let is_rounding = square.is_nan() || square <= PERFECT * PERFECT * of_response || square == 0.0;
         (!is_rounding).then(|| (square / n as f64).sqrt())
     }
 
@@ -458,11 +503,12 @@ fn level_products(
     (zz, zx)
 }
 
-/// Products of one factor with several others, by its levels: blocks of columns met, ascending, and their values.
-struct Strips {
-    count: Vec<usize>,
-    block: Vec<u32>,
-    value: Vec<f64>,
+/// Products of one factor with those behind it, by its levels: their levels met, ascending, counted through all these
+/// factors, and the values of each, a column of the other factor after the other.
+pub struct Strips {
+    pub count: Vec<usize>,
+    pub block: Vec<u32>,
+    pub value: Vec<f64>,
 }
 
 fn strips(rows: &ModelRows, order: &[usize], bases: &[FactorBasis], e: usize, others: &[usize]) -> Strips {
@@ -545,34 +591,24 @@ fn strips(rows: &ModelRows, order: &[usize], bases: &[FactorBasis], e: usize, ot
     all
 }
 
-/// Column range in the rest of a block counted over the factors `others` (elimination positions).
-fn block_columns(rows: &ModelRows, order: &[usize], others: &[usize], offset: &[usize]) -> Vec<(usize, usize)> {
-    let mut out = Vec::new();
-    for &o in others {
-        let q = rows.factors[order[o]].z.n_cols();
-        reserve(&mut out, rows.factors[order[o]].n_levels);
-        out.extend((0..rows.factors[order[o]].n_levels).map(|l| (offset[o] + l * q, o)));
-    }
-    out
-}
-
-fn cross_products(rows: &ModelRows, order: &[usize], bases: &[FactorBasis], offset: &[usize], n_rest: usize) -> Cross {
-    let others: Vec<usize> = (1..order.len()).collect();
-    let n_levels = rows.factors[order[0]].n_levels;
-    if others.is_empty() {
+/// Products of the first factor with the rest; `strips(e)` gives those of a factor with the factors behind it.
+pub fn cross_products(layout: &Layout, strips: impl Fn(usize) -> Strips) -> Cross {
+    let (n_levels, q) = layout.shape[0];
+    if layout.order.len() < 2 {
         let start = filled(0, n_levels + 1);
         return Cross { start, column: vec![], value: vec![], column_start: vec![0], by_column: vec![] };
     }
-    let strips = strips(rows, order, bases, 0, &others);
-    let columns = block_columns(rows, order, &others, offset);
+    let strips = strips(0);
+    let columns = layout.blocks_behind(0);
+    let n_rest = layout.n_rest;
     let mut start = reserved(n_levels + 1);
-    let mut column = reserved(strips.value.len() / rows.factors[order[0]].z.n_cols().max(1));
+    let mut column = reserved(strips.value.len() / q.max(1));
     start.push(0);
     let mut at = 0;
     for &count in &strips.count {
         for &b in &strips.block[at..at + count] {
             let (first, o) = columns[b as usize];
-            column.extend((first..first + rows.factors[order[o]].z.n_cols()).map(|c| c as u32));
+            column.extend((first..first + layout.shape[o].1).map(|c| c as u32));
         }
         at += count;
         start.push(column.len());
@@ -597,32 +633,23 @@ fn cross_products(rows: &ModelRows, order: &[usize], bases: &[FactorBasis], offs
 }
 
 /// Products among the rest: off-diagonal blocks between its factors (diagonal ones are in `Factor::zz`).
-fn rest_products(
-    rows: &ModelRows,
-    order: &[usize],
-    bases: &[FactorBasis],
-    offset: &[usize],
-) -> (Vec<RestCell>, Vec<f64>) {
+pub fn rest_products(layout: &Layout, strips: impl Fn(usize) -> Strips) -> (Vec<RestCell>, Vec<f64>) {
     let mut cells = Vec::new();
     let mut values = Vec::new();
-    for e in 1..order.len() {
-        let others: Vec<usize> = (e + 1..order.len()).collect();
-        if others.is_empty() {
-            break;
-        }
-        let q = rows.factors[order[e]].z.n_cols();
-        let strips = strips(rows, order, bases, e, &others);
-        let columns = block_columns(rows, order, &others, offset);
+    for e in 1..layout.order.len().saturating_sub(1) {
+        let q = layout.shape[e].1;
+        let strips = strips(e);
+        let columns = layout.blocks_behind(e);
         reserve(&mut cells, strips.block.len());
         reserve(&mut values, strips.value.len());
         let (mut at, mut value) = (0, 0);
         for (level, &count) in strips.count.iter().enumerate() {
             for &b in &strips.block[at..at + count] {
                 let (row, o) = columns[b as usize];
-                let q_row = rows.factors[order[o]].z.n_cols();
+                let q_row = layout.shape[o].1;
                 let cell = RestCell {
                     row,
-                    column: offset[e] + level * q,
+                    column: layout.offset[e] + level * q,
                     row_factor: o,
                     column_factor: e,
                     value: values.len(),

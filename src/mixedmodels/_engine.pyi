@@ -60,6 +60,7 @@ class Model:
     """beta (p,), unscaled covariance (X' V^-1 X)^-1 (p, p), sigma, conditional modes (n_levels, q) a factor."""
     def conditional_covariance(self, theta: Floats) -> list[Floats]: ...
     """Lambda M^-1 Lambda' of each level, (n_levels, q, q) a factor; times sigma^2 it is Var(b | y)."""
+    def with_threads(self, n_threads: int) -> Model: ...
     def with_response(
         self,
         y: Floats,
@@ -199,3 +200,46 @@ def minimize_called(
 """The walk of the trust region over what `evaluate(point, near)` makes: None, or an object with `value` and `walked()`.
 
 Returns the last object, status, gradient norm, trace (n_iterations, 6) and number of evaluations."""
+
+class Accumulator:
+    """Cross-products of one model as its rows come by; keeps no rows. Pickles.
+
+    The first rows that come fix the bases in which all sums are formed, also those of accumulators that are merged.
+    Raises as ``Model`` does.
+    """
+
+    def __init__(self, blocks: Sequence[Sequence[int]]) -> None: ...
+    @property
+    def n_obs(self) -> int: ...
+    def add(
+        self,
+        y: Floats,
+        X: Floats,
+        weights: Floats | None,
+        codes: Sequence[Codes],
+        n_levels: Sequence[int],  # so far; they grow
+        Z: Sequence[Floats | None],
+    ) -> None: ...
+    def fork(self) -> Accumulator: ...
+    """The same bases without sums, for rows that another process has."""
+    def merge(self, other: Accumulator, codes: Sequence[Codes]) -> None: ...
+    """Adds the sums of another, whose level j of factor k is ``codes[k][j]`` here."""
+    def n_pairs(self) -> list[int]: ...
+    """Pairs of levels that occur, of factors (0, 1), (0, 2), (1, 2), ..."""
+    def finish(
+        self,
+        places: Sequence[Codes],
+        ranks: Sequence[int] | None = None,
+        n_threads: int = 0,
+        dense: bool | None = None,
+    ) -> Model | Accumulator: ...
+    """The model of all rows, level j of factor k at ``places[k][j]`` of its factor ``ranks[k]``.
+
+    Or, where its sums have too few digits, an empty accumulator for another pass over the same rows."""
+    def fixed_sums(self) -> tuple[Floats, Floats, Floats, Floats]: ...
+    """m (p,), T (p, p) and b (p,) of provisional columns q = (x - m x_1) T; products of [1, q, y - q b] without
+    weights, (p + 2, p + 2), lower triangle."""
+    def effect_sums(self, k: int) -> tuple[Floats, Floats]: ...
+    """T (q, q) of provisional columns z T of factor k; their products without weights, (q, q)."""
+    def __getstate__(self) -> bytes: ...
+    def __setstate__(self, state: bytes) -> None: ...

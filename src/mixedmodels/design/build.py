@@ -26,9 +26,9 @@ from mixedmodels.design.design import Design
 from mixedmodels.design.evaluation import Evaluation, MatrixRecipe, Memory, check_finite
 from mixedmodels.design.expression import INTERCEPT, plain_names
 from mixedmodels.design.frame import Column, Frame, Mask, check_order, open_frame, read_array
-from mixedmodels.design.grouping import group_rows, level_codes
+from mixedmodels.design.grouping import Grouping, group_rows, level_codes
 from mixedmodels.design.missing import Gaps, UsedRows, refuse
-from mixedmodels.design.plan import Arguments, Plan, make_plan
+from mixedmodels.design.plan import Arguments, Part, Plan, make_plan
 from mixedmodels.design.probe import Probe, make_probe
 from mixedmodels.design.recipe import DesignRecipe, FactorRecipe
 from mixedmodels.design.records import Codes, Finding, Floats, RandomFactor
@@ -42,7 +42,7 @@ _INTERCEPT_ONLY = MatrixRecipe((INTERCEPT,), (), None)
 
 
 @dataclass(frozen=True)
-class _RandomPart:
+class RandomPart:
     """One random term's columns, None for the single column of ones."""
 
     term: RandomTerm
@@ -51,7 +51,7 @@ class _RandomPart:
 
 
 @dataclass(frozen=True)
-class _Parts:
+class Parts:
     """All that is computed row by row, the rows where something could not be, and categories that may be numbers."""
 
     response: Column
@@ -59,7 +59,7 @@ class _Parts:
     weights: Column | None
     X: Floats
     fixed: MatrixRecipe
-    random: tuple[_RandomPart, ...]
+    random: tuple[RandomPart, ...]
     groups: Mapping[str, Column]
     gaps: list[tuple[str, Mask]]
     doubtful: list[Finding]
@@ -107,10 +107,10 @@ def build_design(
     frame = open_frame(data)
     if not frame.n_rows:
         raise DataError("The data have no rows.")
-    plan = make_plan(formula, frame.names, frame.index_names, _arguments(weights, offset))
+    plan = make_plan(formula, frame.names, frame.index_names, name_arguments(weights, offset))
     source = {name: frame.read(name) for name in plan.columns}
     check_conditions(plan.sums, source)
-    source = _with_booleans_as_levels(plan, source)
+    source = with_booleans_as_levels(plan, source)
     for name, value in ((_WEIGHTS, weights), (_OFFSET, offset)):
         if value is not None and not isinstance(value, str):
             source[name] = _read_argument(name, value, frame)
@@ -123,7 +123,7 @@ def build_design(
         rows = rows.without(gaps)
         with _telling_what_may_be_why(rows):
             evaluation = _used_levels_only(plan, rows, source, contrasts)
-        parts = _evaluate(plan, evaluation)
+        parts = evaluate_parts(plan, evaluation)
         _check_gaps_close(gaps, parts.gaps)
         gaps = parts.gaps
         if not gaps:
@@ -172,7 +172,7 @@ def _check_gaps_close(before: Gaps, after: Gaps) -> None:
             )
 
 
-def _with_booleans_as_levels(plan: Plan, source: dict[str, Column]) -> dict[str, Column]:
+def with_booleans_as_levels(plan: Plan, source: dict[str, Column]) -> dict[str, Column]:
     """Return the columns, those of true and false that are terms and that nothing is computed from with levels."""
     booleans = [name for name in plan.term_columns if source[name].is_boolean]
     if not booleans:
@@ -183,7 +183,8 @@ def _with_booleans_as_levels(plan: Plan, source: dict[str, Column]) -> dict[str,
     return source | {name: source[name].as_levels() for name in plain_names(plan.expressions, booleans)}
 
 
-def _arguments(weights: object, offset: object) -> Arguments:
+def name_arguments(weights: object, offset: object) -> Arguments:
+    """Return what weights and offset are called, which are names of columns or arrays."""
     columns = tuple(argument for argument in (weights, offset) if isinstance(argument, str))
     return Arguments(_argument_name(weights, _WEIGHTS), _argument_name(offset, _OFFSET), columns)
 
@@ -215,7 +216,16 @@ def _used_levels_only(
     return Evaluation(columns, rows.n_used, Memory(), codings)
 
 
-def _evaluate(plan: Plan, evaluation: Evaluation) -> _Parts:
+def evaluate_parts(plan: Plan, evaluation: Evaluation, known: Parts | None = None) -> Parts:
+    """Return all that is computed row by row.
+
+    Parameters
+    ----------
+    plan, evaluation
+        What is wanted, and of which rows.
+    known
+        The parts of other rows, whose recipes are repeated.
+    """
     response = evaluation.values(plan.formula.response)
     check_numeric("response", plan.formula.response, response)
     offsets = tuple(map(evaluation.values, plan.offsets))
@@ -226,15 +236,18 @@ def _evaluate(plan: Plan, evaluation: Evaluation) -> _Parts:
         check_numeric("weights", str(plan.weights), weights)
     groups = {v: evaluation.values(v) for v in plan.formula.grouping_variables}
 
-    X, fixed = evaluation.first_matrix(plan.fixed)
+    def columns(part: Part, of: MatrixRecipe | None) -> tuple[Floats, MatrixRecipe]:
+        return evaluation.first_matrix(part) if of is None else (evaluation.matrix(of), of)
+
+    X, fixed = columns(plan.fixed, None if known is None else known.fixed)
     random = []
-    for term, part in zip(plan.formula.random, plan.random, strict=True):
+    for k, (term, part) in enumerate(zip(plan.formula.random, plan.random, strict=True)):
         if part.is_intercept:
-            random.append(_RandomPart(term, None, _INTERCEPT_ONLY))
+            random.append(RandomPart(term, None, _INTERCEPT_ONLY))
         elif part is plan.fixed:
-            random.append(_RandomPart(term, X, fixed))
+            random.append(RandomPart(term, X, fixed))
         else:
-            random.append(_RandomPart(term, *evaluation.first_matrix(part)))
+            random.append(RandomPart(term, *columns(part, None if known is None else known.random[k].recipe)))
 
     named = [(plan.formula.response, response), *zip(plan.offsets, offsets, strict=True), *groups.items()]
     gaps = [(name, column.missing) for name, column in named if column.missing is not None]
@@ -243,7 +256,7 @@ def _evaluate(plan: Plan, evaluation: Evaluation) -> _Parts:
         if matrix is not None and recipe.spec is not None:
             gaps += _matrix_gaps(matrix, recipe.names)
     doubtful = numbers_among_labels(plan.lookups, evaluation.columns)
-    return _Parts(response, offsets, weights, X, fixed, tuple(random), groups, gaps, doubtful)
+    return Parts(response, offsets, weights, X, fixed, tuple(random), groups, gaps, doubtful)
 
 
 def _matrix_gaps(matrix: Floats, names: Sequence[str]) -> list[tuple[str, Mask]]:
@@ -254,7 +267,7 @@ def _matrix_gaps(matrix: Floats, names: Sequence[str]) -> list[tuple[str, Mask]]
     return [(name, np.isnan(values)) for name, values in zip(names, matrix.T, strict=True) if np.isnan(values).any()]
 
 
-def _assemble(plan: Plan, rows: UsedRows, evaluation: Evaluation, parts: _Parts, labels: pd.Index | None) -> Design:
+def _assemble(plan: Plan, rows: UsedRows, evaluation: Evaluation, parts: Parts, labels: pd.Index | None) -> Design:
     y = np.array(parts.response.values, dtype=np.float64)
     offset = np.stack([c.values for c in parts.offsets]).sum(axis=0, dtype=np.float64) if parts.offsets else None
     weights = None if parts.weights is None else np.array(parts.weights.values, dtype=np.float64)
@@ -263,20 +276,7 @@ def _assemble(plan: Plan, rows: UsedRows, evaluation: Evaluation, parts: _Parts,
         check_weights(str(plan.weights), weights)
     built = sorted(_factors(parts), key=lambda pair: -pair[0].n_levels)
     factors = tuple(factor for factor, _ in built)
-    term_columns = {name: evaluation.columns[name] for name in plan.term_columns}
-    recipe = DesignRecipe(
-        parts.fixed,
-        tuple(factor_recipe for _, factor_recipe in built),
-        tuple(name for name in plan.offsets if name != _OFFSET),
-        dict(plan.sources),
-        {name: column.levels for name, column in term_columns.items() if column.levels is not None},
-        evaluation.contrasts,
-        evaluation.memory,
-        frozenset(name for name, column in term_columns.items() if column.is_boolean),
-        {name: column.values.dtype for name, column in term_columns.items() if column.is_date},
-        None if plan.weights == _WEIGHTS else plan.weights,
-        _probe(plan, evaluation, parts),
-    )
+    recipe = make_recipe(plan, evaluation, parts, tuple(factor_recipe for _, factor_recipe in built))
     return Design(
         formula=plan.formula,
         response_name=plan.formula.response,
@@ -292,58 +292,104 @@ def _assemble(plan: Plan, rows: UsedRows, evaluation: Evaluation, parts: _Parts,
         findings=(
             *parts.doubtful,
             *rows.findings(),
-            *_split_findings(parts.random),
+            *split_findings(parts.random),
             *few_levels(factors),
             *few_repeats(factors, len(y)),
         ),
         recipe=recipe,
-        columns=term_columns,
+        columns={name: evaluation.columns[name] for name in plan.term_columns},
         labels=labels,
         residual=None if plan.formula.residual is None else residual_rows(plan.formula.residual, parts.groups),
     )
 
 
-def _probe(plan: Plan, evaluation: Evaluation, parts: _Parts) -> Probe | None:
+def make_recipe(plan: Plan, evaluation: Evaluation, parts: Parts, factors: tuple[FactorRecipe, ...]) -> DesignRecipe:
+    """Return how new data become rows of a design, whose factors are known."""
+    term_columns = {name: evaluation.columns[name] for name in plan.term_columns}
+    return DesignRecipe(
+        parts.fixed,
+        factors,
+        tuple(name for name in plan.offsets if name != _OFFSET),
+        dict(plan.sources),
+        {name: column.levels for name, column in term_columns.items() if column.levels is not None},
+        evaluation.contrasts,
+        evaluation.memory,
+        frozenset(name for name, column in term_columns.items() if column.is_boolean),
+        {name: column.values.dtype for name, column in term_columns.items() if column.is_date},
+        None if plan.weights == _WEIGHTS else plan.weights,
+        probe_of(plan, evaluation, parts),
+    )
+
+
+def probe_of(plan: Plan, evaluation: Evaluation, parts: Parts) -> Probe | None:
     matrices = [(parts.fixed, parts.X)]
     matrices += [(p.recipe, p.matrix) for p in parts.random if p.matrix is not None and p.matrix is not parts.X]
     values = {plan.formula.response: parts.response, **dict(zip(plan.offsets, parts.offsets, strict=True))}
     return make_probe(evaluation, matrices, {**values, **parts.groups})
 
 
-def _factors(parts: _Parts) -> list[tuple[RandomFactor, FactorRecipe]]:
+def _factors(parts: Parts) -> list[tuple[RandomFactor, FactorRecipe]]:
     """Return the grouping factors in order of appearance, the columns of all their terms side by side."""
-    by_group: dict[tuple[str, ...], list[_RandomPart]] = {}
-    for part in parts.random:
-        terms = by_group.setdefault(part.term.group, [])
-        if any((part.term.columns, part.term.correlated) == (p.term.columns, p.term.correlated) for p in terms):
-            raise DesignError(f"The random term {part.term.text} is in the formula twice. Keep one of them.")
-        terms.append(part)
+    grouped = by_group(parts.random)
     coded: dict[str, tuple[Codes, pd.Index]] = {
-        name: level_codes(parts.groups[name]) for group in by_group for name in group
+        name: level_codes(parts.groups[name]) for group in grouped for name in group
     }
     factors = []
-    for group, terms in by_group.items():
+    for group, terms in grouped.items():
         codes, grouping = group_rows(group, coded.__getitem__)
-        sizes = [(len(t.recipe.names),) if t.term.correlated else (1,) * len(t.recipe.names) for t in terms]
-        factor = RandomFactor(
-            name=terms[0].term.group_name,
-            levels=grouping.levels,
-            codes=codes,
-            columns=tuple(name for t in terms for name in t.recipe.names),
-            Z=_side_by_side([t.matrix for t in terms], len(codes)),
-            block_sizes=tuple(size for block in sizes for size in block),
-        )
-        factors.append((factor, FactorRecipe(grouping, tuple(t.recipe for t in terms))))
+        Z = side_by_side([t.matrix for t in terms], len(codes))
+        factors.append((make_factor(terms, grouping, codes, Z), factor_recipe(terms, grouping)))
     return factors
 
 
-def _side_by_side(matrices: Sequence[Floats | None], n_rows: int) -> Floats | None:
+def by_group(random: Sequence[RandomPart]) -> dict[tuple[str, ...], list[RandomPart]]:
+    """Return the random terms of each grouping factor.
+
+    Raises
+    ------
+    DesignError
+        A term is there twice.
+    """
+    found: dict[tuple[str, ...], list[RandomPart]] = {}
+    for part in random:
+        terms = found.setdefault(part.term.group, [])
+        if any((part.term.columns, part.term.correlated) == (p.term.columns, p.term.correlated) for p in terms):
+            raise DesignError(f"The random term {part.term.text} is in the formula twice. Keep one of them.")
+        terms.append(part)
+    return found
+
+
+def block_sizes(terms: Sequence[RandomPart]) -> tuple[int, ...]:
+    """Return the sizes of the blocks of the covariance of some terms of one factor."""
+    sizes = [(len(t.recipe.names),) if t.term.correlated else (1,) * len(t.recipe.names) for t in terms]
+    return tuple(size for block in sizes for size in block)
+
+
+def make_factor(terms: Sequence[RandomPart], grouping: Grouping, codes: Codes, Z: Floats | None) -> RandomFactor:
+    """Return the grouping factor of some terms."""
+    return RandomFactor(
+        name=terms[0].term.group_name,
+        levels=grouping.levels,
+        codes=codes,
+        columns=tuple(name for t in terms for name in t.recipe.names),
+        Z=Z,
+        block_sizes=block_sizes(terms),
+    )
+
+
+def factor_recipe(terms: Sequence[RandomPart], grouping: Grouping) -> FactorRecipe:
+    """Return how new data get the levels and columns of some terms of one factor."""
+    return FactorRecipe(grouping, tuple(t.recipe for t in terms))
+
+
+def side_by_side(matrices: Sequence[Floats | None], n_rows: int) -> Floats | None:
+    """Return the columns of some terms, (n_rows, n_columns); None stands for the single column of ones."""
     if len(matrices) == 1:
         return matrices[0]
     return np.hstack([np.ones((n_rows, 1)) if matrix is None else matrix for matrix in matrices])
 
 
-def _split_findings(random: Sequence[_RandomPart]) -> list[Finding]:
+def split_findings(random: Sequence[RandomPart]) -> list[Finding]:
     """Return what `||` did to categorical variables."""
     return [
         Finding(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -105,11 +105,23 @@ def check_response(expression: str, y: Floats, offset: Floats | None) -> None:
         It does not, after the offset is taken off.
     """
     for values, what in ((y, ""), (None if offset is None else y - offset, " less its offset")):
-        if values is not None and values.min() == values.max():
-            raise DesignError(
-                f"The response {expression!r}{what} is constant: it is {float(values[0])} in all {len(y)} rows. "
-                "There is no variance to explain."
-            )
+        if values is not None:
+            check_varies(f"{expression!r}{what}", values.min(), values.max(), len(y))
+
+
+def check_varies(response: str, least: float, most: float, n_obs: int) -> None:
+    """The least value of the response must not be the largest one.
+
+    Raises
+    ------
+    DesignError
+        It is.
+    """
+    if least == most:
+        raise DesignError(
+            f"The response {response} is constant: it is {float(least)} in all {n_obs} rows. "
+            "There is no variance to explain."
+        )
 
 
 def check_weights(name: str, weights: Floats) -> None:
@@ -129,8 +141,19 @@ def check_weights(name: str, weights: Floats) -> None:
         )
 
 
-def check_factors(factors: Sequence[RandomFactor], n_obs: int) -> None:
+def check_factors(
+    factors: Sequence[RandomFactor], n_obs: int, n_pairs: Callable[[RandomFactor, RandomFactor], int] | None = None
+) -> None:
     """Each random effect must be distinguishable from the residual and from the other effects.
+
+    Parameters
+    ----------
+    factors
+        The grouping factors.
+    n_obs
+        Rows.
+    n_pairs
+        How many pairs of levels of two factors occur; None counts them by their rows.
 
     Raises
     ------
@@ -147,7 +170,7 @@ def check_factors(factors: Sequence[RandomFactor], n_obs: int) -> None:
             )
     for one, other in combinations(factors, 2):
         shared = set(one.columns) & set(other.columns)
-        if shared and one.n_levels == other.n_levels and _same_groups(one, other):
+        if shared and one.n_levels == other.n_levels == (n_pairs or _n_pairs)(one, other):
             raise DesignError(
                 f"The grouping factors {one.name!r} and {other.name!r} divide the rows into the same {one.n_levels} "
                 "groups, so their variances cannot be told apart. Keep one of them."
@@ -174,10 +197,9 @@ def _check_levels(factor: RandomFactor, n_obs: int) -> None:
         )
 
 
-def _same_groups(one: RandomFactor, other: RandomFactor) -> bool:
-    """True if two factors with equally many levels have as many combinations as levels."""
+def _n_pairs(one: RandomFactor, other: RandomFactor) -> int:
     _, present = integer_codes(one.codes.astype(np.int64) * other.n_levels + other.codes)
-    return len(present) == one.n_levels
+    return len(present)
 
 
 def numbers_among_labels(names: Iterable[str], columns: Mapping[str, Column]) -> list[Finding]:

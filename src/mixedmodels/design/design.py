@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mixedmodels.design.recipe import DesignRecipe
     from mixedmodels.design.records import Finding, Floats, RandomFactor
     from mixedmodels.design.residual_rows import ResidualRows
+    from mixedmodels.design.stand_in import StandIn
     from mixedmodels.formula.terms import Formula
 
 
@@ -51,6 +52,8 @@ class Design:
         Index of the rows used in a pandas frame, or None where it is their position or there is none.
     residual
         Subjects and visits, where residuals of a subject are correlated; else None.
+    stand_in
+        What stands for rows that were read in parts and not kept; None where they are here.
     """
 
     formula: Formula
@@ -69,6 +72,34 @@ class Design:
     columns: Mapping[str, Column] = field(default_factory=dict)
     labels: pd.Index | None = None
     residual: ResidualRows | None = None
+    stand_in: StandIn | None = None
+
+    @property
+    def moment_rows(self) -> Floats:
+        """X, or fewer rows whose columns have the same means and, over the number of rows, the same products."""
+        return self.X if self.stand_in is None else self.stand_in.X
+
+    @property
+    def moment_effects(self) -> tuple[Floats | None, ...]:
+        """Z of each factor, None for ones; or fewer rows that have, over their number, the same products."""
+        return tuple(f.Z for f in self.factors) if self.stand_in is None else self.stand_in.Z
+
+    @property
+    def cells(self) -> Mapping[str, Column]:
+        """The data columns of the fixed part, or those of fewer rows which each stand for ``frequency`` rows."""
+        return self.columns if self.stand_in is None else self.stand_in.cells
+
+    @property
+    def frequency(self) -> Floats | None:
+        """How many rows each row of ``cells`` stands for; None if it is one."""
+        return None if self.stand_in is None else self.stand_in.frequency
+
+    @property
+    def mean_offset(self) -> float:
+        """Mean of the offset over the rows, 0 without one."""
+        if self.stand_in is not None:
+            return self.stand_in.mean_offset
+        return 0.0 if self.offset is None else float(self.offset.mean())
 
     @property
     def row_labels(self) -> pd.Index:

@@ -63,7 +63,7 @@ class TermMatrix:
     Attributes
     ----------
     matrix
-        (n_obs, n_columns); its columns depend on each other.
+        (n_obs, n_columns), or ``moment_rows`` of it; its columns depend on each other.
     terms
         The terms in the order of the formula, the intercept not among them.
     term
@@ -87,7 +87,7 @@ def columns_by_term(design: Design) -> dict[str, list[int]]:
 def can_tell_terms(design: Design) -> bool:
     """Return True if a design has no formula, or holds the columns that its terms are made from."""
     fixed = design.recipe.fixed
-    return not fixed.is_computed or design.columns.keys() >= set(fixed.columns)
+    return not fixed.is_computed or design.cells.keys() >= set(fixed.columns)
 
 
 def term_matrix(design: Design) -> TermMatrix:
@@ -101,7 +101,8 @@ def term_matrix(design: Design) -> TermMatrix:
     if not design.recipe.fixed.is_computed:
         names = [name for name in design.x_names if name != INTERCEPT]
         places = np.array([names.index(name) if name != INTERCEPT else -1 for name in design.x_names], dtype=np.intp)
-        return TermMatrix(design.X, tuple(FixedTerm(name, frozenset({name}), frozenset()) for name in names), places)
+        plain = tuple(FixedTerm(name, frozenset({name}), frozenset()) for name in names)
+        return TermMatrix(design.moment_rows, plain, places)
     if not can_tell_terms(design):
         raise InferenceError(
             f"The terms of the fixed part are made from columns that {WITHOUT_COLUMNS}, or test coefficients by "
@@ -111,9 +112,12 @@ def term_matrix(design: Design) -> TermMatrix:
     if not isinstance(recipe, DesignRecipe):  # the door's, whose formulas are patsy's
         own: TermMatrix = recipe.term_matrix()
         return own
-    evaluation = Evaluation(design.columns, design.n_obs, recipe.memory, recipe.contrasts)
+    n_rows = design.n_obs if design.frequency is None else len(design.frequency)
+    evaluation = Evaluation(design.cells, n_rows, recipe.memory, recipe.contrasts)
     assert recipe.fixed.spec is not None
     matrix, full = evaluation.indicator_matrix(recipe.fixed.spec)
+    if design.stand_in is not None:
+        matrix = design.stand_in.full
     coded = {factor.expr for factor in full.factor_contrasts}
     terms: list[FixedTerm] = []
     term: list[int] = []

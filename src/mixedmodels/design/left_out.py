@@ -1,4 +1,4 @@
-"""What stands in a loaded result where its file holds nothing."""
+"""What stands in a result where its file, or a fit to a stream, holds nothing."""
 
 from __future__ import annotations
 
@@ -16,14 +16,18 @@ class LeftOut:
         For a sentence: ``"the function 'study.rate'"``.
     length
         How long it was, for what only counts.
+    why
+        How it is that it is not there, a clause.
     """
 
-    def __init__(self, what: str, length: int | None = None) -> None:
-        self.what, self.length = what, length
+    def __init__(
+        self, what: str, length: int | None = None, why: str = "which the file of the result does not hold"
+    ) -> None:
+        self.what, self.length, self.why = what, length, why
 
     def refuse(self, *_: object, **__: object) -> Any:
         """Raise what a user is to know."""
-        raise InferenceError(f"This needs {self.what}, which the file of the result does not hold.")
+        raise InferenceError(f"This needs {self.what}, {self.why}.")
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

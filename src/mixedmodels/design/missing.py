@@ -47,7 +47,7 @@ class UsedRows:
     @property
     def left_out(self) -> str:
         """The sentence that says how many rows are left out, and why."""
-        return f"Left out {self.n_left_out} of {self.n_rows} rows: {_listed(self.n_dropped)}."
+        return rows_left_out(self.n_rows, self.n_dropped)
 
     def without(self, gaps: Gaps) -> UsedRows:
         """Return the rows that remain when those with gaps are left out.
@@ -57,6 +57,14 @@ class UsedRows:
         DataError
             None remain.
         """
+        remaining = self.remaining(gaps)
+        if not remaining.n_used:
+            told = _listed(remaining.n_dropped)
+            raise DataError(f"Values are missing in all {self.n_rows} rows ({told}): none can be used.")
+        return remaining
+
+    def remaining(self, gaps: Gaps) -> UsedRows:
+        """Return the rows that remain when those with gaps are left out, which may be none."""
         if not gaps:
             return self
         incomplete = np.zeros(self.n_used, dtype=bool)
@@ -66,8 +74,6 @@ class UsedRows:
             n_dropped[reason] = n_dropped.get(reason, 0) + int(np.count_nonzero(mask & ~incomplete))
             incomplete |= mask
         positions = np.flatnonzero(~incomplete)
-        if not len(positions):
-            raise DataError(f"Values are missing in all {self.n_rows} rows ({_listed(n_dropped)}): none can be used.")
         reasons = {reason: count for reason, count in n_dropped.items() if count}
         return UsedRows(self.n_rows, positions if self.positions is None else self.positions[positions], reasons)
 
@@ -79,8 +85,20 @@ class UsedRows:
         """Return what to tell the user about rows left out."""
         if self.positions is None:
             return []
-        facts = {"n_dropped": self.n_left_out, "n_rows": self.n_rows, "by_reason": dict(self.n_dropped)}
-        return [Finding("dropped_rows", self.left_out, facts)]
+        return dropped_rows(self.n_rows, self.n_dropped)
+
+
+def rows_left_out(n_rows: int, n_dropped: Mapping[str, int]) -> str:
+    """Return the sentence that says how many of some rows are left out, and why, each by its first reason."""
+    return f"Left out {sum(n_dropped.values())} of {n_rows} rows: {_listed(n_dropped)}."
+
+
+def dropped_rows(n_rows: int, n_dropped: Mapping[str, int]) -> list[Finding]:
+    """Return what to tell the user about rows left out."""
+    if not n_dropped:
+        return []
+    facts = {"n_dropped": sum(n_dropped.values()), "n_rows": n_rows, "by_reason": dict(n_dropped)}
+    return [Finding("dropped_rows", rows_left_out(n_rows, n_dropped), facts)]
 
 
 def refuse(gaps: Gaps, n_rows: int) -> None:

@@ -12,11 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mixedmodels.design.batches import is_stream, open_batches
 from mixedmodels.design.build import build_design
 from mixedmodels.design.coding import contrasts_in_use
 from mixedmodels.design.frame import open_frame
 from mixedmodels.errors import FormulaError, nearest
 from mixedmodels.fit.problem import Problem
+from mixedmodels.fit.streamed import streamed_problem
 from mixedmodels.formula.parse import parse_formula
 from mixedmodels.formula.restricted import check_restricted
 from mixedmodels.formula.terms import Formula
@@ -61,6 +63,15 @@ def build_problem(call: Call) -> Problem:
     began = perf_counter()
     formula = parse_formula(call.formula)
     check_evaluation(formula, call.evaluate, call.contrasts)
+    if is_stream(call.data):
+        return streamed_problem(
+            formula,
+            call.data,
+            weights=call.weights,
+            offset=call.offset,
+            contrasts=call.contrasts,
+            missing=call.missing,
+        )
     design = build_design(
         formula,
         call.data,
@@ -109,7 +120,7 @@ def check_evaluate(evaluate: str) -> None:
 
 def without_stale_contrasts(call: Call) -> Call:
     """Return the call without the contrasts of columns that are not in its formula."""
-    names = open_frame(call.data).names
+    names = open_batches(call.data).names if is_stream(call.data) else open_frame(call.data).names
     return replace(call, contrasts=contrasts_in_use(call.contrasts, parse_formula(call.formula), names))
 
 

@@ -69,8 +69,9 @@ def aliased_columns(design: Design, kept: Sequence[int]) -> Finding:
     """Return the finding that names the dropped columns and the columns each is a combination of."""
     names = design.x_names
     dropped = [j for j in range(len(names)) if j not in set(kept)]
-    scale = np.sqrt(np.mean(design.X[:, kept] ** 2, axis=0))
-    weights = np.linalg.lstsq(design.X[:, kept] / scale, design.X[:, dropped], rcond=None)[0]
+    X = design.moment_rows
+    scale = np.sqrt(np.mean(X[:, kept] ** 2, axis=0))
+    weights = np.linalg.lstsq(X[:, kept] / scale, X[:, dropped], rcond=None)[0]
     parts: dict[str, list[str]] = {}
     for column, of in zip(dropped, weights.T, strict=True):
         present = np.abs(of) > 1e-8 * np.abs(of).max(initial=0.0)
@@ -113,8 +114,9 @@ def singular_fit(design: Design, theta: Floats) -> Finding:
     boundaries: list[dict[str, object]] = []
     sentences: list[str] = []
     parts = split_theta(theta, [factor.n_theta for factor in design.factors])
-    for factor, part in zip(design.factors, parts, strict=True):
-        for boundary, sentence in _boundaries(factor, relative_factor(part, factor.block_sizes), design.weights):
+    weights = None if design.stand_in is not None else design.weights  # whether rows vary does not hang on weights
+    for factor, Z, part in zip(design.factors, design.moment_effects, parts, strict=True):
+        for boundary, sentence in _boundaries(factor, Z, relative_factor(part, factor.block_sizes), weights):
             boundaries.append({"group": factor.name, **boundary})
             sentences.append(sentence)
     found = listing(sentences) or "the covariance of the random effects has less than full rank"
@@ -125,9 +127,10 @@ def singular_fit(design: Design, theta: Floats) -> Finding:
 
 
 def _boundaries(
-    factor: RandomFactor, Lambda: Floats, weights: Floats | None
+    factor: RandomFactor, Z: Floats | None, Lambda: Floats, weights: Floats | None
 ) -> Iterator[tuple[dict[str, object], str]]:
-    Z = np.ones((len(factor.codes), 1)) if factor.Z is None else factor.Z
+    if Z is None:
+        Z = np.ones((1 if weights is None else len(weights), 1))
     weighted = Z if weights is None else np.sqrt(weights)[:, None] * Z
     R = np.linalg.qr(weighted, mode="r") / np.sqrt(len(Z))
     first = 0
@@ -199,7 +202,7 @@ def small_residual(spread: float, sigma: float) -> Iterator[Finding]:
 
 def unlike_columns(design: Design, kept: Sequence[int]) -> Iterator[Finding]:
     """Yield a finding if fixed-effect columns differ so much in size that their coefficients are hard to read."""
-    squares = np.einsum("ij,ij->j", design.X, design.X)[list(kept)].tolist()
+    squares = np.einsum("ij,ij->j", design.moment_rows, design.moment_rows)[list(kept)].tolist()
     if not squares or max(squares) < UNLIKE_COLUMNS_RATIO**2 * min(squares):
         return
     largest, smallest = (design.x_names[kept[squares.index(find(squares))]] for find in (max, min))

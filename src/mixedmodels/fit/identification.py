@@ -86,12 +86,12 @@ def check_identified(problem: Problem, reml: bool) -> None:
     """
     found = problem.identification
     if len(found.covariance):
-        for factor in problem.design.factors:
-            _check_zero(factor)
+        for factor, Z in zip(problem.design.factors, problem.design.moment_effects, strict=True):
+            _check_zero(factor, Z)
     if not reml or len(found.contrasts) == len(found.covariance):
         return
     for factor, T, visible in zip(problem.design.factors, problem.model.basis(), found.visible, strict=True):
-        v = _unseen(factor, T, visible / problem.design.n_obs)
+        v = None if problem.design.stand_in is not None else _unseen(factor, T, visible / problem.design.n_obs)
         if v is not None:
             raise DesignError(_refusal(problem.design, factor, v))
     names = list(_names(problem.design, undetermined(problem, reml)))
@@ -102,10 +102,10 @@ def check_identified(problem: Problem, reml: bool) -> None:
     )
 
 
-def _check_zero(factor: RandomFactor) -> None:
-    if factor.Z is None:
+def _check_zero(factor: RandomFactor, Z: Floats | None) -> None:
+    if Z is None:
         return
-    zero = np.logical_not(factor.Z.any(axis=0))
+    zero = np.logical_not(Z.any(axis=0))
     first = 0
     for size in factor.block_sizes:
         block = slice(first, first + abs(size))

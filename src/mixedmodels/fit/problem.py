@@ -63,11 +63,11 @@ class Problem:
         NotEnoughMemoryError
             If a fit needs more memory than is available.
         """
-        if isinstance(self.design.y, LeftOut):
+        if self._model is None and isinstance(self.design.y, LeftOut):
             self.design.y.refuse()
         if self._model is None:
             began = perf_counter()
-            with _refusal(self.design):
+            with telling_why(self.design):
                 model = _form_products(self.design, self.n_threads)
             check_memory(self.design, model)
             self._model = model
@@ -164,6 +164,10 @@ class Problem:
         """Return the problem for that number of threads."""
         if n_threads == self.n_threads:
             return self
+        if self.design.stand_in is not None:
+            problem = Problem(self.design, n_threads=n_threads, model=self.model.with_threads(n_threads))
+            problem.seconds = self.seconds
+            return problem
         return Problem(self.design, n_threads=n_threads, design_seconds=self.seconds["design"])
 
     def renamed(self, design: Design) -> Problem:
@@ -188,10 +192,12 @@ class Problem:
         FitError
             If the fixed effects fit y perfectly.
         """
+        if isinstance(self.design.X, LeftOut):
+            self.design.X.refuse()
         design = replace(self.design, y=_check_response(self.design, y))
         old = self.model
         began = perf_counter()
-        with _refusal(design):
+        with telling_why(design):
             model = old.with_response(_net_response(design), *row_arguments(design))
         problem = Problem(design, n_threads=self.n_threads, model=model)
         problem.seconds["products"] = perf_counter() - began
@@ -215,7 +221,8 @@ def _unanswerable() -> Iterator[None]:
 
 
 @contextmanager
-def _refusal(design: Design) -> Iterator[None]:
+def telling_why(design: Design) -> Iterator[None]:
+    """Products that the engine cannot form are an error of ours, with what may be the reason."""
     try:
         with memory_told("A fit"):
             yield

@@ -29,6 +29,7 @@ from mixedmodels.design.probe import Probe, ProbedMatrix
 from mixedmodels.design.recipe import DesignRecipe, FactorRecipe
 from mixedmodels.design.records import Finding, RandomFactor
 from mixedmodels.design.residual_rows import ResidualRows
+from mixedmodels.design.stand_in import StandIn
 from mixedmodels.errors import DataError
 from mixedmodels.fit.archive import is_archive, read_archive, write_archive
 from mixedmodels.fit.call import Call
@@ -76,6 +77,7 @@ def _formula(_SimpleFormula__terms: list[Term], ordering: OrderingMethod) -> Sim
 DESIGNS = (
     *(Formula, RandomTerm, Finding, RandomFactor, Column, Grouping, Memory, MatrixRecipe, FactorRecipe, DesignRecipe),
     *(ProbedMatrix, Probe, Design, ResidualTerm, ResidualRows, Visits),
+    *(ProbedMatrix, Probe, StandIn, Design),
 )
 FITS = (
     Control,

@@ -91,6 +91,12 @@ def check_names(names: object, n_fits: int) -> list[str]:
 def _check_rows(first: FixedFit, other: FixedFit, number: int) -> None:
     """Raise unless both fits use the same rows and response."""
     a, b = first.design, other.design
+    if a.stand_in is not None or b.stand_in is not None:
+        raise InferenceError(
+            "A comparison needs the rows of the fits, which a fit to data read in parts does not keep. Where two such "
+            "fits have the same rows, and the same fixed part or maximum likelihood, the difference of their deviances "
+            "has the usual law."
+        )
     if same_rows(a, b):
         return
     advice = "Fit both to the same complete rows."

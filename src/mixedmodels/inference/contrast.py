@@ -175,7 +175,7 @@ def _missing_part(state: FixedFit, L: Floats) -> tuple[Floats, Floats]:
     """Return l_dropped - l_kept A in units of the columns, infinite for those of zeros, and each row's distance."""
     kept = list(state.kept)
     dropped = [j for j in range(L.shape[1]) if j not in set(kept)]
-    X, rows = _centred(state.design.X, L)
+    X, rows = _centred(state.design.moment_rows, L)
     size = np.sqrt(np.mean(X**2, axis=0))
     columns = X[:, kept] / size[kept]
     A = np.linalg.lstsq(columns, X[:, dropped], rcond=None)[0] / size[kept][:, None]

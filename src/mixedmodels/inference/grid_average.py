@@ -196,7 +196,8 @@ def _counts(grid: ReferenceGrid, variables: Sequence[str]) -> Floats:
     """Return the numbers of rows with the levels of some categorical variables, an axis each."""
     codes = np.stack([grid.counts[name] for name in variables])
     counts: Floats = np.zeros([len(grid.levels[name]) for name in variables])
-    np.add.at(counts, tuple(codes[:, (codes >= 0).all(axis=0)]), 1.0)
+    there = (codes >= 0).all(axis=0)
+    np.add.at(counts, tuple(codes[:, there]), 1.0 if grid.frequency is None else grid.frequency[there])
     return counts
 
 

@@ -71,7 +71,7 @@ class TermContrasts:
             If columns are so nearly collinear that it is not clear which terms they leave estimable.
         """
         R = term_matrix(state.design)
-        columns = np.hstack([R.matrix, state.design.X[:, list(state.kept)]])
+        columns = np.hstack([R.matrix, state.design.moment_rows[:, list(state.kept)]])
         triangle = _triangle(_centred(columns) if (R.term == -1).any() else columns)
         full, X = triangle[:, : R.matrix.shape[1]], triangle[:, R.matrix.shape[1] :]
         # Within a term from the last level to the first, which so becomes the reference.

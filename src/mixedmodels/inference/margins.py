@@ -138,7 +138,7 @@ def margins(
     if comparison is None:
         L = estimable_where_known(state, means.rows, [cell_text(cell) for cell in means.cells])
         check_some(L, "means")
-        offset = 0.0 if state.design.offset is None else float(state.design.offset.mean())
+        offset = state.design.mean_offset
         index = labels_index((*means.by, *means.specs), means.cells)
         table = row_tests(estimates(L, method, offset), index, hypothesis)
         table, scale_notes = _shown_means(state, table, view)

@@ -73,7 +73,7 @@ def find_nesting(design: Design, categorical: Collection[str]) -> Nesting:
 
 def _told(design: Design, names: Collection[str]) -> list[tuple[str, str]]:
     """Return the pairs of variables where a level of the first occurs with one level of the second only."""
-    codes = {name: np.unique(design.columns[name].values, return_inverse=True)[1] for name in names}
+    codes = {name: np.unique(design.cells[name].values, return_inverse=True)[1] for name in names}
     return [
         (name, outer)
         for name, outer in permutations(names, 2)

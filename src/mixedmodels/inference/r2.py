@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mixedmodels.fit.fitted import marginal_fitted
 from mixedmodels.inference.covariances import factor_roots
 
 if TYPE_CHECKING:
@@ -35,16 +34,16 @@ def variance_parts(state: FitState, fixed: Floats | None = None) -> tuple[float,
     """
     design = state.design
     if fixed is None:
-        fixed = marginal_fitted(state) - (0.0 if design.offset is None else design.offset)
+        fixed = design.moment_rows[:, list(state.kept)] @ state.beta
     fixed = fixed - fixed[0]  # so that what does not vary has exactly no variance
     parts = {}
-    for factor, root in zip(design.factors, factor_roots(state), strict=True):
-        if factor.Z is None:
+    for factor, Z, root in zip(design.factors, design.moment_effects, factor_roots(state), strict=True):
+        if Z is None:
             parts[factor.name] = float(root[0, 0] ** 2)
         else:
-            rows = factor.Z @ root
-            parts[factor.name] = float(np.einsum("ij,ij->", rows, rows) / design.n_obs)
-    return float(np.var(fixed, ddof=1)), parts, state.sigma**2
+            rows = Z @ root
+            parts[factor.name] = float(np.einsum("ij,ij->", rows, rows) / len(rows))
+    return float(np.var(fixed) * design.n_obs / (design.n_obs - 1)), parts, state.sigma**2
 
 
 def r2(state: FitState, fixed: Floats | None = None) -> dict[str, float]:

@@ -42,6 +42,8 @@ class ReferenceGrid:
         that is not in the grid; (n_obs,).
     X
         Fixed columns of the grid's rows, (n_rows, n_columns).
+    frequency
+        How many rows of the data each of ``counts`` stands for, where that is not one.
     """
 
     values: pd.DataFrame
@@ -49,6 +51,7 @@ class ReferenceGrid:
     categorical: frozenset[str]
     counts: Mapping[str, Any]
     X: Floats
+    frequency: Floats | None = None
 
 
 def reference_grid(design: Design, at: Mapping[str, object]) -> ReferenceGrid:
@@ -71,7 +74,7 @@ def reference_grid(design: Design, at: Mapping[str, object]) -> ReferenceGrid:
     for name in at:
         check_variable(name, names)
     categorical = frozenset(name for name in names if is_categorical(design, name))
-    all_levels = {name: _levels(design.columns[name]) for name in categorical}
+    all_levels = {name: _levels(design.cells[name]) for name in categorical}
     levels = {
         name: _chosen(name, at[name], all_levels.get(name))
         if name in at
@@ -85,10 +88,10 @@ def reference_grid(design: Design, at: Mapping[str, object]) -> ReferenceGrid:
             "Choose fewer levels with at."
         )
     values = pd.DataFrame(list(product(*levels.values())), columns=list(names))
-    counts = {name: _codes(design.columns[name], levels[name]) for name in categorical}
-    X = design.recipe.fixed_matrix(values) if names else design.X[:1].copy()
-    X[np.abs(X) < ROUNDING * np.abs(design.X).max(axis=0)] = 0.0
-    return ReferenceGrid(values, levels, categorical, counts, X)
+    counts = {name: _codes(design.cells[name], levels[name]) for name in categorical}
+    X = design.recipe.fixed_matrix(values) if names else design.moment_rows[:1].copy()
+    X[np.abs(X) < ROUNDING * np.abs(design.moment_rows).max(axis=0)] = 0.0
+    return ReferenceGrid(values, levels, categorical, counts, X, design.frequency)
 
 
 def predictors(design: Design) -> tuple[str, ...]:
@@ -116,14 +119,14 @@ def check_variable(name: object, names: Sequence[str]) -> None:
 
 
 def _check_kept(design: Design, names: Sequence[str]) -> None:
-    missing = [name for name in names if name not in design.columns]
+    missing = [name for name in names if name not in design.cells]
     if missing:
         raise InferenceError(f"Marginal means need the data column {missing[0]!r}, which {WITHOUT_COLUMNS}.")
 
 
 def is_categorical(design: Design, name: str) -> bool:
     """Return True for labels and booleans, for numbers that are coded by their values, and for dates that are coded."""
-    column, fixed = design.columns[name], design.recipe.fixed
+    column, fixed = design.cells[name], design.recipe.fixed
     if column.is_boolean or column.levels is not None:
         return True
     if not fixed.is_computed:
@@ -173,10 +176,10 @@ def _check_number(name: str, value: Any) -> None:
 
 
 def _mean(design: Design, name: str) -> list[float]:
-    column = design.columns[name]
+    column = design.cells[name]
     if not column.is_number:
         raise InferenceError(f"{name!r} has no mean. Give the values to use, such as at={{{name!r}: [...]}}.")
-    return [float(np.mean(column.values))]
+    return [float(np.average(column.values, weights=design.frequency))]
 
 
 def _codes(column: Column, levels: Sequence[Any]) -> Any:

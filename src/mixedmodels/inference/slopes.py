@@ -172,9 +172,9 @@ def check_numeric(design: Design, variable: object) -> None:
     """
     check_variable(variable, predictors(design))
     name = str(variable)
-    if name not in design.columns:
+    if name not in design.cells:
         return  # which the reference grid explains
-    column = design.columns[name]
+    column = design.cells[name]
     if is_categorical(design, name) or not column.is_number:
         raise InferenceError(
             f"{name!r} is not a number and has no slope. Compare its means with margins({name!r}, pairwise=True)."
@@ -250,7 +250,7 @@ def _settled(
 ) -> Floats:
     """Return the derivative by the step at which halving it changes least; NaN for rows where there is none."""
     x = rows[variable].to_numpy(dtype=np.float64)
-    spread = float(np.std(np.asarray(design.columns[variable].values, dtype=np.float64))) or 1.0
+    spread = float(np.std(np.asarray(design.cells[variable].values, dtype=np.float64))) or 1.0
     here = matrix(rows)
     best: Floats
     best, last = np.full((2, *here.shape), np.nan)

@@ -82,6 +82,8 @@ class Rows(Chapter):
         DataError, InferenceError
             As for ``predict``; if this result does not know its data and gets none.
         """
+        if data is None and self.state.design.stand_in is not None:
+            self.state.design.y.refuse()  # type: ignore[attr-defined]  # it is left out
         data = self._call_or_refuse("augment").data if data is None else data
         options: dict[str, Any] = {"interval": interval, "level": level, "ddf": ddf}
         return show_notes(broom.augment(self.state, data, **options, new_levels=new_levels, weights=weights))

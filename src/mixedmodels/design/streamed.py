@@ -1,0 +1,544 @@
+"""A formula and data that come in parts become arrays for the engine, part by part, and at the end a design."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mixedmodels.design.batches import Batches, Part
+from mixedmodels.design.build import (
+    Parts,
+    block_sizes,
+    by_group,
+    evaluate_parts,
+    factor_recipe,
+    make_factor,
+    make_recipe,
+    name_arguments,
+    side_by_side,
+    split_findings,
+    with_booleans_as_levels,
+)
+from mixedmodels.design.checks import (
+    check_conditions,
+    check_factors,
+    check_terms,
+    check_varies,
+    check_weights,
+    few_levels,
+    few_repeats,
+)
+from mixedmodels.design.coding import read_contrasts
+from mixedmodels.design.design import Design
+from mixedmodels.design.evaluation import Evaluation, Memory
+from mixedmodels.design.frame import Column, open_frame
+from mixedmodels.design.grouping import Grouping, group_rows, level_codes
+from mixedmodels.design.labels import shown_level
+from mixedmodels.design.left_out import LeftOut
+from mixedmodels.design.missing import UsedRows, dropped_rows, refuse
+from mixedmodels.design.plan import make_plan
+from mixedmodels.design.records import Codes, Floats
+from mixedmodels.design.stand_in import FixedSums, StandIn, full_rows
+from mixedmodels.errors import DataError, DesignError
+from mixedmodels.formula.terms import Formula
+
+MAX_CELLS = 100_000
+"""Combinations of levels of the fixed part that are counted, for marginal means."""
+
+NOT_KEPT = (
+    "which a fit to data read in parts does not keep. Ask it of a part at a time, as new data, or fit to a data frame"
+)
+
+GROWTH = 1.1
+"""Labels known, relative to those that are found at once, from which these are found anew."""
+
+READ_ONCE = (
+    "Levels are those of the first rows, since this stream can be read once only. Pass a file, a dataset or a query, "
+    "which can be read again, or declare the levels: a dictionary of arrow, such as pandas' and polars' categories "
+    "become, that has all of them from the start."
+)
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Rows of the model, as the engine takes them: the factors in order of appearance, levels as they came."""
+
+    y: Floats
+    X: Floats
+    weights: Floats | None
+    codes: list[Codes]
+    n_levels: list[int]
+    Z: list[Floats | None]
+
+
+class Labels:
+    """Codes of labels in order of appearance.
+
+    Parameters
+    ----------
+    in_their_order
+        The labels are those of categories, whose order is kept; others are sorted at the end.
+    """
+
+    def __init__(self, in_their_order: bool = False) -> None:
+        self.in_their_order = in_their_order
+        self.known: dict[Any, int] = {}
+        self._declared: dict[Any, int] = {}
+        self._index = pd.Index([])  # of the first ones known, which finds many labels at once
+
+    def declare(self, column: Column) -> None:
+        """Take the labels of a column's categories for known, whether a row has them or not."""
+        if column.levels is not None:
+            for label in _as_keys(column.levels):
+                self._declared.setdefault(label, len(self._declared))
+                self.known.setdefault(label, len(self.known))
+
+    def codes(self, column: Column) -> Codes:
+        """Return the code of each row of a column without missing values, (n_rows,)."""
+        if self.in_their_order and column.levels is not None:
+            for label in _as_keys(column.levels):
+                self._declared.setdefault(label, len(self._declared))
+        own, levels = level_codes(column)
+        codes = self._index.get_indexer(levels).astype(np.int32)
+        new = np.flatnonzero(codes < 0)
+        if len(new):
+            known = self.known
+            codes[new] = [known.setdefault(label, len(known)) for label in _as_keys(levels[new])]
+            if len(known) > GROWTH * len(self._index):
+                self._index = pd.Index(list(known))
+        return codes[own]
+
+    def table(self) -> tuple[pd.Index, Codes]:
+        """Return the labels in their order, and the place of each code there.
+
+        Raises
+        ------
+        DataError
+            They cannot be sorted among each other.
+        """
+        labels = pd.Index(list(self.known))
+        declared = self._declared if self.in_their_order else None
+        order = labels.argsort() if declared is None else np.argsort([declared[label] for label in self.known])
+        places = np.empty(len(order), dtype=np.int32)
+        places[order] = np.arange(len(order), dtype=np.int32)
+        return labels[order], places
+
+
+def _as_keys(levels: pd.Index) -> list[Any]:
+    """Return labels as they are told apart; dates in full."""
+    return list(levels) if levels.dtype.kind in "mM" else list(levels.tolist())
+
+
+class Combinations:
+    """Levels of one grouping factor: combinations of labels of its variables, in order of appearance."""
+
+    def __init__(self, variables: tuple[str, ...]) -> None:
+        self.variables = variables
+        self.known: dict[Any, int] = {}
+
+    def codes(self, by_variable: Sequence[Codes]) -> Codes:
+        """Return the code of each row's combination, (n_rows,)."""
+        if len(by_variable) == 1:
+            return by_variable[0]
+        places: npt.NDArray[np.intp] = by_variable[0].astype(np.intp)
+        for more in by_variable[1:]:
+            places, _ = pd.factorize(places.astype(np.int64) << 32 | more)
+        rows = np.empty(int(places.max()) + 1, dtype=np.intp)
+        rows[places] = np.arange(len(places))  # any row of each combination
+        known = self.known
+        labels = zip(*(codes[rows].tolist() for codes in by_variable), strict=True)
+        codes = np.fromiter((known.setdefault(label, len(known)) for label in labels), np.int32, len(rows))
+        return np.asarray(codes[places])
+
+    def grouping(self, tables: Mapping[str, tuple[pd.Index, Codes]]) -> tuple[Codes, Grouping]:
+        """Return the place of each code among the levels, and how new rows find theirs."""
+        if len(self.variables) == 1:
+            distinct = [np.arange(len(tables[self.variables[0]][1]), dtype=np.int32)]
+        else:
+            distinct = list(np.array(list(self.known), dtype=np.int32).T)
+        coded = {
+            variable: (tables[variable][1][codes], tables[variable][0])
+            for variable, codes in zip(self.variables, distinct, strict=True)
+        }
+        return group_rows(self.variables, coded.__getitem__)
+
+    def __len__(self) -> int:
+        return len(self.known)
+
+
+@dataclass
+class Tally:
+    """What is counted in one pass over the rows.
+
+    Attributes
+    ----------
+    n_rows, n_used
+        Rows met, and used.
+    n_dropped
+        Rows left out, by reason.
+    least, most
+        Of the response, and of the response less its offset, (2,).
+    offset
+        Sum of the offsets.
+    counts, sums
+        Rows of each cell, and sums of numbers there, by name.
+    """
+
+    n_rows: int = 0
+    n_used: int = 0
+    n_dropped: dict[str, int] = field(default_factory=dict)
+    least: Floats = field(default_factory=lambda: np.full(2, np.inf))
+    most: Floats = field(default_factory=lambda: np.full(2, -np.inf))
+    offset: float = 0.0
+    counts: Floats = field(default_factory=lambda: np.zeros(0))
+    sums: dict[str, Floats] = field(default_factory=dict)
+
+
+class RowReader:
+    """Reads a model's rows from data in parts, as often as they are wanted.
+
+    Parameters
+    ----------
+    formula
+        As `parse_formula` returns it.
+    batches
+        The data.
+    weights, offset
+        Names of columns.
+    contrasts, missing
+        As for `build_design`.
+
+    Raises
+    ------
+    DataError
+        The data do not fit the formula.
+    """
+
+    def __init__(
+        self,
+        formula: Formula,
+        batches: Batches,
+        *,
+        weights: object = None,
+        offset: object = None,
+        contrasts: Mapping[str, object] | str | None = None,
+        missing: str = "drop",
+    ) -> None:
+        if not isinstance(missing, str) or missing not in ("drop", "raise"):
+            raise DataError(f"missing must be 'drop' or 'raise', not {missing!r}.")
+        for name, value in (("weights", weights), ("offset", offset)):
+            if value is not None and not isinstance(value, str):
+                raise DataError(f"{name} of data that are read in parts must be the name of a column, not an array.")
+        if formula.residual is not None:
+            raise DataError(
+                f"{formula.text!r} has residuals that are correlated within subjects, whose rows must be there at "
+                "once, and these data are read in parts. Use a data frame."
+            )
+        self.batches, self.missing, self._contrasts = batches, missing, contrasts
+        self.plan = make_plan(formula, batches.names, (), name_arguments(weights, offset))
+        self.tally = Tally()
+        self._waiting: list[Part] = []
+        self._opened: Iterator[Part] | None = None
+        self._levels: dict[str, pd.Index] = {}
+        self._first: tuple[Parts, Evaluation] | None = None
+        groups = [variable for term in formula.random for variable in term.group]
+        self._labels = {name: Labels(name in batches.ordered) for name in groups}
+        self._groups = [Combinations(group) for group in dict.fromkeys(term.group for term in formula.random)]
+
+    @property
+    def _parts(self) -> Parts:
+        assert self._first is not None
+        return self._first[0]
+
+    @property
+    def block_sizes(self) -> list[tuple[int, ...]]:
+        """Sizes of the blocks of each factor's covariance, once there were rows."""
+        return [block_sizes(terms) for terms in by_group(self._parts.random).values()]
+
+    def arrays(self) -> Iterator[Arrays]:
+        """Yield the rows of the model, part by part; what is counted begins anew.
+
+        Raises
+        ------
+        DataError, DesignError
+            Some rows cannot be used; the sentence names their file.
+        """
+        self._learn_levels()
+        self.tally = Tally()
+        for place, table in self._open():
+            with _telling_where(place):
+                found = self._rows(table)
+            if found is not None:
+                yield found
+        if not self.tally.n_rows:
+            raise DataError("The data have no rows. A stream that was read before has none left: open it again.")
+        if not self.tally.n_used:
+            raise DataError(f"Values are missing in all {self.tally.n_rows} rows: none can be used.")
+
+    def _open(self) -> Iterator[Part]:
+        """Return the parts from the first one on."""
+        if self._opened is not None:
+            waiting, opened = self._waiting, self._opened
+            self._waiting, self._opened = [], None
+            return chain(waiting, opened)
+        return self.batches.read(self.plan.columns)
+
+    def _learn_levels(self) -> None:
+        """Find the levels of categories in terms in a pass of their own, or in the first part of what is read once."""
+        wanted = [name for name in self.plan.term_columns if name in self.batches.labels]
+        if not wanted or self._levels:
+            return
+        labels = {name: Labels(name in self.batches.ordered) for name in wanted}
+        if not self.batches.can_repeat:
+            self._opened = iter(self.batches.read(self.plan.columns))
+            self._waiting = [part for part in [next(self._opened, None)] if part is not None]
+        for place, table in self._waiting or self.batches.read(self.plan.columns):
+            with _telling_where(place):
+                source = self._columns(table)
+                gaps = [column.missing for column in source.values() if column.missing is not None]
+                rows = np.flatnonzero(~np.logical_or.reduce(gaps)) if gaps else np.arange(table.num_rows)
+                for name, known in labels.items():
+                    if not self.batches.can_repeat and known.in_their_order:
+                        known.declare(source[name])
+                    known.codes(source[name].take(rows))
+        self._levels = {name: known.table()[0] for name, known in labels.items()}
+
+    def _columns(self, table: Any) -> dict[str, Column]:
+        frame = open_frame(table)
+        return {name: frame.read(name) for name in self.plan.columns}
+
+    def _rows(self, table: Any) -> Arrays | None:
+        """Return the rows of a part that can be used; None if there are none."""
+        n_rows = table.num_rows
+        self.tally.n_rows += n_rows
+        source = {name: self._with_levels(name, column) for name, column in self._columns(table).items()}
+        check_conditions(self.plan.sums, source)
+        source = with_booleans_as_levels(self.plan, source)
+        gaps = [(name, column.missing) for name, column in source.items() if column.missing is not None]
+        rows = UsedRows(n_rows)
+        while True:
+            if gaps and self.missing == "raise":
+                refuse(gaps, n_rows)
+            rows = rows.remaining(gaps)
+            if not rows.n_used:
+                self._drop(rows.n_dropped)
+                return None
+            evaluation, parts = self._evaluated(rows.take(source), rows.n_used)
+            if not parts.gaps:
+                break
+            gaps = parts.gaps
+        self._drop(rows.n_dropped)
+        if self._first is None:
+            self._check_row_by_row(evaluation, parts)
+            self._first = (parts, evaluation)
+        return self._coded(evaluation, parts)
+
+    def _drop(self, n_dropped: Mapping[str, int]) -> None:
+        for reason, n in n_dropped.items():
+            self.tally.n_dropped[reason] = self.tally.n_dropped.get(reason, 0) + n
+
+    def _with_levels(self, name: str, column: Column) -> Column:
+        """Return a column of a term with the levels that it has in all rows."""
+        levels = self._levels.get(name)
+        if levels is None or column.levels is None:
+            return column
+        place = levels.get_indexer(column.levels).astype(np.int32)
+        codes = np.append(place, np.int32(-1))[column.values]
+        missing = np.zeros(len(codes), dtype=bool) if column.missing is None else column.missing
+        new = (codes < 0) & ~missing
+        if new.any() and not self.batches.can_repeat:
+            found = shown_level(column.levels[column.values[new][0]])
+            raise DataError(f"Column {name!r} has the level {found!r}, which the first rows do not have. {READ_ONCE}")
+        return Column(codes, levels, missing | new if (missing | new).any() else None)
+
+    def _evaluated(self, columns: dict[str, Column], n_rows: int) -> tuple[Evaluation, Parts]:
+        if self._first is not None:
+            known, first = self._first
+            evaluation = Evaluation(columns, n_rows, first.memory, first.contrasts)
+            return evaluation, evaluate_parts(self.plan, evaluation, known)
+        try:
+            check_terms(self.plan.lookups, columns)
+        except DesignError as error:
+            raise error if self.batches.can_repeat else DesignError(f"{error} {READ_ONCE}") from error
+        codings = read_contrasts(self._contrasts, self.plan.lookups, columns)
+        evaluation = Evaluation(columns, n_rows, Memory(), codings)
+        return evaluation, evaluate_parts(self.plan, evaluation)
+
+    def _check_row_by_row(self, evaluation: Evaluation, parts: Parts) -> None:
+        """Whatever is computed must need a row alone.
+
+        Raises
+        ------
+        DataError
+            Something needs all rows.
+        """
+        needy = [*evaluation.memory.transforms, *sorted(make_recipe(self.plan, evaluation, parts, ()).of_all_rows)]
+        if needy:
+            raise DataError(
+                f"{needy[0]!r} needs all rows at once, and these are read in parts. Write it with numbers that you "
+                "know, such as I((x - 12.5) / 3.1) for scale(x), or make it a column of the data."
+            )
+
+    def _coded(self, evaluation: Evaluation, parts: Parts) -> Arrays:
+        y = np.array(parts.response.values, dtype=np.float64)
+        net = y
+        if parts.offsets:
+            offset = np.stack([c.values for c in parts.offsets]).sum(axis=0, dtype=np.float64)
+            net = y - offset
+            self.tally.offset += float(offset.sum())
+        weights = None if parts.weights is None else np.array(parts.weights.values, dtype=np.float64)
+        if weights is not None:
+            check_weights(str(self.plan.weights), weights)
+        self.tally.n_used += len(y)
+        self.tally.least = np.minimum(self.tally.least, [y.min(), net.min()])
+        self.tally.most = np.maximum(self.tally.most, [y.max(), net.max()])
+        self._count_cells(evaluation)
+        by_variable = {name: labels.codes(parts.groups[name]) for name, labels in self._labels.items()}
+        codes = [group.codes([by_variable[v] for v in group.variables]) for group in self._groups]
+        return Arrays(
+            y=np.ascontiguousarray(net),
+            X=parts.X,
+            weights=weights,
+            codes=[np.ascontiguousarray(c) for c in codes],
+            n_levels=[self._n_levels(group) for group in self._groups],
+            Z=[side_by_side([t.matrix for t in terms], len(y)) for terms in by_group(parts.random).values()],
+        )
+
+    def _n_levels(self, group: Combinations) -> int:
+        return len(self._labels[group.variables[0]].known) if len(group.variables) == 1 else len(group)
+
+    def _cell_sizes(self, evaluation: Evaluation) -> dict[str, int] | None:
+        """Return the numbers of levels of the categories of the fixed part; None if their cells cannot be counted."""
+        names = self.plan.fixed.columns
+        columns = {name: evaluation.columns[name] for name in names}
+        fixed = self._parts.fixed
+        coded = {name for name in names if fixed.factors_of(name) & fixed.coded_levels.keys()} if names else set()
+        sizes = {name: len(column.levels) for name, column in columns.items() if column.levels is not None}
+        if any(column.is_date for column in columns.values()) or not coded <= sizes.keys():
+            return None
+        return sizes if np.prod([*sizes.values(), 1], dtype=float) <= MAX_CELLS else None
+
+    def _count_cells(self, evaluation: Evaluation) -> None:
+        """Count the rows of each combination of levels of the fixed part, and add up the numbers there."""
+        sizes = self._cell_sizes(evaluation)
+        if sizes is None:
+            return
+        n = int(np.prod([*sizes.values(), 1]))
+        cell = np.zeros(evaluation.n_rows, dtype=np.intp)
+        for name, size in sizes.items():
+            cell = cell * size + evaluation.columns[name].values
+        tally = self.tally
+        tally.counts = np.bincount(cell, minlength=n) + (tally.counts if len(tally.counts) else np.zeros(n))
+        for name in self.plan.fixed.columns:
+            if name not in sizes:
+                values = evaluation.columns[name].values.astype(np.float64)
+                tally.sums[name] = np.bincount(cell, values, n) + tally.sums.get(name, np.zeros(n))
+
+    def places(self) -> tuple[list[Codes], list[int]]:
+        """Return where the levels of each factor go, and the rank of each factor: those of most levels come first."""
+        placed = self._grouped()
+        order = sorted(range(len(placed)), key=lambda k: -len(placed[k][0]))
+        return [places for places, _ in placed], [order.index(k) for k in range(len(placed))]
+
+    def _grouped(self) -> list[tuple[Codes, Grouping]]:
+        tables = {name: labels.table() for name, labels in self._labels.items()}
+        return [group.grouping(tables) for group in self._groups]
+
+    def design(self, fixed: FixedSums, effects: Sequence[Floats], n_pairs: Callable[[int, int], int]) -> Design:
+        """Return the design, once all rows were read.
+
+        Parameters
+        ----------
+        fixed
+            Sums of the fixed columns.
+        effects
+            Rows that stand for those of Z of each factor, in order of appearance.
+        n_pairs
+            How many pairs of levels of two factors occur.
+
+        Raises
+        ------
+        DesignError
+            The model cannot be identified from these data.
+        """
+        assert self._first is not None
+        parts, evaluation = self._first
+        tally, plan = self.tally, self.plan
+        for k, what in enumerate(("", " less its offset")):
+            check_varies(f"{plan.formula.response!r}{what}", tally.least[k], tally.most[k], tally.n_used)
+        rows: Any = LeftOut("the rows of the fit", tally.n_used, NOT_KEPT)
+        terms = list(by_group(parts.random).values())
+        made = []
+        for k, (_, grouping) in enumerate(self._grouped()):
+            is_ones = len(terms[k]) == 1 and terms[k][0].matrix is None
+            factor = make_factor(terms[k], grouping, rows, None if is_ones else rows)
+            made.append((factor, factor_recipe(terms[k], grouping), None if is_ones else effects[k], k))
+        made.sort(key=lambda each: -each[0].n_levels)
+        factors = tuple(factor for factor, *_ in made)
+        place = {id(factor): k for factor, _, _, k in made}
+        check_factors(factors, tally.n_used, lambda a, b: n_pairs(place[id(a)], place[id(b)]))
+        recipe = make_recipe(plan, evaluation, parts, tuple(of for _, of, *_ in made))
+        X = fixed.rows()
+        return Design(
+            formula=plan.formula,
+            response_name=plan.formula.response,
+            y=rows,
+            X=rows,
+            x_names=parts.fixed.names,
+            offset=rows if parts.offsets else None,
+            weights=None if parts.weights is None else rows,
+            factors=factors,
+            rows=None,
+            n_rows=tally.n_rows,
+            n_dropped=dict(tally.n_dropped),
+            findings=(
+                *parts.doubtful,
+                *dropped_rows(tally.n_rows, tally.n_dropped),
+                *split_findings(parts.random),
+                *few_levels(factors),
+                *few_repeats(factors, tally.n_used),
+            ),
+            recipe=recipe,
+            columns=LeftOut("the columns of the data", None, NOT_KEPT),  # type: ignore[arg-type]  # it says that there are none
+            stand_in=StandIn(
+                X,
+                full_rows(X, parts.fixed, evaluation),
+                tuple(Z for *_, Z, _ in made),
+                *self._cells(evaluation),
+                tally.offset / tally.n_used,
+            ),
+        )
+
+    def _cells(self, evaluation: Evaluation) -> tuple[Mapping[str, Column], Floats]:
+        sizes = self._cell_sizes(evaluation)
+        names = self.plan.fixed.columns
+        if sizes is None:
+            none: Any = LeftOut("the combinations of levels of the fixed part", None, NOT_KEPT)
+            return none, none
+        met = np.flatnonzero(self.tally.counts)
+        counts = self.tally.counts[met]
+        codes = dict(zip(sizes, np.unravel_index(met, list(sizes.values())), strict=True)) if sizes else {}
+        cells = {}
+        for name in names:
+            known = evaluation.columns[name]
+            if name in sizes:
+                cells[name] = Column(codes[name].astype(np.int32), known.levels)
+            else:
+                cells[name] = Column(self.tally.sums[name][met] / counts)
+        return cells, counts.astype(np.float64)
+
+
+@contextmanager
+def _telling_where(place: str) -> Iterator[None]:
+    """What is wrong with some rows is told with where they are."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"In {place!r}: {error}") from error
