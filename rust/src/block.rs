@@ -174,6 +174,21 @@ pub fn transpose(a: &[f64], m: usize, n: usize) -> Vec<f64> {
     out
 }
 
+/// A' K A for a lower triangular A = Lambda^-1, symmetrised.
+pub fn sandwich(inverse: &[f64], kernel: &[f64], q: usize) -> Vec<f64> {
+    let (mut right, mut out) = (zeros(q * q), zeros(q * q));
+    times(kernel, inverse, q, q, q, &mut right);
+    transpose_times(inverse, &right, q, q, q, &mut out);
+    for j in 0..q {
+        for i in 0..j {
+            let mean = 0.5 * (out[j * q + i] + out[i * q + j]);
+            out[j * q + i] = mean;
+            out[i * q + j] = mean;
+        }
+    }
+    out
+}
+
 /// The lower triangular L with L L' = A A' for a square A, diagonals >= 0.
 ///
 /// Columns of A are rotated (Givens) into row echelon form; a row without a pivot gets a zero column, so that a

@@ -1,15 +1,16 @@
 //! -2 log-likelihood of the scaled problem as a function of theta, its gradient and curvature.
 //!
-//! M = Lambda' Z'WZ Lambda + I = L L' is factored by `schur` and `cholesky`. Everything is computed in spherical
+//! M = Lambda' Z'WZ Lambda + I = L L' is factored in `factor`. Everything is computed in spherical
 //! coordinates, where nothing cancels however large the variances: u = Lambda' Z'Py, X~ = M^-1 Lambda' Z'WX and
 //! Lambda' Z'V^-1 Z Lambda = I - M^-1. The derivative in S_k = Lambda_k Lambda_k' is then
 //! G_k = Lambda_k^-T [sum_l (I - M^-1)_ll - u_l u_l'/s2 - (REML) X~_l (X'V^-1X)^-1 X~_l'] Lambda_k^-1.
 
 use crate::block::{self, with_size};
-use crate::cholesky::{Factored, LONG, Pattern};
+use crate::cholesky::{LONG, Pattern};
+use crate::factor::{LowerFactor, add_rest_block, subtract_from_identity};
 use crate::memory::{copied, gathered, reserve, reserved, zeros};
 use crate::products::{Block, Factor, Products};
-use crate::schur::{self, Eliminated};
+use crate::schur::{self, Values};
 use crate::selected_inverse::selected_inverse;
 use crate::threads;
 use faer::Par;
@@ -46,17 +47,15 @@ pub struct Problem {
     pub products: Products,
     pub pattern: std::sync::Arc<Pattern>,
     pub parameters: Vec<Parameter>,
-    pieces: Vec<usize>,
+    pub pieces: Vec<usize>,
     pub par: Par,
 }
 
 /// The factorisation at one theta.
 pub struct Factorization<'a> {
     pub problem: &'a Problem,
-    pub lambda: Vec<Vec<f64>>,
+    pub factor: LowerFactor<'a>,
     reml: bool,
-    eliminated: Eliminated,
-    pub rest: Factored<'a>,
     /// L_S^-1 Lambda_2' Z_2'V_1^-1 [X y], n_rest x (p + 1).
     rest_x: Vec<f64>,
     /// Cholesky factor of [X y]'V^-1[X y], (p + 1) x (p + 1), column-major lower.
@@ -83,6 +82,19 @@ pub struct Solution {
     pub beta: Vec<f64>,
     /// Spherical modes u, q values a level, one vector a factor.
     pub u: Vec<Vec<f64>>,
+}
+
+impl Products {
+    /// Their numbers with [X y] on the right.
+    fn values(&self) -> Values<'_> {
+        Values {
+            zz: self.factors.iter().map(|f| &f.zz[..]).collect(),
+            cross: &self.cross.value,
+            rest: &self.rest_values,
+            zx: &self.factors[0].zx,
+            m: self.p + 1,
+        }
+    }
 }
 
 impl Problem {
@@ -204,19 +216,16 @@ impl Problem {
     pub fn factorize_lambda(&self, lambda: Vec<Vec<f64>>, reml: bool) -> Option<Factorization<'_>> {
         let products = &self.products;
         let (p, m, n) = (products.p, products.p + 1, products.n_rest);
-        let mut eliminated = Eliminated::default();
-        schur::eliminate(products, &lambda, &self.pieces, &mut eliminated)?;
-
-        let values = schur::assemble_rest(products, &lambda, &self.pattern, &eliminated.w, self.par);
-        let rest = Factored::new(&self.pattern, values, self.par)?;
+        let factor = LowerFactor::new(self, &products.values(), lambda)?;
+        let LowerFactor { lambda, eliminated, rest, .. } = &factor;
         let mut rest_x = zeros(n * m);
         if n > 0 {
             let done = schur::strips_transpose_times(products, &eliminated.w, &eliminated.wx, m, self.par);
-            for (e, factor) in products.factors.iter().enumerate().skip(1) {
-                let q = factor.q;
+            for (e, f) in products.factors.iter().enumerate().skip(1) {
+                let q = f.q;
                 let mut scaled = zeros(q * m);
-                for level in 0..factor.n_levels {
-                    let raw = &factor.zx[level * q * m..(level + 1) * q * m];
+                for level in 0..f.n_levels {
+                    let raw = &f.zx[level * q * m..(level + 1) * q * m];
                     block::transpose_times(&lambda[e], raw, q, q, m, &mut scaled);
                     let first = products.offset[e] + level * q;
                     for c in 0..m {
@@ -242,22 +251,12 @@ impl Problem {
         let r2 = rx[p * m + p] * rx[p * m + p];
         let log_det_x: f64 = (0..p).map(|j| 2.0 * rx[j * m + j].ln()).sum();
         let s2 = r2 / dof;
-        let mut deviance = eliminated.log_det + rest.log_det() - products.log_weights;
+        let mut deviance = factor.log_det() - products.log_weights;
         deviance += dof * (1.0 + (2.0 * std::f64::consts::PI * s2).ln());
         if reml {
             deviance += log_det_x;
         }
-        deviance.is_finite().then_some(Factorization {
-            problem: self,
-            lambda,
-            reml,
-            eliminated,
-            rest,
-            rest_x,
-            rx,
-            deviance,
-            s2,
-        })
+        deviance.is_finite().then_some(Factorization { problem: self, factor, reml, rest_x, rx, deviance, s2 })
     }
 
     /// Hessian in theta from central differences of the gradient, right to ten digits.
@@ -317,6 +316,13 @@ impl Problem {
         lifted
     }
 
+    /// 2 <K, dLambda_i Lambda'>: the derivative in a theta from the one in S, q x q a factor.
+    pub fn along(&self, par: &Parameter, by_covariance: &[Vec<f64>], lambda: &[Vec<f64>]) -> f64 {
+        let (q, k, l) = (self.products.factors[par.factor].q, &by_covariance[par.factor], &lambda[par.factor]);
+        let one = |(row, column): (usize, usize)| (0..q).map(|m| k[m * q + row] * l[column * q + m]).sum::<f64>();
+        2.0 * par.elements().map(one).sum::<f64>()
+    }
+
     /// Gradient and curvature at theta, given its factorisation.
     pub fn derivatives(&self, theta: &[f64], at: &Factorization, curvature: bool) -> Option<Derivatives> {
         match self.lift(&self.lambda(theta)) {
@@ -355,7 +361,7 @@ impl Factorization<'_> {
         for (column, b) in x.chunks_exact(n.max(1)).zip(beta) {
             y.iter_mut().zip(column).for_each(|(y, x)| *y -= b * x);
         }
-        self.rest.backward(&mut out, m);
+        self.factor.rest.backward(&mut out, m);
         block::transpose(&out, n, m)
     }
 
@@ -364,13 +370,13 @@ impl Factorization<'_> {
     fn first_effects(&self, level: usize, beta: &[f64], rest: &[f64], q: usize, out: &mut [f64]) {
         let products = &self.problem.products;
         let (p, m) = (products.p, products.p + 1);
-        out.copy_from_slice(&self.eliminated.wx[level * q * m..(level + 1) * q * m]);
+        out.copy_from_slice(&self.factor.eliminated.wx[level * q * m..(level + 1) * q * m]);
         let (x, y) = out.split_at_mut(q * p);
         for (column, b) in x.chunks_exact(q).zip(beta) {
             y.iter_mut().zip(column).for_each(|(y, x)| *y -= b * x);
         }
-        schur::subtract_strip_times(&products.cross, &self.eliminated.w, level, rest, q, m, out);
-        block::backward(&self.eliminated.l[level * q * q..(level + 1) * q * q], q, out);
+        schur::subtract_strip_times(&products.cross, &self.factor.eliminated.w, level, rest, q, m, out);
+        block::backward(&self.factor.eliminated.l[level * q * q..(level + 1) * q * q], q, out);
     }
 
     /// Fixed effects and spherical random effects.
@@ -424,7 +430,9 @@ impl Factorization<'_> {
     pub fn projected_traces(&self) -> Option<Vec<Vec<f64>>> {
         let products = &self.problem.products;
         let mut out = self.derivatives(&self.problem.start(), false)?.by_covariance;
-        for (((sum, u), lambda), f) in out.iter_mut().zip(self.solution().u).zip(&self.lambda).zip(&products.factors) {
+        for (((sum, u), lambda), f) in
+            out.iter_mut().zip(self.solution().u).zip(&self.factor.lambda).zip(&products.factors)
+        {
             let mut v = zeros(f.q);
             for u in u.chunks_exact(f.q) {
                 v.copy_from_slice(u);
@@ -437,20 +445,9 @@ impl Factorization<'_> {
         Some(out)
     }
 
-    /// L_l of one level of the first factor.
-    pub fn level_factor(&self, level: usize) -> &[f64] {
-        let q = self.problem.products.factors[0].q;
-        &self.eliminated.l[level * q * q..(level + 1) * q * q]
-    }
-
-    /// W of all strips.
-    pub fn strips(&self) -> &[f64] {
-        &self.eliminated.w
-    }
-
     /// L_l^-1 Lambda_1' Z_1l' [X y] of the levels of the first factor.
     pub fn fixed_strips(&self) -> &[f64] {
-        &self.eliminated.wx
+        &self.factor.eliminated.wx
     }
 
     /// L_S^-1 Lambda_2' Z_2'V_1^-1 [X y].
@@ -467,45 +464,6 @@ impl Factorization<'_> {
         }
     }
 
-    /// M^-1 of each level, q x q, one vector a factor (elimination order).
-    pub fn level_inverses(&self) -> Vec<Vec<f64>> {
-        let products = &self.problem.products;
-        let inverse = selected_inverse(&self.rest, self.problem.par);
-        let y = self.backward_strips();
-        let mut first = schur::sandwich_levels(products, &self.problem.pattern, &y, &inverse);
-        let q = products.factors[0].q;
-        for (level, out) in first.chunks_exact_mut(q * q).enumerate() {
-            add_inverse(&self.eliminated.l[level * q * q..(level + 1) * q * q], q, out);
-        }
-        let mut all = vec![first];
-        for (e, f) in products.factors.iter().enumerate().skip(1) {
-            let mut out = zeros(f.n_levels * f.q * f.q);
-            for (level, block) in out.chunks_exact_mut(f.q * f.q).enumerate() {
-                add_rest_block(&self.problem.pattern, &inverse, products.offset[e] + level * f.q, f.q, block);
-            }
-            all.push(out);
-        }
-        all
-    }
-
-    /// Y_l = L_l^-T W_l for all strips.
-    fn backward_strips(&self) -> Vec<f64> {
-        let products = &self.problem.products;
-        let (q, cross) = (products.factors[0].q, &products.cross);
-        let mut y = copied(&self.eliminated.w);
-        let pieces = &self.problem.pieces;
-        let parts = schur::cut(&mut y, pieces, |l| cross.start[l] * q);
-        schur::over_pieces(parts, |k, part| {
-            let start = cross.start[pieces[k]];
-            for level in pieces[k]..pieces[k + 1] {
-                let l = &self.eliminated.l[level * q * q..(level + 1) * q * q];
-                let strip = &mut part[(cross.start[level] - start) * q..(cross.start[level + 1] - start) * q];
-                with_size!(q, block::backward(l, q, strip));
-            }
-        });
-        y
-    }
-
     /// See `Problem::derivatives`; here Lambda has no zero on its diagonal, but `theta` may.
     fn derivatives(&self, theta: &[f64], curvature: bool) -> Option<Derivatives> {
         let problem = self.problem;
@@ -520,7 +478,7 @@ impl Factorization<'_> {
             .map(|e| (0..problem.n_theta()).filter(|&i| problem.parameters[i].factor == e).collect())
             .collect();
         let inverses: Vec<Vec<f64>> =
-            self.lambda.iter().zip(&products.factors).map(|(l, f)| block::inverse_lower(l, f.q)).collect();
+            self.factor.lambda.iter().zip(&products.factors).map(|(l, f)| block::inverse_lower(l, f.q)).collect();
 
         // the first factor: one loop over its levels
         let q = products.factors[0].q;
@@ -536,7 +494,7 @@ impl Factorization<'_> {
                         if level % schur::LEVELS == 0 {
                             threads::check();
                         }
-                        let l = &self.eliminated.l[level * q * q..(level + 1) * q * q];
+                        let l = &self.factor.eliminated.l[level * q * q..(level + 1) * q * q];
                         self.first_effects(level, &beta, &rest, q, &mut effects);
                         sums.add_effects(&effects, &root, q, p, self.reml, self.s2);
                         subtract_from_identity(l, q, &mut sums.kernel);
@@ -550,11 +508,11 @@ impl Factorization<'_> {
         let mut first = parts.next().expect("there is a piece");
         parts.for_each(|part| first.merge(part));
         for idle in products.factors[0].idle.iter() {
-            let square = self.lambda[0][0] * self.lambda[0][0] * idle.zz;
+            let square = self.factor.lambda[0][0] * self.factor.lambda[0][0] * idle.zz;
             first.kernel[0] += idle.count * square / (1.0 + square);
         }
-        let inverse = selected_inverse(&self.rest, problem.par);
-        let y = self.backward_strips();
+        let inverse = selected_inverse(&self.factor.rest, problem.par);
+        let y = self.factor.backward_strips();
         let fill = schur::sandwich_sum(products, &problem.pattern, &y, &inverse, problem.par);
         first.kernel.iter_mut().zip(&fill).for_each(|(k, f)| *k -= f);
         let mut all = vec![first];
@@ -591,15 +549,10 @@ impl Factorization<'_> {
             .iter()
             .zip(&inverses)
             .zip(&products.factors)
-            .map(|((sums, inverse), f)| sandwich(inverse, &sums.kernel, f.q))
+            .map(|((sums, inverse), f)| block::sandwich(inverse, &sums.kernel, f.q))
             .collect();
         let lambda = problem.lambda(theta);
-        // 2 <K, dLambda_i Lambda'>: the derivative in theta from the one in S
-        let along = |by_covariance: &[Vec<f64>], par: &Parameter| -> f64 {
-            let (q, k, l) = (products.factors[par.factor].q, &by_covariance[par.factor], &lambda[par.factor]);
-            let one = |(row, column): (usize, usize)| (0..q).map(|m| k[m * q + row] * l[column * q + m]).sum::<f64>();
-            2.0 * par.elements().map(one).sum::<f64>()
-        };
+        let along = |matrices: &[Vec<f64>], par: &Parameter| problem.along(par, matrices, &lambda);
         let gradient: Vec<f64> = problem.parameters.iter().map(|par| along(&by_covariance, par)).collect();
         if gradient.iter().any(|g| !g.is_finite()) {
             return None;
@@ -618,7 +571,7 @@ impl Factorization<'_> {
             .iter()
             .zip(&inverses)
             .zip(&products.factors)
-            .map(|((sums, inverse), f)| sandwich(inverse, &sums.squares, f.q))
+            .map(|((sums, inverse), f)| block::sandwich(inverse, &sums.squares, f.q))
             .collect();
         let dof = problem.dof(self.reml);
         let s2_gradient = problem.parameters.iter().map(|par| -along(&squares, par) / dof).collect();
@@ -643,8 +596,13 @@ impl Factorization<'_> {
         // L^-1 U~ in the rows of the rest
         let mut rest = zeros(n * k);
         if n > 0 {
-            let done =
-                schur::strips_transpose_times(products, &self.eliminated.w, &all[0].rows, own[0].len(), problem.par);
+            let done = schur::strips_transpose_times(
+                products,
+                &self.factor.eliminated.w,
+                &all[0].rows,
+                own[0].len(),
+                problem.par,
+            );
             for (c, &i) in own[0].iter().enumerate() {
                 for j in 0..n {
                     rest[i * n + j] = -done[j * own[0].len() + c];
@@ -659,7 +617,7 @@ impl Factorization<'_> {
                     }
                 }
             }
-            self.rest.forward(&mut rest, k);
+            self.factor.rest.forward(&mut rest, k);
         }
         let mut out = zeros(k * k);
         let mut fixed = zeros(p * k); // P' X~' U~
@@ -829,72 +787,8 @@ impl LevelSums {
     }
 }
 
-/// kernel += I - (L L')^-1.
-#[inline(always)]
 fn moved(theta: &[f64], j: usize, by: f64) -> Vec<f64> {
     let mut theta = theta.to_vec();
     theta[j] += by;
     theta
-}
-
-fn subtract_from_identity(l: &[f64], q: usize, kernel: &mut [f64]) {
-    if q == 1 {
-        let square = l[0] * l[0];
-        kernel[0] += (square - 1.0) / square;
-        return;
-    }
-    let mut inverse = [0.0; 64];
-    let mut large = if q > 8 { zeros(q * q) } else { vec![] };
-    let inverse: &mut [f64] = if q > 8 { &mut large } else { &mut inverse[..q * q] };
-    for i in 0..q {
-        inverse[i * q + i] = 1.0;
-        kernel[i * q + i] += 1.0;
-    }
-    block::forward(l, q, inverse);
-    for b in 0..q {
-        for a in 0..q {
-            for k in a.max(b)..q {
-                kernel[b * q + a] -= inverse[a * q + k] * inverse[b * q + k];
-            }
-        }
-    }
-}
-
-/// out += (L L')^-1.
-fn add_inverse(l: &[f64], q: usize, out: &mut [f64]) {
-    let inverse = block::inverse_lower(l, q);
-    for b in 0..q {
-        for a in 0..q {
-            out[b * q + a] += (0..q).map(|k| inverse[a * q + k] * inverse[b * q + k]).sum::<f64>();
-        }
-    }
-}
-
-/// out += the diagonal block of the rest's inverse that starts at `first`.
-fn add_rest_block(pattern: &Pattern, inverse: &[f64], first: usize, q: usize, out: &mut [f64]) {
-    for j in 0..q {
-        let at = pattern.index(first + j, first + j);
-        for i in j..q {
-            let value = inverse[at + i - j];
-            out[j * q + i] += value;
-            if i > j {
-                out[i * q + j] += value;
-            }
-        }
-    }
-}
-
-/// A' K A for a lower triangular A = Lambda^-1, symmetrised.
-fn sandwich(inverse: &[f64], kernel: &[f64], q: usize) -> Vec<f64> {
-    let (mut right, mut out) = (zeros(q * q), zeros(q * q));
-    block::times(kernel, inverse, q, q, q, &mut right);
-    block::transpose_times(inverse, &right, q, q, q, &mut out);
-    for j in 0..q {
-        for i in 0..j {
-            let mean = 0.5 * (out[j * q + i] + out[i * q + j]);
-            out[j * q + i] = mean;
-            out[i * q + j] = mean;
-        }
-    }
-    out
 }

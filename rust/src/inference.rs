@@ -249,7 +249,7 @@ impl Factorization<'_> {
     fn whitened(&self) -> Whitened {
         let products = &self.problem.products;
         let (p, root) = (products.p, self.inverse_root());
-        let factors = products.factors.iter().zip(&self.lambda).zip(self.fixed_effects_of_levels());
+        let factors = products.factors.iter().zip(&self.factor.lambda).zip(self.fixed_effects_of_levels());
         factors
             .map(|((f, lambda), mut levels)| {
                 let mut raw = zeros(f.q * p);
@@ -300,19 +300,19 @@ impl Factorization<'_> {
                         }
                     }
                 }
-                block::forward(&self.lambda[e], q, out);
+                block::forward(&self.factor.lambda[e], q, out);
             }
             self.add_gram(&u, q, &own, 1.0, &mut gram);
             if e == 0 {
                 for (level, out) in u.chunks_exact_mut((q * columns).max(1)).enumerate() {
-                    block::forward(self.level_factor(level), q, out);
+                    block::forward(self.factor.level_factor(level), q, out);
                 }
                 self.add_gram(&u, q, &own, -1.0, &mut gram);
             }
             if n > 0 {
                 let at = |c: usize| (own[c / p] * p + c % p) * n;
                 if e == 0 {
-                    let done = schur::strips_transpose_times(products, self.strips(), &u, columns, problem.par);
+                    let done = schur::strips_transpose_times(products, self.factor.strips(), &u, columns, problem.par);
                     for c in 0..columns {
                         (0..n).for_each(|j| rest[at(c) + j] = -done[j * columns + c]);
                     }
@@ -326,7 +326,7 @@ impl Factorization<'_> {
                 }
             }
         }
-        self.rest.forward(&mut rest, k * p);
+        self.factor.rest.forward(&mut rest, k * p);
         if n > 0 {
             before_products(problem.par);
             let rest = MatRef::from_column_major_slice(&rest, n, k * p);

@@ -5,6 +5,7 @@ mod alike;
 mod basis;
 mod block;
 mod border_accumulator;
+mod border_glmm;
 mod border_inference;
 mod border_objective;
 mod border_patterns;
@@ -14,10 +15,18 @@ mod cholesky;
 mod complete;
 mod constrained;
 mod deviance;
+mod effects;
+mod factor;
+mod family;
+mod glm;
+mod glmm;
 mod identification;
 mod inference;
+mod kept_rows;
+mod laplace;
 mod memory;
 mod model;
+mod modes;
 mod objective;
 mod pairs;
 mod patterns;
@@ -28,6 +37,7 @@ mod refit;
 mod rows;
 mod schur;
 mod selected_inverse;
+mod special;
 mod start;
 mod threads;
 mod trust_region;
@@ -491,5 +501,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Model>()?;
     module.add_class::<border_accumulator::Accumulator>()?;
     module.add_class::<Minimum>()?;
-    module.add_class::<border_patterns::PatternModel>()
+    module.add_class::<border_patterns::PatternModel>()?;
+    module.add_class::<border_glmm::GeneralizedModel>()?;
+    module.add_class::<border_glmm::GeneralizedMinimum>()
 }

@@ -12,10 +12,6 @@ const CHEAP_FLOPS: f64 = 3e7;
 /// Extra starts for cheap models: multiples of the identity's odd and even diagonals. Chosen on 36,000 small simulated
 /// data sets with several optima; see tests/boundary.
 const EXTRA_STARTS: [(f64, f64); 3] = [(0.003, 0.003), (20.0, 20.0), (1.0, 0.1)];
-/// Optima that differ by less than this are one.
-const SAME_OPTIMUM: f64 = 1e-5;
-/// Excess over the lowest at which an earlier start is preferred.
-const SAME_LOWEST: f64 = 1e-8;
 
 /// Eigenvalue of S below which taking it out is tried.
 const SMALL_VARIANCE: f64 = 1e-4;
@@ -276,23 +272,12 @@ impl Problem {
                 runs.push(run);
             }
         }
-        // the first of those that are as low as the lowest: which one that is must not hang on rounding
-        let lowest = runs.iter().map(|run| run.value).min_by(f64::total_cmp).ok_or(MinimumError::CannotEvaluate)?;
-        let low = |run: &Run<f64>| run.value <= lowest + SAME_LOWEST;
-        let converged = runs.iter().position(|run| low(run) && run.status == Status::Converged);
-        let best = converged.or_else(|| runs.iter().position(low)).ok_or(MinimumError::CannotEvaluate)?;
+        let best = trust_region::best(&runs).ok_or(MinimumError::CannotEvaluate)?;
         if runs[best].kept < PERFECT_FIT {
             return Err(MinimumError::PerfectFit);
         }
-        let mut other_optima: Vec<f64> = Vec::new();
-        for run in &runs {
-            let excess = run.value - runs[best].value;
-            let value = self.criterion(run.value, reml);
-            let known = other_optima.iter().any(|o| (o - value).abs() < SAME_OPTIMUM);
-            if run.status == Status::Converged && excess > SAME_OPTIMUM && !known {
-                other_optima.push(value);
-            }
-        }
+        let others = trust_region::other_optima(&runs, best);
+        let other_optima = others.into_iter().map(|value| self.criterion(value, reml)).collect();
         let run = runs.swap_remove(best);
         Ok(Minimum {
             theta: self.to_user(&run.point),
@@ -309,27 +294,37 @@ impl Problem {
     /// Takes the smallest principal component out of every block of S where that does not raise the deviance, until
     /// none is left that can go: a variance of zero, a correlation of one. Exact zeros are left on Lambda's diagonal.
     /// Returns the number of evaluations.
-    pub fn reduce(&self, run_theta: &mut Vec<f64>, deviance: &mut f64, reml: bool, tolerance: f64) -> usize {
+    pub fn reduce(&self, theta: &mut Vec<f64>, deviance: &mut f64, reml: bool, tolerance: f64) -> usize {
+        self.reduce_by(theta, deviance, tolerance, &mut |theta| Some(self.factorize(theta, reml)?.deviance))
+    }
+
+    /// The same with any criterion of theta.
+    pub fn reduce_by(
+        &self,
+        theta: &mut Vec<f64>,
+        value: &mut f64,
+        tolerance: f64,
+        criterion: &mut dyn FnMut(&[f64]) -> Option<f64>,
+    ) -> usize {
         let mut n_evaluations = 0;
         for e in 0..self.products.factors.len() {
             let mut start = 0;
             for &block in &self.products.factors[e].blocks {
-                let mut accepted = |theta: Vec<f64>, run_theta: &mut Vec<f64>| {
+                let mut accepted = |new: Vec<f64>, theta: &mut Vec<f64>| {
                     n_evaluations += 1;
-                    let low =
-                        self.factorize(&theta, reml).map(|at| at.deviance).filter(|d| *d <= *deviance + tolerance);
+                    let low = criterion(&new).filter(|d| *d <= *value + tolerance);
                     if let Some(low) = low {
-                        (*run_theta, *deviance) = (theta, low);
+                        (*theta, *value) = (new, low);
                     }
                     low.is_some()
                 };
-                while let Some(theta) = self.without_smallest(run_theta, e, start, block) {
-                    if !accepted(theta, run_theta) {
+                while let Some(new) = self.without_smallest(theta, e, start, block) {
+                    if !accepted(new, theta) {
                         break;
                     }
                 }
-                if let Some(theta) = self.without_small_pivots(run_theta, e, start, block) {
-                    accepted(theta, run_theta);
+                if let Some(new) = self.without_small_pivots(theta, e, start, block) {
+                    accepted(new, theta);
                 }
                 start += block.size;
             }
@@ -487,7 +482,7 @@ impl Problem {
         let at = self.factorize(&engine, false)?;
         let lambda = self.lambda(&engine);
         let mut out = vec![vec![]; self.products.factors.len()];
-        for ((f, l), blocks) in self.products.factors.iter().zip(&lambda).zip(at.level_inverses()) {
+        for ((f, l), blocks) in self.products.factors.iter().zip(&lambda).zip(at.factor.level_inverses()) {
             let q = f.q;
             let map = self.effect_map(q, &f.basis.matrix(), l);
             let mut result = zeros(blocks.len());

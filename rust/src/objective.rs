@@ -18,6 +18,8 @@ pub trait Objective {
     type Kept: Clone;
     /// Newton steps in a row whose decrease is not the predicted one, after which the Hessian is taken from differences.
     const PATIENCE: usize;
+    /// Whether what gradients show the model of the Hessian to lack is added to it.
+    const SECANTS: bool = false;
 
     /// Evaluates at a point, given an evaluation nearby if there is one; None where the criterion is not defined.
     fn evaluate<'a>(&'a self, point: &[f64], near: Option<&Self::At<'a>>) -> Option<Self::At<'a>>;

@@ -98,9 +98,9 @@ impl Factorization<'_> {
         let products = &self.problem.products;
         let (p, n) = (products.p, products.n_rest);
         let mut x = copied(&self.rest_x()[..p * n]);
-        self.rest.backward(&mut x, p);
-        let values = selected_inverse(&self.rest, self.problem.par);
-        let levels = schur::sandwich_levels(products, &self.problem.pattern, self.strips(), &values);
+        self.factor.rest.backward(&mut x, p);
+        let values = selected_inverse(&self.factor.rest, self.problem.par);
+        let levels = schur::sandwich_levels(products, &self.problem.pattern, self.factor.strips(), &values);
         RestInverse { values, x, levels }
     }
 
@@ -138,7 +138,7 @@ impl Factorization<'_> {
                 }
             }
         }
-        self.rest.forward(&mut rest, unknown.len());
+        self.factor.rest.forward(&mut rest, unknown.len());
         for (&k, rest) in unknown.iter().zip(rest.chunks_exact(n.max(1))) {
             square[k] += rest.iter().map(|f| f * f).sum::<f64>();
             for (c, g) in fixed[k * p..(k + 1) * p].iter_mut().enumerate() {
@@ -169,17 +169,17 @@ impl Factorization<'_> {
             let mut z = zeros(f.q);
             let mut a = zeros(f.q);
             f.basis.apply(rows.z[f.public].row(i), &mut z);
-            block::transpose_times(&self.lambda[e], &z, f.q, f.q, 1, &mut a);
+            block::transpose_times(&self.factor.lambda[e], &z, f.q, f.q, 1, &mut a);
             if e > 0 {
                 let first = products.offset[e] + level * f.q;
                 entries.column.extend(first..first + f.q);
                 entries.value.extend(&a);
                 continue;
             }
-            block::forward(self.level_factor(level), f.q, &mut a);
+            block::forward(self.factor.level_factor(level), f.q, &mut a);
             square += a.iter().map(|f| f * f).sum::<f64>();
             for t in cross.start[level]..cross.start[level + 1] {
-                let strip = &self.strips()[t * f.q..(t + 1) * f.q];
+                let strip = &self.factor.strips()[t * f.q..(t + 1) * f.q];
                 entries.column.push(cross.column[t] as usize);
                 entries.value.push(-strip.iter().zip(&a).map(|(w, a)| w * a).sum::<f64>());
             }

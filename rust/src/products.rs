@@ -275,6 +275,18 @@ impl Layout {
 
 impl Products {
     pub fn new(rows: &ModelRows) -> Result<Products, ProductsError> {
+        Products::with_residual(rows, Residual::of)
+    }
+
+    /// Of the columns alone: what has the response in it is zero.
+    pub fn of_columns(rows: &ModelRows) -> Products {
+        Products::with_residual(rows, Residual::none).expect("only a response can be fitted perfectly")
+    }
+
+    fn with_residual(
+        rows: &ModelRows,
+        residual: fn(&ModelRows, &Basis) -> Result<Residual, ProductsError>,
+    ) -> Result<Products, ProductsError> {
         let n = rows.y.len();
         let (x_once, x_basis) = Basis::by_passes(&rows.x, rows.x.n_cols(), rows.weights, 2);
         let p = x_basis.len();
@@ -287,7 +299,7 @@ impl Products {
         let same = |f: &FactorRows| x_once.clone().filter(|b| b.dependent.is_empty() && f.is_one_block_of(&rows.x));
         let basis = |f: &FactorRows| same(f).map_or_else(|| FactorBasis::of(f, rows.weights), FactorBasis::whole);
         let bases: Vec<FactorBasis> = order.iter().map(|&k| basis(&rows.factors[k])).collect();
-        let Residual { beta0, scale, xr, xx } = Residual::of(rows, &x_basis)?;
+        let Residual { beta0, scale, xr, xx } = residual(rows, &x_basis)?;
         let factors: Vec<Factor> = order
             .iter()
             .zip(&bases)
@@ -384,6 +396,11 @@ pub struct Residual {
 }
 
 impl Residual {
+    fn none(rows: &ModelRows, basis: &Basis) -> Result<Residual, ProductsError> {
+        let m = basis.len() + 1;
+        Ok(Residual { beta0: zeros(m - 1), scale: 1.0, xr: zeros(rows.y.len() * m), xx: zeros(m * m) })
+    }
+
     pub fn of(rows: &ModelRows, basis: &Basis) -> Result<Residual, ProductsError> {
         let n = rows.y.len();
         let (p, m) = (basis.len(), basis.len() + 1);

@@ -21,6 +21,19 @@ const PARALLEL_WORK: usize = 100_000;
 /// Levels of one factor, or columns of the rest, between two checks whether to go on.
 pub const LEVELS: usize = 32;
 
+/// The numbers of a model's products, apart from where they stand: its own, or those of other weights.
+pub struct Values<'a> {
+    /// Z_l'WZ_l by factor, as `Factor::zz`.
+    pub zz: Vec<&'a [f64]>,
+    /// As `Cross::value`.
+    pub cross: &'a [f64],
+    /// As `Products::rest_values`.
+    pub rest: &'a [f64],
+    /// Z_1l'W times `m` right-hand columns, as `Factor::zx`.
+    pub zx: &'a [f64],
+    pub m: usize,
+}
+
 /// What elimination leaves of the first factor, level by level.
 #[derive(Default)]
 pub struct Eliminated {
@@ -78,9 +91,15 @@ pub fn over_pieces<T: Send, R: Send>(pieces: Vec<T>, f: impl Fn(usize, T) -> R +
 }
 
 /// Eliminates the first factor at Lambda; None if a level's block is not positive definite.
-pub fn eliminate(products: &Products, lambda: &[Vec<f64>], pieces: &[usize], out: &mut Eliminated) -> Option<()> {
+pub fn eliminate(
+    products: &Products,
+    values: &Values,
+    lambda: &[Vec<f64>],
+    pieces: &[usize],
+    out: &mut Eliminated,
+) -> Option<()> {
     let factor = &products.factors[0];
-    let (q, m) = (factor.q, products.p + 1);
+    let (q, m) = (factor.q, values.m);
     let cross = &products.cross;
     out.l = zeros(factor.n_levels * q * q);
     out.w = zeros(cross.column.len() * q);
@@ -90,7 +109,7 @@ pub fn eliminate(products: &Products, lambda: &[Vec<f64>], pieces: &[usize], out
     let wxs = cut(&mut out.wx, pieces, |l| l * q * m);
     let work: Vec<_> = ls.into_iter().zip(ws).zip(wxs).map(|((l, w), wx)| (l, w, wx)).collect();
     let parts = over_pieces(work, |k, (l, w, wx)| {
-        with_size!(q, eliminate_piece(products, lambda, pieces[k]..pieces[k + 1], q, l, w, wx))
+        with_size!(q, eliminate_piece(products, values, lambda, pieces[k]..pieces[k + 1], q, l, w, wx))
     });
     out.log_det = 0.0;
     out.xx = zeros(m * m);
@@ -107,6 +126,7 @@ pub fn eliminate(products: &Products, lambda: &[Vec<f64>], pieces: &[usize], out
 #[inline(always)]
 fn eliminate_piece(
     products: &Products,
+    values: &Values,
     lambda: &[Vec<f64>],
     levels: std::ops::Range<usize>,
     q: usize,
@@ -114,8 +134,7 @@ fn eliminate_piece(
     w_out: &mut [f64],
     wx_out: &mut [f64],
 ) -> Option<(f64, Vec<f64>)> {
-    let factor = &products.factors[0];
-    let m = products.p + 1;
+    let (m, zz, zx) = (values.m, values.zz[0], values.zx);
     let cross = &products.cross;
     let lambda_1 = &lambda[0];
     let mut log_det = 0.0;
@@ -129,7 +148,7 @@ fn eliminate_piece(
             threads::check();
         }
         let l = &mut l_out[k * q * q..(k + 1) * q * q];
-        block::times(&factor.zz[level * q * q..(level + 1) * q * q], lambda_1, q, q, q, &mut product);
+        block::times(&zz[level * q * q..(level + 1) * q * q], lambda_1, q, q, q, &mut product);
         block::transpose_times(lambda_1, &product, q, q, q, l);
         for i in 0..q {
             l[i * q + i] += 1.0;
@@ -137,7 +156,7 @@ fn eliminate_piece(
         log_det += block::cholesky(l, q)?;
 
         let wx = &mut wx_out[k * q * m..(k + 1) * q * m];
-        block::transpose_times(lambda_1, &factor.zx[level * q * m..(level + 1) * q * m], q, q, m, wx);
+        block::transpose_times(lambda_1, &zx[level * q * m..(level + 1) * q * m], q, q, m, wx);
         block::forward(l, q, wx);
         for b in 0..m {
             for a in 0..m {
@@ -157,7 +176,7 @@ fn eliminate_piece(
                 e += 1;
             }
             let q_2 = products.factors[e].q;
-            let raw = &cross.value[t * q..(t + q_2) * q];
+            let raw = &values.cross[t * q..(t + q_2) * q];
             let out = &mut w[(t - first) * q..(t - first + q_2) * q];
             if q_2 == 1 {
                 let scale = lambda[e][0];
@@ -206,14 +225,21 @@ pub fn assembly_flops(products: &Products) -> f64 {
 }
 
 /// Lower triangle of S on `pattern`.
-pub fn assemble_rest(products: &Products, lambda: &[Vec<f64>], pattern: &Pattern, w: &[f64], par: Par) -> Vec<f64> {
+pub fn assemble_rest(
+    products: &Products,
+    numbers: &Values,
+    lambda: &[Vec<f64>],
+    pattern: &Pattern,
+    w: &[f64],
+    par: Par,
+) -> Vec<f64> {
     let mut values = zeros(pattern.len());
     subtract_strips(products, pattern, w, par, &mut values);
     for (e, factor) in products.factors.iter().enumerate().skip(1) {
         let q = factor.q;
         let (mut right, mut both) = (zeros(q * q), zeros(q * q));
         for level in 0..factor.n_levels {
-            block::times(&factor.zz[level * q * q..(level + 1) * q * q], &lambda[e], q, q, q, &mut right);
+            block::times(&numbers.zz[e][level * q * q..(level + 1) * q * q], &lambda[e], q, q, q, &mut right);
             block::transpose_times(&lambda[e], &right, q, q, q, &mut both);
             let first = products.offset[e] + level * q;
             for j in 0..q {
@@ -227,7 +253,7 @@ pub fn assemble_rest(products: &Products, lambda: &[Vec<f64>], pattern: &Pattern
     }
     for cell in products.rest_cells.iter() {
         let (q_row, q_column) = (products.factors[cell.row_factor].q, products.factors[cell.column_factor].q);
-        let raw = &products.rest_values[cell.value..cell.value + q_row * q_column];
+        let raw = &numbers.rest[cell.value..cell.value + q_row * q_column];
         let (mut right, mut both) = (zeros(q_row * q_column), zeros(q_row * q_column));
         block::times(raw, &lambda[cell.column_factor], q_row, q_column, q_column, &mut right);
         block::transpose_times(&lambda[cell.row_factor], &right, q_row, q_row, q_column, &mut both);
@@ -467,7 +493,7 @@ pub fn sandwich_levels(products: &Products, pattern: &Pattern, y: &[f64], invers
 }
 
 /// Hands column j of S^-1 (rows at or below j) to `f`, indexed by row.
-fn with_inverse_column(pattern: &Pattern, inverse: &[f64], j: usize, work: &mut [f64], f: impl FnOnce(&[f64])) {
+pub fn with_inverse_column(pattern: &Pattern, inverse: &[f64], j: usize, work: &mut [f64], f: impl FnOnce(&[f64])) {
     match pattern {
         Pattern::Dense { n } => f(&inverse[j * n..(j + 1) * n]),
         Pattern::Sparse(s) => {

@@ -1,7 +1,7 @@
 //! Trust-region Newton on criteria that are even in every column of Lambda: no bounds, zero is an ordinary point.
 
 use crate::memory::{before_products, scratch, zeros};
-use crate::objective::Objective;
+use crate::objective::{Objective, Slopes};
 use crate::threads;
 use faer::Par;
 use faer::dyn_stack::{MemStack, StackReq};
@@ -22,6 +22,12 @@ const REDUCE_TOL: f64 = 1e-8;
 const NEAR: f64 = 1.0;
 /// What step and decrease may be off by, relative to their own sizes, to lead there.
 const NEAR_SHARE: f64 = 0.2;
+/// Optima that differ by less than this are one.
+const SAME_OPTIMUM: f64 = 1e-5;
+/// Excess over the lowest at which an earlier start is preferred.
+const SAME_LOWEST: f64 = 1e-8;
+/// Cosine between a step and what the gradient shows to be missing along it, below which that is not used.
+const LEAST_ALONG: f64 = 0.3;
 /// Bytes of scratch memory that are taken from the stack.
 const SMALL_SCRATCH: usize = 8192;
 
@@ -71,6 +77,7 @@ pub fn minimize<O: Objective>(
     let mut trace: Vec<Iteration> = Vec::new();
     let mut radius = first_radius(&point);
     let mut unlike = 0;
+    let mut missing = zeros(if O::SECANTS { point.len() * point.len() } else { 0 });
     let mut status = Status::IterationLimit;
     while trace.len() < max_iterations {
         threads::check();
@@ -82,6 +89,7 @@ pub fn minimize<O: Objective>(
                 && let Some(next) = objective.derivatives(&reduced, &mut new)
             {
                 (point, at, slopes) = (reduced, new, next);
+                add(&mut slopes.curvature, &missing);
                 radius = first_radius(&point);
             }
         }
@@ -96,6 +104,9 @@ pub fn minimize<O: Objective>(
             && let Some(exact) = objective.hessian(&point, &at)
         {
             n_evaluations += 2 * point.len();
+            for (missing, (exact, model)) in missing.iter_mut().zip(exact.iter().zip(&slopes.curvature)) {
+                *missing += exact - model;
+            }
             slopes.curvature = exact;
             step = Step::new(&slopes.gradient, &slopes.curvature, radius);
         }
@@ -132,10 +143,16 @@ pub fn minimize<O: Objective>(
         let accepted = if small { decrease >= -noise } else { row.ratio > 0.05 };
         match new {
             Some(mut new) if accepted => {
-                let Some(next) = objective.derivatives(&trial, &mut new) else {
+                let Some(mut next) = objective.derivatives(&trial, &mut new) else {
                     radius = 0.25 * step.length;
                     continue;
                 };
+                if O::SECANTS {
+                    add(&mut next.curvature, &missing);
+                    let lacking = lacking(&slopes, &next, &step);
+                    add(&mut next.curvature, &lacking);
+                    add(&mut missing, &lacking);
+                }
                 if row.ratio > 0.75 {
                     radius = radius.max(2.0 * step.length);
                 } else if row.ratio < 0.25 {
@@ -162,6 +179,49 @@ pub fn minimize<O: Objective>(
     }
     let (value, gradient_norm) = (objective.value(&at), largest(&slopes.gradient));
     Some(Run { point, value, kept: objective.keep(at), gradient_norm, status, trace, n_evaluations })
+}
+
+/// What the gradients at both ends of a step show the second Hessian to lack: a structured correction of symmetric rank
+/// one (Dennis, Gay and Welsch 1981); empty where that would be mostly noise.
+fn lacking(before: &Slopes, after: &Slopes, step: &Step) -> Vec<f64> {
+    let (s, k) = (&step.direction, step.direction.len());
+    let residual: Vec<f64> = (0..k)
+        .map(|i| {
+            let predicted: f64 = (0..k).map(|j| after.curvature[j * k + i] * s[j]).sum();
+            after.gradient[i] - before.gradient[i] - predicted
+        })
+        .collect();
+    let along: f64 = residual.iter().zip(s).map(|(r, s)| r * s).sum();
+    let size = residual.iter().map(|r| r * r).sum::<f64>().sqrt();
+    if along.abs() <= LEAST_ALONG * size * step.length {
+        return vec![];
+    }
+    (0..k * k).map(|e| residual[e % k] * residual[e / k] / along).collect()
+}
+
+fn add(to: &mut [f64], matrix: &[f64]) {
+    to.iter_mut().zip(matrix).for_each(|(t, m)| *t += m);
+}
+
+/// The first of the runs that are as low as the lowest, converged if one of them is: which one that is must not hang on
+/// rounding.
+pub fn best<K>(runs: &[Run<K>]) -> Option<usize> {
+    let lowest = runs.iter().map(|run| run.value).min_by(f64::total_cmp)?;
+    let low = |run: &Run<K>| run.value <= lowest + SAME_LOWEST;
+    let converged = runs.iter().position(|run| low(run) && run.status == Status::Converged);
+    converged.or_else(|| runs.iter().position(low))
+}
+
+/// Values of optima above that of a run, each once.
+pub fn other_optima<K>(runs: &[Run<K>], best: usize) -> Vec<f64> {
+    let mut out: Vec<f64> = Vec::new();
+    for run in runs {
+        let known = out.iter().any(|o| (o - run.value).abs() < SAME_OPTIMUM);
+        if run.status == Status::Converged && run.value - runs[best].value > SAME_OPTIMUM && !known {
+            out.push(run.value);
+        }
+    }
+    out
 }
 
 fn first_radius(point: &[f64]) -> f64 {

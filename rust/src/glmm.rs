@@ -1,0 +1,199 @@
+//! A generalised model in the user's units: its optimum, and what is estimated there.
+
+use crate::block;
+use crate::deviance::Problem;
+use crate::effects::Effects;
+use crate::family::{Family, Responses};
+use crate::kept_rows::KeptRows;
+use crate::memory::{copied, zeros};
+use crate::model::{MinimumError, inverse_upper};
+use crate::modes::Glmm;
+use crate::objective::Objective;
+use crate::products::{ModelRows, Products};
+use crate::trust_region::{self, Iteration, Run, Status};
+use faer::Par;
+
+/// Work (multiplications of one run) below which several starts are tried, and the standard deviations they have.
+const CHEAP_FLOPS: f64 = 3e7;
+const EXTRA_STARTS: [f64; 3] = [0.05, 1.0, 4.0];
+/// What exact zeros may cost at the end.
+const SNAP_TOL: f64 = 1e-9;
+/// Multiplications that a row's density is worth.
+const ROW_FLOPS: f64 = 60.0;
+
+/// What stands in `Responses`, by the caller's rows.
+pub struct Observed<'a> {
+    pub y: &'a [f64],
+    pub trials: Option<&'a [f64]>,
+    pub weights: Option<&'a [f64]>,
+    pub offset: Option<&'a [f64]>,
+}
+
+/// The best optimum found.
+pub struct GlmmMinimum {
+    /// In the bases of the problem.
+    pub psi: Vec<f64>,
+    pub deviance: f64,
+    pub status: Status,
+    pub gradient_norm: f64,
+    pub n_evaluations: usize,
+    pub trace: Vec<Iteration>,
+    pub other_optima: Vec<f64>,
+    pub singular: bool,
+}
+
+/// What is estimated at a psi, in the user's units.
+pub struct GlmmEstimates {
+    pub theta: Vec<f64>,
+    pub beta: Vec<f64>,
+    pub phi: Vec<f64>,
+    /// Conditional modes by the caller's factors, q values a level.
+    pub b: Vec<Vec<f64>>,
+    /// Lambda H^-1 Lambda' of each level.
+    pub conditional: Vec<Vec<f64>>,
+    /// By the caller's rows.
+    pub eta: Vec<f64>,
+}
+
+impl Glmm {
+    pub fn new(rows: &ModelRows, observed: &Observed, family: Family, dense: Option<bool>, par: Par) -> Glmm {
+        let problem = Problem::new(Products::of_columns(rows), dense, par);
+        let kept = KeptRows::new(&problem, rows);
+        let or = |values: Option<&[f64]>, other: f64| {
+            values.map_or_else(|| vec![other; kept.n], |values| kept.sorted(values))
+        };
+        let weights = observed.weights.map(|w| kept.sorted(w));
+        let (trials, offset) = (or(observed.trials, 1.0), or(observed.offset, 0.0));
+        let responses = Responses::new(family, kept.sorted(observed.y), trials, weights, offset);
+        Glmm { problem, rows: kept, responses, family }
+    }
+
+    /// Rough count of multiplications in one evaluation with its derivatives.
+    pub fn flops(&self) -> f64 {
+        4.0 * (self.problem.flops() + ROW_FLOPS * self.rows.n as f64)
+    }
+
+    /// psi of a user's theta, beta and phi.
+    pub fn to_psi(&self, theta: &[f64], beta: &[f64], phi: &[f64]) -> Vec<f64> {
+        let p = self.rows.p;
+        let mut own = zeros(p);
+        block::times(&inverse_upper(&self.problem.products.x_basis.matrix(), p), beta, p, p, 1, &mut own);
+        [&self.problem.to_engine(theta), &own, phi].concat()
+    }
+
+    /// Minimises from `start`, or from the own starts; keeps the best optimum.
+    pub fn find_minimum(
+        &self,
+        start: Option<Vec<f64>>,
+        max_iterations: usize,
+        n_starts: usize,
+    ) -> Result<GlmmMinimum, MinimumError> {
+        let cheap = self.flops() * 10.0 * (self.n_psi() as f64) < CHEAP_FLOPS;
+        let extra = match n_starts {
+            0 if cheap => EXTRA_STARTS.len(),
+            n => n.saturating_sub(1).min(EXTRA_STARTS.len()),
+        };
+        let starts = match start {
+            Some(psi) => vec![psi],
+            None => self.starts(&EXTRA_STARTS[..extra]).ok_or(MinimumError::CannotEvaluate)?,
+        };
+        let mut runs: Vec<Run<Effects>> = Vec::new();
+        let mut n_evaluations = 0;
+        for psi in starts {
+            if let Some(mut run) = trust_region::minimize(self, psi, &runs, max_iterations) {
+                n_evaluations += run.n_evaluations;
+                if run.status != Status::Known {
+                    self.snap(&mut run);
+                    runs.push(run);
+                }
+            }
+        }
+        let best = trust_region::best(&runs).ok_or(MinimumError::CannotEvaluate)?;
+        let other_optima = trust_region::other_optima(&runs, best);
+        let run = runs.swap_remove(best);
+        let singular = |(p, t): (&crate::deviance::Parameter, &f64)| p.row == p.column && *t == 0.0;
+        Ok(GlmmMinimum {
+            singular: self.problem.parameters.iter().zip(&run.point).any(singular),
+            deviance: run.value,
+            status: run.status,
+            gradient_norm: run.gradient_norm,
+            n_evaluations,
+            trace: run.trace,
+            other_optima,
+            psi: self.with_positive_diagonals(run.point),
+        })
+    }
+
+    /// What is nearly zero becomes zero where that does not raise the criterion.
+    fn snap(&self, run: &mut Run<Effects>) {
+        let tolerance = SNAP_TOL.max(self.noise(run.value));
+        let Some(at) = self.evaluate(&run.point, None) else { return };
+        let (reduced, n_evaluations) = self.reduce(&run.point, &at, tolerance);
+        run.n_evaluations += n_evaluations + 1;
+        if let Some(psi) = reduced
+            && let Some(at) = self.evaluate(&psi, Some(&at))
+        {
+            (run.value, run.point) = (at.value, psi);
+        }
+    }
+
+    /// The same psi with columns of Lambda turned up, and phi of the negative binomial positive.
+    fn with_positive_diagonals(&self, psi: Vec<f64>) -> Vec<f64> {
+        let k = self.problem.n_theta();
+        let mut sign = 1.0;
+        let mut out = copied(&psi);
+        for (t, p) in out.iter_mut().zip(&self.problem.parameters) {
+            if p.row == p.column {
+                sign = if *t < 0.0 { -1.0 } else { 1.0 };
+            }
+            *t *= sign;
+        }
+        if self.family == Family::NegativeBinomial {
+            out[k + self.rows.p] = out[k + self.rows.p].abs();
+        }
+        out
+    }
+
+    /// Everything that is estimated at psi.
+    pub fn estimates(&self, psi: &[f64]) -> Option<GlmmEstimates> {
+        let at = self.evaluate(psi, None)?;
+        let products = &self.problem.products;
+        let (k, p) = (self.problem.n_theta(), self.rows.p);
+        let mut beta = zeros(p);
+        block::times(&products.x_basis.matrix(), &psi[k..k + p], p, p, 1, &mut beta);
+        let (filled, _) = at.mode.factor.inverse_on_pattern();
+        let mut b = vec![vec![]; products.factors.len()];
+        let mut conditional = vec![vec![]; products.factors.len()];
+        for (e, f) in products.factors.iter().enumerate() {
+            let (q, basis) = (f.q, f.basis.matrix());
+            let mut map = zeros(q * q);
+            block::times(&basis, &at.mode.factor.lambda[e], q, q, q, &mut map);
+            let mut modes = zeros(f.n_levels * q);
+            for (level, out) in modes.chunks_exact_mut(q).enumerate() {
+                block::times(&map, at.mode.u.at(&self.problem, e, level, 0), q, q, 1, out);
+            }
+            let mut blocks = zeros(f.n_levels * q * q);
+            let mut left = zeros(q * q);
+            for (out, block) in blocks.chunks_exact_mut(q * q).zip(filled.zz[e].chunks_exact(q * q)) {
+                block::times(&basis, block, q, q, q, &mut left);
+                block::times_transpose(&left, &basis, q, q, q, out);
+            }
+            (b[f.public], conditional[f.public]) = (modes, blocks);
+        }
+        Some(GlmmEstimates {
+            theta: self.problem.to_user(&psi[..k]),
+            beta,
+            phi: psi[k + p..].to_vec(),
+            b,
+            conditional,
+            eta: self.rows.unsorted(&at.mode.eta),
+        })
+    }
+
+    /// Exact Hessian of the criterion at psi, by differences of its gradient.
+    pub fn hessian_at(&self, psi: &[f64]) -> Option<Vec<f64>> {
+        let mut at = self.evaluate(psi, None)?;
+        self.derivatives(psi, &mut at)?;
+        self.hessian(psi, &at)
+    }
+}

@@ -1,0 +1,309 @@
+//! Rows that are kept because their weights change: every product with them is one pass.
+//!
+//! They are in the bases of the problem and sorted by the levels of the first factor. What depends on where a row stands
+//! among levels, strips and cells is found once.
+
+use crate::deviance::Problem;
+use crate::memory::{copied, filled, reserved, zeros};
+use crate::products::ModelRows;
+use crate::rows::ByLevel;
+use crate::schur::Values;
+use crate::threads;
+
+/// Rows between two checks whether to go on.
+const ROWS: usize = 4096;
+
+/// One factor's part of the rows.
+struct FactorPart {
+    q: usize,
+    /// n x q, by rows.
+    z: Vec<f64>,
+    level: Vec<u32>,
+    /// Where the row's effects start among all effects: those of the first factor, then those of the rest.
+    effect: Vec<usize>,
+    /// Where its products with the first factor start in `Filled::cross`; empty for the first.
+    cross: Vec<usize>,
+}
+
+/// Two factors of the rest, the earlier one first, and where products of a row start in `Filled::rest`.
+struct Pair {
+    earlier: usize,
+    later: usize,
+    at: Vec<usize>,
+}
+
+pub struct KeptRows {
+    pub n: usize,
+    pub p: usize,
+    /// The caller's row of each.
+    pub order: Vec<u32>,
+    /// n x p, by rows.
+    x: Vec<f64>,
+    parts: Vec<FactorPart>,
+    pairs: Vec<Pair>,
+    n_effects: usize,
+}
+
+/// Numbers on the pattern of Z'Z: products of rows, or entries of an inverse.
+pub struct Filled {
+    pub zz: Vec<Vec<f64>>,
+    pub cross: Vec<f64>,
+    pub rest: Vec<f64>,
+}
+
+impl Filled {
+    pub fn zeros(problem: &Problem) -> Filled {
+        let products = &problem.products;
+        Filled {
+            zz: products.factors.iter().map(|f| zeros(f.n_levels * f.q * f.q)).collect(),
+            cross: zeros(products.cross.value.len()),
+            rest: zeros(products.rest_values.len()),
+        }
+    }
+
+    fn clear(&mut self) {
+        self.zz.iter_mut().for_each(|z| z.fill(0.0));
+        self.cross.fill(0.0);
+        self.rest.fill(0.0);
+    }
+
+    /// Without right-hand columns.
+    pub fn values(&self) -> Values<'_> {
+        Values { zz: self.zz.iter().map(|z| &z[..]).collect(), cross: &self.cross, rest: &self.rest, zx: &[], m: 0 }
+    }
+}
+
+impl KeptRows {
+    pub fn new(problem: &Problem, rows: &ModelRows) -> KeptRows {
+        let products = &problem.products;
+        let n = products.n;
+        let first = &rows.factors[products.factors[0].public];
+        let order = ByLevel::new(first.codes, first.n_levels).order;
+        let mut x = zeros(n * products.p);
+        for (out, &i) in x.chunks_exact_mut(products.p.max(1)).zip(&order) {
+            products.x_basis.apply(rows.x.row(i as usize), out);
+        }
+        let n_first = products.factors[0].n_levels * products.factors[0].q;
+        let mut parts: Vec<FactorPart> = reserved(products.factors.len());
+        for (e, f) in products.factors.iter().enumerate() {
+            let own = &rows.factors[f.public];
+            let mut z = zeros(n * f.q);
+            let mut level = reserved(n);
+            let mut effect = reserved(n);
+            for (out, &i) in z.chunks_exact_mut(f.q).zip(&order) {
+                f.basis.apply(own.z.row(i as usize), out);
+                let code = own.codes[i as usize] as usize;
+                level.push(code as u32);
+                effect.push(if e == 0 { code * f.q } else { n_first + products.offset[e] + code * f.q });
+            }
+            let cross = match parts.first() {
+                None => vec![],
+                Some(first) => {
+                    let q = first.q;
+                    let place = |r: usize| {
+                        let l = first.level[r] as usize;
+                        let (from, to) = (products.cross.start[l], products.cross.start[l + 1]);
+                        let column = (effect[r] - n_first) as u32;
+                        (from + products.cross.column[from..to].partition_point(|c| *c < column)) * q
+                    };
+                    (0..n).map(place).collect()
+                }
+            };
+            parts.push(FactorPart { q: f.q, z, level, effect, cross });
+        }
+        let mut pairs = vec![];
+        for later in 2..parts.len() {
+            for earlier in 1..later {
+                let cells = &products.rest_cells;
+                let place = |r: usize| {
+                    let (row, column) = (parts[later].effect[r] - n_first, parts[earlier].effect[r] - n_first);
+                    cells[cells.partition_point(|c| (c.column, c.row) < (column, row))].value
+                };
+                pairs.push(Pair { earlier, later, at: (0..n).map(place).collect() });
+            }
+        }
+        KeptRows { n, p: products.p, order, x, parts, pairs, n_effects: n_first + products.n_rest }
+    }
+
+    /// Values by the caller's rows in the order kept.
+    pub fn sorted(&self, values: &[f64]) -> Vec<f64> {
+        self.order.iter().map(|&i| values[i as usize]).collect()
+    }
+
+    /// And back.
+    pub fn unsorted(&self, values: &[f64]) -> Vec<f64> {
+        let mut out = zeros(self.n);
+        self.order.iter().zip(values).for_each(|(&i, v)| out[i as usize] = *v);
+        out
+    }
+
+    #[inline]
+    fn x(&self, i: usize) -> &[f64] {
+        &self.x[i * self.p..(i + 1) * self.p]
+    }
+
+    /// Z'WZ in `out` and Z's, one value an effect, in one pass.
+    pub fn weigh(&self, w: &[f64], s: &[f64], out: &mut Filled) -> Vec<f64> {
+        let mut zs = zeros(self.n_effects);
+        out.clear();
+        for i in 0..self.n {
+            if i % ROWS == 0 {
+                threads::check();
+            }
+            let first = &self.parts[0];
+            let q = first.q;
+            let z = &first.z[i * q..(i + 1) * q];
+            add_square(&mut out.zz[0][first.level[i] as usize * q * q..], z, w[i]);
+            add_scaled(&mut zs[first.effect[i]..], z, s[i]);
+            for (e, part) in self.parts.iter().enumerate().skip(1) {
+                let own = &part.z[i * part.q..(i + 1) * part.q];
+                add_square(&mut out.zz[e][part.level[i] as usize * part.q * part.q..], own, w[i]);
+                add_scaled(&mut zs[part.effect[i]..], own, s[i]);
+                add_outer(&mut out.cross[part.cross[i]..], z, own, w[i]);
+            }
+            for pair in &self.pairs {
+                let (a, b) = (&self.parts[pair.later], &self.parts[pair.earlier]);
+                let (a, b) = (&a.z[i * a.q..(i + 1) * a.q], &b.z[i * b.q..(i + 1) * b.q]);
+                add_outer(&mut out.rest[pair.at[i]..], a, b, w[i]);
+            }
+        }
+        zs
+    }
+
+    /// Z's, one value an effect.
+    pub fn transposed(&self, s: &[f64]) -> Vec<f64> {
+        let mut zs = zeros(self.n_effects);
+        for part in &self.parts {
+            for (i, z) in part.z.chunks_exact(part.q).enumerate() {
+                add_scaled(&mut zs[part.effect[i]..], z, s[i]);
+            }
+        }
+        zs
+    }
+
+    /// out += Z b for one value an effect.
+    pub fn add_times(&self, b: &[f64], out: &mut [f64]) {
+        for part in &self.parts {
+            for ((z, out), &at) in part.z.chunks_exact(part.q).zip(out.iter_mut()).zip(&part.effect) {
+                *out += z.iter().zip(&b[at..]).map(|(z, b)| z * b).sum::<f64>();
+            }
+        }
+    }
+
+    /// z_i' V z_i of every row, V on the pattern of Z'Z.
+    pub fn squares(&self, v: &Filled) -> Vec<f64> {
+        let mut out = zeros(self.n);
+        for (i, out) in out.iter_mut().enumerate() {
+            let first = &self.parts[0];
+            let z = &first.z[i * first.q..(i + 1) * first.q];
+            for (e, part) in self.parts.iter().enumerate() {
+                let q = part.q;
+                let own = &part.z[i * q..(i + 1) * q];
+                *out += form(&v.zz[e][part.level[i] as usize * q * q..], own, own);
+                if e > 0 {
+                    *out += 2.0 * form(&v.cross[part.cross[i]..], z, own);
+                }
+            }
+            for pair in &self.pairs {
+                let (a, b) = (&self.parts[pair.later], &self.parts[pair.earlier]);
+                let (a, b) = (&a.z[i * a.q..(i + 1) * a.q], &b.z[i * b.q..(i + 1) * b.q]);
+                *out += 2.0 * form(&v.rest[pair.at[i]..], a, b);
+            }
+        }
+        out
+    }
+
+    /// Sums over levels of z_j^2 w and of (sum z_j s)^2, and of squares of the former, by columns of each factor.
+    pub fn moments(&self, problem: &Problem, w: &[f64], s: &[f64]) -> Vec<Vec<[f64; 3]>> {
+        let zs = self.transposed(s);
+        let mut out = vec![];
+        for (part, f) in self.parts.iter().zip(&problem.products.factors) {
+            let q = part.q;
+            let mut information = zeros(f.n_levels * q);
+            let mut start = filled(usize::MAX, f.n_levels);
+            for i in 0..self.n {
+                let level = part.level[i] as usize;
+                start[level] = part.effect[i];
+                for (j, z) in part.z[i * q..(i + 1) * q].iter().enumerate() {
+                    information[level * q + j] += z * z * w[i];
+                }
+            }
+            let mut sums = vec![[0.0; 3]; q];
+            for (level, &at) in start.iter().enumerate().filter(|(_, at)| **at != usize::MAX) {
+                for (j, sum) in sums.iter_mut().enumerate() {
+                    let m = information[level * q + j];
+                    sum[0] += m;
+                    sum[1] += zs[at + j] * zs[at + j];
+                    sum[2] += m * m;
+                }
+            }
+            out.push(sums);
+        }
+        out
+    }
+
+    /// offset + X beta.
+    pub fn fixed(&self, offset: &[f64], beta: &[f64]) -> Vec<f64> {
+        let mut out = copied(offset);
+        for (i, out) in out.iter_mut().enumerate() {
+            *out += self.x(i).iter().zip(beta).map(|(x, b)| x * b).sum::<f64>();
+        }
+        out
+    }
+
+    /// X's.
+    pub fn fixed_transposed(&self, s: &[f64]) -> Vec<f64> {
+        let mut out = zeros(self.p);
+        for (i, s) in s.iter().enumerate() {
+            add_scaled(&mut out, self.x(i), *s);
+        }
+        out
+    }
+
+    /// X'WX, p x p.
+    pub fn fixed_square(&self, w: &[f64]) -> Vec<f64> {
+        let mut out = zeros(self.p * self.p);
+        for (i, w) in w.iter().enumerate() {
+            add_square(&mut out, self.x(i), *w);
+        }
+        out
+    }
+
+    /// Z'WX, one column of all effects for each column of X.
+    pub fn across(&self, w: &[f64]) -> Vec<Vec<f64>> {
+        let mut out: Vec<Vec<f64>> = (0..self.p).map(|_| zeros(self.n_effects)).collect();
+        for part in &self.parts {
+            for (i, z) in part.z.chunks_exact(part.q).enumerate() {
+                for (column, x) in out.iter_mut().zip(self.x(i)) {
+                    add_scaled(&mut column[part.effect[i]..], z, w[i] * x);
+                }
+            }
+        }
+        out
+    }
+}
+
+#[inline(always)]
+fn add_scaled(out: &mut [f64], z: &[f64], s: f64) {
+    out.iter_mut().zip(z).for_each(|(o, z)| *o += s * z);
+}
+
+#[inline(always)]
+fn add_square(out: &mut [f64], z: &[f64], w: f64) {
+    add_outer(out, z, z, w);
+}
+
+/// out += w a b', column-major.
+#[inline(always)]
+fn add_outer(out: &mut [f64], a: &[f64], b: &[f64], w: f64) {
+    for (column, b) in out.chunks_exact_mut(a.len()).zip(b) {
+        add_scaled(column, a, w * b);
+    }
+}
+
+/// a' V b, V column-major.
+#[inline(always)]
+fn form(v: &[f64], a: &[f64], b: &[f64]) -> f64 {
+    let one = |(column, b): (&[f64], &f64)| b * column.iter().zip(a).map(|(v, a)| v * a).sum::<f64>();
+    v.chunks_exact(a.len()).zip(b).map(one).sum()
+}

@@ -1,0 +1,135 @@
+//! Modes of the random effects: Newton's method on h(u) = -2 sum l + u'u with the observed weights W = -l''.
+
+use crate::deviance::Problem;
+use crate::effects::Effects;
+use crate::factor::LowerFactor;
+use crate::family::{Family, Responses, Rows};
+use crate::kept_rows::{Filled, KeptRows};
+use crate::memory::{copied, zeros};
+
+const MAX_STEPS: usize = 100;
+/// Decrement g'H^-1 g below which the next step is the last: what that leaves is the square.
+const NEARLY: f64 = 1e-7;
+/// Decrement that no step improves.
+const NOTHING: f64 = 1e-22;
+/// Shortest share of a step.
+const SHORTEST: f64 = 1e-12;
+/// Rounding of h, relative.
+const ROUNDING: f64 = 1e-12;
+/// Weights are at least this share of their mean size in a step, where l is not concave.
+const FLOOR: f64 = 1e-3;
+
+/// A generalised linear mixed model: eta = offset + X beta + Z Lambda u.
+pub struct Glmm {
+    /// Bases, pattern and parameters; its products are those of unit weights.
+    pub problem: Problem,
+    pub rows: KeptRows,
+    /// In the order of `rows`.
+    pub responses: Responses,
+    pub family: Family,
+}
+
+/// The mode at one Lambda, beta and phi.
+pub struct Mode<'a> {
+    pub u: Effects,
+    pub eta: Vec<f64>,
+    pub rows: Rows,
+    /// Of H = Lambda'Z'WZ Lambda + I there.
+    pub factor: LowerFactor<'a>,
+    /// h(u).
+    pub h: f64,
+}
+
+impl Glmm {
+    /// Z Lambda u.
+    pub fn times(&self, lambda: &[Vec<f64>], u: &Effects) -> Vec<f64> {
+        let mut out = zeros(self.rows.n);
+        let mut b = u.clone();
+        b.map_levels(&self.problem, lambda, false);
+        self.rows.add_times(&[b.first, b.rest].concat(), &mut out);
+        out
+    }
+
+    /// Lambda' of one value an effect.
+    pub fn spherical(&self, lambda: &[Vec<f64>], values: &[f64]) -> Effects {
+        let mut out = Effects::zeros(&self.problem, 1);
+        let n = out.first.len();
+        out.first.copy_from_slice(&values[..n]);
+        out.rest.copy_from_slice(&values[n..]);
+        out.map_levels(&self.problem, lambda, true);
+        out
+    }
+
+    /// The mode from `u` on; None where it cannot be found.
+    pub fn mode(&self, lambda: Vec<Vec<f64>>, beta: &[f64], phi: &[f64], u: Option<Effects>) -> Option<Mode<'_>> {
+        if let Some(u) = u
+            && let Some(mode) = self.mode_from(&lambda, beta, phi, u)
+        {
+            return Some(mode);
+        }
+        self.mode_from(&lambda, beta, phi, Effects::zeros(&self.problem, 1))
+    }
+
+    fn mode_from(&self, lambda: &[Vec<f64>], beta: &[f64], phi: &[f64], mut u: Effects) -> Option<Mode<'_>> {
+        let mut eta = self.rows.fixed(&self.responses.offset, beta);
+        eta.iter_mut().zip(self.times(lambda, &u)).for_each(|(eta, z)| *eta += z);
+        let mut rows = self.responses.rows(self.family, &eta, phi)?;
+        let mut h = -2.0 * rows.l + u.dot(&u);
+        let mut filled = Filled::zeros(&self.problem);
+        let mut last = false;
+        for _ in 0..MAX_STEPS {
+            let concave = rows.d2.iter().all(|d| *d <= 0.0);
+            let weights = if concave { rows.d2.iter().map(|d| -d).collect() } else { floored(&rows.d2) };
+            let zs = self.rows.weigh(&weights, &rows.d1, &mut filled);
+            let factor = LowerFactor::new(&self.problem, &filled.values(), lambda.to_vec())?;
+            let mut g = self.spherical(lambda, &zs);
+            g.add_column(&self.problem, -1.0, &u, 0);
+            let mut du = g.clone();
+            factor.solve(&mut du);
+            let decrement = g.dot(&du);
+            if !decrement.is_finite() {
+                return None;
+            }
+            if last || decrement < NOTHING {
+                let factor = if concave { factor } else { self.observed(lambda, &rows, &mut filled)? };
+                return Some(Mode { u, eta, rows, factor, h });
+            }
+            let step = self.times(lambda, &du);
+            let noise = ROUNDING * (h.abs() + self.rows.n as f64);
+            let mut length = 1.0;
+            let (new_u, new_eta, new_rows, new_h) = loop {
+                let new_eta: Vec<f64> = eta.iter().zip(&step).map(|(eta, s)| eta + length * s).collect();
+                let mut new_u = u.clone();
+                new_u.add_column(&self.problem, length, &du, 0);
+                if let Some(new) = self.responses.rows(self.family, &new_eta, phi) {
+                    let new_h = -2.0 * new.l + new_u.dot(&new_u);
+                    if new_h <= h + noise || length < SHORTEST {
+                        break (new_u, new_eta, new, new_h);
+                    }
+                }
+                length *= 0.5;
+                if length < SHORTEST * 1e-3 {
+                    return None;
+                }
+            };
+            last = decrement < NEARLY && length == 1.0;
+            (u, eta, rows, h) = (new_u, new_eta, new_rows, new_h);
+        }
+        None
+    }
+
+    /// The factor with the weights as they are: none where h is not convex at its minimum.
+    fn observed(&self, lambda: &[Vec<f64>], rows: &Rows, filled: &mut Filled) -> Option<LowerFactor<'_>> {
+        let weights: Vec<f64> = rows.d2.iter().map(|d| -d).collect();
+        self.rows.weigh(&weights, &rows.d1, filled);
+        LowerFactor::new(&self.problem, &filled.values(), lambda.to_vec())
+    }
+}
+
+/// Weights from l'', none of them too small.
+fn floored(d2: &[f64]) -> Vec<f64> {
+    let floor = FLOOR * d2.iter().map(|d| d.abs()).sum::<f64>() / d2.len() as f64;
+    let mut out = copied(d2);
+    out.iter_mut().for_each(|d| *d = (-*d).max(floor));
+    out
+}
