@@ -207,6 +207,15 @@ impl GeneralizedModel {
         found.map(|h| h.into_pyarray(py).reshape([k, k])).transpose()
     }
 
+    /// Means m (p,) and map T (p, p) of the basis (x - m x_1) T of the fixed columns that are kept.
+    #[allow(clippy::type_complexity)]
+    fn fixed_basis<'py>(&self, py: Python<'py>) -> PyResult<(Floats<'py>, Bound<'py, PyArray2<f64>>)> {
+        let p = self.glmm.rows.p;
+        let (mean, map) = self.glmm.problem.products.x_basis.centred();
+        let map = crate::block::transpose(map, p, p).into_pyarray(py).reshape([p, p])?;
+        Ok((PyArray1::from_slice(py, mean), map))
+    }
+
     /// From the basis of X to the kept columns, (p, p): beta = K times that of psi.
     fn fixed_map<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f64>>> {
         let p = self.glmm.rows.p;

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mixedmodels import plot
+    from mixedmodels import families, plot
     from mixedmodels.compare import compare
     from mixedmodels.datasets import list_datasets, load_dataset
     from mixedmodels.display.compare_table import table
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from mixedmodels.fit.control import Control
     from mixedmodels.fit_each import fit_each
     from mixedmodels.fit_many import fit_many
+    from mixedmodels.glmer import GeneralizedLinearMixedModel, glmer
     from mixedmodels.lmer import LinearMixedModel, lmer
     from mixedmodels.lmer_many import lmer_many
     from mixedmodels.mixedlm import (
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     )
     from mixedmodels.mmrm import mmrm
     from mixedmodels.power import power
-    from mixedmodels.result import LmmResult, MmrmResult
+    from mixedmodels.result import GlmmResult, LmmResult, MmrmResult
     from mixedmodels.saved import load
 
 __version__ = "0.1.0"
@@ -69,6 +70,8 @@ __all__ = [
     "DroppedRowsWarning",
     "FitError",
     "FormulaError",
+    "GeneralizedLinearMixedModel",
+    "GlmmResult",
     "IdentificationWarning",
     "InferenceError",
     "LinearMixedModel",
@@ -92,8 +95,10 @@ __all__ = [
     "VCSpec",
     "__version__",
     "compare",
+    "families",
     "fit_each",
     "fit_many",
+    "glmer",
     "list_datasets",
     "lmer",
     "lmer_many",
@@ -108,6 +113,8 @@ __all__ = [
 
 _LAZY = {
     "Control": "fit.control",
+    "GeneralizedLinearMixedModel": "glmer",
+    "GlmmResult": "result",
     "LinearMixedModel": "lmer",
     "LmmResult": "result",
     "MixedLM": "mixedlm",
@@ -120,6 +127,7 @@ _LAZY = {
     "compare": "compare",
     "fit_each": "fit_each",
     "fit_many": "fit_many",
+    "glmer": "glmer",
     "list_datasets": "datasets",
     "lmer": "lmer",
     "lmer_many": "lmer_many",
@@ -132,12 +140,16 @@ _LAZY = {
 }
 
 
+MODULES = ("families", "plot")
+"""Public names that are modules."""
+
+
 def __getattr__(name: str) -> object:
     # pandas and formulaic are loaded with the first name that needs them, not with the package.
     if name not in __all__:
         raise _unknown(name)
-    if name == "plot":
-        return import_module("mixedmodels.plot")
+    if name in MODULES:
+        return import_module(f"mixedmodels.{name}")
     return getattr(import_module(f"mixedmodels.{_LAZY.get(name, 'errors')}"), name)
 
 
@@ -157,7 +169,7 @@ class _Package(ModuleType):
     """The package; importing its module ``lmer`` does not hide the function ``lmer``."""
 
     def __setattr__(self, name: str, value: object) -> None:
-        hides = isinstance(value, ModuleType) and name in __all__ and name != "plot"
+        hides = isinstance(value, ModuleType) and name in __all__ and name not in MODULES
         super().__setattr__(name, getattr(value, name) if hides else value)
 
     def __reduce__(self) -> tuple[object, tuple[str]]:

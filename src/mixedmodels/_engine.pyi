@@ -243,3 +243,57 @@ class Accumulator:
     """T (q, q) of provisional columns z T of factor k; their products without weights, (q, q)."""
     def __getstate__(self) -> bytes: ...
     def __setstate__(self, state: bytes) -> None: ...
+
+class GeneralizedMinimum:
+    """Where the optimiser of a generalised model stopped."""
+
+    psi: Floats  # theta, beta and phi in the engine's bases
+    deviance: float  # -2 log-likelihood, all constants in
+    status: int  # as Minimum.status
+    gradient_norm: float
+    n_iterations: int
+    n_evaluations: int
+    trace: Floats  # as Minimum.trace
+    other_optima: list[float]
+    singular: bool
+
+class GeneralizedModel:
+    """A generalised linear mixed model; keeps its rows. psi is theta, beta and phi in orthonormal bases.
+
+    Raises ValueError with a sentence for a bad shape and MemoryError where there is no room, never panics.
+    """
+
+    def __init__(
+        self,
+        family_name: str,  # "binomial-logit", "poisson-log", ...
+        y: Floats,  # (n,), successes for the binomial
+        trials: Floats | None,
+        weights: Floats | None,  # multiply the log density
+        offset: Floats | None,
+        X: Floats,  # as for Model, and so all below
+        codes: Sequence[Codes],
+        n_levels: Sequence[int],
+        Z: Sequence[Floats | None],
+        blocks: Sequence[Sequence[int]],
+        n_threads: int = 0,
+        dense: bool | None = None,
+    ) -> None: ...
+    kept: list[int]
+    nearly_dependent: list[int]
+    n_theta: int
+    n_extra: int
+    def psi(self, theta: Floats, beta: Floats, phi: Floats) -> Floats: ...
+    """psi of a user's theta, beta of the columns kept, and phi."""
+    def deviance(self, psi: Floats) -> float: ...
+    def gradient(self, psi: Floats) -> Floats: ...
+    def hessian(self, psi: Floats) -> Floats | None: ...
+    """(n_psi, n_psi), by differences of the gradient; None where one cannot be evaluated."""
+    def fixed_basis(self) -> tuple[Floats, Floats]: ...
+    """Means m (p,) and map T (p, p) of the basis (x - m x_1) T of the columns kept."""
+    def fixed_map(self) -> Floats: ...
+    """K (p, p) with beta = K times that of psi."""
+    def minimize(self, start: Floats | None, max_iterations: int, n_starts: int) -> GeneralizedMinimum: ...
+    def estimates(self, psi: Floats) -> tuple[Floats, Floats, Floats, list[Floats], list[Floats], Floats]: ...
+    """theta, beta, phi, modes (n_levels, q) and their covariances (n_levels, q, q) a factor, eta (n,)."""
+    def log_density(self, eta: Floats, phi: Floats) -> Floats: ...
+    """(3, n): log density of each row, and its first and second derivative in eta."""

@@ -23,9 +23,11 @@ from mixedmodels.data_file import AS_FOUND, FOR_TEXT, KINDS, Layout, is_data_fil
 from mixedmodels.datasets import list_datasets, load_dataset
 from mixedmodels.design.functions import CODINGS
 from mixedmodels.errors import DataError, MixedModelsError, MixedModelsWarning, nearest
+from mixedmodels.families import BY_NAME
 from mixedmodels.formula.labels import NO_USES, Uses, column_uses
 from mixedmodels.formula.parse import parse_formula, parse_marginal_formula
 from mixedmodels.formula.terms import Formula
+from mixedmodels.glmer import glmer
 from mixedmodels.inference.degrees import DDF_NAMES, MARGINAL_NAMES
 from mixedmodels.lmer import lmer
 from mixedmodels.mmrm import mmrm
@@ -109,6 +111,8 @@ def _fit(options: argparse.Namespace) -> str:
     if options.report is not None:
         load_matplotlib("figure")  # or say that it is missing, before the fit takes its time
     data = _read(options, [parse_formula(options.formula)])
+    if options.family is not None:
+        return _fit_generalized(options, data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MixedModelsWarning)  # the summary and the JSON carry the same findings
         fit = lmer(options.formula, data, **_fitting(options))
@@ -127,8 +131,29 @@ def _fit(options: argparse.Namespace) -> str:
     return str(summary)
 
 
+def _fit_generalized(options: argparse.Namespace, data: pd.DataFrame) -> str:
+    for name in ("report", "json"):
+        if getattr(options, name) is not None:
+            raise DataError(f"--{name} is for linear models; with --family there is the summary only")
+    if options.ddf != DDF_NAMES[0]:
+        raise DataError("--ddf is for linear models; tests of generalised ones are normal")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MixedModelsWarning)
+        return str(glmer(options.formula, data, **_generalized(options)).summary())
+
+
+def _generalized(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of ``glmer``."""
+    if options.ml:
+        raise DataError("--ml is for linear models; generalised ones are always fitted by maximum likelihood")
+    rest = {name: value for name, value in _fitting(options).items() if name != "reml"}
+    return {"family": options.family, "link": options.link, **rest}
+
+
 def _fitting(options: argparse.Namespace) -> dict[str, Any]:
     """Return the arguments of ``lmer`` that all commands take."""
+    if options.link is not None and options.family is None:
+        raise DataError("--link goes with --family, such as --family binomial --link probit")
     return {
         "reml": not options.ml,
         "weights": options.weights,
@@ -164,6 +189,8 @@ def _compare(options: argparse.Namespace) -> str:
     data = _read(options, [parse_formula(formula) for formula in options.formulas])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MixedModelsWarning)
+        if options.family is not None:
+            return repr(compare(*[glmer(formula, data, **_generalized(options)) for formula in options.formulas]))
         fits = [lmer(formula, data, **_fitting(options)) for formula in options.formulas]
     return repr(compare(*fits))
 
@@ -240,6 +267,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_fitting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ml", action="store_true", help="maximum likelihood instead of REML")
+    parser.add_argument(
+        "--family", metavar="NAME", help=f"fit a generalised model, by maximum likelihood: {', '.join(BY_NAME)}"
+    )
+    parser.add_argument("--link", metavar="NAME", help="link of the family (default: its usual one)")
     parser.add_argument("--weights", metavar="COL", help="column of weights: Var(e) = sigma^2 / weight")
     parser.add_argument(
         "--contrasts",

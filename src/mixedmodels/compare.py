@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mixedmodels.errors import InferenceError
 from mixedmodels.inference.compare import check_names, compare_states
-from mixedmodels.result import LmmResult, MmrmResult
+from mixedmodels.result import GlmmResult, LmmResult, MmrmResult
 from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
 
@@ -17,13 +17,15 @@ import pandas as pd
 
 
 @refuses_unknown
-def compare(*fits: LmmResult | MmrmResult, refit: bool = True, names: Sequence[str] | None = None) -> pd.DataFrame:
+def compare(
+    *fits: LmmResult | MmrmResult | GlmmResult, refit: bool = True, names: Sequence[str] | None = None
+) -> pd.DataFrame:
     """Return likelihoods, criteria and likelihood-ratio tests of fits to the same rows, fewest parameters first.
 
     Parameters
     ----------
     fits
-        Two or more results of ``lmer`` or ``mmrm``.
+        Two or more results of ``lmer`` or ``mmrm``, or two or more of ``glmer``.
     refit
         Where REML criteria do not compare (other fixed parts, or some fits by ML), fit anew by ML and say so; False
         refuses instead.
@@ -58,7 +60,7 @@ def compare(*fits: LmmResult | MmrmResult, refit: bool = True, names: Sequence[s
       see ranova.
     """
     for number, fit in enumerate(fits, start=1):
-        if not isinstance(fit, LmmResult | MmrmResult):
+        if not isinstance(fit, LmmResult | MmrmResult | GlmmResult):
             raise InferenceError(f"compare takes fitted results; argument {number} is a {type(fit).__name__}.")
         if isinstance(fit, LmmResult):
             fit.check_estimated("compare")

@@ -57,8 +57,19 @@ OF_A_FIT = _by_name({
 })  # fmt: skip
 """Names that results have elsewhere, and what to use here."""
 
+OF_A_GENERALIZED_FIT = _by_name({
+    "fitted_values": "conditional means are fit.fittedvalues",
+    "conf_int": "Wald intervals are in fit.coef_table(level); profiles and bootstraps are not available for "
+    "generalised models yet",
+    "profile bootstrap influence check margins slopes joint_tests ranova icc r2 to_dict tidy glance augment save "
+    "report plot drop1 step": "it is not available for generalised models yet",
+    "overdispersion": "compare family='poisson' with family='negative_binomial' by mixedmodels.compare",
+})  # fmt: skip
+"""Names that results of linear models have, and what to use for generalised ones."""
+
 OF_THE_PACKAGE = _by_name({
-    "glmer nlmer glmmTMB": "responses are normal here, and linear mixed models are fitted by mixedmodels.lmer",
+    "glmmTMB clmm glm": "generalised linear mixed models are fitted by mixedmodels.glmer",
+    "nlmer": "nonlinear models are not fitted; there are mixedmodels.lmer and mixedmodels.glmer",
     "lme Lmer": "linear mixed models are fitted by mixedmodels.lmer",
     "gls MMRM": "models with correlated residuals are fitted by mixedmodels.mmrm",
     "anova": "fits are compared by mixedmodels.compare, terms are tested by fit.anova()",
@@ -83,7 +94,8 @@ OF_A_CALL = _by_name({
     "REML method": "write reml=True or reml=False",
     "subset": "leave rows out of the data, as in data[data['x'] > 0]",
     "na_action": "write missing='drop' or missing='raise'",
-    "family link": "responses are normal here, and other families are not fitted",
+    "family link": "responses are normal here; mixedmodels.glmer has other families",
+    "nAGQ": "write n_agq=",
     "random groups re_formula vc_formula exog_re": "random terms stand in the formula, as in (1 | g), and "
     "mixedmodels.mixedlm takes what statsmodels takes",
     "correlation": "residuals are independent beside random effects; without these mixedmodels.mmrm has correlations",

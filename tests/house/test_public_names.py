@@ -13,6 +13,8 @@ from mixedmodels import errors
 ROOT = Path(__file__).parents[2]
 PROMISED = {
     "Control",
+    "GeneralizedLinearMixedModel",
+    "GlmmResult",
     "LinearMixedModel",
     "LmmResult",
     "MixedLM",
@@ -24,8 +26,10 @@ PROMISED = {
     "VCSpec",
     "__version__",
     "compare",
+    "families",
     "fit_each",
     "fit_many",
+    "glmer",
     "list_datasets",
     "lmer",
     "lmer_many",

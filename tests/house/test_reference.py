@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import mixedmodels as mm
-from mixedmodels import errors, plot
+from mixedmodels import errors, families, plot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,9 +74,10 @@ def test_first_lines_of_properties_have_no_colon() -> None:
 
 
 def test_every_public_name_is_shown() -> None:
-    elsewhere = {"plot", "__version__"} | set(vars(errors))
+    elsewhere = {"families", "plot", "__version__"} | set(vars(errors))
     assert set(mm.__all__) - elsewhere <= set(SHOWN)
     assert {f"plot.{name}" for name in plot.__all__} <= set(SHOWN)
+    assert {f"families.{family.__name__}" for family in families.BY_NAME.values()} <= set(SHOWN)
 
 
 def test_every_finding_is_explained() -> None:

@@ -33,6 +33,7 @@ from mixedmodels.design.probe import Probe, make_probe
 from mixedmodels.design.recipe import DesignRecipe, FactorRecipe
 from mixedmodels.design.records import Codes, Finding, Floats, RandomFactor
 from mixedmodels.design.residual_rows import empty_visits, residual_rows
+from mixedmodels.design.response import Reader, Response, read_numbers
 from mixedmodels.errors import DataError, DesignError
 from mixedmodels.formula.terms import Formula, RandomTerm
 
@@ -54,7 +55,7 @@ class RandomPart:
 class Parts:
     """All that is computed row by row, the rows where something could not be, and categories that may be numbers."""
 
-    response: Column
+    response: Response
     offsets: tuple[Column, ...]
     weights: Column | None
     X: Floats
@@ -74,6 +75,8 @@ def build_design(
     contrasts: Mapping[str, object] | str | None = None,
     missing: str = "drop",
     planned: bool = False,
+    read_response: Reader = read_numbers,
+    residual: bool = True,
 ) -> Design:
     """Return the arrays of a model, checked, and the recipe that makes them from new data.
 
@@ -94,6 +97,11 @@ def build_design(
         ``"drop"`` leaves out rows with missing values, ``"raise"`` refuses them.
     planned
         Levels and rows are still to be multiplied: leave it to ``check_factors`` whether they are enough.
+    read_response
+        How the left-hand side becomes numbers.
+    residual
+        Rows have a residual of their own, from which random effects must differ. Without one a random effect may have a
+        level a row, and the response may be constant.
 
     Raises
     ------
@@ -123,15 +131,15 @@ def build_design(
         rows = rows.without(gaps)
         with _telling_what_may_be_why(rows):
             evaluation = _used_levels_only(plan, rows, source, contrasts)
-        parts = evaluate_parts(plan, evaluation)
+        parts = evaluate_parts(plan, evaluation, read_response=read_response)
         _check_gaps_close(gaps, parts.gaps)
         gaps = parts.gaps
         if not gaps:
             labels = frame.index if frame.index is None or rows.positions is None else frame.index[rows.positions]
             with _telling_what_may_be_why(rows, parts.doubtful):
-                design = _assemble(plan, rows, evaluation, parts, labels)
+                design = _assemble(plan, rows, evaluation, parts, labels=labels, residual=residual)
                 if not planned:
-                    check_factors(design.factors, design.n_obs)
+                    check_factors(design.factors, design.n_obs if residual else None)
                 return _with_empty_visits(design, source)
 
 
@@ -216,7 +224,9 @@ def _used_levels_only(
     return Evaluation(columns, rows.n_used, Memory(), codings)
 
 
-def evaluate_parts(plan: Plan, evaluation: Evaluation, known: Parts | None = None) -> Parts:
+def evaluate_parts(
+    plan: Plan, evaluation: Evaluation, known: Parts | None = None, read_response: Reader = read_numbers
+) -> Parts:
     """Return all that is computed row by row.
 
     Parameters
@@ -225,9 +235,10 @@ def evaluate_parts(plan: Plan, evaluation: Evaluation, known: Parts | None = Non
         What is wanted, and of which rows.
     known
         The parts of other rows, whose recipes are repeated.
+    read_response
+        How the left-hand side becomes numbers.
     """
-    response = evaluation.values(plan.formula.response)
-    check_numeric("response", plan.formula.response, response)
+    response = read_response(evaluation, plan.formula.response)
     offsets = tuple(map(evaluation.values, plan.offsets))
     for expression, column in zip(plan.offsets, offsets, strict=True):
         check_numeric("offset", expression, column)
@@ -249,7 +260,7 @@ def evaluate_parts(plan: Plan, evaluation: Evaluation, known: Parts | None = Non
         else:
             random.append(RandomPart(term, *columns(part, None if known is None else known.random[k].recipe)))
 
-    named = [(plan.formula.response, response), *zip(plan.offsets, offsets, strict=True), *groups.items()]
+    named = [(plan.formula.response, response.column), *zip(plan.offsets, offsets, strict=True), *groups.items()]
     gaps = [(name, column.missing) for name, column in named if column.missing is not None]
     for matrix, recipe in [(X, fixed), *((part.matrix, part.recipe) for part in random)]:
         # Columns as they are were checked when they were read.
@@ -267,11 +278,15 @@ def _matrix_gaps(matrix: Floats, names: Sequence[str]) -> list[tuple[str, Mask]]
     return [(name, np.isnan(values)) for name, values in zip(names, matrix.T, strict=True) if np.isnan(values).any()]
 
 
-def _assemble(plan: Plan, rows: UsedRows, evaluation: Evaluation, parts: Parts, labels: pd.Index | None) -> Design:
-    y = np.array(parts.response.values, dtype=np.float64)
+def _assemble(
+    plan: Plan, rows: UsedRows, evaluation: Evaluation, parts: Parts, *, labels: pd.Index | None, residual: bool
+) -> Design:
+    y = np.array(parts.response.column.values, dtype=np.float64)
+    trials = parts.response.trials
     offset = np.stack([c.values for c in parts.offsets]).sum(axis=0, dtype=np.float64) if parts.offsets else None
     weights = None if parts.weights is None else np.array(parts.weights.values, dtype=np.float64)
-    check_response(plan.formula.response, y, offset)
+    if residual:
+        check_response(plan.formula.response, y, offset)
     if weights is not None:
         check_weights(str(plan.weights), weights)
     built = sorted(_factors(parts), key=lambda pair: -pair[0].n_levels)
@@ -294,12 +309,14 @@ def _assemble(plan: Plan, rows: UsedRows, evaluation: Evaluation, parts: Parts, 
             *rows.findings(),
             *split_findings(parts.random),
             *few_levels(factors),
-            *few_repeats(factors, len(y)),
+            *(few_repeats(factors, len(y)) if residual else ()),
+            *parts.response.findings,
         ),
         recipe=recipe,
         columns={name: evaluation.columns[name] for name in plan.term_columns},
         labels=labels,
         residual=None if plan.formula.residual is None else residual_rows(plan.formula.residual, parts.groups),
+        trials=None if trials is None else np.array(trials.values, dtype=np.float64),
     )
 
 
@@ -324,7 +341,9 @@ def make_recipe(plan: Plan, evaluation: Evaluation, parts: Parts, factors: tuple
 def probe_of(plan: Plan, evaluation: Evaluation, parts: Parts) -> Probe | None:
     matrices = [(parts.fixed, parts.X)]
     matrices += [(p.recipe, p.matrix) for p in parts.random if p.matrix is not None and p.matrix is not parts.X]
-    values = {plan.formula.response: parts.response, **dict(zip(plan.offsets, parts.offsets, strict=True))}
+    values = dict(zip(plan.offsets, parts.offsets, strict=True))
+    if parts.response.is_computed and parts.response.column.levels is None and not parts.response.findings:
+        values[plan.formula.response] = parts.response.column
     return make_probe(evaluation, matrices, {**values, **parts.groups})
 
 

@@ -142,7 +142,9 @@ def check_weights(name: str, weights: Floats) -> None:
 
 
 def check_factors(
-    factors: Sequence[RandomFactor], n_obs: int, n_pairs: Callable[[RandomFactor, RandomFactor], int] | None = None
+    factors: Sequence[RandomFactor],
+    n_obs: int | None,
+    n_pairs: Callable[[RandomFactor, RandomFactor], int] | None = None,
 ) -> None:
     """Each random effect must be distinguishable from the residual and from the other effects.
 
@@ -151,7 +153,7 @@ def check_factors(
     factors
         The grouping factors.
     n_obs
-        Rows.
+        Rows; None where they have no residual of their own.
     n_pairs
         How many pairs of levels of two factors occur; None counts them by their rows.
 
@@ -177,12 +179,14 @@ def check_factors(
             )
 
 
-def _check_levels(factor: RandomFactor, n_obs: int) -> None:
+def _check_levels(factor: RandomFactor, n_obs: int | None) -> None:
     if factor.n_levels == 1:
         raise DesignError(
             f"The grouping factor {factor.name!r} has one level only ({level_text(factor.levels[0])!r}). "
             "A variance between levels needs at least two."
         )
+    if n_obs is None:
+        return
     if factor.n_levels >= n_obs:
         raise DesignError(
             f"The grouping factor {factor.name!r} has as many levels ({factor.n_levels}) as there are rows, so its "

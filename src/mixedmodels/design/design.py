@@ -54,6 +54,8 @@ class Design:
         Subjects and visits, where residuals of a subject are correlated; else None.
     stand_in
         What stands for rows that were read in parts and not kept; None where they are here.
+    trials
+        What the responses are successes among, (n_obs,), where the formula says it; else None.
     """
 
     formula: Formula
@@ -73,6 +75,7 @@ class Design:
     labels: pd.Index | None = None
     residual: ResidualRows | None = None
     stand_in: StandIn | None = None
+    trials: Floats | None = None
 
     @property
     def moment_rows(self) -> Floats:

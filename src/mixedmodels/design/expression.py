@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Collection, Iterable, Mapping
 from keyword import iskeyword
@@ -118,6 +119,20 @@ def columns_in(expression: str, known: Collection[str]) -> tuple[str, ...]:
             hint = _ELSEWHERE.get(name) or f"{nearest(name, _CALLABLE).strip()} {_ALLOWED}".strip()
             raise DataError(f"{expression!r} calls {name!r}, which is not a known function. {hint}")
     return tuple(columns)
+
+
+def counted_parts(expression: str) -> tuple[str, str] | None:
+    """Return successes and failures of ``cbind(successes, failures)``, as R writes them; None for anything else."""
+    try:
+        call = ast.parse(expression.strip(), mode="eval").body
+    except SyntaxError:
+        return None
+    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "cbind"):
+        return None
+    if len(call.args) != 2 or call.keywords:
+        return None
+    one, other = (ast.get_source_segment(expression.strip(), part) or "" for part in call.args)
+    return one, other
 
 
 def runnable(expression: str, columns: Collection[str]) -> str:

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from formulaic.formula import SimpleFormula
 
-from mixedmodels.design.expression import INTERCEPT, columns_in, columns_of, lookups, unknown_column
+from mixedmodels.design.expression import INTERCEPT, columns_in, columns_of, counted_parts, lookups, unknown_column
 from mixedmodels.errors import DataError
 from mixedmodels.formula.algebra import expand_terms, terms_of
 from mixedmodels.formula.expressions import column_name, is_computed, is_lookup
@@ -189,7 +189,8 @@ def _fixed_terms(formula: Formula, names: Sequence[str], used: Collection[str]) 
 def _source(text: str, formula: Formula, known: Sequence[str]) -> tuple[str, ...]:
     """Return the columns that a response, a grouping variable or an offset is read or computed from."""
     if text not in formula.names:
-        return columns_in(text, known)
+        counted = counted_parts(text) or (text,)
+        return tuple(dict.fromkeys(name for part in counted for name in columns_in(part, known)))
     if text not in known:
         raise unknown_column(text, known)
     return (text,)

@@ -387,7 +387,7 @@ class RowReader:
             )
 
     def _coded(self, evaluation: Evaluation, parts: Parts) -> Arrays:
-        y = np.array(parts.response.values, dtype=np.float64)
+        y = np.array(parts.response.column.values, dtype=np.float64)
         net = y
         if parts.offsets:
             offset = np.stack([c.values for c in parts.offsets]).sum(axis=0, dtype=np.float64)

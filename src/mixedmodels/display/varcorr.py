@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import MixedFit
 
 CORRELATION_SIZE = 7
 """Columns that a correlation takes with the gap before it."""
@@ -36,15 +36,15 @@ class VarCorr(Mapping[str, pd.DataFrame]):
     factors
         The covariances, most levels first.
     sigma
-        Residual standard deviation.
+        Residual standard deviation; None where rows have no residual.
     """
 
-    def __init__(self, factors: Sequence[FactorCovariance], sigma: float) -> None:
+    def __init__(self, factors: Sequence[FactorCovariance], sigma: float | None) -> None:
         self.factors = tuple(factors)
         self.sigma = sigma
 
     @classmethod
-    def from_state(cls, state: FitState) -> VarCorr:
+    def from_state(cls, state: MixedFit) -> VarCorr:
         """Return the covariances of a fit.
 
         Parameters
@@ -52,7 +52,7 @@ class VarCorr(Mapping[str, pd.DataFrame]):
         state
             The fit as numbers.
         """
-        return cls(factor_covariances(state), state.sigma)
+        return cls(factor_covariances(state), state.sigma if state.has_residual else None)
 
     def __getitem__(self, group: str) -> pd.DataFrame:
         for factor in self.factors:
@@ -99,8 +99,9 @@ class VarCorr(Mapping[str, pd.DataFrame]):
 
     def _variances(self, widths: Sequence[int]) -> Table:
         n_corr = max(widths, default=0)
-        variances = column([v for f in self.factors for v in np.diag(f.covariance)] + [self.sigma**2])
-        sds = column([s for f in self.factors for s in f.sd] + [self.sigma])
+        residual = [] if self.sigma is None else [self.sigma]
+        variances = column([v for f in self.factors for v in np.diag(f.covariance)] + [s**2 for s in residual])
+        sds = column([s for f in self.factors for s in f.sd] + residual)
         rows: list[tuple[str, ...]] = []
         for factor, width in zip(self.factors, widths, strict=True):
             for i, effect in enumerate(factor.effects):
@@ -108,7 +109,8 @@ class VarCorr(Mapping[str, pd.DataFrame]):
                 correlations = _correlations_beside(factor, i, width)
                 blank = [""] * (n_corr - len(correlations))
                 rows.append((*name, effect, variances[len(rows)], sds[len(rows)], *correlations, *blank))
-        rows.append(("Residual", "", "", variances[-1], sds[-1], *[""] * n_corr))
+        if residual:
+            rows.append(("Residual", "", "", variances[-1], sds[-1], *[""] * n_corr))
         header = ("Group", "Levels", "Effect", "Variance", "Std. dev.", *(["Corr."] + [""] * n_corr)[:n_corr])
         return Table("Random effects", header, tuple(rows), "lrlnn" + "n" * n_corr, n_labels=3)
 

@@ -16,7 +16,10 @@ from mixedmodels.design.batches import is_stream, open_batches
 from mixedmodels.design.build import build_design
 from mixedmodels.design.coding import contrasts_in_use
 from mixedmodels.design.frame import open_frame
+from mixedmodels.design.response import read_numbers, read_successes
 from mixedmodels.errors import FormulaError, nearest
+from mixedmodels.families import Binomial, Family
+from mixedmodels.fit.generalized import GeneralizedProblem
 from mixedmodels.fit.problem import Problem
 from mixedmodels.fit.streamed import streamed_problem
 from mixedmodels.formula.parse import parse_formula
@@ -42,7 +45,23 @@ class Call:
     def __repr__(self) -> str:
         options = [(f.name, _shown(getattr(self, f.name)), repr(f.default)) for f in fields(self)[2:]]
         changed = "".join(f", {name}={shown}" for name, shown, default in options if shown != default)
-        return f"lmer({self.formula!r}, {_shown(self.data)}{changed})"
+        return f"{self._function}({self.formula!r}, {_shown(self.data)}{changed})"
+
+    @property
+    def _function(self) -> str:
+        return "lmer"
+
+
+@dataclass(frozen=True, repr=False)
+class GeneralizedCall(Call):
+    """The arguments of ``glmer`` that make the design, with its family as the user gave it."""
+
+    family: object = "binomial"
+    link: str | None = None
+
+    @property
+    def _function(self) -> str:
+        return "glmer"
 
 
 def _shown(argument: object) -> str:
@@ -81,6 +100,30 @@ def build_problem(call: Call) -> Problem:
         missing=call.missing,
     )
     return Problem(design, design_seconds=perf_counter() - began)
+
+
+def build_generalized(call: GeneralizedCall, family: Family) -> GeneralizedProblem:
+    """Return the problem of a generalised model that a call describes.
+
+    Raises
+    ------
+    DataError, FormulaError
+        As ``build_problem``, and if the responses are not the family's.
+    """
+    began = perf_counter()
+    formula = parse_formula(call.formula)
+    check_evaluation(formula, call.evaluate, call.contrasts)
+    design = build_design(
+        formula,
+        call.data,
+        weights=call.weights,
+        offset=call.offset,
+        contrasts=call.contrasts,
+        missing=call.missing,
+        read_response=read_successes if isinstance(family, Binomial) else read_numbers,
+        residual=False,
+    )
+    return GeneralizedProblem(design, family, design_seconds=perf_counter() - began)
 
 
 def check_evaluation(formula: Formula, evaluate: str, contrasts: object = None) -> None:

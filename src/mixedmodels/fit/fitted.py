@@ -8,7 +8,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats, RandomFactor
-    from mixedmodels.fit.records import FitState, FixedFit
+    from mixedmodels.fit.records import FixedFit, MixedFit
 
 
 def marginal_fitted(state: FixedFit) -> Floats:
@@ -19,7 +19,7 @@ def marginal_fitted(state: FixedFit) -> Floats:
     return fitted if design.offset is None else fitted + design.offset
 
 
-def conditional_fitted(state: FitState) -> Floats:
+def conditional_fitted(state: MixedFit) -> Floats:
     """Return X beta + Z b + offset, shape (n_obs,), in units of the response."""
     fitted = marginal_fitted(state)
     for factor, b in zip(state.design.factors, state.b, strict=True):

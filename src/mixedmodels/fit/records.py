@@ -126,6 +126,16 @@ class FixedFit(ABC):
     findings: tuple[Finding, ...]
 
     @property
+    def has_residual(self) -> bool:
+        """Whether rows have a residual of their own, of standard deviation sigma."""
+        return True
+
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """What fits whose likelihoods may be nested have in common."""
+        return ("linear",)
+
+    @property
     def n_fixed(self) -> int:
         """Fixed effects estimated."""
         return len(self.beta)
@@ -151,13 +161,11 @@ class FixedFit(ABC):
 
 
 @dataclass(frozen=True)
-class FitState(FixedFit):
-    """A fitted mixed model as numbers.
+class MixedFit(FixedFit):
+    """A fitted model with random effects, whatever its responses are.
 
     Attributes
     ----------
-    problem
-        The engine's handle; rebuilt from the design after unpickling.
     theta
         (n_theta,), in the order of the design's factors.
     b
@@ -166,10 +174,35 @@ class FitState(FixedFit):
         A variance is zero or a correlation plus or minus one.
     """
 
-    problem: Problem
     theta: Floats
     b: tuple[Floats, ...]
     is_singular: bool
+
+    @property
+    @abstractmethod
+    def n_determined(self) -> int:
+        """Parameters that the data determine."""
+
+    @abstractmethod
+    def conditional_covariance(self) -> list[Floats]:
+        """Return Var(b | y) of each level, (n_levels, n_effects, n_effects) a factor."""
+
+
+@dataclass(frozen=True)
+class FitState(MixedFit):
+    """A fitted linear mixed model as numbers.
+
+    Attributes
+    ----------
+    problem
+        The engine's handle; rebuilt from the design after unpickling.
+    """
+
+    problem: Problem
+
+    def conditional_covariance(self) -> list[Floats]:
+        """Return Var(b | y) of each level, (n_levels, n_effects, n_effects) a factor."""
+        return [self.sigma**2 * block for block in self.problem.conditional_covariance(self.theta)]
 
     @property
     def n_params(self) -> int:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MISSED = 1e-4
 """A larger deviance of the larger of two nested models that is more than rounding."""
 
+SPECIAL_CASES = {(("poisson", "log"), ("negative_binomial", "log"))}
+"""Kinds of fits of which one is the other with a variance of zero."""
+
 COLUMNS = ("n_params", "aic", "bic", "llf", "deviance", "chisq", "df", "p_value")
 
 
@@ -52,6 +55,10 @@ def compare_states(states: Sequence[FixedFit], refit: bool = True, names: Sequen
     """
     if len(states) < 2:
         raise InferenceError(f"A comparison needs at least two fits; there is {len(states)}.")
+    if len({state.has_residual for state in states}) > 1:
+        raise InferenceError(
+            "Linear and generalised models do not compare: the likelihoods are of responses of different kinds."
+        )
     for number, state in enumerate(states[1:], start=2):
         _check_rows(states[0], state, number)
     fitted, notes = _comparable(states, refit)
@@ -154,10 +161,14 @@ def _criteria(state: FixedFit) -> tuple[int, float, float, float, float]:
 def _test(small: FixedFit, large: FixedFit) -> tuple[float, float, float]:
     """Return chi-squared, its degrees of freedom and the p-value; NaN if the models are not nested."""
     df = large.n_determined - small.n_determined
-    if df == 0 or not is_nested(small, large):
+    if df == 0 or not _is_seen_nested(small, large):
         return math.nan, math.nan, math.nan
     chisq = small.optimum.deviance - large.optimum.deviance
     return chisq, df, math.nan if chisq < -MISSED else float(special.chdtrc(df, max(chisq, 0.0)))
+
+
+def _is_seen_nested(small: FixedFit, large: FixedFit) -> bool:
+    return (small.kind == large.kind or (small.kind, large.kind) in SPECIAL_CASES) and is_nested(small, large)
 
 
 def _n_variances(state: FixedFit) -> int:
@@ -175,16 +186,17 @@ def _labels(states: Sequence[FixedFit]) -> list[str]:
 def _test_notes(states: Sequence[FixedFit], labels: Sequence[str]) -> Iterator[str]:
     variance_tested = False
     for (small, large), (above, here) in zip(pairwise(states), pairwise(labels), strict=True):
-        if not is_nested(small, large):
+        if not _is_seen_nested(small, large):
             yield f"No test of {here}: {above} is not seen to be nested in it."
         elif small.n_determined == large.n_determined:
             which = "" if small.n_params == large.n_params else " that the data determine"
             yield f"No test of {here}: it has as many parameters{which} as {above}."
         elif small.optimum.deviance < large.optimum.deviance - MISSED:
             yield f"{here} fits worse than {above}, which is nested in it: so its optimum was missed."
-        variance_tested |= _n_variances(small) < _n_variances(large)
+        variance_tested |= _n_variances(small) < _n_variances(large) or small.kind != large.kind
     if variance_tested:
-        yield "P-values of tests of a variance are too large, because zero is on its boundary; see ranova."
+        rest = "; see ranova." if states[0].has_residual else "; of one variance alone they are half of these."
+        yield f"P-values of tests of a variance are too large, because zero is on its boundary{rest}"
     bad = [label for label, state in zip(labels, states, strict=True) if not state.optimum.converged]
     if bad:
         yield f"Not converged: {', '.join(bad)}."

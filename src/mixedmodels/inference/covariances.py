@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import MixedFit
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class FactorCovariance:
         return pd.DataFrame(self.covariance, index=list(self.effects), columns=list(self.effects))
 
 
-def factor_roots(state: FitState) -> list[Floats]:
+def factor_roots(state: MixedFit) -> list[Floats]:
     """Return sigma Lambda of each grouping factor, (n_effects, n_effects), most levels first.
 
     The variance of z'b is the square of z'(sigma Lambda), in which a far origin costs half the digits that it costs in
@@ -70,7 +70,7 @@ def factor_roots(state: FitState) -> list[Floats]:
     return [state.sigma * relative_factor(part, f.block_sizes) for f, part in zip(factors, parts, strict=True)]
 
 
-def factor_covariances(state: FitState) -> tuple[FactorCovariance, ...]:
+def factor_covariances(state: MixedFit) -> tuple[FactorCovariance, ...]:
     """Return the random-effects covariance of each grouping factor, most levels first."""
     out = []
     for factor, root in zip(state.design.factors, factor_roots(state), strict=True):
@@ -87,8 +87,8 @@ def _same_block(block_sizes: Sequence[int]) -> npt.NDArray[np.bool_]:
     return np.asarray(block[:, None] == block[None, :])
 
 
-def covariance_frame(factors: tuple[FactorCovariance, ...], sigma: float) -> pd.DataFrame:
-    """Return variances, then covariances, of each factor and the residual variance, one row each.
+def covariance_frame(factors: tuple[FactorCovariance, ...], sigma: float | None) -> pd.DataFrame:
+    """Return variances, then covariances, of each factor and the residual variance, if there is one, one row each.
 
     Returns
     -------
@@ -106,5 +106,6 @@ def covariance_frame(factors: tuple[FactorCovariance, ...], sigma: float) -> pd.
             for j, i in zip(*np.triu_indices(len(f.effects), 1), strict=True)
             if f.estimated[i, j]
         ]
-    rows.append(("Residual", None, None, sigma**2, sigma))
+    if sigma is not None:
+        rows.append(("Residual", None, None, sigma**2, sigma))
     return pd.DataFrame(rows, columns=["group", "effect_1", "effect_2", "covariance", "sd_or_corr"])

@@ -22,7 +22,7 @@ from mixedmodels.predict.rows import Rows, fitted_rows, new_rows, with_columns
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FitState, MixedFit
 
 INTERVALS = ("confidence", "prediction")
 DDF = ("satterthwaite", "normal")
@@ -125,7 +125,7 @@ def _check_choices(interval: str | None, level: float, ddf: str, correction: str
         raise InferenceError("level and ddf are for an interval; pass interval='confidence' or 'prediction' too.")
 
 
-def predicted_mean(state: FitState, rows: Rows, used: tuple[bool, ...]) -> Floats:
+def predicted_mean(state: MixedFit, rows: Rows, used: tuple[bool, ...]) -> Floats:
     """Return X beta + Z b + offset with the effects of some factors, (n_rows,)."""
     mean = rows.X @ state.beta + rows.offset
     for k, b in enumerate(state.b):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import MixedFit
 
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ class ByGroup(dict[str, T]):
         raise unknown_group(group, self)
 
 
-def random_effects(state: FitState) -> dict[str, pd.DataFrame]:
+def random_effects(state: MixedFit) -> dict[str, pd.DataFrame]:
     """Return E(b | y) (Henderson 1975) of each grouping factor, level x effect, in units of the response per column."""
     return ByGroup(
         (factor.name, pd.DataFrame(b, index=factor.levels.rename(factor.name), columns=list(factor.columns), copy=True))
@@ -36,19 +36,17 @@ def random_effects(state: FitState) -> dict[str, pd.DataFrame]:
     )
 
 
-def random_effects_cov(state: FitState) -> dict[str, Floats]:
+def random_effects_cov(state: MixedFit) -> dict[str, Floats]:
     """Return Var(b | y) of each grouping factor at the estimated parameters, shape (n_levels, n_effects, n_effects).
 
     Given the data, theta, sigma and beta: the diagonal blocks of sigma^2 Lambda M^-1 Lambda' (Bates, Maechler, Bolker
     and Walker 2015). The uncertainty of beta is not part of it, as in lme4.
     """
-    blocks = state.problem.conditional_covariance(state.theta)
-    return ByGroup(
-        (factor.name, state.sigma**2 * block) for factor, block in zip(state.design.factors, blocks, strict=True)
-    )
+    blocks = state.conditional_covariance()
+    return ByGroup((factor.name, block) for factor, block in zip(state.design.factors, blocks, strict=True))
 
 
-def random_effects_frame(state: FitState, level: float = 0.95) -> pd.DataFrame:
+def random_effects_frame(state: MixedFit, level: float = 0.95) -> pd.DataFrame:
     """Return the conditional modes in one long frame, a row for each effect of each level.
 
     Parameters
@@ -87,7 +85,7 @@ def random_effects_frame(state: FitState, level: float = 0.95) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def coef_by_level(state: FitState, group: str | None = None) -> pd.DataFrame:
+def coef_by_level(state: MixedFit, group: str | None = None) -> pd.DataFrame:
     """Return the coefficients of each level of a grouping factor: fixed effects plus the level's conditional modes.
 
     As lme4's ``coef``: every fixed effect is a column, the same for all levels where no random effect has its name; a
@@ -118,7 +116,7 @@ def coef_by_level(state: FitState, group: str | None = None) -> pd.DataFrame:
     )
 
 
-def fixed_counterparts(state: FitState, columns: Iterable[str]) -> dict[str, str]:
+def fixed_counterparts(state: MixedFit, columns: Iterable[str]) -> dict[str, str]:
     """Return the fixed effects that random effects vary around; of an interaction the order does not matter.
 
     Parameters

@@ -11,7 +11,7 @@ from mixedmodels.errors import InferenceError
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
     from mixedmodels.fit.call import Call
-    from mixedmodels.fit.records import FitState, FixedFit
+    from mixedmodels.fit.records import FitState, FixedFit, MixedFit
 
 
 class FixedChapter:
@@ -43,7 +43,24 @@ class FixedChapter:
         return self.call
 
 
-class Chapter(FixedChapter):
+class MixedChapter(FixedChapter):
+    """A part of a result's methods that asks of the random effects too, whatever the responses are.
+
+    Parameters
+    ----------
+    state
+        The fit as numbers.
+    call
+        What made it; None if that is not known.
+    """
+
+    state: MixedFit
+
+    def __init__(self, state: MixedFit, call: Call | None = None) -> None:
+        super().__init__(state, call)
+
+
+class Chapter(MixedChapter):
     """A part of the methods of a mixed model's result. A result is made of chapters, and none knows the others.
 
     Parameters

@@ -1,0 +1,78 @@
+"""The summary of a generalised linear mixed model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mixedmodels.display.summary import Summary, coefficient_table
+from mixedmodels.display.table import Table
+from mixedmodels.display.varcorr import VarCorr, correlation_tables
+from mixedmodels.inference import criteria
+from mixedmodels.inference.generalized import NOTE, z_values
+from mixedmodels.texts import numbers
+from mixedmodels.texts.layout import text_width
+
+if TYPE_CHECKING:
+    from mixedmodels.fit.generalized import GlmmState
+
+
+def summarize_generalized(
+    state: GlmmState, level: float = 0.95, correlation: bool = False, *, width: int | None = None
+) -> Summary:
+    """Return the summary of a fit.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    level
+        Coverage of the intervals.
+    correlation
+        Show the correlations of the fixed effects.
+    width
+        Columns of a line; None for those of the terminal.
+    """
+    width = text_width(width)
+    tables = [_facts(state), *VarCorr.from_state(state).tables(width)]
+    if state.n_fixed:
+        tables.append(coefficient_table(state.fixed_names, z_values(state, level), level, whole_df=True))
+    if correlation:
+        scale = np.sqrt(np.diag(state.cov_beta))
+        matrix = state.cov_beta / np.outer(scale, scale)
+        tables.extend(correlation_tables("Correlations of the fixed effects", state.fixed_names, matrix, width))
+    family = state.family.name.replace("_", " ")
+    heading = f"Generalised linear mixed model: {family}, {state.family.link} link; Laplace's approximation"
+    return Summary(heading, state.design.formula.text, tables, list(_notes(state)), width)
+
+
+def one_line_generalized(state: GlmmState) -> str:
+    """Return a fit in one line."""
+    value = numbers.criterion(state.optimum.deviance)
+    text = state.design.formula.text
+    return f"<GlmmResult: {text}; {state.family.name}, deviance {value}, {state.design.n_obs} observations>"
+
+
+def _facts(state: GlmmState) -> Table:
+    design = state.design
+    used = f"{design.n_obs} of {design.n_rows}" if design.n_dropped else f"{design.n_obs}"
+    rows = (
+        ("Observations", used, "Log-likelihood", numbers.criterion(criteria.log_likelihood(state))),
+        ("Parameters", str(state.n_params), "AIC", numbers.criterion(criteria.aic(state))),
+        ("Deviance", numbers.criterion(state.optimum.deviance), "BIC", numbers.criterion(criteria.bic(state))),
+    )
+    return Table("", (), rows, "lrlr")
+
+
+def _notes(state: GlmmState) -> Iterator[str]:
+    if state.dispersion is not None:
+        value = numbers.column([state.dispersion])[0]
+        text = state.family.variance_text
+        yield f"The dispersion d is {value}; the variance of a response with the mean m is {text}."
+    if state.design.offset is not None:
+        yield "An offset is part of the linear predictor."
+    yield from (finding.message for finding in state.findings)
+    if state.n_fixed:
+        yield NOTE

@@ -1,0 +1,349 @@
+"""Generalised linear mixed models: from a design and a family to a fitted state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mixedmodels._engine import GeneralizedModel
+from mixedmodels.errors import FitError, MixedModelsError, memory_told
+from mixedmodels.fit.findings import aliased_columns, nearly_aliased_columns, not_converged, other_optima, singular_fit
+from mixedmodels.fit.fit import DEFAULT, STATUS
+from mixedmodels.fit.fixed_root import Basis, FixedRoot
+from mixedmodels.fit.generalized_findings import huge_effects, no_curvature, no_overdispersion
+from mixedmodels.fit.observed import read_observed
+from mixedmodels.fit.problem import row_arguments
+from mixedmodels.fit.records import MixedFit, Optimum
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from mixedmodels.design.design import Design
+    from mixedmodels.design.records import Finding, Floats
+    from mixedmodels.families import Family
+    from mixedmodels.fit.control import Control
+
+FLAT = 1e-10
+"""Eigenvalue of the Hessian, relative to the largest, that is none."""
+
+
+class GeneralizedProblem:
+    """The criterion of one design and family: -2 log-likelihood by Laplace's approximation.
+
+    Its parameters psi are those of the engine, which have no units: theta, beta and phi in orthonormal bases. The
+    engine's rows are made when they are first needed, and again after unpickling.
+
+    Parameters
+    ----------
+    design
+        The model's arrays.
+    family
+        What the responses are.
+    n_threads
+        Threads of the engine; 0 takes what the machine has.
+    design_seconds
+        What building the design took, for the record.
+
+    Raises
+    ------
+    DataError
+        If the responses are not the family's.
+    """
+
+    def __init__(self, design: Design, family: Family, *, n_threads: int = 0, design_seconds: float = 0.0) -> None:
+        self.design, self.family, self.n_threads = design, family, n_threads
+        self.seconds = {"design": design_seconds, "products": 0.0}
+        self.observed = read_observed(design, family)
+        self._model: GeneralizedModel | None = None
+
+    @property
+    def model(self) -> GeneralizedModel:
+        """The engine's handle."""
+        if self._model is None:
+            began = perf_counter()
+            design, observed = self.design, self.observed
+            X, _, codes, Z = row_arguments(design)
+            factors = design.factors
+            with self.evaluated():
+                self._model = GeneralizedModel(
+                    self.family.engine_name,
+                    np.ascontiguousarray(observed.y),
+                    observed.trials,
+                    observed.weights,
+                    design.offset,
+                    X,
+                    codes,
+                    [factor.n_levels for factor in factors],
+                    Z,
+                    [factor.block_sizes for factor in factors],
+                    self.n_threads,
+                )
+            self.seconds["products"] = perf_counter() - began
+        return self._model
+
+    @contextmanager
+    def evaluated(self) -> Iterator[None]:
+        """What the engine cannot evaluate is an error of ours."""
+        try:
+            with memory_told("An evaluation of the likelihood"):
+                yield
+        except MixedModelsError:
+            raise
+        except ValueError as error:
+            raise FitError(f"{self.design.formula.text!r} cannot be fitted to these data: {error}.") from error
+
+    def psi(self, theta: npt.ArrayLike, beta: npt.ArrayLike, phi: npt.ArrayLike = ()) -> Floats:
+        """Return the engine's parameters of theta, beta (of the columns kept) and phi.
+
+        Raises
+        ------
+        FitError
+            If one of them is not numeric or has another length.
+        """
+        try:
+            parts = [np.array(part, dtype=np.float64).ravel() for part in (theta, beta, phi)]
+        except (TypeError, ValueError) as error:
+            raise FitError(f"theta, beta and phi must be numbers: {error}.") from error
+        with self.evaluated():
+            return self.model.psi(*parts)
+
+    def deviance(self, psi: Floats) -> float:
+        """Return -2 log-likelihood at psi."""
+        with self.evaluated():
+            return self.model.deviance(psi)
+
+    def gradient(self, psi: Floats) -> Floats:
+        """Return its gradient in psi."""
+        with self.evaluated():
+            return self.model.gradient(psi)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_model": None}
+
+
+@dataclass(frozen=True)
+class GlmmState(MixedFit):
+    """A fitted generalised linear mixed model as numbers.
+
+    Attributes
+    ----------
+    problem
+        The engine's handle.
+    family
+        What the responses are.
+    phi
+        Its extra parameter as the engine has it, (n_extra,).
+    psi
+        Where the criterion is lowest, in the engine's parameters.
+    cov_psi
+        Their covariance, twice the inverse of the criterion's Hessian; zero for what is on a boundary.
+    basis
+        Of the fixed columns.
+    eta
+        Conditional linear predictor of the rows, (n_obs,).
+    cov_b
+        Var(b | y) given the parameters, (n_levels, n_effects, n_effects) a factor.
+    """
+
+    problem: GeneralizedProblem
+    family: Family
+    phi: Floats
+    psi: Floats
+    cov_psi: Floats
+    basis: Basis
+    eta: Floats
+    cov_b: tuple[Floats, ...]
+
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """Its family and link."""
+        return (self.family.name, self.family.link)
+
+    @property
+    def has_residual(self) -> bool:
+        """Rows have no residual."""
+        return False
+
+    @property
+    def n_params(self) -> int:
+        """Parameters estimated: fixed effects, theta and those of the family."""
+        return len(self.psi)
+
+    @property
+    def n_determined(self) -> int:
+        """The same: nothing tells here which directions are flat."""
+        return self.n_params
+
+    @property
+    def dispersion(self) -> float | None:
+        """The family's dispersion; None without one."""
+        return self.family.dispersion(self.phi)
+
+    @property
+    def trials(self) -> Floats:
+        """Trials of each row, (n_obs,), one where the family has none."""
+        trials = self.problem.observed.trials
+        return np.ones(self.design.n_obs) if trials is None else trials
+
+    @cached_property
+    def fixed_root(self) -> FixedRoot:
+        """The root of the covariance of beta from which its combinations have their variances."""
+        k = len(self.theta)
+        own = slice(k, k + self.n_fixed)
+        return FixedRoot(self.basis, self.psi[own], _upper_root(self.cov_psi[own, own]))
+
+    def undetermined_rows(self, L: Floats) -> npt.NDArray[np.bool_]:
+        """Return which combinations of the fixed effects have no standard error: all, if the Hessian has no inverse."""
+        return np.full(len(L), not np.isfinite(self.cov_psi).all())
+
+    def conditional_covariance(self) -> list[Floats]:
+        """Return Var(b | y) of each level given the parameters, (n_levels, n_effects, n_effects) a factor."""
+        return list(self.cov_b)
+
+    def __repr__(self) -> str:
+        return f"<GlmmState: {self.design.formula.text}; {self.family.name}, {self.design.n_obs} observations>"
+
+
+def _upper_root(covariance: Floats) -> Floats:
+    """Return upper triangular K with K K' = C."""
+    if not np.isfinite(covariance).all():
+        return np.full(covariance.shape, np.nan)
+    return np.asarray(np.linalg.cholesky(covariance[::-1, ::-1])[::-1, ::-1])
+
+
+def fit_generalized(
+    problem: GeneralizedProblem, *, start: Floats | None = None, control: Control | None = None
+) -> GlmmState:
+    """Return the fitted state at the minimum of the criterion.
+
+    Parameters
+    ----------
+    problem
+        The criterion.
+    start
+        First psi; None lets the engine choose.
+    control
+        Limits of the optimiser.
+
+    Raises
+    ------
+    DataError, FitError
+        If the responses are not the family's, or the likelihood cannot be evaluated.
+    """
+    control = DEFAULT if control is None else control
+    design, model = problem.design, problem.model
+    began = perf_counter()
+    with problem.evaluated():
+        minimum = model.minimize(start, control.max_iterations, control.n_starts)
+        optimized = perf_counter()
+        theta, beta, phi, b, cov_b, eta = model.estimates(minimum.psi)
+        hessian = model.hessian(minimum.psi)
+        basis = Basis(np.zeros(len(beta), dtype=np.int64), *model.fixed_basis())
+    cov_psi, flat = covariance(hessian, minimum.psi, design, len(beta))
+    k = len(theta)
+    own = slice(k, k + len(beta))
+    to_user = model.fixed_map()
+    optimum = Optimum(
+        theta=theta,
+        deviance=minimum.deviance,
+        status=STATUS[minimum.status],
+        gradient_norm=minimum.gradient_norm,
+        n_iterations=minimum.n_iterations,
+        n_evaluations=minimum.n_evaluations,
+        steps=minimum.trace,
+        other_optima=tuple(minimum.other_optima),
+        seconds={
+            **problem.seconds,
+            "optimizer": optimized - began,
+            "solution": perf_counter() - optimized,
+        },
+    )
+    kept = tuple(model.kept)
+    findings = [*design.findings]
+    if len(kept) < len(design.x_names):
+        findings.append(aliased_columns(design, kept))
+    if model.nearly_dependent:
+        findings.append(nearly_aliased_columns([design.x_names[j] for j in model.nearly_dependent]))
+    if not optimum.converged:
+        findings.append(not_converged(optimum))
+    if minimum.singular:
+        findings.append(singular_fit(design, theta))
+    if optimum.other_optima:
+        findings.append(other_optima(optimum))
+    if flat:
+        findings.append(no_curvature())
+    findings += _family_findings(problem, theta, phi)
+    return GlmmState(
+        design=design,
+        reml=False,
+        control=control,
+        optimum=optimum,
+        fixed_names=tuple(design.x_names[j] for j in kept),
+        kept=kept,
+        beta=beta,
+        cov_beta=to_user @ cov_psi[own, own] @ to_user.T,
+        sigma=1.0,
+        findings=tuple(findings),
+        theta=theta,
+        b=tuple(b),
+        is_singular=minimum.singular,
+        problem=problem,
+        family=problem.family,
+        phi=phi,
+        psi=minimum.psi,
+        cov_psi=cov_psi,
+        basis=basis,
+        eta=eta,
+        cov_b=tuple(cov_b),
+    )
+
+
+def _family_findings(problem: GeneralizedProblem, theta: Floats, phi: Floats) -> list[Finding]:
+    return [*huge_effects(problem.design, theta), *no_overdispersion(problem.family, phi)]
+
+
+def covariance(hessian: Floats | None, psi: Floats, design: Design, n_fixed: int) -> tuple[Floats, bool]:
+    """Return twice the inverse of the criterion's Hessian, and whether it has none.
+
+    What is on a boundary, a zero column of Lambda or no overdispersion, is held: its rows are zero.
+
+    Parameters
+    ----------
+    hessian
+        (n, n), or None if it could not be computed.
+    psi
+        Where, (n,).
+    design
+        Names what psi is.
+    n_fixed
+        Fixed effects in it.
+    """
+    n = len(psi)
+    free = np.ones(n, dtype=bool)
+    free[: len(_column_of_theta(design))] = [psi[j] != 0 for j in _column_of_theta(design)]
+    k = len(_column_of_theta(design))
+    free[k + n_fixed :] = psi[k + n_fixed :] != 0
+    out = np.zeros((n, n))
+    if hessian is None:
+        return np.full((n, n), np.nan), True
+    values, vectors = np.linalg.eigh(hessian[np.ix_(free, free)])
+    if not len(values) or values[0] <= FLAT * values[-1]:
+        return np.full((n, n), np.nan), True
+    out[np.ix_(free, free)] = 2 * (vectors / values) @ vectors.T
+    return out, False
+
+
+def _column_of_theta(design: Design) -> list[int]:
+    """Return the position of the diagonal element in the column of Lambda of each theta."""
+    out: list[int] = []
+    for factor in design.factors:
+        for size in factor.block_sizes:
+            for j in range(size if size > 0 else 1):
+                out += [len(out)] * (size - j if size > 0 else 1)
+    return out

@@ -1,0 +1,67 @@
+"""What a generalised model's fit noticed beside what every fit may, in words and as data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mixedmodels.covariance.unstructured import relative_factor, split_theta
+from mixedmodels.design.records import Finding
+from mixedmodels.families import NegativeBinomial
+
+if TYPE_CHECKING:
+    from mixedmodels.design.design import Design
+    from mixedmodels.design.records import Floats
+    from mixedmodels.families import Family
+
+HUGE = 10.0
+"""Standard deviation of an effect's part of the linear predictor from which on it is called huge."""
+
+
+def huge_effects(design: Design, theta: Floats) -> list[Finding]:
+    """Return a finding for each random effect that moves the linear predictor beyond what data can tell."""
+    found = []
+    parts = split_theta(theta, [f.n_theta for f in design.factors])
+    for factor, part in zip(design.factors, parts, strict=True):
+        root = relative_factor(part, factor.block_sizes)
+        sizes = np.ones(1) if factor.Z is None else np.sqrt(np.mean(factor.Z**2, axis=0))
+        for name, sd in zip(factor.columns, np.sqrt((root**2).sum(axis=1)) * sizes, strict=True):
+            if sd > HUGE:
+                found.append(
+                    Finding(
+                        "huge_effects",
+                        f"The effects of {factor.name!r} on {name!r} move the linear predictor by a standard deviation "
+                        f"of {sd:.3g}: levels answer nearly always the same, and the size of their variance is hardly "
+                        "told by the data. Read predictions rather than this number.",
+                        {"factor": factor.name, "effect": name, "sd": float(sd)},
+                    )
+                )
+    return found
+
+
+def no_overdispersion(family: Family, phi: Floats) -> list[Finding]:
+    """Return the finding that counts vary no more than Poisson's, if so."""
+    if not (isinstance(family, NegativeBinomial) and phi[0] ** 2 < NO_DISPERSION):
+        return []
+    return [
+        Finding(
+            "no_overdispersion",
+            "The counts vary no more than Poisson's given the effects: the dispersion is estimated as zero, and "
+            "family='poisson' says the same.",
+            {"dispersion": float(phi[0] ** 2)},
+        )
+    ]
+
+
+NO_DISPERSION = 1e-8
+"""alpha of m + alpha m^2 that counts as none."""
+
+
+def no_curvature() -> Finding:
+    """Return the finding that there are no standard errors."""
+    return Finding(
+        "no_curvature",
+        "The criterion is flat in a direction at its optimum, so that there are no standard errors: the data do not "
+        "tell all parameters. Use fewer effects.",
+    )

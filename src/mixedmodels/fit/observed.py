@@ -1,0 +1,143 @@
+"""What a family takes for a response, checked: values, trials and weights of the log density."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mixedmodels.errors import DataError
+from mixedmodels.families import Beta, Binomial, Gamma, NegativeBinomial, Poisson
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from mixedmodels.design.design import Design
+    from mixedmodels.design.records import Floats
+    from mixedmodels.families import Family
+
+WHOLE_TOL = 1e-6
+"""What successes, computed from a proportion, may be off a whole number by, relative to the trials."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Responses as their density takes them.
+
+    Attributes
+    ----------
+    y
+        (n_obs,); successes for the binomial.
+    trials
+        (n_obs,), or None where each is one.
+    weights
+        What multiplies the log density, (n_obs,), or None.
+    """
+
+    y: Floats
+    trials: Floats | None
+    weights: Floats | None
+
+
+def read_observed(design: Design, family: Family) -> Observed:
+    """Return the responses of a design.
+
+    Parameters
+    ----------
+    design
+        The model's arrays.
+    family
+        What the responses are.
+
+    Raises
+    ------
+    DataError
+        If a response is not one of the family's, or all are the same where that leaves nothing to estimate.
+    """
+    match family:
+        case Binomial():
+            return _read_successes(design)
+        case Poisson() | NegativeBinomial():
+            _check(design, "counts are whole numbers from 0 on", (design.y < 0) | (design.y != np.round(design.y)))
+            if not design.y.any():
+                raise DataError(
+                    f"The response {design.response_name!r} is 0 in all {design.n_obs} rows. "
+                    "There is no mean to explain."
+                )
+        case Gamma():
+            _check(design, "a gamma response is positive", design.y <= 0)
+            _check_varies(design)
+        case Beta():
+            hint = (
+                "a beta response lies between 0 and 1 and is neither. Proportions of counts are binomial: "
+                "cbind(successes, failures)"
+            )
+            _check(design, hint, (design.y <= 0) | (design.y >= 1))
+            _check_varies(design)
+    return Observed(design.y, None, design.weights)
+
+
+def _read_successes(design: Design) -> Observed:
+    y, trials, weights = design.y, design.trials, design.weights
+    if trials is not None:
+        bad = (y < 0) | (trials < y) | (y != np.round(y)) | (trials != np.round(trials))
+        _check(design, "successes and failures are whole numbers from 0 on", bad)
+    elif ((y == 0) | (y == 1)).all():
+        pass
+    elif (y < 0).any() or (y > 1).any():
+        told = "a binomial response is 0 or 1, a proportion with weights= its trials, or cbind(successes, failures)"
+        _check(design, told, (y < 0) | (y > 1))
+    elif weights is None:
+        raise DataError(
+            f"The response {design.response_name!r} holds proportions, such as {float(y[(y > 0) & (y < 1)][0])!r}, and "
+            "nothing says of how many trials. Pass weights=, the column of trials, or write cbind(successes, failures)."
+        )
+    else:
+        y, trials, weights = _successes(design, y, weights), weights, None
+    most = np.ones(len(y)) if trials is None else trials
+    if not y.any() or (y == most).all():
+        which = "failures" if not y.any() else "successes"
+        raise DataError(
+            f"The response {design.response_name!r} has {which} only, in all {design.n_obs} rows. "
+            "There is no chance of success to estimate."
+        )
+    return Observed(y, trials, weights)
+
+
+def _successes(design: Design, y: Floats, trials: Floats) -> Floats:
+    """Return proportions times trials, which must be whole."""
+    odd = trials != np.round(trials)
+    if odd.any():
+        raise DataError(
+            f"The response {design.response_name!r} holds proportions, so its weights are numbers of trials, but "
+            f"{np.count_nonzero(odd)} of {len(trials)} are not whole, the first is {float(trials[odd.argmax()])!r}."
+        )
+    successes = np.round(y * trials)
+    odd = np.abs(successes - y * trials) > WHOLE_TOL * trials
+    if odd.any():
+        k = int(odd.argmax())
+        raise DataError(
+            f"The response {design.response_name!r} times its weights must be whole numbers of successes, but "
+            f"{float(y[k])!r} of {int(trials[k])} trials are {float(y[k] * trials[k]):.6g}, in row {k} of those used "
+            "(counted from 0)."
+        )
+    return np.asarray(successes)
+
+
+def _check(design: Design, rule: str, bad: npt.NDArray[np.bool_]) -> None:
+    if not bad.any():
+        return
+    k = int(bad.argmax())
+    raise DataError(
+        f"The response {design.response_name!r} has {np.count_nonzero(bad)} of {design.n_obs} values that cannot be: "
+        f"{rule}. The first is {float(design.y[k])!r}, in row {k} of those used (counted from 0)."
+    )
+
+
+def _check_varies(design: Design) -> None:
+    if design.y.min() == design.y.max():
+        raise DataError(
+            f"The response {design.response_name!r} is {float(design.y[0])!r} in all {design.n_obs} rows. "
+            "There is no variation to explain."
+        )

@@ -1,0 +1,210 @@
+"""The door to generalised linear mixed models: a formula, data and a family in, a result out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from mixedmodels.errors import FitError
+from mixedmodels.families import Family, read_family
+from mixedmodels.fit.call import GeneralizedCall, build_generalized, snapshot
+from mixedmodels.fit.control import Control
+from mixedmodels.fit.generalized import fit_generalized
+from mixedmodels.lmer import warn_of_findings
+from mixedmodels.result import GlmmResult
+from mixedmodels.vocabulary import refuses_unknown
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from mixedmodels.design.design import Design
+    from mixedmodels.design.records import Floats
+
+
+@refuses_unknown
+def glmer(
+    formula: str,
+    data: object,
+    family: str | Family = "binomial",
+    *,
+    link: str | None = None,
+    n_agq: int = 1,
+    weights: object = None,
+    offset: object = None,
+    contrasts: Mapping[str, object] | str | None = None,
+    missing: str = "drop",
+    evaluate: str = "python",
+    control: Control | None = None,
+) -> GlmmResult:
+    """Return a fitted generalised linear mixed model, by maximum likelihood with Laplace's approximation.
+
+    Parameters
+    ----------
+    formula
+        An lme4 formula, such as ``"y ~ x + (1 | g)"``. On the left of a binomial model stand 0 and 1, booleans, a
+        category of two levels (the second is a success), ``cbind(successes, failures)``, or a proportion with
+        ``weights`` its trials.
+    data
+        As for ``lmer``.
+    family
+        ``"binomial"``, ``"poisson"``, ``"gamma"``, ``"negative_binomial"`` or ``"beta"``; or one of
+        ``mixedmodels.families``.
+    link
+        Of a family that is named: for the binomial ``"logit"``, ``"probit"`` or ``"cloglog"``. None: its usual one.
+    n_agq
+        1, Laplace's approximation. More nodes of adaptive quadrature are not available yet.
+    weights
+        Trials, where the response is a proportion; else they multiply the log density of their row.
+    offset, contrasts, missing, evaluate, control
+        As for ``lmer``.
+
+    Raises
+    ------
+    MixedModelsError
+        If the formula, the data, the family or the model cannot be used.
+
+    Warns
+    -----
+    ConvergenceWarning, SingularFitWarning, RankDeficiencyWarning, DroppedRowsWarning
+        For findings of the fit that change its reading.
+
+    Examples
+    --------
+    >>> import mixedmodels as mm
+    >>> fit = mm.glmer("cbind(incidence, size - incidence) ~ period + (1 | herd)", mm.load_dataset("cbpp"))
+    >>> fit.fe_params.round(3).to_dict()
+    {'Intercept': -1.399, 'period[T.2]': -0.992, 'period[T.3]': -1.129, 'period[T.4]': -1.58}
+    """
+    chosen = read_family(family, link)
+    check_nodes(n_agq)
+    call = GeneralizedCall(
+        formula, snapshot(data), weights, offset, contrasts, missing, evaluate, family=family, link=link
+    )
+    state = fit_generalized(build_generalized(call, chosen), control=checked_control(control))
+    warn_of_findings(state.findings)
+    return GlmmResult(state, call)
+
+
+class GeneralizedLinearMixedModel:
+    """An unfitted generalised linear mixed model: a criterion to evaluate.
+
+    Parameters
+    ----------
+    formula, data, family, link, n_agq, weights, offset, contrasts, missing, evaluate
+        As for ``glmer``.
+
+    Attributes
+    ----------
+    design
+        The model's arrays and names.
+    family
+        What the responses are.
+    """
+
+    @refuses_unknown
+    def __init__(
+        self,
+        formula: str,
+        data: object,
+        family: str | Family = "binomial",
+        *,
+        link: str | None = None,
+        n_agq: int = 1,
+        weights: object = None,
+        offset: object = None,
+        contrasts: Mapping[str, object] | str | None = None,
+        missing: str = "drop",
+        evaluate: str = "python",
+    ) -> None:
+        self.family = read_family(family, link)
+        check_nodes(n_agq)
+        self.call = GeneralizedCall(
+            formula, snapshot(data), weights, offset, contrasts, missing, evaluate, family=family, link=link
+        )
+        self.problem = build_generalized(self.call, self.family)
+
+    @property
+    def design(self) -> Design:
+        """The model's arrays and names."""
+        return self.problem.design
+
+    @property
+    def theta_names(self) -> tuple[str, ...]:
+        """What each element of theta is."""
+        return self.design.theta_names
+
+    def psi(self, theta: npt.ArrayLike, beta: npt.ArrayLike, phi: npt.ArrayLike = ()) -> Floats:
+        """Return the parameters in which the criterion and its gradient are evaluated, (n_psi,), without units.
+
+        Parameters
+        ----------
+        theta
+            Lower triangles of Lambda by column, (n_theta,), on the link scale.
+        beta
+            Fixed effects of the columns that are no combinations of others.
+        phi
+            Of the family: log of the shape (gamma) or precision (beta), the root of the dispersion (negative binomial).
+        """
+        return self.problem.psi(theta, beta, phi)
+
+    def deviance(self, psi: Floats) -> float:
+        """Return -2 log-likelihood by Laplace's approximation, with all constants.
+
+        Parameters
+        ----------
+        psi
+            As ``psi`` returns it.
+        """
+        return self.problem.deviance(psi)
+
+    def gradient(self, psi: Floats) -> Floats:
+        """Return its gradient in psi, (n_psi,).
+
+        Parameters
+        ----------
+        psi
+            As ``psi`` returns it.
+        """
+        return self.problem.gradient(psi)
+
+    @refuses_unknown
+    def fit(self, *, control: Control | None = None) -> GlmmResult:
+        """Return the fitted model.
+
+        Parameters
+        ----------
+        control
+            As for ``glmer``.
+        """
+        state = fit_generalized(self.problem, control=checked_control(control))
+        warn_of_findings(state.findings)
+        return GlmmResult(state, self.call)
+
+    def __repr__(self) -> str:
+        name = self.family.name
+        return f"<GeneralizedLinearMixedModel: {self.design.formula.text}; {name}, {self.design.n_obs} observations>"
+
+
+def check_nodes(n_agq: object) -> None:
+    """``n_agq`` must be 1.
+
+    Raises
+    ------
+    FitError
+        It is not.
+    """
+    if n_agq != 1 or isinstance(n_agq, bool):
+        raise FitError(f"n_agq is {n_agq!r}; it must be 1, Laplace's approximation. More nodes are not available yet.")
+
+
+def checked_control(control: Control | None) -> Control | None:
+    """Return the limits of the optimiser.
+
+    Raises
+    ------
+    FitError
+        They are none.
+    """
+    if control is not None and not isinstance(control, Control):
+        raise FitError(f"control is {control!r}; it must be a Control, such as Control(max_iterations=500).")
+    return control

@@ -1,0 +1,66 @@
+"""Wald tests of the fixed effects of generalised linear mixed models: normal, from the Hessian in all parameters."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from mixedmodels.inference.anova import anova
+from mixedmodels.inference.degrees import FixedDegrees, estimate_rows
+from mixedmodels.inference.wald import COLUMNS, row_values
+
+if TYPE_CHECKING:
+    from mixedmodels.design.records import Floats
+    from mixedmodels.fit.generalized import GlmmState
+
+NOTE = "Tests and intervals are Wald's, from the Hessian of the approximate likelihood."
+
+
+def wald_tests(state: GlmmState) -> FixedDegrees:
+    """Return how the fixed effects are distributed: normal."""
+    return FixedDegrees(state, np.eye(state.n_fixed), math.inf, (NOTE,))
+
+
+def z_values(state: GlmmState, level: float = 0.95) -> Floats:
+    """Return the rows of the coefficient table, (n_fixed, 7)."""
+    return row_values(estimate_rows(state, np.eye(state.n_fixed), wald_tests(state)), level)
+
+
+def chi_squared_table(state: GlmmState, type: int = 3) -> pd.DataFrame:
+    """Return Wald's chi-squared tests of the terms: ``chisq, df, p_value``.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    type
+        As for linear models.
+    """
+    table = anova(state, type, wald_tests(state))
+    chisq = table["f_value"] * table["num_df"]
+    out = pd.DataFrame({"chisq": chisq, "df": table["num_df"], "p_value": table["p_value"]}, index=table.index)
+    out.attrs["notes"] = table.attrs.get("notes", ())
+    return out
+
+
+def z_table(state: GlmmState, level: float = 0.95, exponentiate: bool = False) -> pd.DataFrame:
+    """Return estimates, standard errors, z tests and intervals of the fixed effects.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    level
+        Coverage of the intervals.
+    exponentiate
+        Return exp of estimates and bounds, ratios of odds or of means; standard errors by the delta method.
+    """
+    values = z_values(state, level)
+    if exponentiate:
+        values[:, 0] = np.exp(values[:, 0])
+        values[:, 1] *= values[:, 0]
+        values[:, 5:] = np.exp(values[:, 5:])
+    return pd.DataFrame(values, index=pd.Index(state.fixed_names, name="term"), columns=COLUMNS)

@@ -1,0 +1,237 @@
+"""Predictions and simulations of generalised linear mixed models.
+
+An average over new levels integrates over z'b ~ N(0, s^2), one normal number a row: in closed form for the log and the
+probit link, by 40 nodes of Gauss and Hermite for others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from mixedmodels.design.expression import unknown_column
+from mixedmodels.design.frame import open_frame
+from mixedmodels.errors import InferenceError, nearest
+from mixedmodels.families import Binomial
+from mixedmodels.inference.bootstrap import check_seed
+from mixedmodels.inference.covariances import factor_roots
+from mixedmodels.inference.wald import check_level
+from mixedmodels.predict.choice import chosen_columns
+from mixedmodels.predict.predict import predicted_mean
+from mixedmodels.predict.rows import Rows, fitted_rows, level_table, new_rows, with_columns
+
+if TYPE_CHECKING:
+    from mixedmodels.design.records import Codes, Floats
+    from mixedmodels.fit.generalized import GlmmState
+
+SCALES = ("response", "link")
+AVERAGED = "averaged"
+N_NODES = 40
+LEVEL = 0.95
+CHOICES = ("new", "conditional")
+
+
+def predict_generalized(
+    state: GlmmState,
+    data: object = None,
+    *,
+    scale: str = "response",
+    random_effects: str | Iterable[str] = "conditional",
+    new_levels: str = "raise",
+    interval: str | None = None,
+    level: float = LEVEL,
+) -> pd.Series[float] | pd.DataFrame:
+    """Return predictions for the rows of the fit or for new data.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    data
+        New data; None for the rows of the fit.
+    scale
+        ``"response"``: the mean, a chance of success for the binomial; ``"link"``: the linear predictor.
+    random_effects
+        ``"conditional"``, ``"population"`` (all effects zero), ``"averaged"`` (the mean over new levels of all
+        factors), or names of grouping factors and texts of terms.
+    new_levels
+        As for linear models.
+    interval
+        ``"confidence"``, for ``"population"``; None for none. Formed on the link scale.
+    level
+        Coverage.
+
+    Returns
+    -------
+    pandas.Series or pandas.DataFrame
+        With an interval ``mean, se, lower, upper``; se by the delta method on the response scale.
+
+    Raises
+    ------
+    DataError, InferenceError
+        As for linear models.
+    """
+    check_level(level)
+    if scale not in SCALES:
+        raise InferenceError(f"scale={scale!r} is not available; it must be 'response' or 'link'.")
+    averaged = isinstance(random_effects, str) and random_effects == AVERAGED
+    if averaged and scale == "link":
+        raise InferenceError("An average over random effects is one of means; on the link scale it is 'population'.")
+    if interval is not None:
+        _check_interval(interval, random_effects)
+    chosen = chosen_columns(state.design, "population" if averaged else random_effects)
+    used = tuple(bool(columns.any()) for columns in chosen)
+    rows = fitted_rows(state) if data is None else new_rows(state, data, used, new_levels, spread=averaged)
+    eta = predicted_mean(state, with_columns(rows, chosen), used)
+    family = state.family
+    mean = eta if scale == "link" else averaged_mean(state, rows, eta) if averaged else family.mean(eta)
+    mean = np.where(rows.missing, np.nan, mean)
+    if interval is None:
+        return pd.Series(mean, index=rows.index, name="predicted")
+    se = np.where(rows.missing, np.nan, np.sqrt((state.fixed_root.whiten(rows.X) ** 2).sum(axis=1)))
+    half = special.ndtri(0.5 + level / 2) * se
+    if scale == "link":
+        columns = {"mean": mean, "se": se, "lower": mean - half, "upper": mean + half}
+    else:
+        bounds = family.mean(eta - half), family.mean(eta + half)
+        columns = {"mean": mean, "se": family.slope(eta) * se, "lower": bounds[0], "upper": bounds[1]}
+    return pd.DataFrame(columns, index=rows.index)
+
+
+def _check_interval(interval: object, random_effects: object) -> None:
+    if interval != "confidence":
+        raise InferenceError(
+            f"interval={interval!r} is not available for generalised models; it must be 'confidence' or None."
+            f"{nearest(str(interval), ('confidence',))}"
+        )
+    if random_effects != "population":
+        raise InferenceError(
+            "Intervals of generalised models are those of random_effects='population'; with the effects of levels, or "
+            "averaged over them, there are none yet."
+        )
+
+
+def averaged_mean(state: GlmmState, rows: Rows, eta: Floats) -> Floats:
+    """Return E mean(eta + z'b) over levels drawn anew, (n_rows,).
+
+    Parameters
+    ----------
+    state
+        The fit.
+    rows
+        The rows, with the columns of their random effects.
+    eta
+        Their linear predictor without random effects, (n_rows,).
+    """
+    variance = np.zeros(rows.n_rows)
+    for k, root in enumerate(factor_roots(state)):
+        variance += ((rows.columns(k) @ root) ** 2).sum(axis=1)
+    family = state.family
+    match family.link:
+        case "log":
+            return family.mean(eta + 0.5 * variance)
+        case "probit":
+            return family.mean(eta / np.sqrt(1 + variance))
+        case _:
+            nodes, weights = np.polynomial.hermite_e.hermegauss(N_NODES)
+            means = family.mean(eta[:, None] + np.sqrt(variance)[:, None] * nodes)
+            return np.asarray(means @ (weights / weights.sum()))
+
+
+def simulate_generalized(
+    state: GlmmState,
+    n: int = 1,
+    *,
+    seed: int | None = None,
+    random_effects: str = "new",
+    data: object = None,
+    trials: object = None,
+) -> Floats:
+    """Return simulated responses, (n_rows, n); numbers of successes for the binomial.
+
+    Parameters
+    ----------
+    state
+        The fit, whose parameters are taken as true.
+    n
+        Responses.
+    seed
+        Of NumPy's generator; draws are, for each response, the effects of each grouping factor and then the rows.
+    random_effects
+        ``"new"``: drawn for every level; ``"conditional"``: the modes of the fit.
+    data
+        New data; None for the rows of the fit.
+    trials
+        Of new rows, for the binomial: a number, (n_rows,) or the name of a column; None: one each.
+
+    Raises
+    ------
+    InferenceError
+        If an argument is not allowed.
+    """
+    if not isinstance(n, int | np.integer) or isinstance(n, bool) or n < 1:
+        raise InferenceError(f"n is {n!r}; the number of responses must be a positive integer.")
+    draws = generalized_responses(state, seed=seed, random_effects=random_effects, data=data, trials=trials)
+    return np.column_stack([next(draws) for _ in range(n)])
+
+
+def generalized_responses(
+    state: GlmmState,
+    *,
+    seed: int | None = None,
+    random_effects: str = "new",
+    data: object = None,
+    trials: object = None,
+) -> Iterator[Floats]:
+    """Yield simulated responses without end, (n_rows,) each; arguments as for ``simulate_generalized``."""
+    if random_effects not in CHOICES:
+        raise InferenceError(f"random_effects={random_effects!r} is not available; it must be 'new' or 'conditional'.")
+    check_seed(seed)
+    known = random_effects == "conditional"
+    used = (True,) * len(state.b)
+    rows = fitted_rows(state) if data is None else new_rows(state, data, used, "raise" if known else "population")
+    eta = predicted_mean(state, rows, tuple(known and one for one in used))
+    of_rows = _trials(state, rows, data, trials)
+    roots, levels = factor_roots(state), [_levels(state, rows, data, k) for k in range(len(state.b))]
+    rng = np.random.default_rng(seed)
+    while True:
+        drawn = eta.copy()
+        for k, (root, codes) in enumerate(zip(roots, levels, strict=True)):
+            if not known:
+                b = rng.standard_normal((int(codes.max(initial=-1)) + 1, len(root))) @ root.T
+                drawn += (rows.columns(k) * b[codes]).sum(axis=1)
+        distribution = state.family.distribution(state.family.mean(drawn), of_rows, state.dispersion)
+        y = np.asarray(distribution.rvs(size=rows.n_rows, random_state=rng), dtype=np.float64)
+        y[rows.missing] = np.nan
+        yield y
+
+
+def _trials(state: GlmmState, rows: Rows, data: object, trials: object) -> Floats:
+    if trials is not None and not isinstance(state.family, Binomial):
+        raise InferenceError(f"trials are for binomial responses; these are of the family {state.family.name!r}.")
+    if trials is None:
+        return state.trials if data is None else np.ones(rows.n_rows)
+    if isinstance(trials, str):
+        frame = open_frame({} if data is None else data)
+        if trials not in frame.names:
+            raise unknown_column(trials, frame.names)
+        trials = frame.read(trials).values
+    try:
+        values = np.asarray(trials, dtype=np.float64)
+    except (TypeError, ValueError):
+        values = np.array(np.nan)
+    if values.shape not in {(), (rows.n_rows,)} or not ((values >= 0) & (values == np.round(values))).all():
+        raise InferenceError(f"trials must be whole: one number, or one for each of the {rows.n_rows} rows.")
+    return np.broadcast_to(values, rows.n_rows)
+
+
+def _levels(state: GlmmState, rows: Rows, data: Any, k: int) -> Codes:
+    """Return codes of the levels of the rows, known to the fit or not, (n_rows,)."""
+    if data is None:
+        return rows.codes[k]
+    labels = level_table(state, data, k).astype(object)
+    return np.asarray(labels.groupby(list(labels), sort=False, dropna=False).ngroup(), dtype=np.int32)

@@ -1,0 +1,311 @@
+"""The result of a generalised linear mixed model: what users touch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from mixedmodels.diagnose.generalized_residuals import generalized_residuals
+from mixedmodels.display.generalized_summary import one_line_generalized, summarize_generalized
+from mixedmodels.errors import UnknownArgumentError
+from mixedmodels.families import Family, read_family
+from mixedmodels.fit.call import GeneralizedCall, build_generalized, snapshot, without_stale_contrasts
+from mixedmodels.fit.generalized import fit_generalized
+from mixedmodels.formula.update import update_formula
+from mixedmodels.inference.contrast import contrast
+from mixedmodels.inference.generalized import chi_squared_table, wald_tests, z_table
+from mixedmodels.predict.generalized import predict_generalized, simulate_generalized
+from mixedmodels.result.fixed_estimates import FixedEstimates
+from mixedmodels.result.random_estimates import RandomEstimates
+from mixedmodels.texts.noted_frame import show_notes
+from mixedmodels.vocabulary import OF_A_FIT, OF_A_GENERALIZED_FIT, refuses_unknown, unknown_attribute
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mixedmodels.design.records import Floats
+    from mixedmodels.display.summary import Summary
+    from mixedmodels.fit.control import Control
+    from mixedmodels.fit.generalized import GlmmState
+
+
+class GlmmResult(RandomEstimates, FixedEstimates):
+    """A fitted generalised linear mixed model. It never changes; frames and arrays are made when asked for.
+
+    Parameters
+    ----------
+    state
+        The fit as numbers.
+    call
+        What made it, for ``update``; None if that is not known.
+    """
+
+    state: GlmmState
+    call: GeneralizedCall | None
+
+    def __init__(self, state: GlmmState, call: GeneralizedCall | None = None) -> None:
+        super().__init__(state, call)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or hasattr(type(self), name):
+            return object.__getattribute__(self, name)
+        raise unknown_attribute("A fit", name, {**OF_A_FIT, **OF_A_GENERALIZED_FIT}, dir(type(self)))
+
+    @property
+    def family(self) -> Family:
+        """What the responses are, with the link."""
+        return self.state.family
+
+    @property
+    def dispersion(self) -> float | None:
+        """The dispersion that ``family.variance_text`` means; None for families without one."""
+        return self.state.dispersion
+
+    @property
+    def scale(self) -> float:
+        """The dispersion, 1 for families without one."""
+        return 1.0 if self.state.dispersion is None else self.state.dispersion
+
+    @property
+    def n_agq(self) -> int:
+        """Nodes of the quadrature; 1 is Laplace's approximation."""
+        return 1
+
+    @property
+    def fittedvalues(self) -> pd.Series[float]:
+        """Conditional means of the rows used (chances of success for the binomial), by pandas index or position."""
+        return self._by_row(self.family.mean(self.state.eta), "fitted")
+
+    @property
+    def linear_predictor(self) -> pd.Series[float]:
+        """Conditional linear predictor of the rows used, X beta + Z b + offset, by pandas index or position."""
+        return self._by_row(self.state.eta, "linear_predictor")
+
+    @refuses_unknown
+    def residuals(self, kind: str = "deviance", *, seed: int | None = None) -> pd.Series[float]:
+        """Return residuals of the rows used given the effects of the levels.
+
+        Parameters
+        ----------
+        kind
+            ``"deviance"``; ``"pearson"``; ``"response"``: y less the mean; ``"quantile"``: normal quantiles of each
+            row's own distribution, drawn between its steps where responses are counted (Dunn and Smyth 1996).
+        seed
+            Of what is drawn.
+
+        Raises
+        ------
+        InferenceError
+            If there is no such kind, or not for this family.
+        """
+        return self._by_row(generalized_residuals(self.state, kind, seed), "resid")
+
+    @property
+    def resid(self) -> pd.Series[float]:
+        """Deviance residuals of the rows used; Pearson's for the beta family, which has none of those."""
+        return self.residuals("pearson" if self.family.name == "beta" else "deviance")
+
+    @refuses_unknown
+    def summary(self, level: float = 0.95, correlation: bool = False, *, width: int | None = None) -> Summary:
+        """Return the summary: a string, HTML in notebooks, also ``.to_latex()``, ``.to_markdown()`` and ``.tables``.
+
+        Parameters
+        ----------
+        level
+            Coverage of the intervals.
+        correlation
+            Show the correlations of the fixed effects.
+        width
+            Columns of a line, 60 or more; None for the environment's COLUMNS or the terminal's, 80 where there is none.
+        """
+        return summarize_generalized(self.state, level, correlation, width=width)
+
+    @refuses_unknown
+    def coef_table(self, level: float = 0.95, *, exponentiate: bool = False) -> pd.DataFrame:
+        """Return the fixed effects: ``estimate, std_error, df, statistic, p_value, ci_lower, ci_upper``.
+
+        Parameters
+        ----------
+        level
+            Coverage of the intervals.
+        exponentiate
+            Show exp of estimates and bounds, which are ratios of odds (logit) or of means (log); the statistic stays
+            that of the coefficient.
+        """
+        return show_notes(z_table(self.state, level, exponentiate))
+
+    @refuses_unknown
+    def anova(self, type: int = 3) -> pd.DataFrame:
+        """Return Wald's chi-squared tests by term: ``chisq, df, p_value``.
+
+        Parameters
+        ----------
+        type
+            As for ``LmmResult.anova``.
+        """
+        return show_notes(chi_squared_table(self.state, type))
+
+    @refuses_unknown
+    def contrast(self, L: object, level: float = 0.95, joint: bool = False) -> pd.DataFrame:
+        """Return tests and intervals of combinations of the fixed effects, on the link scale, a row each.
+
+        Parameters
+        ----------
+        L
+            As for ``LmmResult.contrast``.
+        level
+            Coverage of the intervals.
+        joint
+            Add a last row with the test of all rows together.
+
+        Raises
+        ------
+        InferenceError
+            If a contrast cannot be read or estimated.
+        """
+        return show_notes(contrast(self.state, L, wald_tests(self.state), level, joint))
+
+    @refuses_unknown
+    def predict(
+        self,
+        data: object = None,
+        *,
+        scale: str = "response",
+        random_effects: str | Iterable[str] = "conditional",
+        new_levels: str = "raise",
+        interval: str | None = None,
+        level: float = 0.95,
+    ) -> pd.Series[float] | pd.DataFrame:
+        """Return predictions for the rows of the fit or for new data.
+
+        Parameters
+        ----------
+        data
+            New data; None for the rows of the fit.
+        scale
+            ``"response"``: the mean, a chance of success for the binomial; ``"link"``: the linear predictor.
+        random_effects
+            ``"conditional"``; ``"population"``: all effects zero, the average level; ``"averaged"``: the mean over new
+            levels of all grouping factors; or names of grouping factors and texts of terms.
+        new_levels
+            ``"raise"``, or ``"population"``: rows of a level that the fit did not have get none of its effects.
+        interval
+            ``"confidence"``, for ``random_effects="population"``: formed on the link scale; None for none.
+        level
+            Coverage.
+
+        Returns
+        -------
+        pandas.Series or pandas.DataFrame
+            With an interval ``mean, se, lower, upper``.
+
+        Raises
+        ------
+        DataError, InferenceError
+            If new data lack a column or have an unknown level, or an argument is not allowed.
+        """
+        return predict_generalized(
+            self.state,
+            data,
+            scale=scale,
+            random_effects=random_effects,
+            new_levels=new_levels,
+            interval=interval,
+            level=level,
+        )
+
+    @refuses_unknown
+    def simulate(
+        self,
+        n: int = 1,
+        *,
+        seed: int | None = None,
+        random_effects: str = "new",
+        data: object = None,
+        trials: object = None,
+    ) -> Floats:
+        """Return simulated responses, one a column, (n_rows, n); numbers of successes for the binomial.
+
+        Parameters
+        ----------
+        n
+            Responses.
+        seed
+            Of the random numbers.
+        random_effects
+            ``"new"``: drawn for every level; ``"conditional"``: the modes of the fit.
+        data
+            New data; None for the rows of the fit.
+        trials
+            Of new rows, for the binomial: a number, (n_rows,) or the name of a column; None: one each.
+
+        Raises
+        ------
+        DataError, InferenceError
+            If new data lack a column, or an argument is not allowed.
+        """
+        options: dict[str, Any] = {"seed": seed, "random_effects": random_effects, "data": data, "trials": trials}
+        return simulate_generalized(self.state, n, **options)
+
+    @refuses_unknown
+    def update(
+        self, formula: str | None = None, data: object = None, *, control: Control | None = None, **changes: Any
+    ) -> GlmmResult:
+        """Return the fit of a changed model; this result stays as it is.
+
+        Parameters
+        ----------
+        formula
+            A new formula, in which ``.`` stands for what was there.
+        data
+            New data.
+        control
+            Limits of the optimiser.
+        **changes
+            ``family, link, weights, offset, contrasts, missing`` as for ``glmer``; those not given stay.
+
+        Raises
+        ------
+        InferenceError
+            If this result does not know its data, or an argument is not one of these.
+        """
+        self._call_or_refuse("update")
+        call = self.call
+        assert call is not None
+        unknown = next((name for name in changes if name not in CHANGEABLE), None)
+        if unknown is not None:
+            raise UnknownArgumentError(
+                f"update has no argument {unknown!r}; there are formula, data, control, {', '.join(CHANGEABLE)}."
+            )
+        if formula is not None:
+            changes["formula"] = update_formula(self.state.design.formula, formula)
+        if data is not None:
+            changes["data"] = snapshot(data)
+        if "family" in changes and "link" not in changes:
+            changes["link"] = None
+        call = replace(call, **changes)
+        if formula is not None and "contrasts" not in changes:
+            call = replace(call, contrasts=without_stale_contrasts(call).contrasts)
+        problem = build_generalized(call, read_family(call.family, call.link))
+        return GlmmResult(fit_generalized(problem, control=control or self.state.control), call)
+
+    def check_estimated(self, what: str) -> None:
+        """Do nothing: all parameters are estimates by likelihood.
+
+        Parameters
+        ----------
+        what
+            The question that takes them for that.
+        """
+
+    def __repr__(self) -> str:
+        return one_line_generalized(self.state)
+
+    def _repr_html_(self) -> str:
+        return self.summary().to_html()
+
+
+CHANGEABLE = ("family", "link", "weights", "offset", "contrasts", "missing")
+"""What ``update`` changes beside formula and data."""
