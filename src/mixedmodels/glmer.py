@@ -65,7 +65,7 @@ def glmer(
 
     Warns
     -----
-    ConvergenceWarning, SingularFitWarning, RankDeficiencyWarning, DroppedRowsWarning
+    ConvergenceWarning, SingularFitWarning, IdentificationWarning, RankDeficiencyWarning, DroppedRowsWarning
         For findings of the fit that change its reading.
 
     Examples

@@ -30,6 +30,7 @@ WARNINGS: Mapping[str, type[MixedModelsWarning]] = {
     "not_converged": ConvergenceWarning,
     "singular": SingularFitWarning,
     "unidentified": IdentificationWarning,
+    "separated": IdentificationWarning,
     "dropped_columns": RankDeficiencyWarning,
     "nearly_dependent_columns": RankDeficiencyWarning,
     "dropped_rows": DroppedRowsWarning,

@@ -182,3 +182,25 @@ def test_the_unfitted_model_evaluates() -> None:
     psi = model.psi(fit.theta, fit.fe_params)
     assert model.deviance(psi) == pytest.approx(fit.deviance, abs=1e-8)
     assert np.abs(model.gradient(psi)).max() < 1e-2
+
+
+def test_separation_is_told(counts: pd.DataFrame) -> None:
+    data = counts.assign(sure=(counts["x"] > 0).astype(int), rare=(counts["count"] > 0).astype(int))
+    told = pytest.warns(mm.IdentificationWarning, match=r"x together tell the response without error in 1\d\d of 180")
+    with pytest.warns(mm.SingularFitWarning), told:
+        fit = mm.glmer("sure ~ x + (1 | g)", data)
+    [finding] = [one for one in fit.findings if one.kind == "separated"]
+    assert "x" in finding.data["columns"]
+    # a group of zeros only: the counts elsewhere are not separated
+    some = data.assign(empty=np.where(data["g"] < 3, 1, 0), count=np.where(data["g"] < 3, 0, data["count"]))
+    with pytest.warns(mm.IdentificationWarning, match="empty tells the response without error in 18 of 180 rows"):
+        mm.glmer("count ~ empty + x + (1 | g)", some, family="poisson")
+
+
+def test_what_is_not_separated_is_not_called_so(fit: mm.GlmmResult, counts: pd.DataFrame) -> None:
+    assert "separated" not in {finding.kind for finding in fit.findings}
+    with pytest.warns(mm.SingularFitWarning):
+        far = mm.glmer(
+            "count ~ x + (1 | g)", counts.assign(count=counts["count"] % 2), family="poisson", offset=np.full(180, 40.0)
+        )
+    assert "separated" not in {finding.kind for finding in far.findings}

@@ -50,7 +50,7 @@ def test_attributes_of_other_packages_point_the_way(name: str, says: str) -> Non
     assert getattr(FIT, name, None) is None
 
 
-@pytest.mark.parametrize("name", ["glmer", "VarCorr", "lmerr", "anova"])
+@pytest.mark.parametrize("name", ["nlmer", "VarCorr", "lmerr", "anova"])
 def test_functions_of_other_packages_point_the_way(name: str) -> None:
     with pytest.raises(mm.UnknownAttributeError, match=f"mixedmodels has no '{name}'"):
         getattr(mm, name)

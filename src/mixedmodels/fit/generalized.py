@@ -20,6 +20,7 @@ from mixedmodels.fit.generalized_findings import huge_effects, no_curvature, no_
 from mixedmodels.fit.observed import read_observed
 from mixedmodels.fit.problem import row_arguments
 from mixedmodels.fit.records import MixedFit, Optimum
+from mixedmodels.fit.separation import separated
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -278,6 +279,7 @@ def fit_generalized(
         findings.append(other_optima(optimum))
     if flat:
         findings.append(no_curvature())
+    findings += separated(design, kept, problem.observed, problem.family, eta)
     findings += _family_findings(problem, theta, phi)
     return GlmmState(
         design=design,
