@@ -178,11 +178,6 @@ class MixedFit(FixedFit):
     b: tuple[Floats, ...]
     is_singular: bool
 
-    @property
-    @abstractmethod
-    def n_determined(self) -> int:
-        """Parameters that the data determine."""
-
     @abstractmethod
     def conditional_covariance(self) -> list[Floats]:
         """Return Var(b | y) of each level, (n_levels, n_effects, n_effects) a factor."""
