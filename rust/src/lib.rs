@@ -34,6 +34,7 @@ mod prediction;
 mod products;
 mod profile;
 mod refit;
+mod reserve;
 mod rows;
 mod schur;
 mod selected_inverse;

@@ -1,9 +1,11 @@
 //! Memory that may not be there.
 //!
 //! Vectors from here unwind to the border with `NoMemory` where plain ones would end the process. Blocks of some megabytes
-//! leave `HEADROOM` behind them, in which plain small ones find their place. Where blocks are huge, what the machine and
-//! the limits of the process' group leave is asked too: most systems promise memory that they do not have.
+//! leave `HEADROOM` behind them, in which plain small ones find their place; what finds none has `reserve.rs`. Where blocks
+//! are huge, what the machine and the limits of the process' group leave is asked too: most systems promise memory that
+//! they do not have.
 
+use crate::reserve;
 use faer::dyn_stack::{MemBuffer, StackReq};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
@@ -114,13 +116,23 @@ pub fn room(bytes: usize) {
     }
 }
 
-/// Unwinds unless there is room for small blocks.
+/// Unwinds unless there is room for small blocks, before work begins.
 pub fn headroom() {
+    reserve::was_needed(); // by work before
     leave_headroom(0);
+}
+
+/// Unwinds where small blocks came from the last reserve.
+#[inline]
+pub fn check() {
+    if reserve::was_needed() {
+        refuse(HEADROOM);
+    }
 }
 
 /// Unwinds where a block that was just taken leaves no room for small ones.
 fn leave_headroom(bytes: usize) {
+    check();
     if can_run_out() && !is_room(HEADROOM) {
         refuse(bytes.saturating_add(HEADROOM));
     }

@@ -116,8 +116,10 @@ impl Stop {
     }
 }
 
-/// Ends the work of this thread if that is wished. What takes longer than some tens of milliseconds asks between its parts.
+/// Ends the work of this thread if that is wished or memory has run out. What takes longer than some tens of milliseconds
+/// asks between its parts.
 pub fn check() {
+    memory::check();
     STOP.with_borrow(Stop::check);
 }
 
