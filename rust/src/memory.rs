@@ -107,11 +107,12 @@ pub fn scratch(size: StackReq) -> MemBuffer {
     out
 }
 
-/// Unwinds unless there is room for what others take soon and cannot be refused.
+/// Unwinds unless there is room for what others take soon and cannot be refused; not in the heap of this thread, which is
+/// none of theirs.
 pub fn room(bytes: usize) {
     check_available(bytes);
     let bytes = bytes.saturating_add(HEADROOM);
-    if !is_room(bytes) {
+    if !are_addresses(bytes) {
         refuse(bytes);
     }
 }
@@ -157,6 +158,22 @@ fn addresses_are_limited() -> bool {
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
 fn addresses_are_limited() -> bool {
     false
+}
+
+/// Whether the system gives so many addresses anew.
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+fn are_addresses(bytes: usize) -> bool {
+    let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: addresses of the system's choice, which nobody reads or writes, given back as they came
+    unsafe {
+        let block = libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_NONE, kind, -1, 0);
+        block != libc::MAP_FAILED && libc::munmap(block, bytes) == 0
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+fn are_addresses(bytes: usize) -> bool {
+    is_room(bytes)
 }
 
 /// Takes a block and gives it back.

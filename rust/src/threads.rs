@@ -71,6 +71,8 @@ pub fn pool(n_threads: usize) -> Result<&'static ThreadPool, ThreadPoolBuildErro
         built => built?,
     };
     let pool: &ThreadPool = Box::leak(Box::new(pool));
+    // while there is room: the system ends the process where it cannot note that a thread has something to drop
+    pool.broadcast(|_| STOP.with_borrow(|_| ()));
     pools.insert(n_threads, pool);
     Ok(pool)
 }
