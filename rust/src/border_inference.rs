@@ -162,12 +162,7 @@ impl Model {
         py: Python<'py>,
         theta: PyReadonlyArray1<'_, f64>,
         reml: bool,
-    ) -> PyResult<(
-        Bound<'py, PyArray1<f64>>,
-        Bound<'py, PyArray2<f64>>,
-        Bound<'py, PyArray2<f64>>,
-        Bound<'py, PyArray3<f64>>,
-    )> {
+    ) -> PyResult<(Bound<'py, PyArray1<f64>>, Bound<'py, PyArray2<f64>>, Bound<'py, PyArray3<f64>>)> {
         let theta = self.theta(&theta)?;
         let found = self.run(py, 8 * (self.problem.n_theta() + 1), || {
             self.problem.information(theta, reml, self.problem.is_long())
@@ -177,7 +172,6 @@ impl Model {
         Ok((
             found.theta.into_pyarray(py),
             found.hessian.into_pyarray(py).reshape([k + 1, k + 1])?,
-            by_rows(found.root, p)?.into_pyarray(py).reshape([p, p])?,
             found.sensitivity.into_pyarray(py).reshape([k, p, p])?,
         ))
     }
@@ -193,7 +187,6 @@ impl Model {
         Bound<'py, PyArray4<f64>>,
         Bound<'py, PyArray1<f64>>,
         Bound<'py, PyArray2<f64>>,
-        Bound<'py, PyArray2<f64>>,
     )> {
         let theta = self.theta(&theta)?;
         let found = self.run(py, 64 * (self.problem.n_theta() + 1), || self.problem.kenward_roger(theta))?;
@@ -205,7 +198,6 @@ impl Model {
             found.q_hat.into_pyarray(py).reshape([k, k, p, p])?,
             found.trace_1.into_pyarray(py),
             found.trace_2.into_pyarray(py).reshape([k, k])?,
-            by_rows(found.root, p)?.into_pyarray(py).reshape([p, p])?,
         ))
     }
 

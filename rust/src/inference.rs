@@ -29,7 +29,6 @@ const MANY_LEVELS: usize = 20_000;
 pub struct Information {
     pub theta: Vec<f64>,
     pub hessian: Vec<f64>,
-    pub root: Vec<f64>,
     pub sensitivity: Vec<f64>,
 }
 
@@ -40,7 +39,6 @@ pub struct KenwardRoger {
     pub q_hat: Vec<f64>,
     pub trace_1: Vec<f64>,
     pub trace_2: Vec<f64>,
-    pub root: Vec<f64>,
 }
 
 /// Rows of whitened fixed effects: K'X'V0^-1Z of each level, p values for each of its q columns (column-major q x p).
@@ -102,7 +100,7 @@ impl Problem {
                 }
             }
         }
-        Some(Information { theta, hessian, root: self.user_root(at), sensitivity })
+        Some(Information { theta, hessian, sensitivity })
     }
 
     pub fn is_long(&self) -> bool {
@@ -122,14 +120,7 @@ impl Problem {
         let trace_1 = self.traces(&at)?;
         let trace_2 = self.second_traces_from_inside(&lambda, &trace_1)?;
         let of = |p: &Parameter| covariances[p.factor][p.column * self.products.factors[p.factor].q + p.row];
-        Some(KenwardRoger {
-            covariances: self.parameters.iter().map(of).collect(),
-            p_hat,
-            q_hat,
-            trace_1,
-            trace_2,
-            root: self.user_root(&at),
-        })
+        Some(KenwardRoger { covariances: self.parameters.iter().map(of).collect(), p_hat, q_hat, trace_1, trace_2 })
     }
 
     /// K in the user's columns.

@@ -84,10 +84,10 @@ class Model:
     def evaluate(self, theta: Floats, reml: bool) -> tuple[float, float, Floats, Floats, Floats, Floats]: ...
     """At theta~: deviance, residual variance s2, gradient (k,), Newton's curvature (k, k), exact gradient (k,) and
     Hessian (k, k) of s2."""
-    def information(self, theta: Floats, reml: bool) -> tuple[Floats, Floats, Floats, Floats]: ...
+    def information(self, theta: Floats, reml: bool) -> tuple[Floats, Floats, Floats]: ...
     """At a user's theta: theta~ (k,), exact Hessian (k + 1, k + 1) of the unprofiled -2 log-likelihood in
-    (theta~, log sigma), a root K (p, p) of (X'V0^-1X)^-1 = K K', and s (k, p, p) with
-    d (X'V0^-1X)^-1 / d theta~_i = K s_i K'."""
+    (theta~, log sigma), and s (k, p, p) with d (X'V0^-1X)^-1 / d theta~_i = K s_i K', K K' = (X'V0^-1X)^-1 that of
+    fixed_root."""
     def fixed_root(self, theta: Floats, in_engine: bool = False) -> tuple[Floats, Floats, Floats, Floats]: ...
     """m (p,) and T (p, p) of the fixed basis (x - m x_1) T, x a row of the kept columns; at a user's theta, or theta~
     if in_engine, the fixed effects (p,) and K (p, p) in that basis."""
@@ -106,9 +106,10 @@ class Model:
         """The same with a function held that returns its value, gradient and Hessian in psi."""
     def minimize_beside(self, moved: Model, theta: Floats, reml: bool) -> tuple[Floats, float, float, bool]:
         """The lowest criterion from theta~ on with a fixed effect held, which the other model has in its response."""
-    def kenward_roger(self, theta: Floats) -> tuple[Floats, Floats, Floats, Floats, Floats, Floats]: ...
+    def kenward_roger(self, theta: Floats) -> tuple[Floats, Floats, Floats, Floats, Floats]: ...
     """At a user's theta, REML, in S~_i with G_i = dV0 / dS~_i and P0 the projection: S~ (k,), K'X'V0^-1 G_i V0^-1 X K
-    (k, p, p), K'X'V0^-1 G_i V0^-1 G_j V0^-1 X K (k, k, p, p), tr(P0 G_i) (k,), tr(P0 G_i P0 G_j) (k, k), K (p, p)."""
+    (k, p, p), K'X'V0^-1 G_i V0^-1 G_j V0^-1 X K (k, k, p, p), tr(P0 G_i) (k,), tr(P0 G_i P0 G_j) (k, k); K is that of
+    fixed_root."""
     def refit_many(
         self,
         Y: Floats,  # (m, n), offset taken off

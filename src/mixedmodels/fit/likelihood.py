@@ -303,9 +303,8 @@ class Likelihood:
         p = self.n_fixed
         beside = self._beside(residual)
         covariances, first, second, *_ = beside.model.kenward_roger(theta)
-        _, _, _, trace, traces, _ = (self.problem if self.reml else self._of_residual(residual)).model.kenward_roger(
-            theta
-        )
+        alone = self.problem if self.reml else self._of_residual(residual)
+        _, _, _, trace, traces = alone.model.kenward_roger(theta)
         whole = beside.fixed_root(theta)
         # first and second are in the columns [X, r] K; what follows is in [X~, r].
         of_residual = whole.basis.coefficients(np.eye(p + 1)[:, p])

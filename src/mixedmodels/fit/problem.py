@@ -121,13 +121,13 @@ class Problem:
     def information(self, theta: npt.ArrayLike, reml: bool) -> Information:
         """Return the second derivatives of the unprofiled criterion at theta."""
         with _unanswerable():
-            engine_theta, hessian, _, sensitivity = self.model.information(self.check_theta(theta), reml)
+            engine_theta, hessian, sensitivity = self.model.information(self.check_theta(theta), reml)
         return Information(self.model.parameters, engine_theta, hessian, sensitivity)
 
     def covariance_derivatives(self, theta: npt.ArrayLike) -> CovarianceDerivatives:
         """Return what the Kenward-Roger method needs of the derivatives of V at theta."""
         with _unanswerable():
-            return CovarianceDerivatives(*self.model.kenward_roger(self.check_theta(theta))[:5])
+            return CovarianceDerivatives(*self.model.kenward_roger(self.check_theta(theta)))
 
     def fixed_root(self, theta: npt.ArrayLike, in_engine: bool = False) -> FixedRoot:
         """Return the fixed effects at theta, a user's or the engine's, and a root of their covariance, in a basis."""
