@@ -174,31 +174,36 @@ def refuses_unknown(function: Callable[P, R]) -> Callable[P, R]:
     single = {name: kinds for name, kinds in types.items() if _ONE_VALUE.keys() >= set(kinds)}
     is_asked_of = next(iter(parameters), "") == "self" and function.__name__ != "__init__"
 
-    @wraps(function)
-    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+    def called(args: tuple[object, ...]) -> str:
         # a method is called after the object in the user's hands, not after the class that has it
         owner = f"{type(args[0]).__name__}.{function.__name__}" if is_asked_of and args else function.__qualname__
-        called = owner.removesuffix(".__init__")
+        return owner.removesuffix(".__init__") + "()"
+
+    @wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
         if len(args) > n_in_order and named and not has_any:
             in_order = known[: -len(named)]
             raise UnknownArgumentError(
-                f"{called}() takes {' and '.join(in_order) or 'nothing'} in order and the rest by name: write "
+                f"{called(args)} takes {' and '.join(in_order) or 'nothing'} in order and the rest by name: write "
                 f"{' or '.join(f'{name}=' for name in named)}."
             )
         for name in kwargs:
             if name not in by_name and not has_options:
                 advice = OF_A_CALL.get(name, f"it takes {', '.join(known)}")
                 near = "" if name in OF_A_CALL else nearest(name, known)
-                raise UnknownArgumentError(f"{called}() has no argument {name!r}: {advice}.{near}")
+                raise UnknownArgumentError(f"{called(args)} has no argument {name!r}: {advice}.{near}")
         args, kwargs = tuple(map(_plain_flag, args)), {name: _plain_flag(value) for name, value in kwargs.items()}  # type: ignore[assignment]
         given = (*zip(parameters, args, strict=False), *kwargs.items())
         wrong = [(name, value) for name, value in given if name in single and not _is_one_value(value, single[name])]
         if not wrong:
-            with memory_told(f"{called}()"):
+            try:
                 return function(*args, **kwargs)
+            except MemoryError:
+                with memory_told(called(args)):
+                    raise
         name, value = wrong[0]
         words = " or ".join(_ONE_VALUE[kind] for kind in single[name])
-        complaint = UnknownArgumentError(f"{called}() takes {words} for {name!r}, not {type(value).__name__!r}.")
+        complaint = UnknownArgumentError(f"{called(args)} takes {words} for {name!r}, not {type(value).__name__!r}.")
         if all("str" in single[name] for name, _ in wrong):
             try:
                 function(*args, **kwargs)

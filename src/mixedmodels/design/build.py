@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -125,22 +124,27 @@ def build_design(
 
     gaps = [(name, column.missing) for name, column in source.items() if column.missing is not None]
     rows = UsedRows(frame.n_rows)
-    while True:
-        if missing == "raise":
-            refuse(gaps, frame.n_rows)
-        rows = rows.without(gaps)
-        with _telling_what_may_be_why(rows):
+    doubtful: list[Finding] = []
+    try:
+        while True:
+            if missing == "raise":
+                refuse(gaps, frame.n_rows)
+            rows = rows.without(gaps)
             evaluation = _used_levels_only(plan, rows, source, contrasts)
-        parts = evaluate_parts(plan, evaluation, read_response=read_response)
-        _check_gaps_close(gaps, parts.gaps)
-        gaps = parts.gaps
-        if not gaps:
-            labels = frame.index if frame.index is None or rows.positions is None else frame.index[rows.positions]
-            with _telling_what_may_be_why(rows, parts.doubtful):
-                design = _assemble(plan, rows, evaluation, parts, labels=labels, residual=residual)
+            parts = evaluate_parts(plan, evaluation, read_response=read_response)
+            _check_gaps_close(gaps, parts.gaps)
+            gaps, doubtful = parts.gaps, parts.doubtful
+            if not gaps:
+                design = _assemble(plan, rows, evaluation, parts, index=frame.index, residual=residual)
                 if not planned:
                     check_factors(design.factors, design.n_obs if residual else None)
                 return _with_empty_visits(design, source)
+    except DesignError as error:
+        # rows left out and numbers read as labels may be why it cannot be estimated
+        told = [finding.message for finding in doubtful] + ([rows.left_out] if rows.n_left_out else [])
+        if not told:
+            raise
+        raise DesignError(" ".join([str(error), *told])) from error
 
 
 def _with_empty_visits(design: Design, source: Mapping[str, Column]) -> Design:
@@ -151,18 +155,6 @@ def _with_empty_visits(design: Design, source: Mapping[str, Column]) -> Design:
     return replace(design, findings=(*design.findings, *found)) if found else design
 
 
-@contextmanager
-def _telling_what_may_be_why(rows: UsedRows, doubtful: Sequence[Finding] = ()) -> Iterator[None]:
-    """What cannot be estimated may be so because of rows left out or numbers read as labels: complaints end with it."""
-    try:
-        yield
-    except DesignError as error:
-        told = [finding.message for finding in doubtful] + ([rows.left_out] if rows.n_left_out else [])
-        if not told:
-            raise
-        raise DesignError(" ".join([str(error), *told])) from error
-
-
 def _check_gaps_close(before: Gaps, after: Gaps) -> None:
     """What is computed row by row has no gaps once the rows with gaps are left out; ``lag(x)`` has one again.
 
@@ -171,9 +163,8 @@ def _check_gaps_close(before: Gaps, after: Gaps) -> None:
     DataError
         An expression has gaps anew.
     """
-    left_out = {name for name, _ in before}
     for name, _ in after:
-        if name in left_out:
+        if any(name == left_out for left_out, _ in before):
             raise DataError(
                 f"{name!r} is missing in further rows after those where it was missing were left out, because it is "
                 "computed from other rows. Make it a column of the data."
@@ -279,7 +270,7 @@ def _matrix_gaps(matrix: Floats, names: Sequence[str]) -> list[tuple[str, Mask]]
 
 
 def _assemble(
-    plan: Plan, rows: UsedRows, evaluation: Evaluation, parts: Parts, *, labels: pd.Index | None, residual: bool
+    plan: Plan, rows: UsedRows, evaluation: Evaluation, parts: Parts, *, index: pd.Index | None, residual: bool
 ) -> Design:
     y = np.array(parts.response.column.values, dtype=np.float64)
     trials = parts.response.trials
@@ -314,7 +305,7 @@ def _assemble(
         ),
         recipe=recipe,
         columns={name: evaluation.columns[name] for name in plan.term_columns},
-        labels=labels,
+        labels=index if index is None or rows.positions is None else index[rows.positions],
         residual=None if plan.formula.residual is None else residual_rows(plan.formula.residual, parts.groups),
         trials=None if trials is None else np.array(trials.values, dtype=np.float64),
     )

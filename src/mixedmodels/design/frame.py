@@ -71,9 +71,10 @@ class Column:
         """Return the column without the levels that no row has; every row has a value."""
         if self.levels is None:
             return self
-        used = np.flatnonzero(np.bincount(self.values, minlength=len(self.levels)))
-        if len(used) == len(self.levels):
+        counts = np.bincount(self.values, minlength=len(self.levels))
+        if counts.all():
             return self
+        used = np.flatnonzero(counts)
         position = np.zeros(len(self.levels), dtype=np.int32)
         position[used] = np.arange(len(used), dtype=np.int32)
         return Column(position[self.values], self.levels[used])
@@ -148,7 +149,8 @@ def open_frame(data: object) -> Frame:
 
 
 def _open_pandas(data: pd.DataFrame) -> Frame:
-    if data.columns.nlevels > 1:
+    columns, index = data.columns, data.index
+    if columns.nlevels > 1:
         raise DataError(
             "The columns of the data have several levels (a MultiIndex), which a formula cannot name. "
             "Give each column one name, for example data.columns = ['_'.join(c) for c in data.columns]."
@@ -160,9 +162,9 @@ def _open_pandas(data: pd.DataFrame) -> Frame:
             raise DataError(f"{column.shape[1]} columns are called {name!r}. Give each column its own name.")
         return _from_pandas(name, column)
 
-    names = tuple(c for c in data.columns if isinstance(c, str))
-    plain = isinstance(data.index, pd.RangeIndex) and data.index.equals(pd.RangeIndex(len(data)))
-    return Frame(len(data), names, read, None if plain and data.index.name is None else data.index)
+    names = tuple([name for name in columns if isinstance(name, str)])
+    plain = isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1 and index.name is None
+    return Frame(len(index), names, read, None if plain else index)
 
 
 def _open_mapping(data: Mapping[Any, Any]) -> Frame:
@@ -249,7 +251,8 @@ def _from_numpy(name: str, values: Values, missing: Mask | None = None) -> Colum
 def _from_pandas(name: str, series: pd.Series) -> Column:
     dtype = series.dtype
     if isinstance(dtype, pd.CategoricalDtype):
-        return _with_levels(series.array.codes, series.array.categories)
+        labels = series.array
+        return _with_levels(labels.codes, labels.categories)
     if isinstance(dtype, np.dtype):
         return _from_numpy(name, series.to_numpy()) if dtype.kind in "biufmM" else _from_objects(name, series)
     if dtype.kind in "mM":

@@ -48,46 +48,7 @@ def fit_problem(
     """
     control = check_control(control)
     check_reml(reml)
-    problem = problem.with_threads(control.n_threads)
-    model = problem.model
-    began = perf_counter()
-    minimum = minimize_deviance(problem, reml, start, control)
-    optimized = perf_counter()
-    beta, unscaled_cov, sigma, b = problem.solve(minimum.theta, reml)
-    seconds = {**problem.seconds, "optimizer": optimized - began, "solution": perf_counter() - optimized}
-    optimum = Optimum(
-        theta=minimum.theta,
-        deviance=minimum.deviance,
-        status=STATUS[minimum.status],
-        gradient_norm=minimum.gradient_norm,
-        n_iterations=minimum.n_iterations,
-        n_evaluations=minimum.n_evaluations,
-        steps=minimum.trace,
-        other_optima=tuple(minimum.other_optima),
-        seconds=seconds,
-    )
-    design, kept = problem.design, tuple(model.kept)
-    return FitState(
-        problem=problem,
-        design=design,
-        reml=reml,
-        control=control,
-        optimum=optimum,
-        fixed_names=tuple(design.x_names[j] for j in kept),
-        kept=kept,
-        beta=beta,
-        cov_beta=sigma**2 * unscaled_cov,
-        sigma=sigma,
-        theta=minimum.theta,
-        b=tuple(b),
-        is_singular=minimum.singular,
-        findings=(
-            *design.findings,
-            *fit_findings(design, kept, model.nearly_dependent, optimum, minimum.singular),
-            *small_residual(model.spread(beta), sigma),
-            *unidentified(problem, reml),
-        ),
-    )
+    return _fitted(problem.with_threads(control.n_threads), reml, start, control)
 
 
 def fit_identified(
@@ -111,7 +72,51 @@ def fit_identified(
     check_reml(reml)
     problem = problem.with_threads(control.n_threads)
     check_identified(problem, reml)
-    return fit_problem(problem, reml=reml, start=start, control=control)
+    return _fitted(problem, reml, start, control)
+
+
+def _fitted(problem: Problem, reml: bool, start: npt.ArrayLike | None, control: Control) -> FitState:
+    model = problem.model
+    began = perf_counter()
+    minimum = minimize_deviance(problem, reml, start, control)
+    optimized = perf_counter()
+    theta = minimum.theta
+    beta, unscaled_cov, sigma, b = problem.solve(theta, reml)
+    seconds = {**problem.seconds, "optimizer": optimized - began, "solution": perf_counter() - optimized}
+    optimum = Optimum(
+        theta=theta,
+        deviance=minimum.deviance,
+        status=STATUS[minimum.status],
+        gradient_norm=minimum.gradient_norm,
+        n_iterations=minimum.n_iterations,
+        n_evaluations=minimum.n_evaluations,
+        steps=minimum.trace,
+        other_optima=tuple(minimum.other_optima),
+        seconds=seconds,
+    )
+    design, kept = problem.design, tuple(model.kept)
+    fixed_names = tuple([design.x_names[j] for j in kept])
+    return FitState(
+        problem=problem,
+        design=design,
+        reml=reml,
+        control=control,
+        optimum=optimum,
+        fixed_names=fixed_names,
+        kept=kept,
+        beta=beta,
+        cov_beta=sigma**2 * unscaled_cov,
+        sigma=sigma,
+        theta=theta,
+        b=tuple(b),
+        is_singular=minimum.singular,
+        findings=(
+            *design.findings,
+            *fit_findings(design, kept, model.nearly_dependent, optimum, minimum.singular),
+            *small_residual(model.spread(beta), sigma),
+            *unidentified(problem, reml),
+        ),
+    )
 
 
 def check_control(control: Control | None) -> Control:
