@@ -285,3 +285,19 @@ def test_no_name_is_taken() -> None:
 def test_restricted_formulas() -> None:
     with pytest.raises(mm.FormulaError, match="restricted"):
         mm.lmer_many("~ x.sum() + (1 | g)", DATA, Y, evaluate="restricted")
+
+
+@pytest.mark.parametrize("fixed", ["1", "x", "x * arm"])
+@pytest.mark.parametrize("sizes", [(12, 11), (10, 11, 7), (3, 2), (5,)])
+def test_groups_of_few_sizes(sizes: tuple[int, ...], fixed: str) -> None:
+    """Groups with the same rows of X are turned into few; of columns that are the same there rounding alone is left."""
+    rng = np.random.default_rng(len(sizes))
+    for few in (1, 2, 9, 30):
+        lengths = np.repeat(sizes, [71, few, 12][: len(sizes)])
+        g = np.repeat(np.arange(len(lengths)), lengths)
+        data = pd.DataFrame({"g": g, "x": np.concatenate([np.arange(length) for length in lengths]), "arm": g % 2})
+        Y = rng.normal(size=(len(g), 2)) + rng.normal(size=(len(lengths), 2))[g]
+        many = mm.lmer_many(f"~ {fixed} + (1 | g)", data, Y, progress=False)
+        assert len(many.failures) == 0
+        ones = [mm.lmer(f"y ~ {fixed} + (1 | g)", data.assign(y=y)).llf for y in Y.T]
+        np.testing.assert_allclose(many.table["llf"], ones, rtol=1e-11)
