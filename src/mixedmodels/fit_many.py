@@ -21,7 +21,7 @@ from mixedmodels.errors import DataError, FormulaError, InferenceError, MixedMod
 from mixedmodels.fit.call import Call, build_problem, snapshot, with_rows
 from mixedmodels.fit.control import Control
 from mixedmodels.fit.fingerprint import fingerprint_of_model
-from mixedmodels.fit.fit import check_reml, fit_identified
+from mixedmodels.fit.fit import check_control, check_reml, fit_identified
 from mixedmodels.fit.long_work import WorkFile, carry_out
 from mixedmodels.fit.plain_values import Kept
 from mixedmodels.formula.update import with_response
@@ -307,7 +307,7 @@ def fit_many(
             return error.with_traceback(None)  # which would hold on to the data
 
     file = WorkFile(path, MANY, KEPT)
-    before = file.take_up({"reml": reml, "control": asdict(control or Control())}, None)
+    before = file.take_up({"reml": reml, "control": asdict(check_control(control))}, None)
     outcomes: list[Outcome | None] = [None] * len(tasks)
     if before is not None:
         outcomes = _taken_up(file, before, labels, list(map(call_of, tasks)))
