@@ -297,11 +297,11 @@ def test_in_one_line_and_in_a_notebook() -> None:
         (
             lambda fit: fit.bootstrap(20, seed=1, progress=False),
             r"Bootstrap of Reaction ~ Days \+ \(Days \| Subject\): 20 parametric replicates, 0 failed, \d+ singular",
-            9,
+            8,
         ),
         (lambda fit: fit.profile(["sigma", "Days"]), "Profile of 2 parameters, with 95 % intervals", 4),
         (lambda fit: fit.cov_fe_robust(), r"Cluster-robust covariance .*\(CR2, 18 clusters: Subject\)", 4),
-        (lambda fit: fit.simulated_residuals(20, seed=1), "Simulated residuals of 180 rows, uniform if", 6),
+        (lambda fit: fit.simulated_residuals(20, seed=1), "Simulated residuals of 180 rows, uniform if", 5),
         (
             lambda fit: fit.optimizer,
             r"<Optimum: converged after \d+ iterations \(\d+ evaluations\), deviance 1743\.628",

@@ -310,7 +310,7 @@ def _open_stream(data: Any) -> Any:
         return data
     try:
         return reader.from_stream(data)
-    except _arrow().ArrowException as error:
+    except (_arrow().ArrowException, TypeError) as error:
         raise DataError(f"The stream of the data, a {type(data).__name__!r}, holds no table: {error}.") from error
 
 
