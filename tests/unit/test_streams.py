@@ -120,7 +120,7 @@ def test_tests_of_a_single_variance_need_no_rows(tmp_path: Path) -> None:
 
 def as_polars(data: pd.DataFrame) -> tuple[Any, object]:
     if not hasattr(pl.LazyFrame, "collect_batches"):
-        with pytest.raises(mm.DataError, match="This polars cannot hand over a LazyFrame in parts. Install a newer one"):
+        with pytest.raises(mm.DataError, match="cannot hand over a LazyFrame in parts"):
             mm.lmer(FORMULAS[3], pl.from_pandas(data).lazy())
         pytest.skip("a polars that cannot hand over a LazyFrame in parts")
     return pl.from_pandas(data).lazy(), pl.from_pandas(data)
