@@ -102,3 +102,7 @@ def test_align() -> None:
     assert align(["<0.001", "0.050"]) == ["<0.001", "0.050"]
     assert align(["1.5e-10", "2.25"]) == ["1.5e-10", "2.25"]
     assert align([]) == []
+
+
+def test_no_number_has_more_digits_than_it_holds() -> None:
+    assert to_place([math.exp(-319.42), 0.0], 179) == [f"{math.exp(-319.42):.14e}", "0"]

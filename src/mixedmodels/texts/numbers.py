@@ -14,6 +14,9 @@ SIMILAR_DECADES = 2
 MAX_DECIMALS = 7
 """Decimals beyond which a number is written with an exponent."""
 
+MAX_DIGITS = 15
+"""Decimal digits that a number holds; what stands behind them is noise."""
+
 MAX_INTEGER = 1e9
 """Size from which a number is written with an exponent."""
 
@@ -114,7 +117,7 @@ def _is_number(text: str) -> bool:
 def _with_exponent(value: float, place: int) -> str:
     if value == 0 or not math.isfinite(value):
         return fixed(value, 0)
-    return f"{value:.{max(0, place + _exponent(value))}e}"
+    return f"{value:.{min(max(0, place + _exponent(value)), MAX_DIGITS - 1)}e}"
 
 
 def _exponent(value: float) -> int:
