@@ -15,12 +15,7 @@ const SIZE: usize = 4 << 20;
 const SMALL: usize = 256 << 10;
 
 #[global_allocator]
-static ALLOCATOR: Reserve = Reserve {
-    bytes: Bytes(UnsafeCell::new([0; SIZE])),
-    taken: UnsafeCell::new(Taken { end: 0, n_blocks: 0 }),
-    locked: AtomicBool::new(false),
-    touched: AtomicBool::new(false),
-};
+static ALLOCATOR: Reserve = Reserve::new();
 
 #[repr(align(128))]
 struct Bytes(UnsafeCell<[u8; SIZE]>);
@@ -43,10 +38,24 @@ unsafe impl Sync for Reserve {}
 
 /// Whether the reserve was needed since this was asked last.
 pub fn was_needed() -> bool {
-    ALLOCATOR.touched.load(Ordering::Relaxed) && ALLOCATOR.touched.swap(false, Ordering::Relaxed)
+    ALLOCATOR.was_needed()
 }
 
 impl Reserve {
+    const fn new() -> Reserve {
+        Reserve {
+            bytes: Bytes(UnsafeCell::new([0; SIZE])),
+            taken: UnsafeCell::new(Taken { end: 0, n_blocks: 0 }),
+            locked: AtomicBool::new(false),
+            touched: AtomicBool::new(false),
+        }
+    }
+
+    #[inline]
+    fn was_needed(&self) -> bool {
+        self.touched.load(Ordering::Relaxed) && self.touched.swap(false, Ordering::Relaxed)
+    }
+
     fn with_taken<T>(&self, change: impl FnOnce(&mut Taken) -> T) -> T {
         while self.locked.compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed).is_err() {
             spin_loop();
@@ -141,28 +150,31 @@ unsafe impl GlobalAlloc for Reserve {
 mod tests {
     use super::*;
 
+    /// Not the allocator: other tests would take what happens here for want of memory.
+    static OTHER: Reserve = Reserve::new();
+
     fn block(size: usize) -> (*mut u8, Layout) {
         let layout = Layout::from_size_align(size, 16).unwrap();
-        (ALLOCATOR.take(layout), layout)
+        (OTHER.take(layout), layout)
     }
 
     #[test]
     fn small_blocks_lie_apart_and_their_places_are_given_again() {
         let blocks: Vec<_> = (0..100).map(|k| block(100 + k)).collect();
-        assert!(was_needed() && !was_needed());
+        assert!(OTHER.was_needed() && !OTHER.was_needed());
         for pair in blocks.windows(2) {
             let ((a, layout), (b, _)) = (pair[0], pair[1]);
-            assert!(ALLOCATOR.has(a) && a as usize % 16 == 0 && a as usize + layout.size() <= b as usize);
+            assert!(OTHER.has(a) && a as usize % 16 == 0 && a as usize + layout.size() <= b as usize);
         }
         assert!(block(SMALL + 1).0.is_null());
-        let grown = unsafe { ALLOCATOR.realloc(blocks[0].0, blocks[0].1, 1000) };
-        assert!(!ALLOCATOR.has(grown));
-        unsafe { ALLOCATOR.dealloc(grown, Layout::from_size_align(1000, 16).unwrap()) };
+        let grown = unsafe { OTHER.realloc(blocks[0].0, blocks[0].1, 1000) };
+        assert!(!OTHER.has(grown));
+        unsafe { OTHER.dealloc(grown, Layout::from_size_align(1000, 16).unwrap()) };
         for &(a, layout) in &blocks[1..] {
-            unsafe { ALLOCATOR.dealloc(a, layout) };
+            unsafe { OTHER.dealloc(a, layout) };
         }
         let (again, layout) = block(8);
         assert_eq!(again, blocks[0].0);
-        unsafe { ALLOCATOR.dealloc(again, layout) };
+        unsafe { OTHER.dealloc(again, layout) };
     }
 }
