@@ -70,7 +70,7 @@ impl Accumulator {
     }
 
     /// Adds rows, the arguments as for `Model`; the first rows that come fix the bases of all sums.
-    #[allow(non_snake_case, clippy::too_many_arguments)]
+    #[allow(non_snake_case)] // matrices are X, Y and Z, by keyword in Python
     fn add<'py>(
         &mut self,
         py: Python<'py>,
@@ -168,7 +168,7 @@ impl Accumulator {
 
     /// Means m (p,), map T (p, p) and first fit b (p,) of provisional fixed columns q = (x - m x_1) T, and the products
     /// of [1, q, y - q b] without weights, (p + 2, p + 2), lower triangle.
-    #[allow(clippy::type_complexity)]
+    #[allow(clippy::type_complexity)] // Python gets a tuple of arrays
     fn fixed_sums<'py>(
         &self,
         py: Python<'py>,
@@ -191,7 +191,7 @@ impl Accumulator {
     }
 
     /// Map (q, q) from the raw columns of factor k to provisional ones, and the products of these without weights.
-    #[allow(clippy::type_complexity)]
+    #[allow(clippy::type_complexity)] // Python gets a tuple of arrays
     fn effect_sums<'py>(
         &self,
         py: Python<'py>,

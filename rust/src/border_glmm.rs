@@ -6,7 +6,7 @@ use crate::memory::zeros;
 use crate::modes::Glmm;
 use crate::objective::Objective;
 use crate::products::{Block, ModelRows};
-use crate::{Arrays, MAX_THREADS, Shape, any_of, cannot_evaluate, contiguous, guarded, threads, width};
+use crate::{Arrays, MAX_THREADS, Shape, any_of, cannot_evaluate, contiguous, guarded, threads, trace_of, width};
 use faer::Par;
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
@@ -63,10 +63,7 @@ impl GeneralizedMinimum {
     /// (n_iterations, 6): deviance, gradient norm, predicted decrease, step norm, radius, ratio.
     #[getter]
     fn trace<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f64>>> {
-        let rows = self.0.trace.iter();
-        let flat: Vec<f64> =
-            rows.flat_map(|i| [i.deviance, i.gradient_norm, i.predicted, i.step, i.radius, i.ratio]).collect();
-        flat.into_pyarray(py).reshape([self.0.trace.len(), 6])
+        trace_of(py, &self.0.trace)
     }
 }
 
@@ -97,7 +94,7 @@ fn is_outside(family: Family, y: f64, trials: f64) -> bool {
 impl GeneralizedModel {
     #[new]
     #[pyo3(signature = (family_name, y, trials, weights, offset, X, codes, n_levels, Z, blocks, n_threads=0, dense=None))]
-    #[allow(non_snake_case)]
+    #[allow(non_snake_case)] // matrices are X, Y and Z, by keyword in Python
     fn new<'py>(
         py: Python<'py>,
         family_name: &str,
@@ -208,7 +205,7 @@ impl GeneralizedModel {
     }
 
     /// Means m (p,) and map T (p, p) of the basis (x - m x_1) T of the fixed columns that are kept.
-    #[allow(clippy::type_complexity)]
+    #[allow(clippy::type_complexity)] // Python gets a tuple of arrays
     fn fixed_basis<'py>(&self, py: Python<'py>) -> PyResult<(Floats<'py>, Bound<'py, PyArray2<f64>>)> {
         let p = self.glmm.rows.p;
         let (mean, map) = self.glmm.problem.products.x_basis.centred();
@@ -238,7 +235,7 @@ impl GeneralizedModel {
     }
 
     /// theta, beta (kept columns), phi, conditional modes (n_levels, q) and covariances (n_levels, q, q) a factor, eta.
-    #[allow(clippy::type_complexity)]
+    #[allow(clippy::type_complexity)] // Python gets a tuple of arrays
     fn estimates<'py>(
         &self,
         py: Python<'py>,

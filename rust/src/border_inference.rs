@@ -156,7 +156,7 @@ impl Model {
         Ok((beta.into_pyarray(py), modes.collect::<PyResult<_>>()?))
     }
 
-    #[allow(clippy::type_complexity)]
+    #[allow(clippy::type_complexity)] // Python gets a tuple of arrays
     fn information<'py>(
         &self,
         py: Python<'py>,
@@ -176,7 +176,7 @@ impl Model {
         ))
     }
 
-    #[allow(clippy::type_complexity)]
+    #[allow(clippy::type_complexity)] // Python gets a tuple of arrays
     fn kenward_roger<'py>(
         &self,
         py: Python<'py>,
@@ -202,7 +202,7 @@ impl Model {
     }
 
     /// Var(x'(beta^ - beta) + z'(b^ - b)) / sigma^2 of each row (m,); code -1: no such level.
-    #[allow(non_snake_case)]
+    #[allow(non_snake_case)] // matrices are X, Y and Z, by keyword in Python
     #[pyo3(signature = (theta, x, codes, Z, in_engine = false))]
     fn quadratic_forms<'py>(
         &self,
@@ -244,7 +244,7 @@ impl Model {
     }
 
     /// Fits of m responses (m, n), offset taken off; the other arrays must be the ones the model was built from.
-    #[allow(non_snake_case, clippy::type_complexity)]
+    #[allow(non_snake_case, clippy::type_complexity)] // matrices by keyword in, a tuple of arrays out
     fn refit_many<'py>(
         &self,
         py: Python<'py>,
@@ -282,7 +282,7 @@ impl Model {
     }
 
     /// The same from the engine's own starts, with what tests of the fixed effects need.
-    #[allow(non_snake_case)]
+    #[allow(non_snake_case)] // matrices are X, Y and Z, by keyword in Python
     fn fit_many<'py>(
         &self,
         py: Python<'py>,
@@ -337,7 +337,7 @@ fn column<'py, T: numpy::Element>(py: Python<'py>, fits: &[Refit], f: impl Fn(&R
 }
 
 impl Model {
-    #[allow(non_snake_case)]
+    #[allow(non_snake_case)] // matrices are X, Y and Z, by keyword in Python
     fn fits_of<'py>(
         &self,
         py: Python<'py>,

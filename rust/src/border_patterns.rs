@@ -33,7 +33,7 @@ pub struct PatternModel {
 impl PatternModel {
     #[new]
     #[pyo3(signature = (y, X, weights, order, groups, visits, n_subjects, n_visits, n_groups, n_threads=0))]
-    #[allow(non_snake_case)]
+    #[allow(non_snake_case)] // matrices are X, Y and Z, by keyword in Python
     fn new<'py>(
         py: Python<'py>,
         y: PyReadonlyArray1<'py, f64>,

@@ -733,7 +733,6 @@ impl LevelSums {
 
     /// U~ = Lambda^-1 (dLambda Lambda' + Lambda dLambda') v for each wanted parameter, v = Lambda^-T u.
     #[inline(always)]
-    #[allow(clippy::too_many_arguments)]
     fn add_directions(
         &mut self,
         effects: &[f64],

@@ -157,11 +157,16 @@ impl Minimum {
     /// (n_iterations, 6): deviance, gradient norm, predicted decrease, step norm, radius, ratio.
     #[getter]
     fn trace<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f64>>> {
-        let rows = self.0.trace.iter();
-        let flat: Vec<f64> =
-            rows.flat_map(|i| [i.deviance, i.gradient_norm, i.predicted, i.step, i.radius, i.ratio]).collect();
-        flat.into_pyarray(py).reshape([self.0.trace.len(), 6])
+        trace_of(py, &self.0.trace)
     }
+}
+
+/// A walk as an array, a row an iteration.
+fn trace_of<'py>(py: Python<'py>, trace: &[trust_region::Iteration]) -> PyResult<Bound<'py, PyArray2<f64>>> {
+    let rows = trace.iter();
+    let flat: Vec<f64> =
+        rows.flat_map(|i| [i.deviance, i.gradient_norm, i.predicted, i.step, i.radius, i.ratio]).collect();
+    flat.into_pyarray(py).reshape([trace.len(), 6])
 }
 
 /// The caller's arrays, held while the engine reads them.
@@ -279,7 +284,7 @@ fn cannot_evaluate() -> PyErr {
 impl Model {
     #[new]
     #[pyo3(signature = (y, X, weights, codes, n_levels, Z, blocks, n_threads=0, dense=None))]
-    #[allow(non_snake_case)]
+    #[allow(non_snake_case)] // matrices are X, Y and Z, by keyword in Python
     fn new<'py>(
         py: Python<'py>,
         y: PyReadonlyArray1<'py, f64>,
@@ -392,7 +397,7 @@ impl Model {
     }
 
     /// beta (p,), (X'V^-1X)^-1 (p, p), sigma, conditional modes (n_levels, q) a factor.
-    #[allow(clippy::type_complexity)]
+    #[allow(clippy::type_complexity)] // Python gets a tuple of arrays
     fn solve<'py>(
         &self,
         py: Python<'py>,
@@ -442,7 +447,7 @@ impl Model {
     }
 
     /// The same model with another response; the other arrays must be the ones it was built from.
-    #[allow(non_snake_case)]
+    #[allow(non_snake_case)] // matrices are X, Y and Z, by keyword in Python
     fn with_response<'py>(
         &self,
         py: Python<'py>,

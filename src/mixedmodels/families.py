@@ -9,6 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -24,6 +25,11 @@ __all__ = ["Beta", "Binomial", "Family", "Gamma", "NegativeBinomial", "Poisson",
 
 LARGEST_LOG = 700.0
 """Of a mean, beyond which it is no number."""
+
+
+def _laws() -> Any:
+    """Return SciPy's distributions: few fits are simulated, and they take long to load."""
+    return import_module("scipy.stats")
 
 
 @dataclass(frozen=True)
@@ -167,9 +173,7 @@ class Binomial(Family):
         return np.asarray(trials * mean * (1 - mean))
 
     def _distribution(self, mean: Floats, trials: Floats, d: float) -> Any:
-        from scipy import stats  # noqa: PLC0415  # few fits are simulated, and it takes long to load
-
-        return stats.binom(trials.astype(np.int64), mean)
+        return _laws().binom(trials.astype(np.int64), mean)
 
 
 @dataclass(frozen=True)
@@ -192,9 +196,7 @@ class Poisson(Family):
         return mean
 
     def _distribution(self, mean: Floats, trials: Floats, d: float) -> Any:
-        from scipy import stats  # noqa: PLC0415  # few fits are simulated, and it takes long to load
-
-        return stats.poisson(mean)
+        return _laws().poisson(mean)
 
 
 @dataclass(frozen=True)
@@ -221,9 +223,7 @@ class Gamma(Family):
         return np.asarray(d * mean**2)
 
     def _distribution(self, mean: Floats, trials: Floats, d: float) -> Any:
-        from scipy import stats  # noqa: PLC0415  # few fits are simulated, and it takes long to load
-
-        return stats.gamma(1 / d, scale=mean * d)
+        return _laws().gamma(1 / d, scale=mean * d)
 
 
 @dataclass(frozen=True)
@@ -250,9 +250,7 @@ class NegativeBinomial(Family):
         return np.asarray(mean + d * mean**2)
 
     def _distribution(self, mean: Floats, trials: Floats, d: float) -> Any:
-        from scipy import stats  # noqa: PLC0415  # few fits are simulated, and it takes long to load
-
-        return stats.poisson(mean) if d == 0 else stats.nbinom(1 / d, 1 / (1 + d * mean))
+        return _laws().poisson(mean) if d == 0 else _laws().nbinom(1 / d, 1 / (1 + d * mean))
 
 
 @dataclass(frozen=True)
@@ -279,9 +277,7 @@ class Beta(Family):
         return np.asarray(mean * (1 - mean) / (1 + d))
 
     def _distribution(self, mean: Floats, trials: Floats, d: float) -> Any:
-        from scipy import stats  # noqa: PLC0415  # few fits are simulated, and it takes long to load
-
-        return stats.beta(mean * d, (1 - mean) * d)
+        return _laws().beta(mean * d, (1 - mean) * d)
 
 
 def _given(dispersion: float | None) -> float:
