@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import glob, has_magic
 from importlib import import_module
-from importlib.util import find_spec
+from itertools import chain
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self, TypeVar
 
 import narwhals as nw
 import pandas as pd
 
 from mixedmodels.design.frame import Frame
-from mixedmodels.errors import DataError, nearest, pip_install
+from mixedmodels.errors import DataError, nearest
 
 ENDINGS = (".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".arrow", ".feather")
 """Of files that are read in parts."""
@@ -29,31 +29,99 @@ Part = tuple[str, Any]
 
 
 @dataclass(frozen=True)
-class Batches:
-    """Rows that come in parts.
+class Kinds:
+    """What is known of columns before their rows are read.
 
     Attributes
     ----------
-    names
-        Names of the columns.
+    types
+        Types of arrow, by name.
     labels
-        Those of text and of categories.
+        Columns of text and of categories.
     ordered
         Those of categories, whose levels have an order of their own.
-    read
-        Yields the parts, with some columns.
     can_repeat
-        Whether they can be read again.
+        Whether the rows can be read again.
     """
 
-    names: tuple[str, ...]
+    types: Mapping[str, Any]
     labels: frozenset[str]
     ordered: frozenset[str]
-    read: Callable[[Sequence[str]], Iterator[Part]]
-    can_repeat: bool
+    can_repeat: bool = True
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return tuple(self.types)
 
 
-def is_stream(data: object) -> bool:
+class Sums(Protocol):
+    """What rows are added to, part by part, here or where they live."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether others can be forked from it; if not, the first rows that can be used will settle it."""
+
+    def add(self, place: str, table: Any) -> None:
+        """Add some rows."""
+
+    def fork(self) -> Self:
+        """Return the same without rows, for rows that are elsewhere."""
+
+    def merge(self, other: Self) -> None:
+        """Add what another has, which was forked from the same; it stays as it is."""
+
+
+AnySums = TypeVar("AnySums", bound=Sums)
+
+
+class RowSource(Protocol):
+    """Rows that can be added up."""
+
+    @property
+    def kinds(self) -> Kinds:
+        """What is known of the columns."""
+
+    def fold(self, sums: AnySums, names: Sequence[str]) -> AnySums:
+        """Return the sums with all rows added, of which these columns are needed."""
+
+
+class Batches:
+    """Rows that come in parts, here, one after the other.
+
+    Parameters
+    ----------
+    kinds
+        What is known of the columns.
+    read
+        Yields the parts, with some columns.
+    """
+
+    def __init__(self, kinds: Kinds, read: Callable[[Sequence[str]], Iterator[Part]]) -> None:
+        self.kinds = kinds
+        self._read = read
+        self._begun: Iterator[Part] | None = None
+
+    def read(self, names: Sequence[str]) -> Iterator[Part]:
+        """Return the parts, with some columns."""
+        begun, self._begun = self._begun, None
+        return self._read(names) if begun is None else begun
+
+    def peek(self, names: Sequence[str]) -> Part | None:
+        """Return the first part, which will be read again with the same columns; None if there is none."""
+        parts = self._read(names)
+        first = next(parts, None)
+        self._begun = parts if first is None else chain([first], parts)
+        return first
+
+    def fold(self, sums: AnySums, names: Sequence[str]) -> AnySums:
+        """Return the sums with all rows added."""
+        for place, table in self.read(names):
+            sums.add(place, table)
+        return sums
+
+
+def is_in_parts(data: object) -> bool:
     """Return whether data are to be read in parts: a path, a dataset, or what has an arrow stream and is not in memory.
 
     Parameters
@@ -84,8 +152,6 @@ def open_batches(data: object) -> Batches:
     DataError
         There are no such files, or they do not fit together.
     """
-    if find_spec("pyarrow") is None:
-        raise DataError(f"Data in parts are read by pyarrow; install it with: {pip_install('pyarrow')}")
     if isinstance(data, str | PathLike):
         return _files(_paths(fspath(data)))
     if _is_dataset(data):
@@ -160,7 +226,7 @@ def _files(paths: Sequence[str]) -> Batches:
         for path in paths:
             with _reading(path):
                 schema = _schema(path)
-            _check_like_first(schema, columns, names, path, paths[0])
+            check_like_first(schema, columns, names, repr(path), repr(paths[0]))
             parts = _one_file(path, {name: columns[name] for name in names})
             while True:
                 with _reading(path):
@@ -172,25 +238,36 @@ def _files(paths: Sequence[str]) -> Batches:
     return _gathered(first, read, can_repeat=True)
 
 
-def _check_like_first(schema: Any, columns: Mapping[str, Any], names: Sequence[str], path: str, first: str) -> None:
-    """A file must have the columns of the first one, of the same kinds.
+def check_like_first(schema: Any, columns: Mapping[str, Any], names: Sequence[str], place: str, first: str) -> None:
+    """Some rows must have the columns of the first ones, of the same kinds.
+
+    Parameters
+    ----------
+    schema
+        Of the rows.
+    columns
+        Types of the first ones, by name.
+    names
+        Of the columns that are needed.
+    place, first
+        Where the rows are, and the first ones.
 
     Raises
     ------
     DataError
-        It does not.
+        They do not.
     """
     for name in names:
         if name not in schema.names:
             raise DataError(
-                f"{path!r} has no column {name!r}, which {first!r} has.{nearest(name, schema.names)} "
-                "All files must have the columns of the formula."
+                f"{place} has no column {name!r}, which {first} has.{nearest(name, schema.names)} "
+                "All parts of the data must have the columns of the formula."
             )
         found, known = column_kind(schema.field(name).type), column_kind(columns[name])
         if found not in (known, "nothing"):
             raise DataError(
-                f"Column {name!r} holds {found} in {path!r} and {known} in {first!r}. "
-                "Write it as one kind in all files."
+                f"Column {name!r} holds {found} in {place} and {known} in {first}. "
+                "Write it as one kind in all parts of the data."
             )
 
 
@@ -316,20 +393,31 @@ def _open_stream(data: Any) -> Any:
 
 def _gathered(schema: Any, read: Callable[[Sequence[str]], Iterator[Part]], can_repeat: bool) -> Batches:
     """Return the rows in parts of about ``ROWS``, none of more than one place, texts as codes of their labels."""
+    kinds = kinds_of(schema, can_repeat)
+
+    def gathered(names: Sequence[str]) -> Iterator[Part]:
+        for place, table in _joined(read(names)):
+            yield from in_pieces(place, table, kinds)
+
+    return Batches(kinds, gathered)
+
+
+def kinds_of(schema: Any, can_repeat: bool = True) -> Kinds:
+    """Return what a schema of arrow says of the columns whose names are there once."""
     types = {name: schema.field(name).type for name in schema.names if schema.names.count(name) == 1}
     text = [name for name, type_ in types.items() if column_kind(type_) == "text"]
     ordered = [name for name, type_ in types.items() if _arrow().types.is_dictionary(type_)]
+    return Kinds(types, frozenset([*text, *ordered]), frozenset(ordered), can_repeat)
 
-    def gathered(names: Sequence[str]) -> Iterator[Part]:
-        coded = [name for name in names if name in text and name not in ordered]
-        for place, table in _joined(read(names)):
-            for start in range(0, table.num_rows, 2 * ROWS):
-                part = table.slice(start, 2 * ROWS)
-                for name in coded:
-                    part = part.set_column(names.index(name), name, part[name].dictionary_encode())
-                yield place, part
 
-    return Batches(tuple(types), frozenset([*text, *ordered]), frozenset(ordered), gathered, can_repeat)
+def in_pieces(place: str, table: Any, kinds: Kinds) -> Iterator[Part]:
+    """Yield a table in parts of not more than twice ``ROWS``, texts as codes of their labels."""
+    coded = [name for name in table.column_names if name in kinds.labels and name not in kinds.ordered]
+    for start in range(0, table.num_rows, 2 * ROWS):
+        part = table.slice(start, 2 * ROWS)
+        for name in coded:
+            part = part.set_column(part.column_names.index(name), name, part[name].dictionary_encode())
+        yield place, part
 
 
 def _joined(parts: Iterable[Part]) -> Iterator[Part]:

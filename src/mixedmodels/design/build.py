@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from mixedmodels.design.checks import (
@@ -63,6 +64,26 @@ class Parts:
     groups: Mapping[str, Column]
     gaps: list[tuple[str, Mask]]
     doubtful: list[Finding]
+
+    def take(self, rows: npt.NDArray[np.intp]) -> Parts:
+        """Return what was computed for some rows, none of which has a gap."""
+        X = np.ascontiguousarray(self.X[rows])
+
+        def taken(part: RandomPart) -> RandomPart:
+            if part.matrix is None:
+                return part
+            matrix = X if part.matrix is self.X else np.ascontiguousarray(part.matrix[rows])
+            return replace(part, matrix=matrix)
+
+        return replace(
+            self,
+            response=replace(self.response, column=self.response.column.take(rows)),
+            offsets=tuple(column.take(rows) for column in self.offsets),
+            weights=None if self.weights is None else self.weights.take(rows),
+            X=X,
+            random=tuple(map(taken, self.random)),
+            groups={name: column.take(rows) for name, column in self.groups.items()},
+        )
 
 
 def build_design(

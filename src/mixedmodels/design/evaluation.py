@@ -154,6 +154,10 @@ class Evaluation:
         self.columns, self.n_rows, self.memory, self.contrasts = columns, n_rows, memory, contrasts
         self.standardize = standardize
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is made of the rest when it is wanted."""
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
     def values(self, expression: str) -> Column:
         """Return the values of a column or an expression.
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from mixedmodels.design.batches import Batches, Part
+from mixedmodels.design.batches import Kinds
 from mixedmodels.design.build import (
     Parts,
     block_sizes,
@@ -39,8 +38,9 @@ from mixedmodels.design.coding import read_contrasts
 from mixedmodels.design.design import Design
 from mixedmodels.design.evaluation import Evaluation, Memory
 from mixedmodels.design.frame import Column, open_frame
-from mixedmodels.design.grouping import Grouping, group_rows, level_codes
+from mixedmodels.design.grouping import Grouping
 from mixedmodels.design.labels import shown_level
+from mixedmodels.design.labels_met import Combinations, Labels
 from mixedmodels.design.left_out import LeftOut
 from mixedmodels.design.missing import UsedRows, dropped_rows, refuse
 from mixedmodels.design.plan import make_plan
@@ -56,8 +56,10 @@ NOT_KEPT = (
     "which a fit to data read in parts does not keep. Ask it of a part at a time, as new data, or fit to a data frame"
 )
 
-GROWTH = 1.1
-"""Labels known, relative to those that are found at once, from which these are found anew."""
+KEPT_ROWS = 1000
+"""Of the first rows, to show how rows are made."""
+
+SEED = 21
 
 READ_ONCE = (
     "Levels are those of the first rows, since this stream can be read once only. Pass a file, a dataset or a query, "
@@ -76,101 +78,6 @@ class Arrays:
     codes: list[Codes]
     n_levels: list[int]
     Z: list[Floats | None]
-
-
-class Labels:
-    """Codes of labels in order of appearance.
-
-    Parameters
-    ----------
-    in_their_order
-        The labels are those of categories, whose order is kept; others are sorted at the end.
-    """
-
-    def __init__(self, in_their_order: bool = False) -> None:
-        self.in_their_order = in_their_order
-        self.known: dict[Any, int] = {}
-        self._declared: dict[Any, int] = {}
-        self._index = pd.Index([])  # of the first ones known, which finds many labels at once
-
-    def declare(self, column: Column) -> None:
-        """Take the labels of a column's categories for known, whether a row has them or not."""
-        if column.levels is not None:
-            for label in _as_keys(column.levels):
-                self._declared.setdefault(label, len(self._declared))
-                self.known.setdefault(label, len(self.known))
-
-    def codes(self, column: Column) -> Codes:
-        """Return the code of each row of a column without missing values, (n_rows,)."""
-        if self.in_their_order and column.levels is not None:
-            for label in _as_keys(column.levels):
-                self._declared.setdefault(label, len(self._declared))
-        own, levels = level_codes(column)
-        codes = self._index.get_indexer(levels).astype(np.int32)
-        new = np.flatnonzero(codes < 0)
-        if len(new):
-            known = self.known
-            codes[new] = [known.setdefault(label, len(known)) for label in _as_keys(levels[new])]
-            if len(known) > GROWTH * len(self._index):
-                self._index = pd.Index(list(known))
-        return codes[own]
-
-    def table(self) -> tuple[pd.Index, Codes]:
-        """Return the labels in their order, and the place of each code there.
-
-        Raises
-        ------
-        DataError
-            They cannot be sorted among each other.
-        """
-        labels = pd.Index(list(self.known))
-        declared = self._declared if self.in_their_order else None
-        order = labels.argsort() if declared is None else np.argsort([declared[label] for label in self.known])
-        places = np.empty(len(order), dtype=np.int32)
-        places[order] = np.arange(len(order), dtype=np.int32)
-        return labels[order], places
-
-
-def _as_keys(levels: pd.Index) -> list[Any]:
-    """Return labels as they are told apart; dates in full."""
-    return list(levels) if levels.dtype.kind in "mM" else list(levels.tolist())
-
-
-class Combinations:
-    """Levels of one grouping factor: combinations of labels of its variables, in order of appearance."""
-
-    def __init__(self, variables: tuple[str, ...]) -> None:
-        self.variables = variables
-        self.known: dict[Any, int] = {}
-
-    def codes(self, by_variable: Sequence[Codes]) -> Codes:
-        """Return the code of each row's combination, (n_rows,)."""
-        if len(by_variable) == 1:
-            return by_variable[0]
-        places: npt.NDArray[np.intp] = by_variable[0].astype(np.intp)
-        for more in by_variable[1:]:
-            places, _ = pd.factorize(places.astype(np.int64) << 32 | more)
-        rows = np.empty(int(places.max()) + 1, dtype=np.intp)
-        rows[places] = np.arange(len(places))  # any row of each combination
-        known = self.known
-        labels = zip(*(codes[rows].tolist() for codes in by_variable), strict=True)
-        codes = np.fromiter((known.setdefault(label, len(known)) for label in labels), np.int32, len(rows))
-        return np.asarray(codes[places])
-
-    def grouping(self, tables: Mapping[str, tuple[pd.Index, Codes]]) -> tuple[Codes, Grouping]:
-        """Return the place of each code among the levels, and how new rows find theirs."""
-        if len(self.variables) == 1:
-            distinct = [np.arange(len(tables[self.variables[0]][1]), dtype=np.int32)]
-        else:
-            distinct = list(np.array(list(self.known), dtype=np.int32).T)
-        coded = {
-            variable: (tables[variable][1][codes], tables[variable][0])
-            for variable, codes in zip(self.variables, distinct, strict=True)
-        }
-        return group_rows(self.variables, coded.__getitem__)
-
-    def __len__(self) -> int:
-        return len(self.known)
 
 
 @dataclass
@@ -200,20 +107,98 @@ class Tally:
     counts: Floats = field(default_factory=lambda: np.zeros(0))
     sums: dict[str, Floats] = field(default_factory=dict)
 
+    def drop(self, n_dropped: Mapping[str, int]) -> None:
+        """Count rows that are left out."""
+        for reason, n in n_dropped.items():
+            self.n_dropped[reason] = self.n_dropped.get(reason, 0) + n
+
+    def count(self, counts: Floats, sums: Mapping[str, Floats]) -> None:
+        """Count rows of each cell."""
+        self.counts = counts + (self.counts if len(self.counts) else 0.0)
+        for name, values in sums.items():
+            self.sums[name] = values + self.sums.get(name, 0.0)
+
+    def merge(self, other: Tally) -> None:
+        """Add what was counted elsewhere."""
+        self.n_rows += other.n_rows
+        self.n_used += other.n_used
+        self.drop(other.n_dropped)
+        self.least, self.most = np.minimum(self.least, other.least), np.maximum(self.most, other.most)
+        self.offset += other.offset
+        if len(other.counts):
+            self.count(other.counts, other.sums)
+
+
+class LevelsMet:
+    """Levels of categories in terms, found in a pass of their own.
+
+    Parameters
+    ----------
+    names
+        Of the categories.
+    columns
+        Names of all columns of the model: rows where one is missing are not used.
+    kinds
+        What is known of the columns.
+    """
+
+    is_settled = True
+
+    def __init__(self, names: Sequence[str], columns: Sequence[str], kinds: Kinds) -> None:
+        self.columns, self.can_repeat = tuple(columns), kinds.can_repeat
+        self.met = {name: Labels(name in kinds.ordered) for name in names}
+
+    def add(self, place: str, table: Any) -> None:
+        """Add the levels of some rows."""
+        with telling_where(place):
+            source = read_columns(table, self.columns)
+            gaps = [column.missing for column in source.values() if column.missing is not None]
+            rows = np.flatnonzero(~np.logical_or.reduce(gaps)) if gaps else np.arange(table.num_rows)
+            for name, labels in self.met.items():
+                if not self.can_repeat and labels.in_their_order:
+                    labels.declare(source[name])
+                labels.codes(source[name].take(rows))
+
+    def fork(self) -> LevelsMet:
+        """Return the same without levels."""
+        forked = copy(self)
+        forked.met = {name: Labels(labels.in_their_order) for name, labels in self.met.items()}
+        return forked
+
+    def merge(self, other: LevelsMet) -> None:
+        """Add the levels that another has met."""
+        for name, labels in self.met.items():
+            labels.merge(other.met[name])
+
+    def levels(self) -> dict[str, pd.Index]:
+        """Return the levels in their order."""
+        return {name: labels.table()[0] for name, labels in self.met.items()}
+
 
 class RowReader:
-    """Reads a model's rows from data in parts, as often as they are wanted.
+    """Makes a model's rows of data that come in parts.
+
+    The first rows that can be used settle how the others are made.
 
     Parameters
     ----------
     formula
         As `parse_formula` returns it.
-    batches
-        The data.
+    kinds
+        What is known of the columns.
     weights, offset
         Names of columns.
     contrasts, missing
         As for `build_design`.
+
+    Attributes
+    ----------
+    plan
+        What the formula wants of the data.
+    levels
+        Levels of categories in terms, which must be known before there are rows.
+    tally
+        What was counted.
 
     Raises
     ------
@@ -224,7 +209,7 @@ class RowReader:
     def __init__(
         self,
         formula: Formula,
-        batches: Batches,
+        kinds: Kinds,
         *,
         weights: object = None,
         offset: object = None,
@@ -241,16 +226,23 @@ class RowReader:
                 f"{formula.text!r} has residuals that are correlated within subjects, whose rows must be there at "
                 "once, and these data are read in parts. Use a data frame."
             )
-        self.batches, self.missing, self._contrasts = batches, missing, contrasts
-        self.plan = make_plan(formula, batches.names, (), name_arguments(weights, offset))
-        self.tally = Tally()
-        self._waiting: list[Part] = []
-        self._opened: Iterator[Part] | None = None
-        self._levels: dict[str, pd.Index] = {}
+        self.kinds, self.missing, self._contrasts = kinds, missing, contrasts
+        self.plan = make_plan(formula, kinds.names, (), name_arguments(weights, offset))
+        self.levels: Mapping[str, pd.Index] = {}
         self._first: tuple[Parts, Evaluation] | None = None
+        self._start()
+
+    def _start(self) -> None:
+        formula = self.plan.formula
+        self.tally = Tally()
         groups = [variable for term in formula.random for variable in term.group]
-        self._labels = {name: Labels(name in batches.ordered) for name in groups}
+        self._labels = {name: Labels(name in self.kinds.ordered) for name in groups}
         self._groups = [Combinations(group) for group in dict.fromkeys(term.group for term in formula.random)]
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether there were rows that can be used."""
+        return self._first is not None
 
     @property
     def _parts(self) -> Parts:
@@ -262,63 +254,55 @@ class RowReader:
         """Sizes of the blocks of each factor's covariance, once there were rows."""
         return [block_sizes(terms) for terms in by_group(self._parts.random).values()]
 
-    def arrays(self) -> Iterator[Arrays]:
-        """Yield the rows of the model, part by part; what is counted begins anew.
+    def levels_to_meet(self) -> LevelsMet | None:
+        """Return what finds the levels that must be known before there are rows; None if there are none."""
+        names = [name for name in self.plan.term_columns if name in self.kinds.labels]
+        return LevelsMet(names, self.plan.columns, self.kinds) if names else None
+
+    def fork(self) -> RowReader:
+        """Return a reader of the same rows that has met none."""
+        forked = copy(self)
+        forked._start()
+        return forked
+
+    def merge(self, other: RowReader) -> list[Codes]:
+        """Add what was counted elsewhere, and return the code here of each level of another's factors."""
+        self.tally.merge(other.tally)
+        codes = {name: labels.merge(other._labels[name]) for name, labels in self._labels.items()}
+        pairs = zip(self._groups, other._groups, strict=True)
+        return [group.merge(of, [codes[v] for v in group.variables]) for group, of in pairs]
+
+    def check_any(self) -> None:
+        """There must have been rows.
 
         Raises
         ------
-        DataError, DesignError
-            Some rows cannot be used; the sentence names their file.
+        DataError
+            There were none.
         """
-        self._learn_levels()
-        self.tally = Tally()
-        for place, table in self._open():
-            with _telling_where(place):
-                found = self._rows(table)
-            if found is not None:
-                yield found
         if not self.tally.n_rows:
             raise DataError("The data have no rows. A stream that was read before has none left: open it again.")
         if not self.tally.n_used:
             raise DataError(f"Values are missing in all {self.tally.n_rows} rows: none can be used.")
 
-    def _open(self) -> Iterator[Part]:
-        """Return the parts from the first one on."""
-        if self._opened is not None:
-            waiting, opened = self._waiting, self._opened
-            self._waiting, self._opened = [], None
-            return chain(waiting, opened)
-        return self.batches.read(self.plan.columns)
+    def arrays(self, place: str, table: Any) -> Arrays | None:
+        """Return the model's rows of some rows of the data; None if none can be used.
 
-    def _learn_levels(self) -> None:
-        """Find the levels of categories in terms in a pass of their own, or in the first part of what is read once."""
-        wanted = [name for name in self.plan.term_columns if name in self.batches.labels]
-        if not wanted or self._levels:
-            return
-        labels = {name: Labels(name in self.batches.ordered) for name in wanted}
-        if not self.batches.can_repeat:
-            self._opened = iter(self.batches.read(self.plan.columns))
-            self._waiting = [part for part in [next(self._opened, None)] if part is not None]
-        for place, table in self._waiting or self.batches.read(self.plan.columns):
-            with _telling_where(place):
-                source = self._columns(table)
-                gaps = [column.missing for column in source.values() if column.missing is not None]
-                rows = np.flatnonzero(~np.logical_or.reduce(gaps)) if gaps else np.arange(table.num_rows)
-                for name, known in labels.items():
-                    if not self.batches.can_repeat and known.in_their_order:
-                        known.declare(source[name])
-                    known.codes(source[name].take(rows))
-        self._levels = {name: known.table()[0] for name, known in labels.items()}
-
-    def _columns(self, table: Any) -> dict[str, Column]:
-        frame = open_frame(table)
-        return {name: frame.read(name) for name in self.plan.columns}
+        Raises
+        ------
+        DataError, DesignError
+            Some rows cannot be used; the sentence says where they are from.
+        """
+        with telling_where(place):
+            return self._rows(table)
 
     def _rows(self, table: Any) -> Arrays | None:
         """Return the rows of a part that can be used; None if there are none."""
         n_rows = table.num_rows
         self.tally.n_rows += n_rows
-        source = {name: self._with_levels(name, column) for name, column in self._columns(table).items()}
+        source = {
+            name: self._with_levels(name, column) for name, column in read_columns(table, self.plan.columns).items()
+        }
         check_conditions(self.plan.sums, source)
         source = with_booleans_as_levels(self.plan, source)
         gaps = [(name, column.missing) for name, column in source.items() if column.missing is not None]
@@ -328,32 +312,28 @@ class RowReader:
                 refuse(gaps, n_rows)
             rows = rows.remaining(gaps)
             if not rows.n_used:
-                self._drop(rows.n_dropped)
+                self.tally.drop(rows.n_dropped)
                 return None
             evaluation, parts = self._evaluated(rows.take(source), rows.n_used)
             if not parts.gaps:
                 break
             gaps = parts.gaps
-        self._drop(rows.n_dropped)
+        self.tally.drop(rows.n_dropped)
         if self._first is None:
             self._check_row_by_row(evaluation, parts)
-            self._first = (parts, evaluation)
+            self._first = _few_rows(parts, evaluation)
         return self._coded(evaluation, parts)
-
-    def _drop(self, n_dropped: Mapping[str, int]) -> None:
-        for reason, n in n_dropped.items():
-            self.tally.n_dropped[reason] = self.tally.n_dropped.get(reason, 0) + n
 
     def _with_levels(self, name: str, column: Column) -> Column:
         """Return a column of a term with the levels that it has in all rows."""
-        levels = self._levels.get(name)
+        levels = self.levels.get(name)
         if levels is None or column.levels is None:
             return column
         place = levels.get_indexer(column.levels).astype(np.int32)
         codes = np.append(place, np.int32(-1))[column.values]
         missing = np.zeros(len(codes), dtype=bool) if column.missing is None else column.missing
         new = (codes < 0) & ~missing
-        if new.any() and not self.batches.can_repeat:
+        if new.any() and not self.kinds.can_repeat:
             found = shown_level(column.levels[column.values[new][0]])
             raise DataError(f"Column {name!r} has the level {found!r}, which the first rows do not have. {READ_ONCE}")
         return Column(codes, levels, missing | new if (missing | new).any() else None)
@@ -366,7 +346,7 @@ class RowReader:
         try:
             check_terms(self.plan.lookups, columns)
         except DesignError as error:
-            raise error if self.batches.can_repeat else DesignError(f"{error} {READ_ONCE}") from error
+            raise error if self.kinds.can_repeat else DesignError(f"{error} {READ_ONCE}") from error
         codings = read_contrasts(self._contrasts, self.plan.lookups, columns)
         evaluation = Evaluation(columns, n_rows, Memory(), codings)
         return evaluation, evaluate_parts(self.plan, evaluation)
@@ -434,12 +414,9 @@ class RowReader:
         cell = np.zeros(evaluation.n_rows, dtype=np.intp)
         for name, size in sizes.items():
             cell = cell * size + evaluation.columns[name].values
-        tally = self.tally
-        tally.counts = np.bincount(cell, minlength=n) + (tally.counts if len(tally.counts) else np.zeros(n))
-        for name in self.plan.fixed.columns:
-            if name not in sizes:
-                values = evaluation.columns[name].values.astype(np.float64)
-                tally.sums[name] = np.bincount(cell, values, n) + tally.sums.get(name, np.zeros(n))
+        numbers = {name: evaluation.columns[name].values for name in self.plan.fixed.columns if name not in sizes}
+        sums = {name: np.bincount(cell, values, n).astype(np.float64) for name, values in numbers.items()}
+        self.tally.count(np.bincount(cell, minlength=n).astype(np.float64), sums)
 
     def places(self) -> tuple[list[Codes], list[int]]:
         """Return where the levels of each factor go, and the rank of each factor: those of most levels come first."""
@@ -535,8 +512,21 @@ class RowReader:
         return cells, counts.astype(np.float64)
 
 
+def _few_rows(parts: Parts, evaluation: Evaluation) -> tuple[Parts, Evaluation]:
+    """Return some of the first rows, which show how all others are made."""
+    rows = np.sort(np.random.default_rng(SEED).permutation(evaluation.n_rows)[:KEPT_ROWS])
+    columns = {name: column.take(rows) for name, column in evaluation.columns.items()}
+    return parts.take(rows), Evaluation(columns, len(rows), evaluation.memory, evaluation.contrasts)
+
+
+def read_columns(table: Any, names: Sequence[str]) -> dict[str, Column]:
+    """Return columns of a table by name."""
+    frame = open_frame(table)
+    return {name: frame.read(name) for name in names}
+
+
 @contextmanager
-def _telling_where(place: str) -> Iterator[None]:
+def telling_where(place: str) -> Iterator[None]:
     """What is wrong with some rows is told with where they are."""
     try:
         yield

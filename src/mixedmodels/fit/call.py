@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mixedmodels.design.batches import is_stream, open_batches
 from mixedmodels.design.build import build_design
 from mixedmodels.design.coding import contrasts_in_use
 from mixedmodels.design.frame import open_frame
+from mixedmodels.design.open_rows import is_stream, open_rows
 from mixedmodels.design.response import read_numbers, read_successes
 from mixedmodels.errors import FormulaError, nearest
 from mixedmodels.families import Binomial, Family
@@ -163,7 +163,7 @@ def check_evaluate(evaluate: str) -> None:
 
 def without_stale_contrasts(call: Call) -> Call:
     """Return the call without the contrasts of columns that are not in its formula."""
-    names = open_batches(call.data).names if is_stream(call.data) else open_frame(call.data).names
+    names = open_rows(call.data).kinds.names if is_stream(call.data) else open_frame(call.data).names
     return replace(call, contrasts=contrasts_in_use(call.contrasts, parse_formula(call.formula), names))
 
 

@@ -1,4 +1,4 @@
-"""Cross-products of data that come in parts, none of which is kept."""
+"""Cross-products of data that come in parts, none of which is kept, or that are added up where they live."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from mixedmodels._engine import Accumulator, Model
-from mixedmodels.design.batches import open_batches
+from mixedmodels.design.batches import Batches
+from mixedmodels.design.open_rows import open_rows
 from mixedmodels.design.stand_in import FixedSums, effect_rows
 from mixedmodels.design.streamed import RowReader
 from mixedmodels.errors import DataError, FitError
@@ -16,12 +17,51 @@ from mixedmodels.fit.problem import Problem, telling_why
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Any
 
+    from mixedmodels.design.batches import RowSource
     from mixedmodels.design.design import Design
     from mixedmodels.formula.terms import Formula
 
 MAX_PASSES = 5
 """Over the rows; two do for all but columns that are next to dependent."""
+
+
+class ModelSums:
+    """Cross-products of a model's rows, and what was counted of them.
+
+    Parameters
+    ----------
+    reader
+        Makes the rows.
+    products
+        In bases that an earlier pass has found; None if the first rows are to fix them.
+    """
+
+    def __init__(self, reader: RowReader, products: Accumulator | None = None) -> None:
+        self.reader, self.products = reader, products
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the bases of all sums are fixed."""
+        return self.products is not None
+
+    def add(self, place: str, table: Any) -> None:
+        """Add some rows."""
+        rows = self.reader.arrays(place, table)
+        if rows is not None:
+            self.products = self.products or Accumulator(self.reader.block_sizes)
+            self.products.add(rows.y, rows.X, rows.weights, rows.codes, rows.n_levels, rows.Z)
+
+    def fork(self) -> ModelSums:
+        """Return sums in the same bases, of no rows."""
+        return ModelSums(self.reader.fork(), None if self.products is None else self.products.fork())
+
+    def merge(self, other: ModelSums) -> None:
+        """Add the sums of another that was forked from the same."""
+        codes = self.reader.merge(other.reader)
+        if self.products is not None and other.products is not None:
+            self.products.merge(other.products, codes)
 
 
 def streamed_problem(
@@ -43,7 +83,7 @@ def streamed_problem(
     formula
         As `parse_formula` returns it.
     data
-        As for `open_batches`.
+        As for `open_rows`.
     weights, offset, contrasts, missing
         As for `build_design`; weights and offset are names of columns.
 
@@ -57,33 +97,46 @@ def streamed_problem(
         The fixed effects fit the response perfectly.
     """
     began = perf_counter()
-    batches = open_batches(data)
-    reader = RowReader(formula, batches, weights=weights, offset=offset, contrasts=contrasts, missing=missing)
-    sums: Accumulator | None = None
+    rows = open_rows(data)
+    reader = RowReader(formula, rows.kinds, weights=weights, offset=offset, contrasts=contrasts, missing=missing)
+    reader.levels = _levels(reader, rows)
+    sums = ModelSums(reader)
     for _ in range(MAX_PASSES):
-        for part in reader.arrays():
-            sums = Accumulator(reader.block_sizes) if sums is None else sums
-            sums.add(part.y, part.X, part.weights, part.codes, part.n_levels, part.Z)
-        assert sums is not None
-        design = _design(reader, sums)
+        sums = rows.fold(sums, reader.plan.columns)
+        sums.reader.check_any()
+        assert sums.products is not None
+        design = _design(sums.reader, sums.products)
         with telling_why(design):
-            found = sums.finish(*reader.places())
+            found = sums.products.finish(*sums.reader.places())
         if isinstance(found, Model):
             check_memory(design, found)
             problem = Problem(design, model=found)
             problem.seconds["products"] = perf_counter() - began
             return problem
-        if not batches.can_repeat:
+        if not rows.kinds.can_repeat:
             raise DataError(
                 f"The first rows of the stream are so unlike the others that {formula.text!r} needs another pass over "
                 "the rows, and this stream can be read once only. Pass a file, a dataset or a query, which can be read "
                 "again, or bring the rows into another order."
             )
-        sums = found
+        sums = ModelSums(sums.reader.fork(), found)
     raise FitError(
         f"{formula.text!r} cannot be fitted to these data in {MAX_PASSES} passes: columns of the fixed part or of a "
         "random term are next to dependent. Leave out those that say the same thing twice."
     )
+
+
+def _levels(reader: RowReader, rows: RowSource) -> Mapping[str, Any]:
+    """Return the levels of categories in terms: of all rows, or of the first part of what is read once."""
+    met = reader.levels_to_meet()
+    if met is None:
+        return {}
+    if isinstance(rows, Batches) and not rows.kinds.can_repeat:
+        first = rows.peek(reader.plan.columns)
+        if first is not None:
+            met.add(*first)
+        return met.levels()
+    return rows.fold(met, reader.plan.columns).levels()
 
 
 def _design(reader: RowReader, sums: Accumulator) -> Design:
