@@ -20,6 +20,9 @@ pub struct GeneralizedModel {
     shape: Vec<Shape>,
 }
 
+/// Nodes of a level that a quadrature may have.
+const MAX_NODES: f64 = 1e5;
+
 type Floats<'py> = Bound<'py, PyArray1<f64>>;
 
 /// Where the optimiser stopped.
@@ -93,7 +96,7 @@ fn is_outside(family: Family, y: f64, trials: f64) -> bool {
 #[pymethods]
 impl GeneralizedModel {
     #[new]
-    #[pyo3(signature = (family_name, y, trials, weights, offset, X, codes, n_levels, Z, blocks, n_threads=0, dense=None))]
+    #[pyo3(signature = (family_name, y, trials, weights, offset, X, codes, n_levels, Z, blocks, n_threads=0, dense=None, nodes=None))]
     #[allow(non_snake_case)] // matrices are X, Y and Z, by keyword in Python
     fn new<'py>(
         py: Python<'py>,
@@ -109,6 +112,7 @@ impl GeneralizedModel {
         blocks: Vec<Vec<isize>>,
         n_threads: usize,
         dense: Option<bool>,
+        nodes: Option<(PyReadonlyArray1<'py, f64>, PyReadonlyArray1<'py, f64>)>,
     ) -> PyResult<GeneralizedModel> {
         let refuse = |message: String| Err(PyValueError::new_err(message));
         if n_levels.len() != blocks.len() {
@@ -136,12 +140,28 @@ impl GeneralizedModel {
         if (0..n).any(|i| is_outside(family, observed.y[i], trials.map_or(1.0, |t| t[i]))) {
             return refuse("a response is outside of what the family allows".into());
         }
+        let nodes = match &nodes {
+            None => None,
+            Some((z, w)) => Some((contiguous(z, "nodes")?, contiguous(w, "nodes")?)),
+        };
+        if let Some((z, w)) = nodes {
+            if shape.len() != 1 {
+                return refuse("quadrature takes one grouping factor".into());
+            }
+            if z.is_empty() || z.len() != w.len() || any_of(w, |w| *w <= 0.0 || !w.is_finite()) {
+                return refuse("nodes must be two arrays of one length, the second one positive".into());
+            }
+            let count = (z.len() as f64).powi(width(&shape[0].1) as i32);
+            if count > MAX_NODES {
+                return refuse(format!("{count} nodes are more than {MAX_NODES}"));
+            }
+        }
         let rows = ModelRows { weights: None, ..checked.clone() };
         let par = match threads::number(n_threads) {
             1 => Par::Seq,
             number => Par::rayon(number),
         };
-        let glmm = guarded(py, n_threads, f64::INFINITY, || Glmm::new(&rows, &observed, family, dense, par))?;
+        let glmm = guarded(py, n_threads, f64::INFINITY, || Glmm::new(&rows, &observed, family, nodes, dense, par))?;
         Ok(GeneralizedModel { glmm, n_threads, shape })
     }
 

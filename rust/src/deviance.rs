@@ -323,6 +323,20 @@ impl Problem {
         2.0 * par.elements().map(one).sum::<f64>()
     }
 
+    /// <Lambda^-T (K - K'), dLambda>: what of the derivative is not one in S, with K half of Lambda' times it. Criteria are
+    /// even in every column of Lambda, so that nothing of it is in one of zeros.
+    pub fn turned(&self, par: &Parameter, kernels: &[Vec<f64>], inverses: &[Vec<f64>], lambda: &[Vec<f64>]) -> f64 {
+        let q = self.products.factors[par.factor].q;
+        let (k, inverse, l) = (&kernels[par.factor], &inverses[par.factor], &lambda[par.factor]);
+        let one = |(row, column): (usize, usize)| {
+            if l[column * q..(column + 1) * q].iter().all(|v| *v == 0.0) {
+                return 0.0;
+            }
+            (0..q).map(|r| inverse[row * q + r] * (k[column * q + r] - k[r * q + column])).sum::<f64>()
+        };
+        par.elements().map(one).sum()
+    }
+
     /// Gradient and curvature at theta, given its factorisation.
     pub fn derivatives(&self, theta: &[f64], at: &Factorization, curvature: bool) -> Option<Derivatives> {
         match self.lift(&self.lambda(theta)) {

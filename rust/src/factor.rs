@@ -42,6 +42,14 @@ impl LowerFactor<'_> {
         &self.eliminated.l[level * q * q..(level + 1) * q * q]
     }
 
+    /// The same with zeros above its diagonal, where that has what the factorisation left there.
+    pub fn level_lower(&self, level: usize) -> Vec<f64> {
+        let q = self.problem.products.factors[0].q;
+        let mut out = copied(self.level_factor(level));
+        (0..q).for_each(|j| out[j * q..j * q + j].fill(0.0));
+        out
+    }
+
     /// W of all strips.
     pub fn strips(&self) -> &[f64] {
         &self.eliminated.w

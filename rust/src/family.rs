@@ -376,6 +376,12 @@ impl Responses {
         Responses { y, trials, weights, offset, saturated }
     }
 
+    /// What multiplies the log density of a row.
+    #[inline]
+    pub fn weight(&self, i: usize) -> f64 {
+        self.weights.as_ref().map_or(1.0, |w| w[i])
+    }
+
     /// All rows at eta; None where the density is not defined.
     pub fn rows(&self, family: Family, eta: &[f64], phi: &[f64]) -> Option<Rows> {
         let at = family.at(phi);

@@ -10,6 +10,7 @@ use crate::model::{MinimumError, inverse_upper};
 use crate::modes::Glmm;
 use crate::objective::Objective;
 use crate::products::{ModelRows, Products};
+use crate::quadrature::Rule;
 use crate::trust_region::{self, Iteration, Run, Status};
 use faer::Par;
 
@@ -56,7 +57,16 @@ pub struct GlmmEstimates {
 }
 
 impl Glmm {
-    pub fn new(rows: &ModelRows, observed: &Observed, family: Family, dense: Option<bool>, par: Par) -> Glmm {
+    /// `nodes` and weights of the standard normal density: none for Laplace's approximation, which models of several factors
+    /// have.
+    pub fn new(
+        rows: &ModelRows,
+        observed: &Observed,
+        family: Family,
+        nodes: Option<(&[f64], &[f64])>,
+        dense: Option<bool>,
+        par: Par,
+    ) -> Glmm {
         let problem = Problem::new(Products::of_columns(rows), dense, par);
         let kept = KeptRows::new(&problem, rows);
         let or = |values: Option<&[f64]>, other: f64| {
@@ -65,12 +75,14 @@ impl Glmm {
         let weights = observed.weights.map(|w| kept.sorted(w));
         let (trials, offset) = (or(observed.trials, 1.0), or(observed.offset, 0.0));
         let responses = Responses::new(family, kept.sorted(observed.y), trials, weights, offset);
-        Glmm { problem, rows: kept, responses, family }
+        let rule = nodes.map(|(z, w)| Rule::product(z, w, problem.products.factors[0].q));
+        Glmm { problem, rows: kept, responses, family, rule }
     }
 
     /// Rough count of multiplications in one evaluation with its derivatives.
     pub fn flops(&self) -> f64 {
-        4.0 * (self.problem.flops() + ROW_FLOPS * self.rows.n as f64)
+        let nodes = self.rule.as_ref().map_or(0, Rule::n_nodes) as f64;
+        4.0 * (self.problem.flops() + ROW_FLOPS * (1.0 + 0.5 * nodes) * self.rows.n as f64)
     }
 
     /// psi of a user's theta, beta and phi.

@@ -10,7 +10,7 @@ use crate::rows::ByLevel;
 use crate::schur::Values;
 use crate::threads;
 
-/// Rows between two checks whether to go on.
+/// Rows between two checks whether to go on, and of a piece of work.
 const ROWS: usize = 4096;
 
 /// One factor's part of the rows.
@@ -37,6 +37,10 @@ pub struct KeptRows {
     pub p: usize,
     /// The caller's row of each.
     pub order: Vec<u32>,
+    /// First row of each level of the first factor, and n.
+    pub start: Vec<usize>,
+    /// Boundaries of levels between which rows are one piece of work.
+    pub pieces: Vec<usize>,
     /// n x p, by rows.
     x: Vec<f64>,
     parts: Vec<FactorPart>,
@@ -78,7 +82,7 @@ impl KeptRows {
         let products = &problem.products;
         let n = products.n;
         let first = &rows.factors[products.factors[0].public];
-        let order = ByLevel::new(first.codes, first.n_levels).order;
+        let ByLevel { start, order } = ByLevel::new(first.codes, first.n_levels);
         let mut x = zeros(n * products.p);
         for (out, &i) in x.chunks_exact_mut(products.p.max(1)).zip(&order) {
             products.x_basis.apply(rows.x.row(i as usize), out);
@@ -122,7 +126,8 @@ impl KeptRows {
                 pairs.push(Pair { earlier, later, at: (0..n).map(place).collect() });
             }
         }
-        KeptRows { n, p: products.p, order, x, parts, pairs, n_effects: n_first + products.n_rest }
+        let pieces = level_pieces(&start);
+        KeptRows { n, p: products.p, order, start, pieces, x, parts, pairs, n_effects: n_first + products.n_rest }
     }
 
     /// Values by the caller's rows in the order kept.
@@ -140,6 +145,19 @@ impl KeptRows {
     #[inline]
     fn x(&self, i: usize) -> &[f64] {
         &self.x[i * self.p..(i + 1) * self.p]
+    }
+
+    /// Row i of Z of the first factor.
+    #[inline]
+    pub fn first(&self, i: usize) -> &[f64] {
+        let first = &self.parts[0];
+        &first.z[i * first.q..(i + 1) * first.q]
+    }
+
+    /// z_i' V z_i of row i of the first factor.
+    #[inline]
+    pub fn form(&self, v: &[f64], i: usize) -> f64 {
+        form(v, self.first(i), self.first(i))
     }
 
     /// Z'WZ in `out` and Z's, one value an effect, in one pass.
@@ -281,6 +299,18 @@ impl KeptRows {
         }
         out
     }
+}
+
+/// Levels whose rows are together some thousands, as boundaries: first 0, last the number of levels.
+fn level_pieces(start: &[usize]) -> Vec<usize> {
+    let mut out = vec![0];
+    for level in 1..start.len() {
+        let first = start[*out.last().expect("starts with 0")];
+        if start[level] - first >= ROWS || level + 1 == start.len() {
+            out.push(level);
+        }
+    }
+    out
 }
 
 #[inline(always)]

@@ -1,4 +1,5 @@
-//! Laplace's approximation d(psi) = h(u^) + log|H(u^)|, psi = (theta, beta, phi), with its exact gradient.
+//! Laplace's approximation d(psi) = h(u^) + log|H(u^)|, psi = (theta, beta, phi), with its exact gradient; that of the
+//! quadrature is put together here too, from other parts.
 //!
 //! All in the bases of the problem. With leverages v_i = a_i'H^-1 a_i of the rows of A = Z Lambda, g_i = -v_i l'''_i and
 //! a = H^-1 A'g, the derivative in beta is X'(g - WAa - 2s), that in phi is -2 sum l_phi - v'l''_phi + (l'_phi)'Aa, and
@@ -6,6 +7,7 @@
 
 use crate::block;
 use crate::effects::Effects;
+use crate::family::ExtraRows;
 use crate::memory::{copied, zeros};
 use crate::modes::{Glmm, Mode};
 use crate::objective::{Objective, Slopes};
@@ -34,13 +36,17 @@ pub struct Psi<'v> {
 }
 
 /// How a criterion depends on what it is made of, at the mode.
-struct Parts {
-    /// In eta: directly, and through the determinant.
+pub struct Parts {
+    /// In the weights of the rows.
+    leverages: Vec<f64>,
+    /// In eta: directly, and through the weights.
     direct: Vec<f64>,
     bent: Vec<f64>,
     /// In u^.
-    adjoint: Effects,
-    /// In Lambda, q x q a factor.
+    pub adjoint: Effects,
+    /// A'c less a, with c the derivative through eta but for what is direct; none in Laplace's approximation.
+    pub unlike: Option<Effects>,
+    /// Half of Lambda' times the derivative in Lambda, but for what a adds; q x q a factor.
     kernels: Vec<Vec<f64>>,
     /// In phi, directly.
     phi: Vec<f64>,
@@ -69,7 +75,8 @@ impl Glmm {
         }
         let Psi { lambda, beta, phi } = self.split(psi);
         let mode = self.mode(lambda, beta, phi, near.map(|near| self.predicted(psi, near)))?;
-        let value = mode.h + mode.factor.log_det() - 2.0 * self.responses.saturated;
+        let beyond = self.rule.as_ref().map_or(0.0, |rule| self.beyond_laplace(rule, &mode, phi));
+        let value = mode.h + mode.factor.log_det() + beyond - 2.0 * self.responses.saturated;
         value.is_finite().then(|| LaplaceAt { psi: copied(psi), mode, value, slope: None })
     }
 
@@ -99,8 +106,22 @@ impl Glmm {
         }
     }
 
-    fn parts(&self, mode: &Mode, leverages: &[f64], sums: Vec<Vec<f64>>, phi: Vec<f64>) -> Parts {
+    /// Parts whose determinant depends on the weights of rows by `leverages`.
+    pub fn parts(
+        &self,
+        mode: &Mode,
+        leverages: Vec<f64>,
+        direct: Vec<f64>,
+        phi: Vec<f64>,
+        kernels: Vec<Vec<f64>>,
+    ) -> Parts {
         let bent: Vec<f64> = leverages.iter().zip(&mode.rows.d3).map(|(v, d)| -v * d).collect();
+        let adjoint = self.spherical(&mode.factor.lambda, &self.rows.transposed(&bent));
+        Parts { leverages, direct, bent, adjoint, unlike: None, kernels, phi }
+    }
+
+    fn laplace_parts(&self, mode: &Mode, extra: &ExtraRows) -> Parts {
+        let (filled, sums) = mode.factor.inverse_on_pattern();
         let kernels = sums.into_iter().enumerate().map(|(e, sum)| {
             let f = &self.problem.products.factors[e];
             let mut kernel: Vec<f64> = sum.iter().map(|v| -v).collect();
@@ -113,13 +134,9 @@ impl Glmm {
             }
             kernel
         });
-        Parts {
-            direct: mode.rows.d1.iter().map(|d| -2.0 * d).collect(),
-            kernels: kernels.collect(),
-            adjoint: self.spherical(&mode.factor.lambda, &self.rows.transposed(&bent)),
-            bent,
-            phi,
-        }
+        let direct = mode.rows.d1.iter().map(|d| -2.0 * d).collect();
+        let phi = extra.l.iter().map(|l| -2.0 * l).collect();
+        self.parts(mode, self.rows.squares(&filled), direct, phi, kernels.collect())
     }
 
     /// The gradient by one solve; the model of the Hessian and du^/dpsi by another with a column a parameter.
@@ -134,12 +151,12 @@ impl Glmm {
         let extra = self.responses.extra(self.family, &mode.eta, phi);
         let n_extra = self.family.n_extra();
         let n = self.rows.n;
-        let (filled, sums) = mode.factor.inverse_on_pattern();
-        let leverages = self.rows.squares(&filled);
         let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
         let column = |values: &'_ [f64], j: usize| values[j * n..(j + 1) * n].to_vec();
-        let direct = (0..n_extra).map(|j| -2.0 * extra.l[j] - dot(&leverages, &column(&extra.d2, j))).collect();
-        let parts = self.parts(mode, &leverages, sums, direct);
+        let parts = match &self.rule {
+            None => self.laplace_parts(mode, &extra),
+            Some(rule) => self.quadrature_parts(rule, mode, phi),
+        };
 
         let mut a = parts.adjoint.clone();
         mode.factor.solve(&mut a);
@@ -147,7 +164,8 @@ impl Glmm {
         let rows = &mode.rows;
         let score: Vec<f64> = (0..n).map(|i| parts.direct[i] + parts.bent[i] + rows.d2[i] * along[i]).collect();
         let in_beta = self.rows.fixed_transposed(&score);
-        let in_phi: Vec<f64> = (0..n_extra).map(|j| parts.phi[j] + dot(&column(&extra.d1, j), &along)).collect();
+        let in_phi = (0..n_extra)
+            .map(|j| parts.phi[j] - dot(&parts.leverages, &column(&extra.d2, j)) + dot(&column(&extra.d1, j), &along));
         let inverses: Vec<Vec<f64>> = mode
             .factor
             .lambda
@@ -155,21 +173,15 @@ impl Glmm {
             .zip(&problem.products.factors)
             .map(|(l, f)| block::inverse_lower(l, f.q))
             .collect();
+        let kernels: Vec<Vec<f64>> = (0..inverses.len()).map(|e| self.kernel(mode, &parts, &a, e)).collect();
         // G of each factor
-        let by_covariance: Vec<Vec<f64>> = (0..inverses.len())
-            .map(|e| {
-                let f = &problem.products.factors[e];
-                let mut kernel = copied(&parts.kernels[e]);
-                for level in 0..f.n_levels {
-                    let (u, a) = (mode.u.at(problem, e, level, 0), a.at(problem, e, level, 0));
-                    for c in 0..f.q {
-                        (0..f.q).for_each(|r| kernel[c * f.q + r] += 0.5 * (a[r] * u[c] + u[r] * a[c]));
-                    }
-                }
-                block::sandwich(&inverses[e], &kernel, f.q)
-            })
+        let by_covariance: Vec<Vec<f64>> = (kernels.iter().zip(&inverses).zip(&problem.products.factors))
+            .map(|((kernel, inverse), f)| block::sandwich(inverse, kernel, f.q))
             .collect();
-        let in_theta = problem.parameters.iter().map(|p| problem.along(p, &by_covariance, lambda));
+        let in_theta = problem.parameters.iter().map(|p| {
+            let even = problem.along(p, &by_covariance, lambda);
+            if parts.unlike.is_none() { even } else { even + problem.turned(p, &kernels, &inverses, lambda) }
+        });
         let gradient: Vec<f64> = in_theta.chain(in_beta).chain(in_phi).collect();
         if gradient.iter().any(|g| !g.is_finite()) {
             return None;
@@ -181,13 +193,32 @@ impl Glmm {
         Some((Slopes { gradient, curvature }, Some(slope)))
     }
 
+    /// Half of Lambda' times the derivative in Lambda of factor e.
+    fn kernel(&self, mode: &Mode, parts: &Parts, a: &Effects, e: usize) -> Vec<f64> {
+        let f = &self.problem.products.factors[e];
+        let mut kernel = copied(&parts.kernels[e]);
+        for level in 0..f.n_levels {
+            let (u, a) = (mode.u.at(&self.problem, e, level, 0), a.at(&self.problem, e, level, 0));
+            for c in 0..f.q {
+                (0..f.q).for_each(|r| kernel[c * f.q + r] += 0.5 * (a[r] * u[c] + u[r] * a[c]));
+            }
+            if let Some(unlike) = &parts.unlike {
+                let more = unlike.at(&self.problem, e, level, 0);
+                for c in 0..f.q {
+                    (0..f.q).for_each(|r| kernel[c * f.q + r] += 0.5 * more[r] * u[c]);
+                }
+            }
+        }
+        kernel
+    }
+
     /// Average information in theta, the Hessian of min_u h elsewhere; and du^/dpsi.
     fn model(
         &self,
         mode: &Mode,
         inverses: &[Vec<f64>],
         by_covariance: &[Vec<f64>],
-        extra: &crate::family::ExtraRows,
+        extra: &ExtraRows,
     ) -> (Vec<f64>, Effects) {
         let problem = &self.problem;
         let (k, p, m) = (problem.n_theta(), self.rows.p, self.family.n_extra());

@@ -33,6 +33,7 @@ mod patterns;
 mod prediction;
 mod products;
 mod profile;
+mod quadrature;
 mod refit;
 mod reserve;
 mod rows;

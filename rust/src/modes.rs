@@ -6,6 +6,7 @@ use crate::factor::LowerFactor;
 use crate::family::{Family, Responses, Rows};
 use crate::kept_rows::{Filled, KeptRows};
 use crate::memory::{copied, zeros};
+use crate::quadrature::Rule;
 
 const MAX_STEPS: usize = 100;
 /// Decrement g'H^-1 g below which the next step is the last: what that leaves is the square.
@@ -27,6 +28,8 @@ pub struct Glmm {
     /// In the order of `rows`.
     pub responses: Responses,
     pub family: Family,
+    /// Nodes of the quadrature; None for Laplace's approximation.
+    pub rule: Option<Rule>,
 }
 
 /// The mode at one Lambda, beta and phi.

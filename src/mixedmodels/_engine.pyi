@@ -278,6 +278,7 @@ class GeneralizedModel:
         blocks: Sequence[Sequence[int]],
         n_threads: int = 0,
         dense: bool | None = None,
+        nodes: tuple[Floats, Floats] | None = None,  # of one effect, and weights of the normal density, (n_agq,) each
     ) -> None: ...
     kept: list[int]
     nearly_dependent: list[int]

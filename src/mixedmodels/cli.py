@@ -147,13 +147,16 @@ def _generalized(options: argparse.Namespace) -> dict[str, Any]:
     if options.ml:
         raise DataError("--ml is for linear models; generalised ones are always fitted by maximum likelihood")
     rest = {name: value for name, value in _fitting(options).items() if name != "reml"}
-    return {"family": options.family, "link": options.link, **rest}
+    n_agq = 1 if options.n_agq is None else options.n_agq
+    return {"family": options.family, "link": options.link, "n_agq": n_agq, **rest}
 
 
 def _fitting(options: argparse.Namespace) -> dict[str, Any]:
     """Return the arguments of ``lmer`` that all commands take."""
     if options.link is not None and options.family is None:
         raise DataError("--link goes with --family, such as --family binomial --link probit")
+    if options.n_agq is not None and options.family is None:
+        raise DataError("--n-agq goes with --family, such as --family binomial --n-agq 15")
     return {
         "reml": not options.ml,
         "weights": options.weights,
@@ -269,6 +272,12 @@ def _add_fitting(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ml", action="store_true", help="maximum likelihood instead of REML")
     parser.add_argument(
         "--family", metavar="NAME", help=f"fit a generalised model, by maximum likelihood: {', '.join(BY_NAME)}"
+    )
+    parser.add_argument(
+        "--n-agq",
+        type=int,
+        metavar="N",
+        help="nodes of the quadrature of a generalised model (default: 1, Laplace's approximation)",
     )
     parser.add_argument("--link", metavar="NAME", help="link of the family (default: its usual one)")
     parser.add_argument("--weights", metavar="COL", help="column of weights: Var(e) = sigma^2 / weight")

@@ -10,6 +10,7 @@ from mixedmodels.families import Family, read_family
 from mixedmodels.fit.call import GeneralizedCall, build_generalized, snapshot
 from mixedmodels.fit.control import Control
 from mixedmodels.fit.generalized import fit_generalized
+from mixedmodels.fit.nodes import check_nodes
 from mixedmodels.lmer import warn_of_findings
 from mixedmodels.result import GlmmResult
 from mixedmodels.vocabulary import refuses_unknown
@@ -36,7 +37,7 @@ def glmer(
     evaluate: str = "python",
     control: Control | None = None,
 ) -> GlmmResult:
-    """Return a fitted generalised linear mixed model, by maximum likelihood with Laplace's approximation.
+    """Return a fitted generalised linear mixed model, by maximum likelihood with Laplace's approximation or quadrature.
 
     Parameters
     ----------
@@ -52,7 +53,8 @@ def glmer(
     link
         Of a family that is named: for the binomial ``"logit"``, ``"probit"`` or ``"cloglog"``. None: its usual one.
     n_agq
-        1, Laplace's approximation. More nodes of adaptive quadrature are not available yet.
+        Nodes of adaptive Gauss-Hermite quadrature an effect, for models with one grouping factor; 1 is Laplace's
+        approximation.
     weights
         Trials, where the response is a proportion; else they multiply the log density of their row.
     offset, contrasts, missing, evaluate, control
@@ -76,9 +78,12 @@ def glmer(
     {'Intercept': -1.399, 'period[T.2]': -0.992, 'period[T.3]': -1.129, 'period[T.4]': -1.58}
     """
     chosen = read_family(family, link)
-    check_nodes(n_agq)
+    n_agq = check_nodes(n_agq)
     call = GeneralizedCall(
-        formula, snapshot(data), weights, offset, contrasts, missing, evaluate, family=family, link=link
+        *(formula, snapshot(data), weights, offset, contrasts, missing, evaluate),
+        family=family,
+        link=link,
+        n_agq=n_agq,
     )
     state = fit_generalized(build_generalized(call, chosen), control=checked_control(control))
     warn_of_findings(state.findings)
@@ -117,9 +122,18 @@ class GeneralizedLinearMixedModel:
         evaluate: str = "python",
     ) -> None:
         self.family = read_family(family, link)
-        check_nodes(n_agq)
+        n_agq = check_nodes(n_agq)
         self.call = GeneralizedCall(
-            formula, snapshot(data), weights, offset, contrasts, missing, evaluate, family=family, link=link
+            formula,
+            snapshot(data),
+            weights,
+            offset,
+            contrasts,
+            missing,
+            evaluate,
+            family=family,
+            link=link,
+            n_agq=n_agq,
         )
         self.problem = build_generalized(self.call, self.family)
 
@@ -148,7 +162,7 @@ class GeneralizedLinearMixedModel:
         return self.problem.psi(theta, beta, phi)
 
     def deviance(self, psi: Floats) -> float:
-        """Return -2 log-likelihood by Laplace's approximation, with all constants.
+        """Return -2 log-likelihood by Laplace's approximation or quadrature, with all constants.
 
         Parameters
         ----------
@@ -183,18 +197,6 @@ class GeneralizedLinearMixedModel:
     def __repr__(self) -> str:
         name = self.family.name
         return f"<GeneralizedLinearMixedModel: {self.design.formula.text}; {name}, {self.design.n_obs} observations>"
-
-
-def check_nodes(n_agq: object) -> None:
-    """``n_agq`` must be 1.
-
-    Raises
-    ------
-    FitError
-        It is not.
-    """
-    if n_agq != 1 or isinstance(n_agq, bool):
-        raise FitError(f"n_agq is {n_agq!r}; it must be 1, Laplace's approximation. More nodes are not available yet.")
 
 
 def checked_control(control: Control | None) -> Control | None:

@@ -1,4 +1,4 @@
-"""Laplace's approximation with dense matrices, SciPy's densities and second differences: slow and without shortcuts."""
+"""Laplace's approximation and quadrature by dense matrices, SciPy's densities and differences: no shortcuts."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def log_density(family: str, y: Floats, trials: Floats, phi: Floats) -> LogDensi
     return densities[family]
 
 
-def laplace(log_density: LogDensity, eta0: Floats, A: Floats) -> float:
-    """Return -2 log of int exp(sum l(eta0 + A u)) phi(u) du by Laplace's approximation at the mode.
+def mode(log_density: LogDensity, eta0: Floats, A: Floats) -> tuple[Floats, float, Floats]:
+    """Return the mode u of the effects, h(u) = -2 sum l(eta0 + A u) + u'u there, and half of h's Hessian.
 
     Parameters
     ----------
@@ -57,8 +57,54 @@ def laplace(log_density: LogDensity, eta0: Floats, A: Floats) -> float:
     # second differences with two steps, extrapolated
     rough, fine = (slopes(eta0 + A @ u, step)[1] for step in (4e-3, 2e-3))
     d2 = (4 * fine - rough) / 3
-    H = np.eye(len(u)) - A.T @ (d2[:, None] * A)
-    return h(u) + float(np.linalg.slogdet(H)[1])
+    return u, h(u), np.eye(len(u)) - A.T @ (d2[:, None] * A)
+
+
+def laplace(log_density: LogDensity, eta0: Floats, A: Floats) -> float:
+    """Return -2 log of int exp(sum l(eta0 + A u)) phi(u) du by Laplace's approximation at the mode."""
+    _, h, H = mode(log_density, eta0, A)
+    return h + float(np.linalg.slogdet(H)[1])
+
+
+def quadrature(log_density: LogDensity, eta0: Floats, A: Floats, codes: npt.NDArray[np.int32], n_nodes: int) -> float:
+    """Return the same by adaptive Gauss-Hermite quadrature of every level of one factor.
+
+    Parameters
+    ----------
+    log_density, eta0, A
+        As for ``laplace``.
+    codes
+        Level of each row, (n,).
+    n_nodes
+        Nodes an effect.
+    """
+    u, _, H = mode(log_density, eta0, A)
+    n_levels = int(codes.max()) + 1
+    q = len(u) // n_levels
+    roots = [np.linalg.cholesky(H[k : k + q, k : k + q]) for k in range(0, len(u), q)]
+    z, w = np.polynomial.hermite_e.hermegauss(n_nodes)
+    sums = []
+    for place in np.ndindex(*(n_nodes,) * q):
+        node = z[list(place)]
+        at = u + np.concatenate([np.linalg.solve(L.T, node) for L in roots])
+        by_level = np.bincount(codes, log_density(eta0 + A @ at)) - 0.5 * (at.reshape(n_levels, q) ** 2).sum(1)
+        sums.append(by_level + 0.5 * node @ node + np.log(w[list(place)] / np.sqrt(2 * np.pi)).sum())
+    log_det = sum(2 * np.log(np.diag(L)).sum() for L in roots)
+    return float(log_det - 2 * special.logsumexp(sums, axis=0).sum())
+
+
+def exact(log_density: LogDensity, eta0: Floats, A: Floats, codes: npt.NDArray[np.int32]) -> float:
+    """Return the same by sums over a fine grid of the effects of every level, from -9 to 9 standard deviations."""
+    n_levels = int(codes.max()) + 1
+    q = A.shape[1] // n_levels
+    line = np.linspace(-9, 9, 2001 if q == 1 else 121)
+    sums = []
+    for place in np.ndindex(*(len(line),) * q):
+        u = line[list(place)]
+        eta = eta0 + A @ np.tile(u, n_levels)
+        density = -0.5 * u @ u + q * np.log((line[1] - line[0]) / np.sqrt(2 * np.pi))
+        sums.append(np.bincount(codes, log_density(eta)) + density)
+    return float(-2 * special.logsumexp(sums, axis=0).sum())
 
 
 def design(codes: Sequence[npt.NDArray[np.int32]], Z: Sequence[Floats], Lambdas: Sequence[Floats]) -> Floats:

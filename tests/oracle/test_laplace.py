@@ -48,6 +48,18 @@ class Example:
         return out
 
 
+def as_rotated(e: Example) -> list[Floats]:
+    """Return Lambda such that Z Lambda has the rotation of a lower triangular Lambda of orthonormal columns of Z.
+
+    Few nodes of several effects depend on it.
+    """
+    out = []
+    for z, L in zip(e.Z, e.lambdas(), strict=True):
+        R = np.linalg.qr(z)[1]
+        out.append(np.linalg.solve(R, np.linalg.cholesky(R @ L @ L.T @ R.T)))
+    return out
+
+
 def example(shape: str, rng: np.random.Generator, n: int = 90) -> Example:
     x = rng.normal(size=n)
     X = np.column_stack([np.ones(n), x])
@@ -87,10 +99,16 @@ def responses(family: str, eta: Floats, rng: np.random.Generator) -> tuple[Float
             return rng.poisson(np.exp(eta)).astype(float), trials
 
 
-def engine(family: str, e: Example, y: Floats, trials: Floats, dense: bool | None = None) -> GeneralizedModel:
+def engine(
+    family: str, e: Example, y: Floats, trials: Floats, dense: bool | None = None, *, n_agq: int = 1
+) -> GeneralizedModel:
     blocks = [[z.shape[1]] for z in e.Z]
     binomial = trials if family.startswith("binomial") else None
-    return GeneralizedModel(family, y, binomial, None, e.offset, e.X, e.codes, e.n_levels, e.Z, blocks, 1, dense)
+    nodes = None
+    if n_agq > 1:
+        z, w = np.polynomial.hermite_e.hermegauss(n_agq)
+        nodes = (z, w / np.sqrt(2 * np.pi))
+    return GeneralizedModel(family, y, binomial, None, e.offset, e.X, e.codes, e.n_levels, e.Z, blocks, 1, dense, nodes)
 
 
 def phi_of(family: str) -> Floats:
@@ -115,11 +133,35 @@ def test_value_is_that_of_dense_matrices(family: str, shape: str) -> None:
     assert value == pytest.approx(dense_laplace.laplace(log_density, e.offset + e.X @ e.beta, A), rel=1e-8, abs=1e-6)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("n_agq", [2, 5])
+@pytest.mark.parametrize("shape", ["one", "slopes"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_gradient_is_that_of_differences(family: str, shape: str) -> None:
+def test_quadrature_is_that_of_dense_matrices(family: str, shape: str, n_agq: int) -> None:
     e, y, trials, phi = seeded(family, shape)
-    model = engine(family, e, y, trials)
+    model = engine(family, e, y, trials, n_agq=n_agq)
+    value = model.deviance(model.psi(e.theta, e.beta, phi))
+    A = dense_laplace.design(e.codes, e.Z, as_rotated(e))
+    log_density = dense_laplace.log_density(family, y, trials, phi)
+    expected = dense_laplace.quadrature(log_density, e.offset + e.X @ e.beta, A, e.codes[0], n_agq)
+    assert value == pytest.approx(expected, rel=1e-8, abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", ["one", "slopes"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_many_nodes_are_the_integral(family: str, shape: str) -> None:
+    e, y, trials, phi = seeded(family, shape)
+    model = engine(family, e, y, trials, n_agq=31)
+    A = dense_laplace.design(e.codes, e.Z, e.lambdas())
+    log_density = dense_laplace.log_density(family, y, trials, phi)
+    expected = dense_laplace.exact(log_density, e.offset + e.X @ e.beta, A, e.codes[0])
+    assert model.deviance(model.psi(e.theta, e.beta, phi)) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(("shape", "n_agq"), [*((shape, 1) for shape in SHAPES), ("one", 7), ("slopes", 4)])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_gradient_is_that_of_differences(family: str, shape: str, n_agq: int) -> None:
+    e, y, trials, phi = seeded(family, shape)
+    model = engine(family, e, y, trials, n_agq=n_agq)
     psi = model.psi(e.theta, e.beta, phi)
     gradient = model.gradient(psi)
     for j in range(len(psi)):
@@ -155,8 +197,9 @@ def test_hessian_is_that_of_the_gradient(shape: str) -> None:
         np.testing.assert_allclose(hessian[j], expected, rtol=1e-4, atol=1e-5 * np.abs(hessian).max())
 
 
+@pytest.mark.parametrize("n_agq", [1, 4])
 @pytest.mark.parametrize("family", ["poisson-log", "binomial-logit", "gamma-log"])
-def test_nothing_varies_between_levels(family: str) -> None:
+def test_nothing_varies_between_levels(family: str, n_agq: int) -> None:
     """Rows of levels that are all alike: the variance is an exact zero and the fit that without random effects."""
     n = 40
     codes = np.repeat(np.arange(10, dtype=np.int32), 4)
@@ -164,7 +207,7 @@ def test_nothing_varies_between_levels(family: str) -> None:
     y = {"poisson-log": [1.0, 2.0, 2.0, 4.0], "binomial-logit": [0.0, 0.0, 1.0, 1.0], "gamma-log": [0.5, 1.1, 0.9, 2.0]}
     X = np.column_stack([np.ones(n), (x - 1.5) ** 2])
     e = Example(X, [codes], [np.ones((n, 1))], [10], np.array([0.5]), np.zeros(2), np.zeros(n))
-    model = engine(family, e, np.tile(y[family], 10), np.ones(n))
+    model = engine(family, e, np.tile(y[family], 10), np.ones(n), n_agq=n_agq)
     minimum = model.minimize(None, 200, 0)
     theta, *_ = model.estimates(minimum.psi)
     assert theta[0] == 0.0

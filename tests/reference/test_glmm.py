@@ -20,19 +20,22 @@ CASES = sorted((Path(__file__).parent / "glmm").glob("*.json"))
 FAMILIES = {"Gamma": "gamma", "nbinom2": "negative_binomial"}
 
 
-def fit_case(case: dict[str, Any]) -> mm.GlmmResult:
+NODES = [(path, name) for path in CASES for name in json.loads(path.read_text(encoding="utf-8"))["fits"]]
+
+
+def fit_case(case: dict[str, Any], n_agq: int = 1) -> mm.GlmmResult:
     data = load(case["data"].split()[0])
     if "prop" in case["formula"]:
         data = data.assign(prop=data["yield"] / 100)
     family = FAMILIES.get(case["family"], case["family"])
-    return mm.glmer(case["formula"].replace("^", "**"), data, family=family, link=case["link"])
+    return mm.glmer(case["formula"].replace("^", "**"), data, family=family, link=case["link"], n_agq=n_agq)
 
 
-@pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
-def test_optimum(path: Path) -> None:
+@pytest.mark.parametrize(("path", "nodes"), NODES, ids=[f"{path.stem}-{nodes}" for path, nodes in NODES])
+def test_optimum(path: Path, nodes: str) -> None:
     case = json.loads(path.read_text(encoding="utf-8"))
-    reference = case["fits"]["nAGQ1"]
-    fit = fit_case(case)
+    reference = case["fits"][nodes]
+    fit = fit_case(case, int(nodes.removeprefix("nAGQ")))
     assert fit.converged
     # a criterion by lme4 is one step of its inner iteration late, and has a check without that
     value = reference.get("independent_check", {}).get("value", reference["minus2_loglik"])
@@ -55,14 +58,17 @@ def test_optimum(path: Path) -> None:
         assert ours == pytest.approx(expected, rel=2e-5)
 
 
-def contraception(shift: float = 0.0, scale: float = 1.0) -> mm.GlmmResult:
+def contraception(shift: float = 0.0, scale: float = 1.0, n_agq: int = 1) -> mm.GlmmResult:
     data = load("Contraception")
-    return mm.glmer("use ~ age + urban + (age | district)", data.assign(age=scale * data["age"] + shift))
+    return mm.glmer("use ~ age + urban + (age | district)", data.assign(age=scale * data["age"] + shift), n_agq=n_agq)
 
 
-@pytest.mark.parametrize(("shift", "scale"), [(1e4, 1.0), (0.0, 1e6), (0.0, 1e-6), (-3e5, 100.0)])
-def test_units_and_origins_change_nothing(shift: float, scale: float) -> None:
-    plain, moved = contraception(), contraception(shift, scale)
+MOVES = [(1e4, 1.0, 1), (0.0, 1e6, 1), (0.0, 1e-6, 1), (-3e5, 100.0, 1), (1e4, 1.0, 3), (0.0, 1e-6, 3)]
+
+
+@pytest.mark.parametrize(("shift", "scale", "n_agq"), MOVES)
+def test_units_and_origins_change_nothing(shift: float, scale: float, n_agq: int) -> None:
+    plain, moved = contraception(n_agq=n_agq), contraception(shift, scale, n_agq)
     assert moved.deviance == pytest.approx(plain.deviance, abs=1e-7)
     assert moved.optimizer.n_iterations == plain.optimizer.n_iterations
     assert moved.fe_params["age"] * scale == pytest.approx(plain.fe_params["age"], rel=1e-5)

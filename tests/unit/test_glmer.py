@@ -57,7 +57,11 @@ def test_kinds_of_binary_responses_agree(counts: pd.DataFrame) -> None:
         ("yes ~ x + (1 | g)", {"family": "ordinal"}, "cannot be fitted yet"),
         ("yes ~ x + (1 | g)", {"family": "gaussian"}, "mixedmodels.lmer"),
         ("yes ~ x + (1 | g)", {"link": "cauchit"}, "must be 'logit'"),
-        ("yes ~ x + (1 | g)", {"n_agq": 5}, "not available yet"),
+        ("yes ~ x + (1 | g)", {"n_agq": 0}, "from 1, which is Laplace's"),
+        ("yes ~ x + (1 | g)", {"n_agq": True}, "from 1, which is Laplace's"),
+        ("yes ~ x + (1 | g)", {"n_agq": 2.5}, "from 1, which is Laplace's"),
+        ("yes ~ x + (1 | g) + (1 | x)", {"n_agq": 5}, "one grouping factor, and .* has 2: 'x', 'g'"),
+        ("yes ~ x + (x | g)", {"n_agq": 60}, "Take at most n_agq=50"),
         ("yes ~ x + (1 | g)", {"family": mm.families.Binomial("probit"), "link": "probit"}, "Give one of them"),
         ("yes ~ x + (1 | g)", {"control": 3}, "must be a Control"),
         ("cbind(count, minus) ~ x + (1 | g)", {}, "whole numbers from 0"),
@@ -204,3 +208,22 @@ def test_what_is_not_separated_is_not_called_so(fit: mm.GlmmResult, counts: pd.D
             "count ~ x + (1 | g)", counts.assign(count=counts["count"] % 2), family="poisson", offset=np.full(180, 40.0)
         )
     assert "separated" not in {finding.kind for finding in far.findings}
+
+
+def test_quadrature_is_said_and_answers_everything(counts: pd.DataFrame, fit: mm.GlmmResult) -> None:
+    fits = [mm.glmer("yes ~ x + (1 | g)", counts, n_agq=n) for n in (1, 9)]
+    assert [one.n_agq for one in fits] == [1, 9]
+    assert "adaptive quadrature, 9 nodes\n" in str(fits[1].summary())
+    assert "n_agq=9" in repr(fits[1].call)
+    slopes = fits[1].update("yes ~ x + (x | g)", n_agq=3)
+    assert "3 nodes an effect" in str(slopes.summary())
+    with pytest.raises(mm.InferenceError, match=r"n_agq=1 and 9: .* do not compare"):
+        mm.compare(*fits)
+    table = mm.compare(fits[1], mm.glmer("yes ~ 1 + (1 | g)", counts, n_agq=9))
+    assert table["chisq"].iloc[1] > 0
+    assert len(fits[1].predict(random_effects="averaged")) == len(counts)
+    assert fits[1].simulate(2, seed=1).shape == (len(counts), 2)
+    assert fits[1].random_effects["g"].shape == (30, 1)
+    assert fits[1].update(n_agq=1).deviance == pytest.approx(fits[0].deviance, abs=1e-9)
+    with pytest.raises(mm.FitError, match="from 1"):
+        fit.update(n_agq=-1)

@@ -44,8 +44,15 @@ def summarize_generalized(
         matrix = state.cov_beta / np.outer(scale, scale)
         tables.extend(correlation_tables("Correlations of the fixed effects", state.fixed_names, matrix, width))
     family = state.family.name.replace("_", " ")
-    heading = f"Generalised linear mixed model: {family}, {state.family.link} link; Laplace's approximation"
+    heading = f"Generalised linear mixed model: {family}, {state.family.link} link; {_approximation(state)}"
     return Summary(heading, state.design.formula.text, tables, list(_notes(state)), width)
+
+
+def _approximation(state: GlmmState) -> str:
+    if state.n_agq == 1:
+        return "Laplace's approximation"
+    several = state.design.factors[0].n_effects > 1
+    return f"adaptive quadrature, {state.n_agq} nodes{' an effect' if several else ''}"
 
 
 def one_line_generalized(state: GlmmState) -> str:

@@ -58,6 +58,7 @@ class GeneralizedCall(Call):
 
     family: object = "binomial"
     link: str | None = None
+    n_agq: int = 1
 
     @property
     def _function(self) -> str:
@@ -65,9 +66,9 @@ class GeneralizedCall(Call):
 
 
 def _shown(argument: object) -> str:
-    """Return text and mappings of texts as the user would write them, and the type of anything longer."""
+    """Return texts, whole numbers and mappings of them as the user would write them; of anything longer the type."""
     parts = argument.values() if isinstance(argument, Mapping) else [argument]
-    short = all(part is None or isinstance(part, str) for part in parts)
+    short = all(part is None or isinstance(part, str | int) for part in parts)
     return repr(argument) if short else f"<{type(argument).__name__}>"
 
 
@@ -107,8 +108,8 @@ def build_generalized(call: GeneralizedCall, family: Family) -> GeneralizedProbl
 
     Raises
     ------
-    DataError, FormulaError
-        As ``build_problem``, and if the responses are not the family's.
+    DataError, FitError, FormulaError
+        As ``build_problem``, and if the responses are not the family's or quadrature is not for the model.
     """
     began = perf_counter()
     formula = parse_formula(call.formula)
@@ -123,7 +124,7 @@ def build_generalized(call: GeneralizedCall, family: Family) -> GeneralizedProbl
         read_response=read_successes if isinstance(family, Binomial) else read_numbers,
         residual=False,
     )
-    return GeneralizedProblem(design, family, design_seconds=perf_counter() - began)
+    return GeneralizedProblem(design, family, n_agq=call.n_agq, design_seconds=perf_counter() - began)
 
 
 def check_evaluation(formula: Formula, evaluate: str, contrasts: object = None) -> None:

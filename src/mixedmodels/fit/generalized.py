@@ -17,6 +17,7 @@ from mixedmodels.fit.findings import aliased_columns, nearly_aliased_columns, no
 from mixedmodels.fit.fit import DEFAULT, STATUS
 from mixedmodels.fit.fixed_root import Basis, FixedRoot
 from mixedmodels.fit.generalized_findings import huge_effects, no_curvature, no_overdispersion
+from mixedmodels.fit.nodes import quadrature_nodes
 from mixedmodels.fit.observed import read_observed
 from mixedmodels.fit.problem import row_arguments
 from mixedmodels.fit.records import MixedFit, Optimum
@@ -35,7 +36,7 @@ FLAT = 1e-10
 
 
 class GeneralizedProblem:
-    """The criterion of one design and family: -2 log-likelihood by Laplace's approximation.
+    """The criterion of one design and family: -2 log-likelihood, by Laplace's approximation or quadrature.
 
     Its parameters psi are those of the engine, which have no units: theta, beta and phi in orthonormal bases. The
     engine's rows are made when they are first needed, and again after unpickling.
@@ -46,6 +47,8 @@ class GeneralizedProblem:
         The model's arrays.
     family
         What the responses are.
+    n_agq
+        Nodes of the quadrature an effect; 1 is Laplace's approximation.
     n_threads
         Threads of the engine; 0 takes what the machine has.
     design_seconds
@@ -53,12 +56,15 @@ class GeneralizedProblem:
 
     Raises
     ------
-    DataError
-        If the responses are not the family's.
+    DataError, FitError
+        If the responses are not the family's, or the quadrature is not for this model.
     """
 
-    def __init__(self, design: Design, family: Family, *, n_threads: int = 0, design_seconds: float = 0.0) -> None:
-        self.design, self.family, self.n_threads = design, family, n_threads
+    def __init__(
+        self, design: Design, family: Family, *, n_agq: int = 1, n_threads: int = 0, design_seconds: float = 0.0
+    ) -> None:
+        self.design, self.family, self.n_agq, self.n_threads = design, family, n_agq, n_threads
+        self.nodes = quadrature_nodes(n_agq, design)
         self.seconds = {"design": design_seconds, "products": 0.0}
         self.observed = read_observed(design, family)
         self._model: GeneralizedModel | None = None
@@ -84,6 +90,7 @@ class GeneralizedProblem:
                     Z,
                     [factor.block_sizes for factor in factors],
                     self.n_threads,
+                    nodes=self.nodes,
                 )
             self.seconds["products"] = perf_counter() - began
         return self._model
@@ -165,6 +172,11 @@ class GlmmState(MixedFit):
     def kind(self) -> tuple[str, ...]:
         """Its family and link."""
         return (self.family.name, self.family.link)
+
+    @property
+    def n_agq(self) -> int:
+        """Nodes of the quadrature an effect; 1 is Laplace's approximation."""
+        return self.problem.n_agq
 
     @property
     def has_residual(self) -> bool:

@@ -136,6 +136,11 @@ class FixedFit(ABC):
         return ("linear",)
 
     @property
+    def n_agq(self) -> int:
+        """Nodes of the quadrature that the likelihood is approximated by; 1 where it is exact or Laplace's."""
+        return 1
+
+    @property
     def n_fixed(self) -> int:
         """Fixed effects estimated."""
         return len(self.beta)

@@ -59,6 +59,12 @@ def compare_states(states: Sequence[FixedFit], refit: bool = True, names: Sequen
         raise InferenceError(
             "Linear and generalised models do not compare: the likelihoods are of responses of different kinds."
         )
+    n_agq = {state.n_agq for state in states}
+    if len(n_agq) > 1:
+        raise InferenceError(
+            f"These fits have n_agq={' and '.join(map(str, sorted(n_agq)))}: approximations of a likelihood by "
+            "different numbers of nodes do not compare. Fit all with the same n_agq."
+        )
     for number, state in enumerate(states[1:], start=2):
         _check_rows(states[0], state, number)
     fitted, notes = _comparable(states, refit)

@@ -13,6 +13,7 @@ from mixedmodels.errors import UnknownArgumentError
 from mixedmodels.families import Family, read_family
 from mixedmodels.fit.call import GeneralizedCall, build_generalized, snapshot, without_stale_contrasts
 from mixedmodels.fit.generalized import fit_generalized
+from mixedmodels.fit.nodes import check_nodes
 from mixedmodels.formula.update import update_formula
 from mixedmodels.inference.contrast import contrast
 from mixedmodels.inference.generalized import chi_squared_table, wald_tests, z_table
@@ -70,8 +71,8 @@ class GlmmResult(RandomEstimates, FixedEstimates):
 
     @property
     def n_agq(self) -> int:
-        """Nodes of the quadrature; 1 is Laplace's approximation."""
-        return 1
+        """Nodes of the quadrature an effect; 1 is Laplace's approximation."""
+        return self.state.n_agq
 
     @property
     def fittedvalues(self) -> pd.Series[float]:
@@ -264,7 +265,7 @@ class GlmmResult(RandomEstimates, FixedEstimates):
         control
             Limits of the optimiser.
         **changes
-            ``family, link, weights, offset, contrasts, missing`` as for ``glmer``; those not given stay.
+            ``family, link, n_agq, weights, offset, contrasts, missing`` as for ``glmer``; those not given stay.
 
         Raises
         ------
@@ -285,6 +286,8 @@ class GlmmResult(RandomEstimates, FixedEstimates):
             changes["data"] = snapshot(data)
         if "family" in changes and "link" not in changes:
             changes["link"] = None
+        if "n_agq" in changes:
+            changes["n_agq"] = check_nodes(changes["n_agq"])
         call = replace(call, **changes)
         if formula is not None and "contrasts" not in changes:
             call = replace(call, contrasts=without_stale_contrasts(call).contrasts)
@@ -307,5 +310,5 @@ class GlmmResult(RandomEstimates, FixedEstimates):
         return self.summary().to_html()
 
 
-CHANGEABLE = ("family", "link", "weights", "offset", "contrasts", "missing")
+CHANGEABLE = ("family", "link", "n_agq", "weights", "offset", "contrasts", "missing")
 """What ``update`` changes beside formula and data."""
