@@ -44,7 +44,7 @@ PROMISED = {
 ERRORS = {
     name
     for name, value in vars(errors).items()
-    if getattr(value, "__module__", "") == errors.__name__ and isinstance(value, type)
+    if isinstance(value, type) and issubclass(value, BaseException) and value.__module__ == errors.__name__
 }
 
 

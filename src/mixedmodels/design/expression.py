@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from keyword import iskeyword
 from types import MappingProxyType
 from typing import Any
@@ -121,6 +122,7 @@ def columns_in(expression: str, known: Collection[str]) -> tuple[str, ...]:
     return tuple(columns)
 
 
+@lru_cache(maxsize=256)
 def counted_parts(expression: str) -> tuple[str, str] | None:
     """Return successes and failures of ``cbind(successes, failures)``, as R writes them; None for anything else."""
     try:

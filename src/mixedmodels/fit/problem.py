@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from time import perf_counter
@@ -15,7 +13,7 @@ import numpy.typing as npt
 from mixedmodels._engine import Model
 from mixedmodels.design.frame import check_order
 from mixedmodels.design.left_out import LeftOut
-from mixedmodels.errors import DataError, FitError, InferenceError, MixedModelsError, memory_told
+from mixedmodels.errors import DataError, FitError, InferenceError, memory_told
 from mixedmodels.fit.fixed_root import Basis, FixedRoot
 from mixedmodels.fit.information import CovarianceDerivatives, Identification, Information
 from mixedmodels.fit.memory import check_memory
@@ -102,16 +100,12 @@ class Problem:
         with self._evaluated():
             return self.model.solve_in_bases(np.ascontiguousarray(theta))
 
-    @contextmanager
-    def _evaluated(self) -> Iterator[None]:
+    def _evaluated(self) -> memory_told:
         """What the engine cannot evaluate is an error of ours."""
-        try:
-            with memory_told("An evaluation of the likelihood"):
-                yield
-        except MixedModelsError:
-            raise
-        except ValueError as error:
-            raise FitError(f"{self.design.formula.text!r} cannot be evaluated for these data: {error}.") from error
+        return memory_told("An evaluation of the likelihood", self._not_evaluated)
+
+    def _not_evaluated(self, error: ValueError) -> FitError:
+        return FitError(f"{self.design.formula.text!r} cannot be evaluated for these data: {error}.")
 
     def conditional_covariance(self, theta: npt.ArrayLike) -> list[Floats]:
         """Return Var(b | y) / sigma^2 of each level, (n_levels, n_effects, n_effects) a factor."""
@@ -208,30 +202,24 @@ class Problem:
         return {**self.__dict__, "_model": None}
 
 
-@contextmanager
-def _unanswerable() -> Iterator[None]:
+def _unanswerable() -> memory_told:
     """What the engine cannot compute at an estimate has no inference."""
-    try:
-        with memory_told("Inference for this fit"):
-            yield
-    except MixedModelsError:
-        raise
-    except ValueError as error:
-        raise InferenceError(f"This fit allows no inference: {error}. Use fewer effects.") from error
+    return memory_told("Inference for this fit", _no_inference)
 
 
-@contextmanager
-def telling_why(design: Design) -> Iterator[None]:
+def _no_inference(error: ValueError) -> InferenceError:
+    return InferenceError(f"This fit allows no inference: {error}. Use fewer effects.")
+
+
+def telling_why(design: Design) -> memory_told:
     """Products that the engine cannot form are an error of ours, with what may be the reason."""
-    try:
-        with memory_told("A fit"):
-            yield
-    except MixedModelsError:
-        raise
-    except ValueError as error:
+
+    def not_formed(error: ValueError) -> FitError:
         suspects = [finding.message for finding in design.findings if finding.kind == "numbers_among_labels"]
         remedy = " ".join(suspects) or f"Remove the columns that determine {design.response_name}."
-        raise FitError(f"{design.formula.text!r} cannot be fitted to these data: {error}. {remedy}") from error
+        return FitError(f"{design.formula.text!r} cannot be fitted to these data: {error}. {remedy}")
+
+    return memory_told("A fit", not_formed)
 
 
 def _form_products(design: Design, n_threads: int) -> Model:
