@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -94,6 +94,15 @@ class MarginalState(FixedFit):
     def __repr__(self) -> str:
         method = "REML" if self.reml else "ML"
         return f"<MarginalState: {self.design.formula.text}; {method}, {self.design.n_obs} observations>"
+
+
+class MarginalFitted(Protocol):
+    """Anything that holds such a fit as numbers, such as an ``MmrmResult``."""
+
+    @property
+    def state(self) -> MarginalState:
+        """The fit."""
+        ...
 
 
 def fit_marginal(problem: MarginalProblem, *, reml: bool, control: Control | None = None) -> MarginalState:

@@ -1,8 +1,10 @@
 """Plots of a fit, one function a plot; each takes ``ax=`` and returns matplotlib axes."""
 
+from mixedmodels.plot.acf import acf
 from mixedmodels.plot.bootstrap import bootstrap
 from mixedmodels.plot.caterpillar import caterpillar
 from mixedmodels.plot.coefficients import coefficients
+from mixedmodels.plot.correlation import correlation
 from mixedmodels.plot.covariance import covariance
 from mixedmodels.plot.design import design
 from mixedmodels.plot.effects import effects
@@ -18,9 +20,11 @@ from mixedmodels.plot.spaghetti import spaghetti
 from mixedmodels.plot.trace import trace
 
 __all__ = [
+    "acf",
     "bootstrap",
     "caterpillar",
     "coefficients",
+    "correlation",
     "covariance",
     "design",
     "effects",
