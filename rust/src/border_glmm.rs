@@ -15,7 +15,7 @@ use pyo3::prelude::*;
 /// A generalised linear mixed model; keeps its rows.
 #[pyclass(frozen, module = "mixedmodels._engine")]
 pub struct GeneralizedModel {
-    glmm: Glmm,
+    pub glmm: Glmm,
     n_threads: usize,
     shape: Vec<Shape>,
 }
@@ -314,11 +314,11 @@ impl GeneralizedModel {
 }
 
 impl GeneralizedModel {
-    fn run<T: Send>(&self, py: Python<'_>, n_evaluations: usize, work: impl FnOnce() -> T + Send) -> PyResult<T> {
+    pub fn run<T: Send>(&self, py: Python<'_>, n_evaluations: usize, work: impl FnOnce() -> T + Send) -> PyResult<T> {
         guarded(py, self.n_threads, self.glmm.flops() * n_evaluations as f64, work)
     }
 
-    fn checked<'a>(&self, psi: &'a PyReadonlyArray1<'_, f64>) -> PyResult<&'a [f64]> {
+    pub fn checked<'a>(&self, psi: &'a PyReadonlyArray1<'_, f64>) -> PyResult<&'a [f64]> {
         let values = contiguous(psi, "psi")?;
         let n = self.glmm.n_psi();
         if values.len() != n || values.iter().any(|t| !t.is_finite()) {

@@ -2,7 +2,9 @@
 
 use crate::constrained::{Evaluation, Function, Minimum, Surface, minimize};
 use crate::deviance::Problem;
-use crate::memory::zeros;
+use crate::memory::{copied, zeros};
+use crate::modes::Glmm;
+use crate::objective::Objective;
 
 /// What is held: the residual's log sigma, the log standard deviation of an effect, Fisher's z of a correlation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,6 +149,58 @@ impl Problem {
             image
         };
         self.parameters.iter().map(image).collect()
+    }
+}
+
+impl Glmm {
+    /// The lowest criterion with a standard deviation or correlation held, from psi = (theta~, beta~, phi) on.
+    pub fn minimize_on(&self, psi: &[f64], held: Held, target: f64) -> Option<Minimum> {
+        let (k, m) = (self.problem.n_theta(), psi.len());
+        let mut surface = |psi: &[f64]| {
+            let found = self.problem.unbounded(&[&psi[..k], &[0.0]].concat(), held)?; // Lambda is absolute: log sigma is 0
+            let (mut gradient, mut hessian) = (zeros(m), zeros(m * m));
+            for j in 0..k {
+                gradient[j] = found.gradient[j];
+                hessian[j * m..j * m + k].copy_from_slice(&found.hessian[j * (k + 1)..j * (k + 1) + k]);
+            }
+            Some(Evaluation { value: found.value, gradient, hessian })
+        };
+        self.minimize_on_surface(psi, &mut surface, target)
+    }
+
+    /// The same with any function of psi held.
+    pub fn minimize_on_surface(&self, psi: &[f64], surface: Function, target: f64) -> Option<Minimum> {
+        let mut last = None;
+        let mut function = |psi: &[f64]| {
+            let mut at = self.evaluate(psi, last.as_ref())?;
+            let slopes = self.derivatives(psi, &mut at)?;
+            let value = self.value(&at);
+            last = Some(at);
+            Some(Evaluation { value, gradient: slopes.gradient, hessian: slopes.curvature })
+        };
+        minimize(&mut function, psi, Some(Surface { function: surface, target }))
+    }
+
+    /// The lowest criterion with all elements of psi but `free` held where they are.
+    pub fn minimize_free(&self, psi: &[f64], free: &[usize]) -> Option<Minimum> {
+        let whole = |own: &[f64]| {
+            let mut whole = copied(psi);
+            free.iter().zip(own).for_each(|(&j, value)| whole[j] = *value);
+            whole
+        };
+        let m = psi.len();
+        let mut function = |own: &[f64]| {
+            let psi = whole(own);
+            let mut at = self.evaluate(&psi, None)?;
+            let slopes = self.derivatives(&psi, &mut at)?;
+            let gradient = free.iter().map(|&j| slopes.gradient[j]).collect();
+            let hessian = free.iter().flat_map(|&j| free.iter().map(move |&i| (i, j)));
+            let hessian = hessian.map(|(i, j)| slopes.curvature[j * m + i]).collect();
+            Some(Evaluation { value: self.value(&at), gradient, hessian })
+        };
+        let start: Vec<f64> = free.iter().map(|&j| psi[j]).collect();
+        let found = minimize(&mut function, &start, None)?;
+        Some(Minimum { point: whole(&found.point), ..found })
     }
 }
 

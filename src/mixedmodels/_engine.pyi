@@ -299,3 +299,14 @@ class GeneralizedModel:
     """theta, beta, phi, modes (n_levels, q) and their covariances (n_levels, q, q) a factor, eta (n,)."""
     def log_density(self, eta: Floats, phi: Floats) -> Floats: ...
     """(3, n): log density of each row, and its first and second derivative in eta."""
+    def basis(self) -> list[Floats]: ...
+    """T_k (q, q) of each factor."""
+    def minimize_on(self, psi: Floats, held: tuple[int, int, int], target: float) -> tuple[Floats, float, float, bool]:
+        """The lowest criterion from psi on with log sd or Fisher's z of an element of Sigma_k (factor, row, column)
+        held: psi, criterion, its slope in the target, whether it converged."""
+    def minimize_on_function(
+        self, psi: Floats, function: Callable[[Floats], tuple[float, Floats, Floats]], target: float
+    ) -> tuple[Floats, float, float, bool]:
+        """The same with a function held that returns its value, gradient and Hessian in psi."""
+    def minimize_free(self, psi: Floats, free: Sequence[int]) -> tuple[Floats, float, float, bool]:
+        """The lowest criterion from psi on with all elements but these held."""

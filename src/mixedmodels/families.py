@@ -26,6 +26,9 @@ __all__ = ["Beta", "Binomial", "Family", "Gamma", "NegativeBinomial", "Poisson",
 LARGEST_LOG = 700.0
 """Of a mean, beyond which it is no number."""
 
+LEAST_DISPERSION = 1e-9
+"""Of the negative binomial, below which SciPy's numbers are worse than Poisson's."""
+
 
 def _laws() -> Any:
     """Return SciPy's distributions: few fits are simulated, and they take long to load."""
@@ -250,7 +253,7 @@ class NegativeBinomial(Family):
         return np.asarray(mean + d * mean**2)
 
     def _distribution(self, mean: Floats, trials: Floats, d: float) -> Any:
-        return _laws().poisson(mean) if d == 0 else _laws().nbinom(1 / d, 1 / (1 + d * mean))
+        return _laws().poisson(mean) if d < LEAST_DISPERSION else _laws().nbinom(1 / d, 1 / (1 + d * mean))
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,18 @@ from mixedmodels.diagnose.influence import KEPT as OF_INFLUENCE
 from mixedmodels.display.many_responses import KEPT as OF_RESPONSES
 from mixedmodels.display.many_responses import RESPONSES
 from mixedmodels.fit import storage
+from mixedmodels.fit.generalized import GlmmState
 from mixedmodels.fit.long_work import KEPT as OF_WORK
 from mixedmodels.fit.long_work import Work
 from mixedmodels.fit_many import KEPT as OF_MANY
 from mixedmodels.fit_many import MANY
-from mixedmodels.inference.bootstrap import BOOTSTRAP, kept
+from mixedmodels.inference.bootstrap import BOOTSTRAP, Replicated, kept
+from mixedmodels.inference.replicated_generalized import GeneralizedReplicated
+from mixedmodels.inference.replicated_linear import LinearReplicated
 from mixedmodels.inference.simulated_power import KEPT as OF_POWER
 from mixedmodels.inference.simulated_power import POWER, Simulation
 from mixedmodels.interrupted import warn_if_interrupted
-from mixedmodels.result import KEPT, KEPT_MMRM, KIND, MMRM, LmmResult
+from mixedmodels.result import GLMM, KEPT, KEPT_GLMM, KEPT_MMRM, KIND, MMRM, GlmmResult, LmmResult
 from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
 
@@ -51,9 +54,26 @@ def load(path: str | PathLike[str], *, trust: bool = False) -> Any:
     """
     if trust and storage.is_pickle(path):
         return storage.load_pickle(path)
-    records = (KEPT, KEPT_MMRM, *OF_WORK, *kept(LmmResult), *OF_INFLUENCE, *OF_POWER, *OF_MANY, *OF_RESPONSES)
-    found = storage.load_records(path, (KIND, MMRM, BOOTSTRAP, INFLUENCE, POWER, MANY, RESPONSES), records)
+    records = (
+        KEPT,
+        KEPT_MMRM,
+        KEPT_GLMM,
+        *OF_WORK,
+        *kept(_replicated),
+        *OF_INFLUENCE,
+        *OF_POWER,
+        *OF_MANY,
+        *OF_RESPONSES,
+    )
+    found = storage.load_records(path, (KIND, MMRM, GLMM, BOOTSTRAP, INFLUENCE, POWER, MANY, RESPONSES), records)
     if not isinstance(found, Work):
         return found
     warn_if_interrupted(found.done)
     return show_notes(found.done.table()) if isinstance(found.done, Simulation) else found.done
+
+
+def _replicated(state: Any) -> Replicated:
+    """Return a fit from a file as its bootstrap sees it."""
+    if isinstance(state, GlmmState):
+        return GeneralizedReplicated(state, GlmmResult)
+    return LinearReplicated(state, LmmResult)

@@ -59,9 +59,7 @@ OF_A_FIT = _by_name({
 
 OF_A_GENERALIZED_FIT = _by_name({
     "fitted_values": "conditional means are fit.fittedvalues",
-    "conf_int": "Wald intervals are in fit.coef_table(level); profiles and bootstraps are not available for "
-    "generalised models yet",
-    "profile bootstrap influence check margins slopes joint_tests ranova icc r2 to_dict tidy glance augment save "
+    "influence check margins slopes joint_tests ranova icc r2 to_dict tidy glance augment "
     "report plot drop1 step": "it is not available for generalised models yet",
     "overdispersion": "compare family='poisson' with family='negative_binomial' by mixedmodels.compare",
 })  # fmt: skip

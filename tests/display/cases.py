@@ -18,10 +18,9 @@ from mixedmodels.formula.parse import parse_formula
 from mixedmodels.inference.anova import anova
 from mixedmodels.inference.compare import compare_states
 from mixedmodels.inference.conditional_aic import criteria_table
-from mixedmodels.inference.conf_int import conf_int
 from mixedmodels.inference.contrast import contrast
 from mixedmodels.inference.margins import margins
-from mixedmodels.inference.variance_parameters import variance_parameters
+from mixedmodels.inference.variance_parameters import LinearParameters, variance_parameters
 from mixedmodels.inference.wald import coef_table
 
 
@@ -128,8 +127,8 @@ FRAMES: dict[str, Callable[[], pd.DataFrame]] = {
         names=["independent", "correlated"],
     ),
     "criteria": lambda: criteria_table(sleepstudy()),
-    "variance_parameters": lambda: variance_parameters(sleepstudy()),
-    "conf_int": lambda: conf_int(sleepstudy(), lambda state: state, "wald"),
+    "variance_parameters": lambda: variance_parameters(LinearParameters(sleepstudy())),
+    "conf_int": lambda: mm.LmmResult(sleepstudy()).conf_int("wald"),
     "tidy": lambda: tidy(reference_state("sleepstudy_slope")[0]),
     "glance": lambda: glance(reference_state("sleepstudy_slope")[0]),
 }

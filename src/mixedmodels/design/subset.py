@@ -35,6 +35,7 @@ def take_rows(design: Design, rows: npt.NDArray[np.intp]) -> Design:
         X=np.ascontiguousarray(design.X[rows]),
         offset=None if design.offset is None else np.ascontiguousarray(design.offset[rows]),
         weights=None if design.weights is None else np.ascontiguousarray(design.weights[rows]),
+        trials=None if design.trials is None else np.ascontiguousarray(design.trials[rows]),
         factors=tuple(factors),
         rows=None,
         labels=None,

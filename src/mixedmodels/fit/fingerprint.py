@@ -10,14 +10,19 @@ import numpy as np
 
 if TYPE_CHECKING:
     from mixedmodels.design.design import Design
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FixedFit
 
 
-def fingerprint(state: FitState) -> str:
+LINEAR = ("linear",)
+"""The kind of fits that were told from others before there were others."""
+
+
+def fingerprint(state: FixedFit) -> str:
     """Return a checksum of a fit's data, model and estimates: other numbers, to the last bit, have another one."""
     design = state.design
-    names = (state.reml, state.fixed_names, [f.name for f in design.factors])
-    return _checksum(names, [state.beta, state.theta, state.sigma, *_arrays(design)])
+    own = () if state.kind == LINEAR else (state.kind,)
+    names = (state.reml, state.fixed_names, [f.name for f in design.factors], *own)
+    return _checksum(names, [*state.identity, *_arrays(design)])
 
 
 def fingerprint_of_model(design: Design) -> str:
@@ -38,5 +43,7 @@ def _checksum(names: object, arrays: Iterable[Any]) -> str:
 def _arrays(design: Design) -> Iterator[Any]:
     yield from (design.y, design.X)
     yield from (() if given is None else given for given in (design.offset, design.weights))
+    if design.trials is not None:
+        yield design.trials
     for factor in design.factors:
         yield from (factor.codes, factor.block_sizes, () if factor.Z is None else factor.Z)

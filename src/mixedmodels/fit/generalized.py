@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import cached_property
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -106,6 +107,19 @@ class GeneralizedProblem:
         except ValueError as error:
             raise FitError(f"{self.design.formula.text!r} cannot be fitted to these data: {error}.") from error
 
+    def with_response(self, y: Floats) -> GeneralizedProblem:
+        """Return the criterion of another response to the same design.
+
+        Parameters
+        ----------
+        y
+            Responses of the rows used, (n_obs,); successes for the binomial.
+        """
+        out = copy(self)
+        out.observed, out._model = replace(self.observed, y=np.ascontiguousarray(y)), None
+        out.seconds = {"design": 0.0, "products": 0.0}
+        return out
+
     def psi(self, theta: npt.ArrayLike, beta: npt.ArrayLike, phi: npt.ArrayLike = ()) -> Floats:
         """Return the engine's parameters of theta, beta (of the columns kept) and phi.
 
@@ -167,6 +181,11 @@ class GlmmState(MixedFit):
     basis: Basis
     eta: Floats
     cov_b: tuple[Floats, ...]
+
+    @property
+    def identity(self) -> tuple[Floats | float, ...]:
+        """The estimates, which tell this fit from others of its model and data."""
+        return (self.beta, self.psi)
 
     @property
     def kind(self) -> tuple[str, ...]:

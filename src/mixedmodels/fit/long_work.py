@@ -21,7 +21,7 @@ from mixedmodels.fit.storage import load_records, save_records
 from mixedmodels.fit.whole_file import check_place
 
 if TYPE_CHECKING:
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FixedFit
 
 R = TypeVar("R")
 
@@ -46,7 +46,7 @@ class Task:
     fit: str
 
     @classmethod
-    def of(cls, kind: str, asked: Mapping[str, Any], state: FitState | None) -> Task:
+    def of(cls, kind: str, asked: Mapping[str, Any], state: FixedFit | None) -> Task:
         """Return the task of a fit, or of many."""
         if state is None:
             return cls(kind, dict(asked), "", "")
@@ -119,7 +119,7 @@ class WorkFile:
         """Return the seed that was given, or else that of the file."""
         return self.found.task.asked["seed"] if given is None and self.found is not None else given
 
-    def take_up(self, asked: Mapping[str, Any], state: FitState | None) -> Any:
+    def take_up(self, asked: Mapping[str, Any], state: FixedFit | None) -> Any:
         """Return the record of what is done of a task; None if it is nothing.
 
         Parameters

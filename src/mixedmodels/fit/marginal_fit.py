@@ -44,13 +44,15 @@ class MarginalState(FixedFit):
         The criterion; what the engine holds of it is formed again after unpickling.
     point
         The estimate as the structure takes it, in units of the scaled problem.
-    is_singular
-        Sigma is singular but for rounding.
     """
 
     problem: MarginalProblem
     point: Floats
-    is_singular: bool
+
+    @property
+    def identity(self) -> tuple[Floats | float, ...]:
+        """The estimates, which tell this fit from others of its model and data."""
+        return (self.beta, self.point, self.sigma)
 
     @property
     def n_covariance(self) -> int:

@@ -112,6 +112,8 @@ class FixedFit(ABC):
         Residual standard deviation (of an observation with weight one; of the first visit where visits differ).
     findings
         Those of the design and those of the fit.
+    is_singular
+        A variance is zero, a correlation plus or minus one, or a covariance singular.
     """
 
     design: Design
@@ -124,6 +126,12 @@ class FixedFit(ABC):
     cov_beta: Floats
     sigma: float
     findings: tuple[Finding, ...]
+    is_singular: bool
+
+    @property
+    @abstractmethod
+    def identity(self) -> tuple[Floats | float, ...]:
+        """The estimates, which tell this fit from others of its model and data."""
 
     @property
     def has_residual(self) -> bool:
@@ -175,13 +183,10 @@ class MixedFit(FixedFit):
         (n_theta,), in the order of the design's factors.
     b
         Conditional modes: one (n_levels, n_effects) array a factor.
-    is_singular
-        A variance is zero or a correlation plus or minus one.
     """
 
     theta: Floats
     b: tuple[Floats, ...]
-    is_singular: bool
 
     @abstractmethod
     def conditional_covariance(self) -> list[Floats]:
@@ -199,6 +204,11 @@ class FitState(MixedFit):
     """
 
     problem: Problem
+
+    @property
+    def identity(self) -> tuple[Floats | float, ...]:
+        """The estimates, which tell this fit from others of its model and data."""
+        return (self.beta, self.theta, self.sigma)
 
     def conditional_covariance(self) -> list[Floats]:
         """Return Var(b | y) of each level, (n_levels, n_effects, n_effects) a factor."""

@@ -31,10 +31,12 @@ from mixedmodels.design.records import Finding, RandomFactor
 from mixedmodels.design.residual_rows import ResidualRows
 from mixedmodels.design.stand_in import StandIn
 from mixedmodels.errors import DataError
+from mixedmodels.families import BY_NAME, Family
 from mixedmodels.fit.archive import is_archive, read_archive, write_archive
-from mixedmodels.fit.call import Call
+from mixedmodels.fit.call import Call, GeneralizedCall
 from mixedmodels.fit.control import Control
 from mixedmodels.fit.fixed_root import Basis, FixedRoot
+from mixedmodels.fit.generalized import GeneralizedProblem, GlmmState
 from mixedmodels.fit.information import CovarianceDerivatives, Identification, Information
 from mixedmodels.fit.marginal import MarginalProblem
 from mixedmodels.fit.marginal_fit import MarginalState
@@ -62,6 +64,14 @@ def _marginal_problem(design: Design, n_threads: int, seconds: dict[str, float])
     return problem
 
 
+def _generalized_problem(
+    design: Design, family: Family, n_threads: int, seconds: dict[str, float]
+) -> GeneralizedProblem:
+    problem = GeneralizedProblem(design, family, n_threads=n_threads)
+    problem.seconds = seconds
+    return problem
+
+
 def _factor(expr: str, eval_method: Factor.EvalMethod, kind: Factor.Kind) -> Factor:
     return Factor(expr, eval_method=eval_method, kind=kind)
 
@@ -84,7 +94,10 @@ FITS = (
     Optimum,
     FitState,
     MarginalState,
+    GlmmState,
     Call,
+    GeneralizedCall,
+    *BY_NAME.values(),
     Basis,
     FixedRoot,
     Information,
@@ -98,6 +111,7 @@ KEPT = (
     *map(Kept, (*DESIGNS, *FITS, *FORMULAIC, *NAMES)),
     Kept(Problem, ("design", "n_threads", "seconds"), _problem),
     Kept(MarginalProblem, ("design", "n_threads", "seconds"), _marginal_problem),
+    Kept(GeneralizedProblem, ("design", "family", "n_threads", "seconds"), _generalized_problem),
     Kept(RowlessFit, make=restored),
     Kept(MatrixCoding, ("matrix", "names")),
     Kept(CustomContrasts, ("contrasts", "names")),

@@ -14,31 +14,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
 from scipy.special import ndtr, ndtri
 
-from mixedmodels.covariance.unstructured import relative_factor, split_theta
 from mixedmodels.design.left_out import LeftOut
-from mixedmodels.design.subset import draw_levels, take_rows
 from mixedmodels.errors import InferenceError, MixedModelsError, nearest, unknown_group
-from mixedmodels.fit.fit import fit_problem
-from mixedmodels.fit.fitted import conditional_fitted, marginal_fitted, random_part
 from mixedmodels.fit.long_work import Task, Work, WorkFile, carry_out, write_work
 from mixedmodels.fit.plain_values import Kept
-from mixedmodels.fit.problem import Problem, row_arguments
-from mixedmodels.inference.covariances import factor_covariances
 from mixedmodels.inference.pivots import Pivots
 from mixedmodels.inference.selection import select, unknown_parameter
-from mixedmodels.inference.variance_parameters import (
-    CovarianceMap,
-    estimate,
-    is_undetermined,
-    natural_values,
-    undetermined_notes,
-)
+from mixedmodels.inference.variance_parameters import Parametrized, undetermined_notes
 from mixedmodels.inference.wald import check_level
 from mixedmodels.interrupted import warns_if_interrupted
 from mixedmodels.texts.noted_frame import show_notes
@@ -47,9 +35,8 @@ from mixedmodels.vocabulary import refuses_unknown
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from mixedmodels.design.design import Design
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FixedFit
 
 KINDS = ("parametric", "residual", "cases")
 CONF_INT_KINDS = ("percentile", "basic", "bca", "studentized")
@@ -64,9 +51,68 @@ BOOTSTRAP = "bootstrap"
 """What files of bootstraps hold."""
 
 REAL_LINE = (-np.inf, np.inf)
-RANGES = {"sd": (0.0, np.inf), "sigma": (0.0, np.inf), "cor": (-1.0, 1.0)}
+RANGES = {"sd": (0.0, np.inf), "sigma": (0.0, np.inf), "dispersion": (0.0, np.inf), "cor": (-1.0, 1.0)}
 
 Statistic = Callable[[Any], Any]
+
+
+class Replicated(Parametrized, Protocol):
+    """A fit that can be simulated from and fitted again."""
+
+    @property
+    def state(self) -> FixedFit:
+        """The fit."""
+        ...
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of bootstrap that there are of it, of ``KINDS``."""
+        ...
+
+    def wrap(self, state: Any) -> Any:
+        """Return the result that a statistic of the user's gets of a fit."""
+        ...
+
+    def values_of(self, state: Any) -> Floats:
+        """Return fixed effects and variance parameters of one fit, (n_fixed + n_parameters,)."""
+        ...
+
+    def draw(self, kind: str) -> Draw:
+        """Return the function that draws a response, parametrically or from residuals."""
+        ...
+
+    def refits(self, Y: Floats) -> Refits:
+        """Return estimates from responses, (m, n_obs)."""
+        ...
+
+    def refit(self, y: Floats) -> FixedFit:
+        """Return the fit to another response."""
+        ...
+
+    def refit_levels(self, name: str, drawn: npt.NDArray[np.int64]) -> FixedFit:
+        """Return the fit to some levels of a grouping factor, each time one that is drawn a level of its own."""
+        ...
+
+    def refit_without(self, level: int) -> FixedFit:
+        """Return the fit without a level of the grouping factor with fewest."""
+        ...
+
+    def noise(self, values: pd.DataFrame) -> list[Floats]:
+        """Return N, what levels' estimates vary by beside Sigma, of each factor; see ``pivots``.
+
+        Parameters
+        ----------
+        values
+            Variance parameters, a fit each row.
+
+        Returns
+        -------
+        list of numpy.ndarray
+            (n_values, n_effects, n_effects) a factor.
+        """
+        ...
+
+
 Draw = Callable[[np.random.Generator], "Floats"]
 """One response of the rows used, offset included, (n_obs,)."""
 
@@ -134,7 +180,7 @@ class Bootstrap:
 
     def __repr__(self) -> str:
         heading = (
-            f"Bootstrap of {self._plan.state.design.formula.text}: {len(self.replicates)} {self._plan.kind} "
+            f"Bootstrap of {self._plan.fit.state.design.formula.text}: {len(self.replicates)} {self._plan.kind} "
             f"replicates, {self.n_failed} failed, {self.n_singular} singular"
         )
         return f"{heading}\n{self._summary()!r}"
@@ -157,7 +203,7 @@ class Bootstrap:
             If the file cannot be written.
         """
         plan = self._plan
-        write_work(path, Work(Task.of(BOOTSTRAP, plan.asked, plan.state), self), kept(None))
+        write_work(path, Work(Task.of(BOOTSTRAP, plan.asked, plan.fit.state), self), kept(None))
 
     @refuses_unknown
     def extend(self, n: int, *, progress: bool = False) -> Bootstrap:
@@ -228,10 +274,10 @@ class Bootstrap:
         tails = np.array([0.5 - level / 2, 0.5 + level / 2])
         acceleration = self._plan.acceleration() if kind == "bca" else dict.fromkeys(done.columns, 0.0)
         parameters = {p.name: p for p in self._plan.parameters}
-        pivots = Pivots(self._plan.state, self._plan.parameters, self.estimates, done)
+        pivots = Pivots(self._plan.parameters, self._plan.fit.noise, self.estimates, done)
         rows = {}
         for name, estimated in zip(done.columns, self.estimates, strict=True):
-            if name in self._plan.kinds and is_undetermined(self._plan.state, parameters[name]):
+            if name in self._plan.kinds and self._plan.fit.is_undetermined(parameters[name]):
                 rows[name] = (np.nan, np.nan)
                 continue
             values = done[name].dropna().to_numpy()
@@ -249,7 +295,7 @@ class Bootstrap:
             rows[name] = tuple(np.clip([low, high], *RANGES.get(self._plan.kinds.get(name, ""), REAL_LINE)))
         table = pd.DataFrame.from_dict(rows, orient="index", columns=["lower", "upper"]).rename_axis("parameter")
         table = table if which is None else table.loc[self._selected(which)]
-        table.attrs["notes"] = [*undetermined_notes(self._plan.state), *self.notes]
+        table.attrs["notes"] = [*undetermined_notes(self._plan.fit), *self.notes]
         return show_notes(table)
 
     def _selected(self, which: str | Iterable[str]) -> list[str]:
@@ -263,8 +309,7 @@ class Bootstrap:
 
 
 def bootstrap(
-    state: FitState,
-    wrap: Callable[[FitState], Any],
+    fit: Replicated,
     n: int = 1000,
     *,
     seed: int | None = None,
@@ -278,10 +323,8 @@ def bootstrap(
 
     Parameters
     ----------
-    state
-        The fit.
-    wrap
-        Makes of a refitted state the result that ``statistic`` gets.
+    fit
+        What is simulated and fitted again.
     n
         Replicates.
     seed
@@ -319,18 +362,21 @@ def bootstrap(
         if kind in CONF_INT_KINDS:
             near = f" {kind} intervals are had by conf_int({kind!r}) of a bootstrap, or interval={kind!r} of a fit's."
         raise InferenceError(f"kind={kind!r} is not available; it must be one of {known}.{near}")
-    names = [f.name for f in state.design.factors]
+    if kind not in fit.kinds:
+        there = ", ".join(f'"{k}"' for k in fit.kinds)
+        raise InferenceError(f"kind={kind!r} is not available for this model; it must be {there}.")
+    names = [f.name for f in fit.state.design.factors]
     if kind == "cases":
         level_of = names[-1] if level_of is None else level_of
         if level_of not in names:
             raise unknown_group(level_of, names)
     elif level_of is not None:
         raise InferenceError(f"level_of={level_of!r} goes with kind='cases' only.")
-    file = WorkFile(path, BOOTSTRAP, kept(wrap))
+    file = WorkFile(path, BOOTSTRAP, kept(lambda _: fit))
     seed = file.seed(seed)
     entropy = seed if seed is not None else np.random.SeedSequence().generate_state(4).view(np.uint64)[0]
-    plan = _Plan(state, wrap, int(entropy), statistic, kind, level_of)
-    before = file.take_up(plan.asked, state)
+    plan = _Plan(fit, int(entropy), statistic, kind, level_of)
+    before = file.take_up(plan.asked, fit.state)
     if before is None:
         return _run(plan, int(n), progress, None, file)
     if not plan.estimates.equals(before.estimates):
@@ -373,7 +419,7 @@ def _check_n(n: int) -> None:
 
 
 @dataclass(frozen=True)
-class _Refits:
+class Refits:
     """Some replicates.
 
     Attributes
@@ -399,32 +445,29 @@ class _Plan:
 
     def __init__(  # noqa: PLR0917  # one place makes it
         self,
-        state: FitState,
-        wrap: Callable[[FitState], Any],
+        fit: Replicated,
         entropy: int,
         statistic: Statistic | None,
         kind: str,
         level_of: str | None,
         estimates: pd.Series[float] | None = None,
     ) -> None:
-        self.state, self.wrap, self.entropy = state, wrap, entropy
+        self.fit, self.state, self.entropy = fit, fit.state, entropy
         self.statistic, self.kind, self.level_of = statistic, kind, level_of
-        covariance_map = CovarianceMap(state)
-        self.parameters = covariance_map.parameters
+        self.parameters = fit.map.parameters
         self.kinds: dict[str, str] = {}
         self.std_errors = pd.Series(dtype=float)
         if statistic is None:
-            labels = [*state.fixed_names, *(p.name for p in self.parameters)]
-            self.estimates = pd.Series(self.values_of(state), index=labels)
+            labels = [*self.state.fixed_names, *(p.name for p in self.parameters)]
+            self.estimates = pd.Series(fit.values_of(self.state), index=labels)
             self.kinds = {p.name: p.kind for p in self.parameters}
-            self.std_errors = pd.Series(_std_errors(state), index=state.fixed_names)
-            psi = estimate(state)
-            ends = {p.name for p in self.parameters if covariance_map.on_boundary(psi, p)}
+            self.std_errors = pd.Series(std_errors(self.state), index=self.state.fixed_names)
+            ends = {p.name for p in self.parameters if fit.map.on_boundary(fit.psi, p)}
         elif estimates is not None:
             self.estimates, ends = estimates, set()
         else:
             try:
-                self.estimates = _numbers(statistic(wrap(state)))
+                self.estimates = _numbers(statistic(fit.wrap(self.state)))
             except (InferenceError, MemoryError):
                 raise
             except Exception as error:
@@ -436,7 +479,7 @@ class _Plan:
 
     @cached_property
     def draw(self) -> Draw:
-        return parametric_draw(self.state) if self.kind == "parametric" else residual_draw(self.state)
+        return self.fit.draw(self.kind)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "draw"}
@@ -463,20 +506,7 @@ class _Plan:
     def stream(self, replicate: int) -> np.random.Generator:
         return np.random.Generator(np.random.Philox(np.random.SeedSequence(self.entropy, spawn_key=(replicate,))))
 
-    def values(self, beta: Floats, sigma: Floats, theta: Floats) -> Floats:
-        """Return fixed effects and variance parameters, (m, n_statistics), of beta (m, p), sigma (m,), theta (m, k)."""
-        factors = self.state.design.factors
-        parts = split_theta(sigma[:, None] * theta, [f.n_theta for f in factors])
-        roots = [relative_factor(part, f.block_sizes) for part, f in zip(parts, factors, strict=True)]
-        covariances = [root @ root.swapaxes(1, 2) for root in roots]
-        return np.hstack([beta, natural_values(self.parameters, covariances, sigma)])
-
-    def values_of(self, state: FitState) -> Floats:
-        """Return fixed effects and variance parameters of one fit, (n_statistics,)."""
-        row: Floats = self.values(state.beta[None], np.array([state.sigma]), state.theta[None])[0]
-        return row
-
-    def refits(self, first: int, count: int) -> Iterator[_Refits]:
+    def refits(self, first: int, count: int) -> Iterator[Refits]:
         """Yield the replicates first, first + 1, ... in blocks."""
         size = min(MAX_BLOCK, max(1, BLOCK_VALUES // self.state.design.n_obs))
         if self.statistic is not None or self.kind == "cases":
@@ -484,68 +514,52 @@ class _Plan:
         for start in range(first, first + count, size):
             yield self._block(range(start, min(start + size, first + count)))
 
-    def _block(self, replicates: range) -> _Refits:
+    def _block(self, replicates: range) -> Refits:
         if self.kind == "cases":
-            return self._one(partial(self._drawn_problem, replicates[0]))
-        design, problem = self.state.design, self.state.problem
+            return self._one(lambda: self._drawn(replicates[0]))
         Y = np.array([self.draw(self.stream(r)) for r in replicates])
-        if self.statistic is not None:
-            return self._one(partial(problem.with_response, Y[0]))
-        if design.offset is not None:
-            Y -= design.offset
-        start = np.ascontiguousarray(self.state.theta)
-        beta, std_errors, sigma, theta, _, status, singular = problem.model.refit_many(
-            Y, *row_arguments(design), self.state.reml, start
-        )
-        values = np.full((len(Y), len(self.estimates)), np.nan)
-        fitted = status == 0
-        values[fitted] = self.values(beta[fitted], sigma[fitted], theta[fitted])
-        failures = tuple(CANNOT_FIT if code < 0 else STOPPED_EARLY for code in status[~fitted])
-        std_errors[~fitted] = np.nan
-        return _Refits(values, std_errors, singular, failures)
+        return self.fit.refits(Y) if self.statistic is None else self._one(lambda: self.fit.refit(Y[0]))
 
-    def _drawn_problem(self, replicate: int) -> Problem:
-        design, name = self.state.design, str(self.level_of)
-        n_levels = next(f.n_levels for f in design.factors if f.name == name)
-        drawn = self.stream(replicate).integers(0, n_levels, n_levels)
-        return Problem(draw_levels(design, name, drawn))
+    def _drawn(self, replicate: int) -> FixedFit:
+        name = str(self.level_of)
+        n_levels = next(f.n_levels for f in self.state.design.factors if f.name == name)
+        return self.fit.refit_levels(name, self.stream(replicate).integers(0, n_levels, n_levels))
 
-    def _missing(self, failure: str, singular: bool = False) -> _Refits:
+    def _missing(self, failure: str, singular: bool = False) -> Refits:
         values, std_errors = (np.full((1, len(known)), np.nan) for known in (self.estimates, self.std_errors))
-        return _Refits(values, std_errors, np.array([singular]), (failure,))
+        return Refits(values, std_errors, np.array([singular]), (failure,))
 
-    def _one(self, problem: Callable[[], Problem]) -> _Refits:
+    def _one(self, refit: Callable[[], FixedFit]) -> Refits:
         try:
-            state = fit_problem(problem(), reml=self.state.reml, control=self.state.control)
+            state = refit()
         except MemoryError:
             raise
         except MixedModelsError as error:
             return self._missing(str(error))
-        if state.fixed_names != self.state.fixed_names or not state.optimum.converged:
-            return self._missing(STOPPED_EARLY if not state.optimum.converged else LOST_COLUMN, state.is_singular)
+        failure = failure_of(state, self.state)
+        if failure is not None:
+            return self._missing(failure, state.is_singular)
         if self.statistic is None:
-            return _Refits(self.values_of(state)[None], _std_errors(state)[None], np.array([state.is_singular]))
+            singular = np.array([state.is_singular])
+            return Refits(self.fit.values_of(state)[None], std_errors(state)[None], singular)
         return self._statistic_of(state, self.statistic)
 
-    def _statistic_of(self, state: FitState, statistic: Statistic) -> _Refits:
+    def _statistic_of(self, state: FixedFit, statistic: Statistic) -> Refits:
         try:
-            numbers = _numbers(statistic(self.wrap(state)))
+            numbers = _numbers(statistic(self.fit.wrap(state)))
         except MemoryError:
             raise
         except Exception as error:  # whatever a user's function raises is counted
             return self._missing(f"the statistic raised {type(error).__name__}: {error}", state.is_singular)
         if list(numbers.index) != list(self.estimates.index):
             return self._missing("the statistic returned other names or another length", state.is_singular)
-        return _Refits(np.asarray(numbers, dtype=np.float64)[None], np.empty((1, 0)), np.array([state.is_singular]))
+        return Refits(np.asarray(numbers, dtype=np.float64)[None], np.empty((1, 0)), np.array([state.is_singular]))
 
     def acceleration(self) -> dict[str, float]:
         """Return Efron's acceleration of each statistic by leaving out levels of the factor with fewest."""
         self.check_statistic()
         factor = self.state.design.factors[-1]
-        refits = [
-            self._one(partial(_without_level, self.state.design, factor.codes, level))
-            for level in range(factor.n_levels)
-        ]
+        refits = [self._one(partial(self.fit.refit_without, level)) for level in range(factor.n_levels)]
         values = np.vstack([r.values for r in refits if not r.failures] or [np.empty((0, len(self.estimates)))])
         if len(values) < 3:
             raise InferenceError(
@@ -559,83 +573,43 @@ class _Plan:
         return out
 
 
-def parametric_draw(state: FitState) -> Draw:
-    """Return the function that draws y* = X beta + Z b* + e*: first the effects of each factor, then the residuals."""
-    design, mean = state.design, marginal_fitted(state)
-    scale = state.sigma if design.weights is None else state.sigma / np.sqrt(design.weights)
-    parts = split_theta(state.theta, [f.n_theta for f in design.factors])
-    roots = [
-        state.sigma * relative_factor(part, f.block_sizes).T for part, f in zip(parts, design.factors, strict=True)
-    ]
+def failure_of(state: FixedFit, of: FixedFit) -> str | None:
+    """Return why a refit does not count; None if it does.
 
-    def draw(rng: np.random.Generator) -> Floats:
-        y = mean.copy()
-        for factor, root in zip(design.factors, roots, strict=True):
-            y += random_part(factor, rng.standard_normal((factor.n_levels, factor.n_effects)) @ root)
-        y += scale * rng.standard_normal(design.n_obs)
-        return y
-
-    return draw
+    Parameters
+    ----------
+    state
+        The refit.
+    of
+        The fit.
+    """
+    if not state.optimum.converged:
+        return STOPPED_EARLY
+    return LOST_COLUMN if state.fixed_names != of.fixed_names else None
 
 
-def residual_draw(state: FitState) -> Draw:
-    """Return the function that resamples modes by level and residuals by row, each reflated to its covariance."""
-    design, mean = state.design, marginal_fitted(state)
-    effects = []
-    for b, fitted in zip(state.b, factor_covariances(state), strict=True):
-        centred = b - b.mean(axis=0)
-        effects.append(centred @ _reflation(centred.T @ centred / len(b), fitted.covariance))
-    root = np.ones(design.n_obs) if design.weights is None else np.sqrt(design.weights)
-    e = (design.y - conditional_fitted(state)) * root
-    e -= e.mean()
-    e *= state.sigma / np.sqrt(np.mean(e**2))
-
-    def draw(rng: np.random.Generator) -> Floats:
-        y = mean.copy()
-        for factor, b in zip(design.factors, effects, strict=True):
-            y += random_part(factor, b[rng.integers(0, factor.n_levels, factor.n_levels)])
-        y += e[rng.integers(0, design.n_obs, design.n_obs)] / root
-        return y
-
-    return draw
-
-
-def _reflation(empirical: Floats, fitted: Floats) -> Floats:
-    """Return A with A' empirical A = fitted, on the space where the empirical covariance is not zero."""
-    values, vectors = np.linalg.eigh(empirical)
-    keep = values > 1e-12 * max(float(values.max()), 1e-300)
-    down = vectors[:, keep] / np.sqrt(values[keep])
-    values_up, vectors_up = np.linalg.eigh(vectors[:, keep].T @ fitted @ vectors[:, keep])
-    up = (vectors_up * np.sqrt(np.maximum(values_up, 0))) @ vectors_up.T
-    return np.asarray(down @ up @ vectors[:, keep].T)
-
-
-def _without_level(design: Design, codes: npt.NDArray[np.int32], level: int) -> Problem:
-    return Problem(take_rows(design, np.flatnonzero(codes != level)))
-
-
-def kept(wrap: Callable[[FitState], Any] | None) -> tuple[Kept, ...]:
+def kept(of_state: Callable[[Any], Replicated] | None) -> tuple[Kept, ...]:
     """Return how files keep a bootstrap.
 
     Parameters
     ----------
-    wrap
-        Makes of a state the result that a statistic gets, if the bootstrap is to be read.
+    of_state
+        Makes of a fit what is simulated and fitted again, if the bootstrap is to be read.
     """
 
-    def plan(**values: Any) -> _Plan:
-        return _Plan(wrap=wrap or _no_result, **values)
+    def plan(state: Any, **values: Any) -> _Plan:
+        return _Plan((of_state or _not_read)(state), **values)
 
     return Kept(Bootstrap), Kept(_Plan, ("state", "entropy", "statistic", "kind", "level_of", "estimates"), plan)
 
 
-def _no_result(state: FitState) -> None:
+def _not_read(state: Any) -> Replicated:
     raise AssertionError(state)
 
 
 def _run(plan: _Plan, n: int, progress: bool, before: Bootstrap | None, file: WorkFile | None = None) -> Bootstrap:
     first = 0 if before is None else len(before.replicates)
-    done: list[_Refits] = []
+    done: list[Refits] = []
 
     def blocks() -> Iterator[int]:
         for block in plan.refits(first, n):
@@ -649,7 +623,7 @@ def _run(plan: _Plan, n: int, progress: bool, before: Bootstrap | None, file: Wo
     return carry_out(blocks(), n, "bootstrap", shown=progress, made=made, keep=keep)
 
 
-def _collect(plan: _Plan, n_asked: int, before: Bootstrap | None, done: list[_Refits]) -> Bootstrap:
+def _collect(plan: _Plan, n_asked: int, before: Bootstrap | None, done: list[Refits]) -> Bootstrap:
     """Return the replicates of some blocks, after those that were there before."""
     frame = pd.DataFrame(np.vstack([block.values for block in done]), columns=plan.estimates.index)
     std_errors = pd.DataFrame(np.vstack([block.std_errors for block in done]), columns=plan.std_errors.index)
@@ -680,7 +654,8 @@ def _numbers(value: Any) -> pd.Series[float]:
     return series
 
 
-def _std_errors(state: FitState) -> Floats:
+def std_errors(state: FixedFit) -> Floats:
+    """Return the standard errors of the fixed effects, (n_fixed,)."""
     return np.sqrt(np.diag(state.cov_beta))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixedmodels.errors import InferenceError, nearest
-from mixedmodels.inference.variance_parameters import CovarianceMap
+from mixedmodels.inference.variance_parameters import ParameterMap
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
@@ -20,7 +20,7 @@ SMALL_DIFFERENCE, BEND_DIFFERENCE = 1e-5, 1e-3
 class Measure:
     """A user's function of the variance parameters, with its derivatives in psi by differences."""
 
-    def __init__(self, name: str, function: Callable[[Parameters], float], covariance_map: CovarianceMap) -> None:
+    def __init__(self, name: str, function: Callable[[Parameters], float], covariance_map: ParameterMap) -> None:
         self.name, self.function, self.map = name, function, covariance_map
         self.names = [p.name for p in covariance_map.parameters]
 

@@ -9,6 +9,7 @@ level with posterior covariance C, S^-1 = Sigma^-1 (Sigma - C) Sigma^-1; it is a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -40,18 +41,18 @@ class Pivots:
 
     Parameters
     ----------
-    state
-        The fit.
     parameters
-        Its variance parameters.
+        The variance parameters of the fit.
+    noise
+        Returns N of each factor at rows of variance parameters, (n_values, n_effects, n_effects).
     estimates
         By name.
     replicates
         One column a parameter.
     """
 
-    state: FitState
     parameters: tuple[VarianceParameter, ...]
+    noise: Callable[[pd.DataFrame], list[Floats]]
     estimates: pd.Series[float]
     replicates: pd.DataFrame
 
@@ -63,8 +64,7 @@ class Pivots:
     @cached_property
     def _noise(self) -> list[Floats]:
         """N of each factor at each row of the values, (n_values, n_effects, n_effects)."""
-        sigma = self._values["sigma"].to_numpy()
-        return [noise * sigma[:, None, None] ** 2 for noise in error_covariances(self.state)]
+        return self.noise(self._values)
 
     def limits(self, parameter: VarianceParameter, tails: Floats) -> tuple[float, float]:
         """Return the limits of a parameter at two tail probabilities; infinite where there is no limit.
@@ -76,10 +76,10 @@ class Pivots:
         tails
             Such as 0.025 and 0.975.
         """
-        if parameter.kind == "sigma":
-            sigma = self._values["sigma"].to_numpy()
-            low, high = np.quantile(sigma[1:], tails)
-            return float(sigma[0] ** 2 / high), float(sigma[0] ** 2 / low)
+        if parameter.kind in {"sigma", "dispersion"}:
+            values = self._values[parameter.name].to_numpy()
+            low, high = np.quantile(values[1:], tails)
+            return float(values[0] ** 2 / high), float(values[0] ** 2 / low) if low > 0 else np.inf
         noise = self._noise[parameter.factor]
         if parameter.kind == "sd":
             return self._sd_limits(parameter, noise[:, parameter.row, parameter.row], tails)
@@ -116,15 +116,26 @@ def error_covariances(state: FitState) -> list[Floats]:
     parts = split_theta(lifted, [f.n_theta for f in factors])
     out = []
     for factor, part, C in zip(factors, parts, state.problem.conditional_covariance(lifted), strict=True):
-        root = relative_factor(part, factor.block_sizes)
-        Sigma = root @ root.T
-        inverse = np.linalg.inv(root)
-        # in units of Sigma, I - root^-1 C root^-T: no cancellation between effects of different size
-        information = np.eye(len(root)) - inverse @ C.mean(axis=0) @ inverse.T
-        # what levels tell nothing about has no error here; it is not determined
-        error = np.linalg.pinv(information, rcond=NO_INFORMATION, hermitian=True)
-        out.append(np.asarray(root @ error @ root.T - Sigma))
+        out.append(error_covariance(relative_factor(part, factor.block_sizes), C))
     return out
+
+
+def error_covariance(root: Floats, C: Floats) -> Floats:
+    """Return N of one factor's effects, (n_effects, n_effects).
+
+    Parameters
+    ----------
+    root
+        Of Sigma, (n_effects, n_effects), without zeros on its diagonal.
+    C
+        Covariance of each level's effects given the data, (n_levels, n_effects, n_effects).
+    """
+    inverse = np.linalg.inv(root)
+    # in units of Sigma, I - root^-1 C root^-T: no cancellation between effects of different size
+    information = np.eye(len(root)) - inverse @ C.mean(axis=0) @ inverse.T
+    # what levels tell nothing about has no error here; it is not determined
+    error = np.linalg.pinv(information, rcond=NO_INFORMATION, hermitian=True)
+    return np.asarray(root @ error @ root.T - root @ root.T)
 
 
 def _chi_squared_tail(ratios: Floats, tails: Floats) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -19,17 +19,12 @@ from scipy.special import ndtri
 from mixedmodels.errors import InferenceError
 from mixedmodels.fit.long_work import carry_out
 from mixedmodels.inference.measure import Parameters
-from mixedmodels.inference.profiler import Path, Profiler, hermite
+from mixedmodels.inference.profiler import Path, Profiled, Profiler, hermite
 from mixedmodels.inference.selection import select
-from mixedmodels.inference.variance_parameters import is_undetermined, list_parameters
 from mixedmodels.inference.wald import check_level
 from mixedmodels.interrupted import warns_if_interrupted
 from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
-
-if TYPE_CHECKING:
-    from mixedmodels.fit.records import FitState
-
 
 FLAT_ZETA = 1e-2
 """Zeta at the end of a profile that counts as no rise of the criterion."""
@@ -143,7 +138,7 @@ P = TypeVar("P", bound=Profile)
 
 
 def profile(
-    state: FitState,
+    fit: Profiled,
     make: type[P],
     which: str | Iterable[str] | Mapping[str, Callable[[Parameters], float]] | None = None,
     *,
@@ -153,8 +148,8 @@ def profile(
 
     Parameters
     ----------
-    state
-        The fit; its own criterion is profiled, ML or REML.
+    fit
+        What is profiled: its own criterion, of a linear model ML or REML.
     make
         The class of what is returned.
     which
@@ -172,7 +167,7 @@ def profile(
     KeyboardInterrupt
         On Ctrl-C; its ``partial`` holds the parameters that were profiled, None if there are none.
     """
-    engine = Profiler(state)
+    engine = Profiler(fit)
     profiled: dict[str, Callable[[], Path]]
     if isinstance(which, Mapping):
         profiled = {str(name): partial(engine.function, name, function) for name, function in which.items()}
@@ -194,8 +189,7 @@ def profile(
         if not paths:
             return None
         frame = pd.concat([path.frame for path in paths], ignore_index=True)
-        variances = list_parameters(state.design.factors)
-        undetermined = frozenset(p.name for p in variances if is_undetermined(state, p))
+        undetermined = frozenset(p.name for p in fit.map.parameters if fit.is_undetermined(p))
         bounds, estimates = ({p.name: getattr(p, what) for p in paths} for what in ("bounds", "estimate"))
         return make(frame, bounds, estimates, undetermined, tuple(profiled)[len(paths) :])
 
@@ -204,6 +198,6 @@ def profile(
 
 def _names(engine: Profiler, which: str | Iterable[str] | None) -> list[str]:
     """Return the parameters to profile; of groups and of all, those that have a profile."""
-    fixed = engine.state.fixed_names
+    fixed = engine.fit.fixed_names
     every = list(engine.profilable())
     return every if which is None else select(which, fixed, [name for name in every if name not in fixed])

@@ -1,36 +1,27 @@
 """The points of a profile: constrained minima on both sides of an estimate.
 
-Variance parameters are profiled in the engine's psi = (theta~, log sigma) on the surface that holds the parameter; a
-fixed effect by moving its column to the response. Under REML the determinant of the whole X'V^-1X stays in the
-criterion, so that zeta is zero at the estimate.
+What is walked on is a ``Profiled`` fit, which solves one point: the lowest criterion with a parameter held.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
 
 from mixedmodels.errors import InferenceError
-from mixedmodels.fit.problem import Problem
 from mixedmodels.inference.measure import Measure, Parameters
 from mixedmodels.inference.selection import unknown_parameter
-from mixedmodels.inference.variance_parameters import (
-    CovarianceMap,
-    VarianceParameter,
-    covariance_root,
-    estimate,
-    is_undetermined,
-    list_parameters,
-)
-from mixedmodels.inference.without_effect import Without, fit_without
+from mixedmodels.inference.variance_parameters import Parametrized, VarianceParameter
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.inference.without_effect import Without
 
 TARGETS = (0.5, 1.0, 1.645, 1.96, 2.576, 3.32)
 """Absolute values of zeta at which the profile is computed, as nearly as its slope tells."""
@@ -84,7 +75,7 @@ class Path:
 
 
 @dataclass(frozen=True)
-class _Point:
+class Point:
     """One constrained minimum: the free coordinate c, the criterion, its slope in c, psi; at the estimate dpsi/dc."""
 
     c: float
@@ -95,13 +86,62 @@ class _Point:
 
 
 @dataclass(frozen=True)
+class FixedEffect:
+    """A fixed effect as it is profiled: estimate, standard error, dpsi by it at the minimum, what solves a point."""
+
+    value: float
+    se: float
+    direction: Floats
+    solve: Callable[[float, Floats], Point | None]
+
+
+class Profiled(Parametrized, Protocol):
+    """A fit whose criterion can be minimised with a parameter held, in its psi, which has no units."""
+
+    @property
+    def fixed_names(self) -> tuple[str, ...]:
+        """Names of the fixed effects."""
+        ...
+
+    @property
+    def lowest(self) -> float:
+        """The criterion at the fit."""
+        ...
+
+    @property
+    def diagonal(self) -> npt.NDArray[np.bool_]:
+        """Which elements of psi are diagonal ones of Lambda~, or others in which the criterion is even, (n_psi,)."""
+        ...
+
+    def fixed(self, j: int) -> FixedEffect:
+        """Return one of the fixed effects."""
+        ...
+
+    def solve(self, held: VarianceParameter | Measure, c: float, psi: Floats) -> Point | None:
+        """Return the lowest criterion with a parameter's free value, or a function's value, held at c, from psi on."""
+        ...
+
+    def without(self, parameter: VarianceParameter) -> Without | None:
+        """Return the lowest criterion where the parameter is zero; None where it never is."""
+        ...
+
+    def put_back(self, without: Without, parameter: VarianceParameter, value: float) -> Floats:
+        """Return psi of a model without an effect, with the effect put back uncorrelated and small."""
+        ...
+
+    def elsewhere(self, psi: Floats) -> Iterable[Floats]:
+        """Yield psi at which other branches of the profile may be found."""
+        ...
+
+
+@dataclass(frozen=True)
 class _Side:
     """What is walked on one side of the estimate: from where, with what solves one point from a psi, and how far."""
 
-    zero: _Point
+    zero: Point
     sign: float
     se: float
-    solve: Callable[[float, Floats], _Point | None]
+    solve: Callable[[float, Floats], Point | None]
     targets: tuple[float, ...] = TARGETS
     longest: float = np.inf
     """Between two points."""
@@ -114,19 +154,14 @@ class _Side:
 class Profiler:
     """Profiles of one fit."""
 
-    def __init__(self, state: FitState) -> None:
-        self.state = state
-        self.map = CovarianceMap(state)
-        self.psi = estimate(state)
-        self.parameters = {p.name: p for p in list_parameters(state.design.factors)}
-        self.dof = state.design.n_obs - (state.n_fixed if state.reml else 0)
-        self.lowest = state.optimum.deviance
-        self.reduced: dict[tuple[int, int], Without] = {}
-        _, row, column = state.problem.model.parameters.T
-        self.diagonal = np.append(row == column, False)
+    def __init__(self, fit: Profiled) -> None:
+        self.fit = fit
+        self.map, self.psi, self.lowest, self.diagonal = fit.map, fit.psi, fit.lowest, fit.diagonal
+        self.parameters = {p.name: p for p in fit.map.parameters}
+        self.reduced: dict[str, Without | None] = {}
 
     def profilable(self) -> Iterable[str]:
-        yield from self.state.fixed_names
+        yield from self.fit.fixed_names
         for name, parameter in self.parameters.items():
             if parameter.kind != "cor" or not self.map.on_boundary(self.psi, parameter):
                 yield name
@@ -139,14 +174,14 @@ class Profiler:
         InferenceError
             There is none.
         """
-        known = [*self.state.fixed_names, *self.parameters]
+        known = [*self.fit.fixed_names, *self.parameters]
         if name not in known:
             raise unknown_parameter(name, known, " to profile")
 
     def path(self, name: str) -> Path:
         if name in self.parameters:
             return self._variance(self.parameters[name])
-        return self._fixed(self.state.fixed_names.index(name))
+        return self._fixed(self.fit.fixed_names.index(name))
 
     # Variance parameters
 
@@ -173,15 +208,15 @@ class Profiler:
             se, direction = self._standard_error(slope)
         edge = EDGE if parameter.kind == "cor" else np.inf
 
-        def solve(c: float, psi: Floats) -> _Point | None:
+        def solve(c: float, psi: Floats) -> Point | None:
             return self._solve(parameter, c, psi) if abs(c) < edge else None
 
-        def near_zero(points: list[_Point]) -> list[_Point]:
+        def near_zero(points: list[Point]) -> list[Point]:
             lowest = min(points, key=lambda q: q.c, default=side.zero)
             return [*points, *self._near_zero(parameter, lowest)]
 
         side = _Side(
-            _Point(float(c_hat), self.lowest, 0.0, start, direction),
+            Point(float(c_hat), self.lowest, 0.0, start, direction),
             1.0,
             se,
             solve,
@@ -190,7 +225,7 @@ class Profiler:
         )
         rows: list[_Row] = [] if at_bound else [(value, 0.0, 1 / (se * natural(c_hat)[1]), self.psi)]
 
-        def append(points: list[_Point], sign: float, largest: float) -> None:
+        def append(points: list[Point], sign: float, largest: float) -> None:
             for point in points:
                 v, dv = natural(point.c)
                 zeta = self._zeta(point, sign)
@@ -198,8 +233,7 @@ class Profiler:
                     rows.append((v, zeta, point.slope / (2 * zeta) / dv, point.psi))
 
         if parameter.kind == "cor":
-            places = ((parameter.factor, k) for k in (parameter.row, parameter.column))
-            ceiling = min(self._largest_zeta(*place) for place in places)
+            ceiling = min(map(self._largest_zeta, self._sds_of(parameter)))
             below = tuple(t for t in TARGETS if t < NEAR_CEILING * ceiling)
             targets = (*below, AT_CEILING * ceiling) if _is_reached(ceiling) else TARGETS
             for sign in (1.0, -1.0):
@@ -207,11 +241,11 @@ class Profiler:
                 rows += self._correlation_end(parameter, sign, ceiling, max(rows, key=lambda r: sign * r[0]))
             return self._finish(parameter.name, value, (-1.0, 1.0), rows)
         upper = self._side(side, near_zero if at_bound else None)
-        if is_undetermined(self.state, parameter) and self._reached(upper) < TARGETS[0]:
+        if self.fit.is_undetermined(parameter) and self._reached(upper) < TARGETS[0]:
             wider = self._side(replace(side, se=max(se, FLAT_SE)), near_zero if at_bound else None)
             upper = max(upper, wider, key=self._reached)
         append(upper, 1.0, np.inf)
-        floor = self._largest_zeta(parameter.factor, parameter.row) if parameter.kind == "sd" else np.inf
+        floor = self._largest_zeta(parameter)
         if not at_bound:
             targets = tuple(t for t in TARGETS if t < NEAR_CEILING * floor)
             ended = _is_reached(floor)
@@ -223,25 +257,19 @@ class Profiler:
             rows.append((0.0, end, (zeta - end) / v if v > 0 else 0.0, self.psi))
         return self._finish(parameter.name, value, (0.0, np.inf), rows)
 
-    def _reached(self, points: list[_Point]) -> float:
+    def _reached(self, points: list[Point]) -> float:
         """Return the largest zeta of some points."""
         return max((self._zeta(point, 1.0) for point in points), default=0.0)
 
-    def _near_zero(self, parameter: VarianceParameter, lowest: _Point) -> list[_Point]:
+    def _near_zero(self, parameter: VarianceParameter, lowest: Point) -> list[Point]:
         """Return the better of two minima near a standard deviation of zero: from the lowest point, and from zero."""
         c = lowest.c + float(np.log(NEAR_ZERO))
         starts = [lowest.psi]
-        without = self._without(parameter.factor, parameter.row)
-        if without.psi is not None:
-            starts.append(self._with_sd(without, parameter, float(np.exp(c))))
+        without = self._without(parameter)
+        if without is not None and not without.is_empty:
+            starts.append(self.fit.put_back(without, parameter, float(np.exp(c))))
         found = [point for start in starts if (point := self._solve(parameter, c, start)) is not None]
         return [min(found, key=lambda q: q.deviance)] if found else []
-
-    def _with_sd(self, without: Without, parameter: VarianceParameter, sd: float) -> Floats:
-        """Return psi of a model without an effect, with the effect put back uncorrelated and with a small sd."""
-        theta = without.theta.copy()
-        theta[self.map.parameters.index(parameter)] = sd / without.sigma
-        return np.append(self.state.problem.model.to_engine(theta), np.log(without.sigma))
 
     def _correlation_end(self, parameter: VarianceParameter, sign: float, ceiling: float, last: _Row) -> list[_Row]:
         """Return the end of a correlation's profile, unless it lies beyond what is profiled.
@@ -259,27 +287,24 @@ class Profiler:
             return [(sign, zeta, 0.0, psi)]
         return [(sign, sign * ceiling, 0.0, psi)] if _is_reached(ceiling) else []
 
-    def _solve(self, held: VarianceParameter | Measure, c: float, start: Floats) -> _Point | None:
-        model, psi = self.state.problem.model, self._lifted(start, NUDGE)
-        try:
-            if isinstance(held, Measure):
-                found = model.minimize_on_function(psi, held, c, self.state.reml)
-            else:
-                place = held.factor, max(held.row, 0), max(held.column, 0)
-                found = model.minimize_on(psi, place, c, self.state.reml)
-        except ValueError:  # the criterion cannot be evaluated there
-            return None
-        point, deviance, slope, converged = found
-        return _Point(c, deviance, slope, point) if converged else None
+    def _solve(self, held: VarianceParameter | Measure, c: float, start: Floats) -> Point | None:
+        return self.fit.solve(held, c, self._lifted(start, NUDGE))
 
-    def _largest_zeta(self, factor: int, column: int) -> float:
-        """Return what |zeta| tends to when the standard deviation of one effect goes to zero."""
-        return float(np.sqrt(max(self._without(factor, column).deviance - self.lowest, 0.0)))
+    def _largest_zeta(self, parameter: VarianceParameter) -> float:
+        """Return what |zeta| tends to when the parameter goes to zero."""
+        without = self._without(parameter)
+        return np.inf if without is None else float(np.sqrt(max(without.deviance - self.lowest, 0.0)))
 
-    def _without(self, factor: int, column: int) -> Without:
-        if (factor, column) not in self.reduced:
-            self.reduced[factor, column] = fit_without(self.state, factor, column)
-        return self.reduced[factor, column]
+    def _without(self, parameter: VarianceParameter) -> Without | None:
+        if parameter.name not in self.reduced:
+            self.reduced[parameter.name] = self.fit.without(parameter)
+        return self.reduced[parameter.name]
+
+    def _sds_of(self, correlation: VarianceParameter) -> list[VarianceParameter]:
+        """Return the standard deviations of the two effects of a correlation."""
+        rows = (correlation.row, correlation.column)
+        of_factor = [p for p in self.map.parameters if p.kind == "sd" and p.factor == correlation.factor]
+        return [p for p in of_factor if p.row in rows]
 
     def function(self, name: str, function: Callable[[Parameters], float]) -> Path:
         """Profile a function of the variance parameters."""
@@ -299,10 +324,10 @@ class Profiler:
         c_hat, signs = (measure.value(start), (float(np.sign(far)),)) if at_bound else (estimated, (1.0, -1.0))
         size = abs(far) if at_bound else se
 
-        def solve(c: float, psi: Floats) -> _Point | None:
+        def solve(c: float, psi: Floats) -> Point | None:
             return self._solve(measure, c, psi)
 
-        zero = _Point(c_hat, self.lowest, 0.0, start, None if at_bound else direction)
+        zero = Point(c_hat, self.lowest, 0.0, start, None if at_bound else direction)
         bounds = {1.0: np.inf, -1.0: -np.inf}
         rows: list[_Row] = [] if at_bound else [(estimated, 0.0, 1 / se, self.psi)]
         for sign in signs:
@@ -330,8 +355,9 @@ class Profiler:
         for parameter in self.map.parameters:
             if parameter.kind != "sd":
                 continue
-            without = self._without(parameter.factor, parameter.row)
-            psi = without.psi if without.psi is not None else np.append(0 * self.psi[:-1], np.log(without.sigma))
+            without = self._without(parameter)
+            assert without is not None  # a standard deviation may be zero
+            psi = without.psi
             end, rise = measure.value(psi), without.deviance - self.lowest
             end_zeta = sign * float(np.sqrt(max(rise, 0.0)))
             flat = np.abs(measure.slope(psi)).max() <= FLAT * steepest
@@ -342,37 +368,21 @@ class Profiler:
     # Fixed effects
 
     def _fixed(self, j: int) -> Path:
-        state = self.state
-        others = [k for i, k in enumerate(state.kept) if i != j]
-        names = tuple(state.design.x_names[k] for k in others)
-        X = np.ascontiguousarray(state.design.X[:, others])
-        reduced = Problem(replace(state.design, X=X, x_names=names), n_threads=state.problem.n_threads)
-        column = state.design.X[:, state.kept[j]]
+        effect = self.fit.fixed(j)
+        value, se = effect.value, effect.se
 
-        def solve(c: float, psi: Floats) -> _Point | None:
-            moved = reduced.with_response(state.design.y - c * column).model
-            model = state.problem.model
-            try:
-                theta, deviance, _, converged = model.minimize_beside(moved, self._lifted(psi, NUDGE)[:-1], state.reml)
-            except ValueError:  # the criterion cannot be evaluated there
-                return None
-            if not converged:
-                return None
-            beta, cov, sigma, _ = model.solve(model.to_user(theta), state.reml)
-            r2 = self.dof * sigma**2 + (c - beta[j]) ** 2 / cov[j, j]
-            slope = 2 * self.dof * (c - beta[j]) / (cov[j, j] * r2)
-            return _Point(c, deviance, float(slope), np.append(theta, 0.5 * np.log(r2 / self.dof)))
+        def solve(c: float, psi: Floats) -> Point | None:
+            return effect.solve(c, self._lifted(psi, NUDGE))
 
-        value, se = float(state.beta[j]), float(np.sqrt(state.cov_beta[j, j]))
-        zero = _Point(value, self.lowest, 0.0, self._lifted(self.psi, NUDGE), np.zeros_like(self.psi))
+        zero = Point(value, self.lowest, 0.0, self._lifted(self.psi, NUDGE), effect.direction)
         rows = [(value, 0.0, 1 / se, self.psi)]
         for sign in (1.0, -1.0):
             rows += [self._row(point, sign) for point in self._side(_Side(zero, sign, se, solve))]
-        return self._finish(state.fixed_names[j], value, (-np.inf, np.inf), rows)
+        return self._finish(self.fit.fixed_names[j], value, (-np.inf, np.inf), rows)
 
     # Common
 
-    def _zeta(self, point: _Point, sign: float) -> float:
+    def _zeta(self, point: Point, sign: float) -> float:
         rise = point.deviance - self.lowest
         if rise < -BELOW_TOL:
             raise InferenceError(
@@ -383,7 +393,7 @@ class Profiler:
 
     def _standard_error(self, slope: Floats) -> tuple[float, Floats]:
         """Return the standard error of a parameter with some slope in psi, and dpsi by the parameter at the minimum."""
-        root = covariance_root(self.state)
+        root = self.fit.root
         along = slope @ root
         se = float(np.linalg.norm(along))
         return se, root @ along / se**2 if se > 0 else np.zeros_like(self.psi)
@@ -392,11 +402,11 @@ class Profiler:
         """Return psi with standard deviations of zero raised."""
         return np.where(self.diagonal & (np.abs(psi) < NEAR_BOUNDARY), by, psi)
 
-    def _row(self, point: _Point, sign: float) -> _Row:
+    def _row(self, point: Point, sign: float) -> _Row:
         zeta = self._zeta(point, sign)
         return point.c, zeta, point.slope / (2 * zeta), point.psi
 
-    def _side(self, side: _Side, extend: Callable[[list[_Point]], list[_Point]] | None = None) -> list[_Point]:
+    def _side(self, side: _Side, extend: Callable[[list[Point]], list[Point]] | None = None) -> list[Point]:
         """Return the points of one side, from the estimate on."""
         points = list(self._walk(side, side.zero))
         for _ in range(MAX_BRANCHES):
@@ -407,7 +417,7 @@ class Profiler:
         points += self._missed(side, points)
         return self._settled(side, points if extend is None else extend(points))
 
-    def _missed(self, side: _Side, points: list[_Point]) -> list[_Point]:
+    def _missed(self, side: _Side, points: list[Point]) -> list[Point]:
         """Return a point near each target that has none, as after a change of branch."""
         chain = [side.zero] * side.in_rows + sorted(points, key=lambda q: side.sign * q.c)
         zetas = [0.0 if q is side.zero else abs(self._zeta(q, side.sign)) for q in chain]
@@ -424,7 +434,7 @@ class Profiler:
                 found.append(min(both, key=lambda q: q.deviance))
         return found
 
-    def _try_elsewhere(self, side: _Side, points: list[_Point]) -> bool:
+    def _try_elsewhere(self, side: _Side, points: list[Point]) -> bool:
         """Replace the last point, and the one at the usual level, where other correlations do better.
 
         Return whether there was one.
@@ -432,25 +442,14 @@ class Profiler:
         replaced = False
         usual = min(range(len(points)), key=lambda i: abs(abs(self._zeta(points[i], side.sign)) - USUAL))
         for i in {usual, len(points) - 1}:
-            for psi in self._elsewhere(points[i].psi):
+            for psi in self.fit.elsewhere(points[i].psi):
                 point = side.solve(points[i].c, psi)
                 if point is not None and point.deviance < points[i].deviance - BELOW_TOL:
                     points[i] = point
                     replaced = True
         return replaced
 
-    def _elsewhere(self, psi: Floats) -> Iterable[Floats]:
-        """Psi with the correlations of one effect reversed, each effect in turn, and the engine's plain start."""
-        model = self.state.problem.model
-        factor, row, column = model.parameters.T
-        theta = model.to_user(np.ascontiguousarray(psi[:-1]))
-        for k, effect in sorted(set(zip(factor[row > column], row[row > column], strict=True))):
-            turned = (factor == k) & ((row == effect) != (column == effect))
-            yield np.append(model.to_engine(np.where(turned, -theta, theta)), psi[-1])
-        if (row > column).any():
-            yield np.append(self.diagonal[:-1].astype(float), psi[-1])
-
-    def _walk(self, side: _Side, start: _Point) -> Iterable[_Point]:
+    def _walk(self, side: _Side, start: Point) -> Iterable[Point]:
         """Points of one side beyond a first one, zeta near each target until what cannot be reached."""
         sign = side.sign
         path = [start]
@@ -496,7 +495,7 @@ class Profiler:
                 continue
             bend = (1 / step - 1 / old_step) / (abs(zeta) - abs(old_zeta))  # second derivative of c in zeta
 
-    def _settled(self, side: _Side, points: list[_Point]) -> list[_Point]:
+    def _settled(self, side: _Side, points: list[Point]) -> list[Point]:
         """Return the points in order, those in a worse local optimum replaced by what their neighbours lead to."""
         chain = [side.zero] * side.in_rows + sorted(points, key=lambda q: side.sign * q.c)
         for _ in range(MAX_SWEEPS):
@@ -514,7 +513,7 @@ class Profiler:
                 break
         return chain[1:] if side.in_rows else chain
 
-    def _consistent(self, left: _Point, right: _Point, side: _Side) -> bool:
+    def _consistent(self, left: Point, right: Point, side: _Side) -> bool:
         """Return whether zeta rises between two neighbours about as steeply as it does at them."""
         zetas, slopes = [], []
         for point in (left, right):
@@ -531,7 +530,7 @@ class Profiler:
         return Path(name, value, bounds, frame)
 
 
-def _extrapolated(path: list[_Point], c: float) -> Floats:
+def _extrapolated(path: list[Point], c: float) -> Floats:
     """Return psi at c on the parabola or line through up to three points, or along the direction of the first."""
     *_, at = path
     path = [point for point in path if point.slope != 0 or point.direction is not None]  # not a start at a bound

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixedmodels.fit.problem import Problem, row_arguments
-from mixedmodels.inference.bootstrap import parametric_draw
 from mixedmodels.inference.degrees import estimate_rows, joint_test
+from mixedmodels.inference.replicated_linear import parametric_draw
 from mixedmodels.inference.wald import two_sided_p
 
 if TYPE_CHECKING:

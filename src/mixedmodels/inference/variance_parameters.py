@@ -36,16 +36,16 @@ BOUNDARY_SD = 1e-6
 
 @dataclass(frozen=True)
 class VarianceParameter:
-    """One standard deviation, correlation, or the residual's sigma.
+    """One standard deviation, correlation, the residual's sigma or a family's dispersion.
 
     Attributes
     ----------
     name
-        ``sd_Days|Subject``, ``cor_Days.Intercept|Subject``, ``sigma``.
+        ``sd_Days|Subject``, ``cor_Days.Intercept|Subject``, ``sigma``, ``dispersion``.
     kind
-        ``"sd"``, ``"cor"`` or ``"sigma"``.
+        ``"sd"``, ``"cor"``, ``"sigma"`` or ``"dispersion"``.
     factor, row, column
-        Place in the covariance of that factor; row > column for a correlation. -1 for sigma.
+        Place in the covariance of that factor; row > column for a correlation. -1 for what is of no factor.
     """
 
     name: str
@@ -57,10 +57,11 @@ class VarianceParameter:
 
 def list_parameters(factors: tuple[RandomFactor, ...]) -> tuple[VarianceParameter, ...]:
     """Return the variance parameters in theta's order, sigma last; a tied block has one standard deviation."""
-    return (*_of_factors(factors), VarianceParameter("sigma", "sigma", -1, -1, -1))
+    return (*of_factors(factors), VarianceParameter("sigma", "sigma", -1, -1, -1))
 
 
-def _of_factors(factors: tuple[RandomFactor, ...]) -> Iterator[VarianceParameter]:
+def of_factors(factors: tuple[RandomFactor, ...]) -> Iterator[VarianceParameter]:
+    """Yield the standard deviations and correlations of the random effects, in theta's order."""
     for k, factor in enumerate(factors):
         start = 0
         for size in factor.block_sizes:
@@ -98,6 +99,62 @@ def natural_values(parameters: Sequence[VarianceParameter], covariances: Sequenc
             correlation = np.clip(S[:, p.row, p.column] / np.where(defined, scale, 1.0), -1.0, 1.0)
             columns.append(np.where(defined, correlation, np.nan))
     return np.stack(columns, axis=1)
+
+
+class ParameterMap(Protocol):
+    """The map from a fit's psi, in which its criterion has no units, to variance parameters as users know them."""
+
+    @property
+    def parameters(self) -> tuple[VarianceParameter, ...]:
+        """All variance parameters."""
+        ...
+
+    def values(self, psi: Floats) -> Floats:
+        """Return all parameters on their natural scale at m points psi (m, n_psi), (m, n_parameters)."""
+        ...
+
+    def value(self, psi: Floats, parameter: VarianceParameter) -> float:
+        """Return a parameter on its natural scale."""
+        ...
+
+    def unbounded(self, psi: Floats, parameter: VarianceParameter) -> tuple[float, Floats]:
+        """Return the parameter's logarithm, or Fisher's z, with its gradient in psi; not for one on a bound."""
+        ...
+
+    def covariance(self, psi: Floats, factor: int, row: int, column: int) -> tuple[float, Floats]:
+        """Return an element of Sigma_k with its gradient in psi."""
+        ...
+
+    def on_boundary(self, psi: Floats, parameter: VarianceParameter) -> bool:
+        """Return whether a standard deviation is zero or a correlation plus or minus one, or not defined."""
+        ...
+
+    def natural_sd(self, psi: Floats, parameter: VarianceParameter) -> float:
+        """Return a value of the parameter that matters, to measure small ones by."""
+        ...
+
+
+class Parametrized(Protocol):
+    """A fit whose variance parameters are functions of psi, which has a covariance."""
+
+    @property
+    def map(self) -> ParameterMap:
+        """From psi to the parameters."""
+        ...
+
+    @property
+    def psi(self) -> Floats:
+        """Where the criterion is lowest, (n_psi,)."""
+        ...
+
+    @property
+    def root(self) -> Floats:
+        """R with Var(psi) = R R', (n_psi, m)."""
+        ...
+
+    def is_undetermined(self, parameter: VarianceParameter) -> bool:
+        """Return whether the criterion is flat along a direction that moves the parameter."""
+        ...
 
 
 class Scaled(Protocol):
@@ -211,13 +268,45 @@ def estimate(state: FitState) -> Floats:
     return np.append(state.engine_theta, np.log(state.sigma))
 
 
-def variance_parameters(state: FitState, scale: str = "sd", level: float = 0.95) -> pd.DataFrame:
-    """Return the variance parameters with standard errors and Wald intervals that respect their range.
+@dataclass(frozen=True)
+class LinearParameters:
+    """The variance parameters of a linear mixed model, functions of psi = (theta~, log sigma).
 
     Parameters
     ----------
     state
         The fit.
+    """
+
+    state: FitState
+
+    @cached_property
+    def map(self) -> CovarianceMap:
+        """From psi to the parameters."""
+        return CovarianceMap(self.state)
+
+    @cached_property
+    def psi(self) -> Floats:
+        """Where the criterion is lowest, (n_theta + 1,)."""
+        return estimate(self.state)
+
+    @cached_property
+    def root(self) -> Floats:
+        """R with Var(psi) = R R', (n_theta + 1, m)."""
+        return covariance_root(self.state)
+
+    def is_undetermined(self, parameter: VarianceParameter) -> bool:
+        """Return whether the criterion is flat along a direction that moves the parameter."""
+        return is_undetermined(self.state, parameter)
+
+
+def variance_parameters(fit: Parametrized, scale: str = "sd", level: float = 0.95) -> pd.DataFrame:
+    """Return the variance parameters with standard errors and Wald intervals that respect their range.
+
+    Parameters
+    ----------
+    fit
+        The fit, as far as its variance parameters go.
     scale
         ``"sd"``: standard deviations and correlations; ``"variance"``: variances and covariances; ``"log"``: logarithms
         of standard deviations and Fisher's z of correlations.
@@ -240,25 +329,23 @@ def variance_parameters(state: FitState, scale: str = "sd", level: float = 0.95)
         allowed = ", ".join(f'"{s}"' for s in SCALES)
         raise InferenceError(f"scale={scale!r} is not available; it must be one of {allowed}.{nearest(scale, SCALES)}")
     check_level(level)
-    covariance_map, psi = CovarianceMap(state), estimate(state)
-    root = covariance_root(state)
     z = float(ndtri(0.5 + level / 2))
     rows = {}
-    for parameter in covariance_map.parameters:
+    for parameter in fit.map.parameters:
         name = parameter.name if scale != "variance" else variance_name(parameter.name)
-        if is_undetermined(state, parameter):
-            rows[name] = (_value(covariance_map, psi, parameter, scale), np.nan, np.nan, np.nan)
+        if fit.is_undetermined(parameter):
+            rows[name] = (_value(fit.map, fit.psi, parameter, scale), np.nan, np.nan, np.nan)
         else:
-            rows[name] = _row(covariance_map, psi, parameter, root=root, scale=scale, z=z)
+            rows[name] = _row(fit.map, fit.psi, parameter, root=fit.root, scale=scale, z=z)
     columns = ["estimate", "std_error", "ci_lower", "ci_upper"]
     table = pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("parameter")
-    table.attrs["notes"] = undetermined_notes(state)
+    table.attrs["notes"] = undetermined_notes(fit)
     return table
 
 
-def undetermined_notes(state: FitState) -> tuple[str, ...]:
+def undetermined_notes(fit: Parametrized) -> tuple[str, ...]:
     """Return a sentence that names the variance parameters that are not determined, if there are any."""
-    names = [p.name for p in list_parameters(state.design.factors) if is_undetermined(state, p)]
+    names = [p.name for p in fit.map.parameters if fit.is_undetermined(p)]
     if not names:
         return ()
     return (f"Not determined, because these data cannot tell them apart: {', '.join(names)}.",)
@@ -279,7 +366,7 @@ def is_undetermined(state: FitState, parameter: VarianceParameter) -> bool:
 
 
 def _row(
-    covariance_map: CovarianceMap, psi: Floats, parameter: VarianceParameter, *, root: Floats, scale: str, z: float
+    covariance_map: ParameterMap, psi: Floats, parameter: VarianceParameter, *, root: Floats, scale: str, z: float
 ) -> tuple[float, float, float, float]:
     value = covariance_map.value(psi, parameter)
     if covariance_map.on_boundary(psi, parameter):
@@ -296,18 +383,18 @@ def _row(
         covariance, slope = covariance_map.covariance(psi, *place)
         se = float(np.linalg.norm(slope @ root))
         return covariance, se, covariance - z * se, covariance + z * se
-    power = 1 if scale == "sd" else 2
+    power = 2 if scale == "variance" and parameter.kind != "dispersion" else 1
     with np.errstate(over="ignore"):  # an interval without an upper end
         lower, upper = np.exp(power * low), np.exp(power * high)
     return value**power, power * value**power * se, float(lower), float(upper)
 
 
-def _value(covariance_map: CovarianceMap, psi: Floats, parameter: VarianceParameter, scale: str) -> float:
+def _value(covariance_map: ParameterMap, psi: Floats, parameter: VarianceParameter, scale: str) -> float:
     """Return a parameter that has no standard error; none on the log scale, where it may be infinite."""
     if scale == "log":
         return np.nan if covariance_map.on_boundary(psi, parameter) else covariance_map.unbounded(psi, parameter)[0]
-    if scale == "sd" or parameter.kind == "sigma":
-        return covariance_map.value(psi, parameter) ** (1 if scale == "sd" else 2)
+    if scale == "sd" or parameter.kind in {"sigma", "dispersion"}:
+        return covariance_map.value(psi, parameter) ** (2 if scale == "variance" and parameter.kind == "sigma" else 1)
     return covariance_map.covariance(psi, parameter.factor, parameter.row, parameter.column)[0]
 
 

@@ -19,12 +19,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Without:
-    """The criterion, and theta, sigma and psi of the whole model there; psi is None where no random effect is left."""
+    """The lowest criterion without an effect.
+
+    Attributes
+    ----------
+    deviance
+        The criterion.
+    psi
+        Of the whole model there.
+    is_empty
+        Whether no random effect is left.
+    """
 
     deviance: float
-    sigma: float
-    theta: Floats
-    psi: Floats | None
+    psi: Floats
+    is_empty: bool
 
 
 def fit_without(state: FitState, factor: int, column: int) -> Without:
@@ -37,15 +46,31 @@ def fit_without(state: FitState, factor: int, column: int) -> Without:
     factor, column
         Place of the effect.
     """
-    design = state.design
-    dropped = _tied_with(design.factors[factor], column)
-    reduced = _without_effects(design, factor, dropped)
+    reduced = design_without(state.design, factor, column)
     if reduced is None:
         deviance, sigma = _least_squares(state)
-        return Without(deviance, sigma, np.zeros_like(state.theta), None)
+        return Without(deviance, np.append(np.zeros_like(state.theta), np.log(sigma)), is_empty=True)
     fit = fit_problem(Problem(reduced, n_threads=state.problem.n_threads), reml=state.reml, control=state.control)
-    parts = iter(split_theta(fit.theta, [f.n_theta for f in reduced.factors]))
+    theta = theta_with_zero(state.design, reduced, fit.theta, factor, column)
+    psi = np.append(state.problem.model.to_engine(theta), np.log(fit.sigma))
+    return Without(fit.optimum.deviance, psi, is_empty=False)
+
+
+def theta_with_zero(design: Design, reduced: Design, theta: Floats, factor: int, column: int) -> Floats:
+    """Return theta of a whole model whose effect, and those tied with it, are zero, (n_theta,).
+
+    Parameters
+    ----------
+    design, reduced
+        The whole model, and what ``design_without`` left of it.
+    theta
+        Of the reduced model.
+    factor, column
+        Place of the effect.
+    """
+    parts = iter(split_theta(theta, [f.n_theta for f in reduced.factors]))
     left = iter(reduced.factors)
+    dropped = _tied_with(design.factors[factor], column)
     thetas = []
     for k, f in enumerate(design.factors):
         Lambda = np.zeros((f.n_effects, f.n_effects))
@@ -53,9 +78,7 @@ def fit_without(state: FitState, factor: int, column: int) -> Without:
         if kept:
             Lambda[np.ix_(kept, kept)] = relative_factor(next(parts), next(left).block_sizes)
         thetas.append(relative_theta(Lambda, f.block_sizes))
-    theta = np.concatenate(thetas)
-    psi = np.append(state.problem.model.to_engine(theta), np.log(fit.sigma))
-    return Without(fit.optimum.deviance, fit.sigma, theta, psi)
+    return np.concatenate(thetas)
 
 
 def _tied_with(factor: RandomFactor, column: int) -> set[int]:
@@ -68,9 +91,18 @@ def _tied_with(factor: RandomFactor, column: int) -> set[int]:
     return {column}
 
 
-def _without_effects(design: Design, factor: int, dropped: set[int]) -> Design | None:
-    """Return the design without some effects of one factor, or None if no random effect is left."""
+def design_without(design: Design, factor: int, column: int) -> Design | None:
+    """Return the design without one random effect and those tied with it, or None if no random effect is left.
+
+    Parameters
+    ----------
+    design
+        The whole model's.
+    factor, column
+        Place of the effect.
+    """
     old = design.factors[factor]
+    dropped = _tied_with(old, column)
     kept = [c for c in range(old.n_effects) if c not in dropped]
     factors = list(design.factors)
     if kept:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -75,8 +75,3 @@ class Chapter(MixedChapter):
 
     def __init__(self, state: FitState, call: Call | None = None) -> None:
         super().__init__(state, call)
-
-    @staticmethod
-    def _of(state: FitState) -> Any:
-        """Return a whole result of another fit, for statistics of the bootstrap."""
-        raise NotImplementedError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -11,20 +12,28 @@ from mixedmodels.diagnose.generalized_residuals import generalized_residuals
 from mixedmodels.display.generalized_summary import one_line_generalized, summarize_generalized
 from mixedmodels.errors import UnknownArgumentError
 from mixedmodels.families import Family, read_family
-from mixedmodels.fit.call import GeneralizedCall, build_generalized, snapshot, without_stale_contrasts
+from mixedmodels.fit import storage
+from mixedmodels.fit.call import GeneralizedCall, build_generalized, snapshot, with_columns, without_stale_contrasts
 from mixedmodels.fit.generalized import fit_generalized
 from mixedmodels.fit.nodes import check_nodes
+from mixedmodels.fit.plain_values import Kept
 from mixedmodels.formula.update import update_formula
+from mixedmodels.inference.bootstrap import bootstrap
+from mixedmodels.inference.conf_int import Ways
 from mixedmodels.inference.contrast import contrast
 from mixedmodels.inference.generalized import chi_squared_table, wald_tests, z_table
+from mixedmodels.inference.profiled_generalized import GeneralizedProfiled
+from mixedmodels.inference.replicated_generalized import GeneralizedReplicated
 from mixedmodels.predict.generalized import predict_generalized, simulate_generalized
 from mixedmodels.result.fixed_estimates import FixedEstimates
+from mixedmodels.result.intervals import Intervals
 from mixedmodels.result.random_estimates import RandomEstimates
 from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import OF_A_FIT, OF_A_GENERALIZED_FIT, refuses_unknown, unknown_attribute
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from os import PathLike
 
     from mixedmodels.design.records import Floats
     from mixedmodels.display.summary import Summary
@@ -32,7 +41,7 @@ if TYPE_CHECKING:
     from mixedmodels.fit.generalized import GlmmState
 
 
-class GlmmResult(RandomEstimates, FixedEstimates):
+class GlmmResult(RandomEstimates, FixedEstimates, Intervals):
     """A fitted generalised linear mixed model. It never changes; frames and arrays are made when asked for.
 
     Parameters
@@ -53,6 +62,13 @@ class GlmmResult(RandomEstimates, FixedEstimates):
         if name.startswith("_") or hasattr(type(self), name):
             return object.__getattribute__(self, name)
         raise unknown_attribute("A fit", name, {**OF_A_FIT, **OF_A_GENERALIZED_FIT}, dir(type(self)))
+
+    def _ways(self) -> Ways:
+        tests = partial(wald_tests, self.state)
+        return Ways(GeneralizedProfiled(self.state), tests, frozenset(), partial(bootstrap, self._replicated()))
+
+    def _replicated(self) -> GeneralizedReplicated:
+        return GeneralizedReplicated(self.state, GlmmResult)
 
     @property
     def family(self) -> Family:
@@ -294,6 +310,24 @@ class GlmmResult(RandomEstimates, FixedEstimates):
         problem = build_generalized(call, read_family(call.family, call.link))
         return GlmmResult(fit_generalized(problem, control=control or self.state.control), call)
 
+    @refuses_unknown
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the result to a file that ``mixedmodels.load`` reads: a zip of arrays and JSON, which runs nothing.
+
+        Parameters
+        ----------
+        path
+            Where to.
+
+        Raises
+        ------
+        DataError
+            If the file cannot be written.
+        """
+        design = self.state.design
+        call = None if self.call is None else replace(self.call, data=with_columns(self.call, design.used_columns).data)
+        storage.save_records(path, GLMM, GlmmResult(self.state, call), (KEPT_GLMM,), storage.about(design))
+
     def check_estimated(self, what: str) -> None:
         """Do nothing: all parameters are estimates by likelihood.
 
@@ -310,5 +344,7 @@ class GlmmResult(RandomEstimates, FixedEstimates):
         return self.summary().to_html()
 
 
+GLMM = "generalised fit"
+KEPT_GLMM = Kept(GlmmResult, ("state", "call"))
 CHANGEABLE = ("family", "link", "n_agq", "weights", "offset", "contrasts", "missing")
 """What ``update`` changes beside formula and data."""

@@ -9,7 +9,7 @@ from mixedmodels.inference.conf_int import conf_int
 from mixedmodels.inference.profile import Profile, profile
 from mixedmodels.inference.variance_parameters import variance_parameters
 from mixedmodels.interrupted import warns_if_interrupted
-from mixedmodels.result.chapter import Chapter
+from mixedmodels.result.chapter import FixedChapter
 from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from mixedmodels.inference.bootstrap import Bootstrap
+    from mixedmodels.inference.bootstrap import Bootstrap, Replicated
+    from mixedmodels.inference.conf_int import Ways
 
 
 class FitProfile(Profile):
@@ -38,8 +39,16 @@ class FitProfile(Profile):
         return draw(self, **arguments)
 
 
-class Intervals(Chapter):
+class Intervals(FixedChapter):
     """Intervals, by Wald, profile or bootstrap."""
+
+    def _ways(self) -> Ways:
+        """Return what intervals of this kind of fit are made of."""
+        raise NotImplementedError
+
+    def _replicated(self) -> Replicated:
+        """Return this kind of fit as a bootstrap sees it."""
+        raise NotImplementedError
 
     @refuses_unknown
     def variance_parameters(self, scale: str = "sd", level: float = 0.95) -> pd.DataFrame:
@@ -57,7 +66,7 @@ class Intervals(Chapter):
         InferenceError
             If an argument is not allowed.
         """
-        return show_notes(variance_parameters(self.state, scale, level))
+        return show_notes(variance_parameters(self._ways().profiled, scale, level))
 
     @refuses_unknown
     def conf_int(
@@ -84,7 +93,7 @@ class Intervals(Chapter):
         InferenceError
             If an argument is not allowed or a name is not known.
         """
-        return show_notes(conf_int(self.state, self._of, method, level, which, **options))
+        return show_notes(conf_int(self._ways(), method, level, which, **options))
 
     @refuses_unknown
     def profile(
@@ -110,7 +119,7 @@ class Intervals(Chapter):
         KeyboardInterrupt
             On Ctrl-C; its ``partial`` holds the parameters that were profiled, None if there are none.
         """
-        return profile(self.state, FitProfile, which, progress=progress)
+        return profile(self._ways().profiled, FitProfile, which, progress=progress)
 
     @refuses_unknown
     def bootstrap(
@@ -155,4 +164,4 @@ class Intervals(Chapter):
             On Ctrl-C; its ``partial`` holds the replicates that were made, None if there are none.
         """
         options: dict[str, Any] = {"kind": kind, "level_of": level_of, "path": path, "progress": progress}
-        return bootstrap(self.state, self._of, n, seed=seed, statistic=statistic, **options)
+        return bootstrap(self._replicated(), n, seed=seed, statistic=statistic, **options)

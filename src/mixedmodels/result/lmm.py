@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -15,6 +16,11 @@ from mixedmodels.fit.fit import fit_identified, fit_problem
 from mixedmodels.fit.plain_values import Kept
 from mixedmodels.fit.rowless import is_rowless, without_rows
 from mixedmodels.formula.update import update_formula
+from mixedmodels.inference.bootstrap import bootstrap
+from mixedmodels.inference.conf_int import Ways
+from mixedmodels.inference.degrees import approximation
+from mixedmodels.inference.profiled_linear import LinearProfiled
+from mixedmodels.inference.replicated_linear import LinearReplicated
 from mixedmodels.result.diagnostics import Diagnostics
 from mixedmodels.result.estimates import Estimates
 from mixedmodels.result.intervals import Intervals
@@ -32,7 +38,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mixedmodels.fit.control import Control
-    from mixedmodels.fit.records import FitState
 
 
 class LmmResult(Estimates, Tables, Tests, Intervals, Sizes, Rows, Diagnostics):
@@ -51,10 +56,13 @@ class LmmResult(Estimates, Tables, Tests, Intervals, Sizes, Rows, Diagnostics):
             return object.__getattribute__(self, name)
         raise unknown_attribute("A fit", name, OF_A_FIT, dir(type(self)))
 
-    @staticmethod
-    def _of(state: FitState) -> LmmResult:
-        """Return what a statistic of the bootstrap gets."""
-        return LmmResult(state)
+    def _ways(self) -> Ways:
+        tests = partial(approximation, self.state)
+        replicate = partial(bootstrap, self._replicated())
+        return Ways(LinearProfiled(self.state), tests, frozenset({"ddf"}), replicate)
+
+    def _replicated(self) -> LinearReplicated:
+        return LinearReplicated(self.state, LmmResult)
 
     @refuses_unknown
     def refit(self, y: npt.ArrayLike) -> LmmResult:

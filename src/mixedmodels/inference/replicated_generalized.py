@@ -1,0 +1,148 @@
+"""A generalised mixed model as a bootstrap sees it: responses drawn from it, and fits to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mixedmodels.covariance.unstructured import relative_factor, split_theta
+from mixedmodels.design.subset import draw_levels, take_rows
+from mixedmodels.errors import InferenceError, MixedModelsError
+from mixedmodels.fit.fitted import marginal_fitted, random_part
+from mixedmodels.fit.generalized import GeneralizedProblem, fit_generalized
+from mixedmodels.inference.bootstrap import CANNOT_FIT, Draw, Refits, failure_of, std_errors
+from mixedmodels.inference.covariances import factor_roots
+from mixedmodels.inference.generalized_parameters import GeneralizedParameters
+from mixedmodels.inference.pivots import LIFT, error_covariance
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+
+    from mixedmodels.design.design import Design
+    from mixedmodels.design.records import Floats
+    from mixedmodels.fit.generalized import GlmmState
+
+ONE_VALUE = "the response of the replicate has the same value in all rows"
+
+
+@dataclass(frozen=True)
+class GeneralizedReplicated(GeneralizedParameters):
+    """A generalised mixed model that can be simulated from and fitted again.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    wrap
+        Makes the result that a statistic of the user's gets of a fit.
+    """
+
+    wrap: Callable[[Any], Any]
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of bootstrap that there are of it: rows have no residuals to draw from."""
+        return ("parametric", "cases")
+
+    def values_of(self, state: GlmmState) -> Floats:
+        """Return fixed effects and variance parameters of one fit, (n_fixed + n_parameters,)."""
+        parameters = GeneralizedParameters(state)
+        return np.concatenate([state.beta, parameters.map.values(state.psi[None])[0]])
+
+    def draw(self, kind: str) -> Draw:
+        """Return the function that draws responses from the fitted distribution."""
+        assert kind == "parametric"
+        return generalized_draw(self.state)
+
+    def refits(self, Y: Floats) -> Refits:
+        """Return estimates from responses, (m, n_obs)."""
+        values = np.full((len(Y), self.state.n_fixed + len(self.map.parameters)), np.nan)
+        errors = np.full((len(Y), self.state.n_fixed), np.nan)
+        singular, failures = np.zeros(len(Y), dtype=bool), []
+        for i, y in enumerate(Y):
+            try:
+                state = self.refit(y)
+            except MemoryError:
+                raise
+            except InferenceError as error:
+                failures.append(str(error))
+                continue
+            except MixedModelsError:
+                failures.append(CANNOT_FIT)
+                continue
+            singular[i] = state.is_singular
+            failure = failure_of(state, self.state)
+            if failure is not None:
+                failures.append(failure)
+                continue
+            values[i], errors[i] = self.values_of(state), std_errors(state)
+        return Refits(values, errors, singular, tuple(failures))
+
+    def refit(self, y: Floats) -> GlmmState:
+        """Return the fit to another response.
+
+        Raises
+        ------
+        InferenceError
+            If it does not vary.
+        """
+        share = y / self.state.trials
+        if share.min() == share.max():
+            raise InferenceError(ONE_VALUE)
+        problem = self.state.problem.with_response(y)
+        return fit_generalized(problem, start=_off_zero(self.state.psi), control=self.state.control)
+
+    def _fit(self, design: Design) -> GlmmState:
+        problem = GeneralizedProblem(design, self.state.family, n_threads=self.state.problem.n_threads)
+        return fit_generalized(problem, control=self.state.control)
+
+    def refit_levels(self, name: str, drawn: npt.NDArray[np.int64]) -> GlmmState:
+        """Return the fit to some levels of a grouping factor, each time one that is drawn a level of its own."""
+        return self._fit(draw_levels(self.state.design, name, drawn))
+
+    def refit_without(self, level: int) -> GlmmState:
+        """Return the fit without a level of the grouping factor with fewest."""
+        design = self.state.design
+        return self._fit(take_rows(design, np.flatnonzero(design.factors[-1].codes != level)))
+
+    def noise(self, values: pd.DataFrame) -> list[Floats]:
+        """Return N, what levels' estimates vary by beside Sigma, (n_values, n_effects, n_effects) a factor."""
+        state, diagonal = self.state, [p.kind == "sd" for p in self.map.parameters[: len(self.state.theta)]]
+        psi = state.psi.copy()
+        theta = psi[: len(diagonal)]
+        psi[: len(diagonal)] = np.where(diagonal & (np.abs(theta) < LIFT), LIFT, theta)
+        lifted, _, _, _, covariances, _ = state.problem.model.estimates(psi)
+        parts = split_theta(lifted, [f.n_theta for f in state.design.factors])
+        out = []
+        for factor, part, C in zip(state.design.factors, parts, covariances, strict=True):
+            noise = error_covariance(relative_factor(part, factor.block_sizes), C)
+            out.append(np.broadcast_to(noise, (len(values), *noise.shape)))
+        return out
+
+
+START = 0.1
+"""What zeros of psi are where refits start."""
+
+
+def _off_zero(psi: Floats) -> Floats:
+    """Return where refits start: what is zero in the fit would stay so, since the criterion has no slope there."""
+    return np.where(psi == 0, START, psi)
+
+
+def generalized_draw(state: GlmmState) -> Draw:
+    """Return the function that draws responses: first the effects of each factor, then the rows'."""
+    design, eta, roots = state.design, marginal_fitted(state), factor_roots(state)
+    family, trials, dispersion = state.family, state.trials, state.dispersion
+
+    def draw(rng: np.random.Generator) -> Floats:
+        drawn = eta.copy()
+        for factor, root in zip(design.factors, roots, strict=True):
+            drawn += random_part(factor, rng.standard_normal((factor.n_levels, factor.n_effects)) @ root.T)
+        distribution = family.distribution(family.mean(drawn), trials, dispersion)
+        return np.asarray(distribution.rvs(size=design.n_obs, random_state=rng), dtype=np.float64)
+
+    return draw
