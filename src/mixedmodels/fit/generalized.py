@@ -120,6 +120,21 @@ class GeneralizedProblem:
         out.seconds = {"design": 0.0, "products": 0.0}
         return out
 
+    def with_design(self, design: Design) -> GeneralizedProblem:
+        """Return the same criterion of another design.
+
+        Parameters
+        ----------
+        design
+            The other model's arrays.
+
+        Raises
+        ------
+        DataError
+            If its responses are not the family's.
+        """
+        return GeneralizedProblem(design, self.family, n_agq=self.n_agq, n_threads=self.n_threads)
+
     def psi(self, theta: npt.ArrayLike, beta: npt.ArrayLike, phi: npt.ArrayLike = ()) -> Floats:
         """Return the engine's parameters of theta, beta (of the columns kept) and phi.
 

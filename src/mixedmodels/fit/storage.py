@@ -65,9 +65,9 @@ def _marginal_problem(design: Design, n_threads: int, seconds: dict[str, float])
 
 
 def _generalized_problem(
-    design: Design, family: Family, n_threads: int, seconds: dict[str, float]
+    design: Design, family: Family, n_agq: int, n_threads: int, seconds: dict[str, float]
 ) -> GeneralizedProblem:
-    problem = GeneralizedProblem(design, family, n_threads=n_threads)
+    problem = GeneralizedProblem(design, family, n_agq=n_agq, n_threads=n_threads)
     problem.seconds = seconds
     return problem
 
@@ -111,7 +111,7 @@ KEPT = (
     *map(Kept, (*DESIGNS, *FITS, *FORMULAIC, *NAMES)),
     Kept(Problem, ("design", "n_threads", "seconds"), _problem),
     Kept(MarginalProblem, ("design", "n_threads", "seconds"), _marginal_problem),
-    Kept(GeneralizedProblem, ("design", "family", "n_threads", "seconds"), _generalized_problem),
+    Kept(GeneralizedProblem, ("design", "family", "n_agq", "n_threads", "seconds"), _generalized_problem),
     Kept(RowlessFit, make=restored),
     Kept(MatrixCoding, ("matrix", "names")),
     Kept(CustomContrasts, ("contrasts", "names")),

@@ -14,7 +14,7 @@ import numpy as np
 
 from mixedmodels.errors import InferenceError
 from mixedmodels.families import NegativeBinomial
-from mixedmodels.fit.generalized import GeneralizedProblem, fit_generalized
+from mixedmodels.fit.generalized import fit_generalized
 from mixedmodels.inference.generalized_parameters import GeneralizedParameters
 from mixedmodels.inference.measure import Measure
 from mixedmodels.inference.profiler import FixedEffect, Point
@@ -118,7 +118,7 @@ class GeneralizedProfiled(GeneralizedParameters):
         reduced = design_without(state.design, parameter.factor, parameter.row)
         if reduced is None:
             return self._with_zeros(*range(len(state.theta)))
-        fit = fit_generalized(GeneralizedProblem(reduced, state.family, n_threads=state.problem.n_threads))
+        fit = fit_generalized(state.problem.with_design(reduced))
         theta = theta_with_zero(state.design, reduced, fit.theta, parameter.factor, parameter.row)
         return Without(fit.optimum.deviance, state.problem.psi(theta, fit.beta, fit.phi), is_empty=False)
 

@@ -12,7 +12,7 @@ from mixedmodels.covariance.unstructured import relative_factor, split_theta
 from mixedmodels.design.subset import draw_levels, take_rows
 from mixedmodels.errors import InferenceError, MixedModelsError
 from mixedmodels.fit.fitted import marginal_fitted, random_part
-from mixedmodels.fit.generalized import GeneralizedProblem, fit_generalized
+from mixedmodels.fit.generalized import fit_generalized
 from mixedmodels.inference.bootstrap import CANNOT_FIT, Draw, Refits, failure_of, std_errors
 from mixedmodels.inference.covariances import factor_roots
 from mixedmodels.inference.generalized_parameters import GeneralizedParameters
@@ -97,8 +97,7 @@ class GeneralizedReplicated(GeneralizedParameters):
         return fit_generalized(problem, start=_off_zero(self.state.psi), control=self.state.control)
 
     def _fit(self, design: Design) -> GlmmState:
-        problem = GeneralizedProblem(design, self.state.family, n_threads=self.state.problem.n_threads)
-        return fit_generalized(problem, control=self.state.control)
+        return fit_generalized(self.state.problem.with_design(design), control=self.state.control)
 
     def refit_levels(self, name: str, drawn: npt.NDArray[np.int64]) -> GlmmState:
         """Return the fit to some levels of a grouping factor, each time one that is drawn a level of its own."""

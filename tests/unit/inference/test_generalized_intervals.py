@@ -150,6 +150,21 @@ def test_replicates_without_both_answers_are_counted() -> None:
     assert made.replicates.isna().all(axis=1).sum() == made.n_failed
 
 
+def test_quadrature_is_kept_by_profiles_and_replicates(tmp_path: Path) -> None:
+    fit = mm.glmer(FORMULA, CBPP, n_agq=7)
+    points = fit.profile("sd_Intercept|herd").zeta
+    held = fit.state.problem
+    first = points.iloc[-1]
+    lowest = optimize.minimize(
+        lambda beta: held.deviance(held.psi([first["value"]], beta)), fit.fe_params.to_numpy(), options={"gtol": 1e-4}
+    )
+    assert fit.deviance + first["zeta"] ** 2 == pytest.approx(lowest.fun, abs=1e-5)
+    fit.save(tmp_path / "fit")
+    assert mm.load(tmp_path / "fit").n_agq == 7
+    one = fit.bootstrap(1, seed=2, progress=False)._plan.fit.refit(fit.state.problem.observed.y)
+    assert one.optimum.deviance == pytest.approx(fit.deviance, abs=1e-7)
+
+
 @pytest.mark.parametrize(
     ("ask", "told"),
     [
