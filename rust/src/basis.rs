@@ -293,7 +293,7 @@ impl Basis {
     }
 
     /// The columns as they are.
-    fn unmapped(n_cols: usize) -> Basis {
+    pub fn unmapped(n_cols: usize) -> Basis {
         Basis {
             kept: (0..n_cols).collect(),
             dependent: vec![],

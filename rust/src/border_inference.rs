@@ -70,7 +70,8 @@ impl Model {
     /// Directions of (sigma^2, sigma^2 S~) that change neither V (m, k + 1) nor, by REML, A'VA (m', k + 1), and what the
     /// fixed part leaves of Z'WZ, summed over the levels (q, q) of each factor.
     fn identification<'py>(&self, py: Python<'py>) -> PyResult<Directions<'py>> {
-        let found = self.run(py, (self.problem.n_theta() + 1).pow(2), || self.problem.identification())?;
+        let found =
+            self.run(py, (self.problem.n_theta() + 1).pow(2), || self.problem.of_random_effects().identification())?;
         let m = self.problem.n_theta() + 1;
         let rows = |flat: Vec<f64>| {
             let n = flat.len() / m;

@@ -49,12 +49,16 @@ pub struct Problem {
     pub parameters: Vec<Parameter>,
     pub pieces: Vec<usize>,
     pub par: Par,
+    /// The model without absorbed factors, whose M has the determinant of V; None where nothing is absorbed.
+    pub without_absorbed: Option<Box<Problem>>,
 }
 
 /// The factorisation at one theta.
 pub struct Factorization<'a> {
     pub problem: &'a Problem,
     pub factor: LowerFactor<'a>,
+    /// L of the model without absorbed factors, by ML where there are some.
+    random: Option<LowerFactor<'a>>,
     reml: bool,
     /// L_S^-1 Lambda_2' Z_2'V_1^-1 [X y], n_rest x (p + 1).
     rest_x: Vec<f64>,
@@ -121,7 +125,8 @@ impl Problem {
                 start += size;
             }
         }
-        let mut problem = Problem { products, pattern, parameters, pieces: vec![], par };
+        let without_absorbed = products.without_absorbed().map(|random| Box::new(Problem::new(random, None, par)));
+        let mut problem = Problem { products, pattern, parameters, pieces: vec![], par, without_absorbed };
         if problem.flops() < PARALLEL_FLOPS {
             problem.par = Par::Seq;
         }
@@ -181,7 +186,8 @@ impl Problem {
 
     /// Degrees of freedom of the residual variance.
     pub fn dof(&self, reml: bool) -> f64 {
-        (self.products.n - if reml { self.products.p } else { 0 }) as f64
+        let products = &self.products;
+        products.n as f64 - if reml { (products.p + products.n_absorbed()) as f64 } else { 0.0 }
     }
 
     /// The criterion of the user's problem from that of the scaled one.
@@ -192,7 +198,8 @@ impl Problem {
 
     /// Lambda of each factor (elimination order), q x q lower triangular.
     pub fn lambda(&self, theta: &[f64]) -> Vec<Vec<f64>> {
-        let mut out: Vec<Vec<f64>> = self.products.factors.iter().map(|f| zeros(f.q * f.q)).collect();
+        let start = |f: &Factor| if f.is_absorbed() { block::identity(f.q) } else { zeros(f.q * f.q) };
+        let mut out: Vec<Vec<f64>> = self.products.factors.iter().map(start).collect();
         for (value, p) in theta.iter().zip(&self.parameters) {
             for (row, column) in p.elements() {
                 out[p.factor][column * self.products.factors[p.factor].q + row] = *value;
@@ -251,12 +258,28 @@ impl Problem {
         let r2 = rx[p * m + p] * rx[p * m + p];
         let log_det_x: f64 = (0..p).map(|j| 2.0 * rx[j * m + j].ln()).sum();
         let s2 = r2 / dof;
-        let mut deviance = factor.log_det() - products.log_weights;
+        // V has the determinant of M of the random factors alone; that of all and of R_X is REML's with absorbed columns
+        let random = match &self.without_absorbed {
+            Some(random) if !reml => Some(LowerFactor::new(random, &random.products.values(), self.of_random(lambda))?),
+            _ => None,
+        };
+        let mut deviance = random.as_ref().unwrap_or(&factor).log_det() - products.log_weights;
         deviance += dof * (1.0 + (2.0 * std::f64::consts::PI * s2).ln());
         if reml {
             deviance += log_det_x;
         }
-        deviance.is_finite().then_some(Factorization { problem: self, factor, reml, rest_x, rx, deviance, s2 })
+        deviance.is_finite().then_some(Factorization { problem: self, factor, random, reml, rest_x, rx, deviance, s2 })
+    }
+
+    /// Lambda of the factors that are not absorbed.
+    fn of_random(&self, lambda: &[Vec<f64>]) -> Vec<Vec<f64>> {
+        let factors = lambda.iter().zip(&self.products.factors);
+        factors.filter(|(_, f)| !f.is_absorbed()).map(|(l, _)| copied(l)).collect()
+    }
+
+    /// The model whose random effects are predicted given all fixed effects, and which tells their covariances apart.
+    pub fn of_random_effects(&self) -> &Problem {
+        self.without_absorbed.as_deref().unwrap_or(self)
     }
 
     /// Hessian in theta from central differences of the gradient, right to ten digits.
@@ -511,7 +534,9 @@ impl Factorization<'_> {
                         let l = &self.factor.eliminated.l[level * q * q..(level + 1) * q * q];
                         self.first_effects(level, &beta, &rest, q, &mut effects);
                         sums.add_effects(&effects, &root, q, p, self.reml, self.s2);
-                        subtract_from_identity(l, q, &mut sums.kernel);
+                        if self.random.is_none() {
+                            subtract_from_identity(l, q, &mut sums.kernel);
+                        }
                         sums.add_directions(&effects, &inverses[0], wanted, problem, Some(l), q, p);
                     }
                 });
@@ -525,10 +550,12 @@ impl Factorization<'_> {
             let square = self.factor.lambda[0][0] * self.factor.lambda[0][0] * idle.zz;
             first.kernel[0] += idle.count * square / (1.0 + square);
         }
-        let inverse = selected_inverse(&self.factor.rest, problem.par);
-        let y = self.factor.backward_strips();
-        let fill = schur::sandwich_sum(products, &problem.pattern, &y, &inverse, problem.par);
-        first.kernel.iter_mut().zip(&fill).for_each(|(k, f)| *k -= f);
+        let inverse = self.random.is_none().then(|| selected_inverse(&self.factor.rest, problem.par));
+        if let Some(inverse) = &inverse {
+            let y = self.factor.backward_strips();
+            let fill = schur::sandwich_sum(products, &problem.pattern, &y, inverse, problem.par);
+            first.kernel.iter_mut().zip(&fill).for_each(|(k, f)| *k -= f);
+        }
         let mut all = vec![first];
 
         // the rest: its levels are rows of `rest`, its inverse blocks entries of `inverse`
@@ -546,17 +573,22 @@ impl Factorization<'_> {
                     }
                 }
                 sums.add_effects(&effects, &root, q, p, self.reml, self.s2);
-                block.fill(0.0);
-                add_rest_block(&problem.pattern, &inverse, start, q, &mut block);
-                for i in 0..q {
-                    sums.kernel[i * q + i] += 1.0;
-                    for j in 0..q {
-                        sums.kernel[j * q + i] -= block[j * q + i];
+                if let Some(inverse) = &inverse {
+                    block.fill(0.0);
+                    add_rest_block(&problem.pattern, inverse, start, q, &mut block);
+                    for i in 0..q {
+                        sums.kernel[i * q + i] += 1.0;
+                        for j in 0..q {
+                            sums.kernel[j * q + i] -= block[j * q + i];
+                        }
                     }
                 }
                 sums.add_directions(&effects, &inverses[e], wanted, problem, None, q, p);
             }
             all.push(sums);
+        }
+        if let Some(random) = &self.random {
+            self.add_traces_of_random(random, &mut all);
         }
 
         let by_covariance: Vec<Vec<f64>> = all
@@ -591,6 +623,18 @@ impl Factorization<'_> {
         let s2_gradient = problem.parameters.iter().map(|par| -along(&squares, par) / dof).collect();
         let (curvature, s2_hessian) = self.curvature(&all, &own, &by_covariance, &squares, &root);
         Some(Derivatives { gradient, curvature, s2_gradient, s2_hessian, by_covariance })
+    }
+
+    /// Adds sum_l (I - M^-1)_ll of the model without absorbed factors, where log|V| comes from it.
+    fn add_traces_of_random(&self, random: &LowerFactor, all: &mut [LevelSums]) {
+        let own = all.iter_mut().zip(&self.problem.products.factors).filter(|(_, f)| !f.is_absorbed());
+        for ((sums, f), inverses) in own.zip(random.level_inverses()) {
+            for inverse in inverses.chunks_exact(f.q * f.q) {
+                for (at, (kernel, inverse)) in sums.kernel.iter_mut().zip(inverse).enumerate() {
+                    *kernel += if at % (f.q + 1) == 0 { 1.0 - inverse } else { -inverse };
+                }
+            }
+        }
     }
 
     /// Average information (Gilmour, Thompson and Cullis 1995) plus the part of the second derivative that

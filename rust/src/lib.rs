@@ -196,8 +196,8 @@ impl<'py> Arrays<'py> {
         if weights.is_some_and(|w| w.len() != n || any_of(w, |w| !(w.is_finite() && *w > 0.0))) {
             return refuse(format!("weights must be {n} positive finite numbers"));
         }
-        if factors.is_empty() {
-            return refuse("a model needs at least one grouping factor".into());
+        if factors.iter().all(|(_, blocks)| blocks.is_empty()) {
+            return refuse("a model needs at least one grouping factor of random effects".into());
         }
         if self.codes.len() != factors.len() || self.z.len() != factors.len() {
             return refuse("codes, n_levels, Z and blocks must have one entry a factor".into());
@@ -217,6 +217,9 @@ impl<'py> Arrays<'py> {
             }
             if width(blocks) != z.n_cols() || blocks.iter().any(|b| b.size == 0) {
                 return refuse(format!("blocks of factor {k} must not be zero and cover its {} columns", z.n_cols()));
+            }
+            if blocks.is_empty() && factors[k..].iter().any(|(_, blocks)| !blocks.is_empty()) {
+                return refuse("factors of fixed effects stand behind those of random effects".into());
             }
             out.push(FactorRows { codes, n_levels: *n_levels, z, blocks: blocks.clone() });
         }
@@ -261,9 +264,9 @@ fn engine_threads(n_threads: usize) -> Par {
     }
 }
 
-/// Columns of a factor.
+/// Columns of a factor; one of fixed effects has no blocks.
 fn width(blocks: &[Block]) -> usize {
-    blocks.iter().map(|b| b.size).sum()
+    if blocks.is_empty() { 1 } else { blocks.iter().map(|b| b.size).sum() }
 }
 
 /// Multiplications of all products of a model that are formed row by row; more than can be counted where pieces of

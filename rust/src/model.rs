@@ -478,11 +478,12 @@ impl Problem {
 
     /// Lambda M^-1 Lambda' of each level in the user's columns, by the caller's factors.
     pub fn conditional_covariances(&self, theta: &[f64]) -> Option<Vec<Vec<f64>>> {
-        let engine = self.to_engine(theta);
-        let at = self.factorize(&engine, false)?;
-        let lambda = self.lambda(&engine);
-        let mut out = vec![vec![]; self.products.factors.len()];
-        for ((f, l), blocks) in self.products.factors.iter().zip(&lambda).zip(at.factor.level_inverses()) {
+        let random = self.of_random_effects();
+        let engine = random.to_engine(theta);
+        let at = random.factorize(&engine, false)?;
+        let lambda = random.lambda(&engine);
+        let mut out = vec![vec![]; random.products.factors.len()];
+        for ((f, l), blocks) in random.products.factors.iter().zip(&lambda).zip(at.factor.level_inverses()) {
             let q = f.q;
             let map = self.effect_map(q, &f.basis.matrix(), l);
             let mut result = zeros(blocks.len());

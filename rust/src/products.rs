@@ -22,7 +22,7 @@ pub struct Block {
     pub tied: bool,
 }
 
-/// What the caller hands over for one grouping factor.
+/// What the caller hands over for one grouping factor; without blocks it is a factor of fixed effects, of one column.
 #[derive(Clone)]
 pub struct FactorRows<'a> {
     pub codes: &'a [i32],
@@ -72,6 +72,9 @@ impl FactorBasis {
         let n = factor.z.n_rows();
         let mut start = 0;
         let mut parts = Vec::new();
+        if factor.blocks.is_empty() {
+            return FactorBasis::whole(Basis::unmapped(q));
+        }
         for &Block { size, tied } in &factor.blocks {
             if tied {
                 parts.push((start, Basis::scaling(&factor.z, start..start + size, weights)));
@@ -171,6 +174,24 @@ pub struct Factor {
 }
 
 impl Factor {
+    /// Whether its effects are fixed: absorbed, which is eliminated as a random factor is, with Lambda = I and without the
+    /// identity in M.
+    pub fn is_absorbed(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    /// What stands beside Lambda'Z_l'WZ_l Lambda on the diagonal of M: nothing for a level of fixed effects, unless it
+    /// has no column, being a combination of others, when it takes no part.
+    #[inline]
+    pub fn own_diagonal(&self, level: usize) -> f64 {
+        if self.is_absorbed() && self.zz[level] != 0.0 { 0.0 } else { 1.0 }
+    }
+
+    /// Fixed effects that are absorbed in it.
+    pub fn n_absorbed(&self) -> usize {
+        if self.is_absorbed() { self.zz.iter().filter(|zz| **zz != 0.0).count() } else { 0 }
+    }
+
     /// Levels in the data.
     pub fn n_in_data(&self) -> f64 {
         self.n_levels as f64 + self.idle.iter().map(|idle| idle.count).sum::<f64>()
@@ -251,7 +272,12 @@ impl Layout {
     pub fn new(shapes: &[(usize, usize)]) -> Layout {
         let mut order: Vec<usize> = (0..shapes.len()).collect();
         order.sort_by_key(|&k| std::cmp::Reverse(shapes[k].0 * shapes[k].1));
-        let shape: Vec<(usize, usize)> = order.iter().map(|&k| shapes[k]).collect();
+        let shape = order.iter().map(|&k| shapes[k]).collect();
+        Layout::in_order(order, shape)
+    }
+
+    /// That of factors of these shapes in elimination order.
+    fn in_order(order: Vec<usize>, shape: Vec<(usize, usize)>) -> Layout {
         let mut offset = vec![0; order.len()];
         let mut n_rest = 0;
         for e in 1..order.len() {
@@ -343,6 +369,74 @@ impl Products {
             rest_values: Arc::new(rest_values),
             xx,
         })
+    }
+
+    /// Fixed effects that are absorbed.
+    pub fn n_absorbed(&self) -> usize {
+        self.factors.iter().map(Factor::n_absorbed).sum()
+    }
+
+    /// The model of the random factors without the absorbed ones; None if there are none of these.
+    pub fn without_absorbed(&self) -> Option<Products> {
+        let kept: Vec<usize> = (0..self.factors.len()).filter(|&e| !self.factors[e].is_absorbed()).collect();
+        if kept.len() == self.factors.len() {
+            return None;
+        }
+        let shape: Vec<(usize, usize)> = kept.iter().map(|&e| (self.factors[e].n_levels, self.factors[e].q)).collect();
+        let layout = Layout::in_order(kept.clone(), shape);
+        let strips = |e: usize| self.strips_among(&kept, e);
+        let cross = cross_products(&layout, strips);
+        let (rest_cells, rest_values) = rest_products(&layout, strips);
+        Some(Products {
+            factors: kept.iter().map(|&e| self.factors[e].clone()).collect(),
+            offset: layout.offset,
+            n_rest: layout.n_rest,
+            cross: Arc::new(cross),
+            rest_cells: Arc::new(rest_cells),
+            rest_values: Arc::new(rest_values),
+            ..self.clone()
+        })
+    }
+
+    /// Products of the factor at place `k` of those kept with the ones kept behind it.
+    fn strips_among(&self, kept: &[usize], k: usize) -> Strips {
+        let e = kept[k];
+        let (n_levels, q) = (self.factors[e].n_levels, self.factors[e].q);
+        let mut first_block = vec![None; self.factors.len()];
+        let mut n_blocks = 0;
+        for &o in &kept[k + 1..] {
+            first_block[o] = Some(n_blocks);
+            n_blocks += self.factors[o].n_levels;
+        }
+        let mut out = Strips { count: filled(0, n_levels), block: vec![], value: vec![] };
+        let mut add = |level: usize, o: usize, column: usize, values: &[f64]| {
+            let Some(first) = first_block[o] else { return };
+            out.count[level] += 1;
+            reserve(&mut out.block, 1);
+            out.block.push((first + (column - self.offset[o]) / self.factors[o].q) as u32);
+            reserve(&mut out.value, values.len());
+            out.value.extend_from_slice(values);
+        };
+        if e > 0 {
+            for cell in self.rest_cells.iter().filter(|cell| cell.column_factor == e) {
+                let q_row = self.factors[cell.row_factor].q;
+                let values = &self.rest_values[cell.value..cell.value + q * q_row];
+                let level = (cell.column - self.offset[e]) / q;
+                add(level, cell.row_factor, cell.row, &block::transpose(values, q_row, q));
+            }
+            return out;
+        }
+        for level in 0..n_levels {
+            let mut t = self.cross.start[level];
+            while t < self.cross.start[level + 1] {
+                let column = self.cross.column[t] as usize;
+                let o = (1..self.factors.len()).rev().find(|&o| self.offset[o] <= column).unwrap_or(1);
+                let width = self.factors[o].q;
+                add(level, o, column, &self.cross.value[t * q..(t + width) * q]);
+                t += width;
+            }
+        }
+        out
     }
 
     /// Root mean square of a least-squares residual from its sum of squares; None if that is rounding of the response's.

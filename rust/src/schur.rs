@@ -136,7 +136,7 @@ fn eliminate_piece(
 ) -> Option<(f64, Vec<f64>)> {
     let (m, zz, zx) = (values.m, values.zz[0], values.zx);
     let cross = &products.cross;
-    let lambda_1 = &lambda[0];
+    let (factor, lambda_1) = (&products.factors[0], &lambda[0]);
     let mut log_det = 0.0;
     let mut xx = zeros(m * m);
     let mut product = zeros(q * q);
@@ -150,8 +150,9 @@ fn eliminate_piece(
         let l = &mut l_out[k * q * q..(k + 1) * q * q];
         block::times(&zz[level * q * q..(level + 1) * q * q], lambda_1, q, q, q, &mut product);
         block::transpose_times(lambda_1, &product, q, q, q, l);
+        let own = factor.own_diagonal(level);
         for i in 0..q {
-            l[i * q + i] += 1.0;
+            l[i * q + i] += own;
         }
         log_det += block::cholesky(l, q)?;
 
@@ -242,9 +243,10 @@ pub fn assemble_rest(
             block::times(&numbers.zz[e][level * q * q..(level + 1) * q * q], &lambda[e], q, q, q, &mut right);
             block::transpose_times(&lambda[e], &right, q, q, q, &mut both);
             let first = products.offset[e] + level * q;
+            let own = factor.own_diagonal(level);
             for j in 0..q {
                 let at = pattern.index(first + j, first + j);
-                values[at] += 1.0;
+                values[at] += own;
                 for i in j..q {
                     values[at + i - j] += both[j * q + i];
                 }

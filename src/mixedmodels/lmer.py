@@ -58,7 +58,8 @@ def lmer(
     Parameters
     ----------
     formula
-        An lme4 formula, such as ``"Reaction ~ Days + (Days | Subject)"``.
+        An lme4 formula, such as ``"Reaction ~ Days + (Days | Subject)"``. ``fe(firm)`` in it absorbs fixed effects
+        of the levels of ``firm``, however many.
     data
         pandas or polars DataFrame, pyarrow Table, or a mapping of equal-length arrays. Never modified; its index is
         never used. Or what rows can be read from in parts, none of which is kept: the path of a file (parquet, csv,

@@ -184,6 +184,8 @@ class _Models:
         name, planned = frame_with_response(frame, Column(any_response(frame.n_rows)), self.formula)
         parsed = parse_formula(with_response(self.formula, name))
         check_evaluation(parsed, self.evaluate, self.contrasts)
+        if parsed.absorbed:
+            raise FormulaError("lmer_many does not absorb fixed effects. Write the levels as a fixed term.")
         design = build_design(
             parsed,
             planned,

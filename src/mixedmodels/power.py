@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 import numpy as np
 import pandas as pd
 
+from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.design.canonical import in_canonical_order
 from mixedmodels.design.checks import check_factors
 from mixedmodels.design.planned import any_response, planned_design
 from mixedmodels.design.resize import resize_levels, resize_rows
 from mixedmodels.display.composition import levels_in_words, rows_in_words
-from mixedmodels.errors import DesignError, InferenceError, nearest, unknown_group
+from mixedmodels.errors import DesignError, FormulaError, InferenceError, nearest, unknown_group
 from mixedmodels.fit.call import check_evaluation
 from mixedmodels.fit.identification import check_identified
 from mixedmodels.fit.long_work import WorkFile, carry_out
@@ -218,6 +219,8 @@ def _state(model: LmmResult | Unfitted | str, data: object, evaluate: str) -> Fi
             raise InferenceError("data is None; with a formula it must hold the design, one row an observation.")
         formula = parse_formula(model)
         check_evaluation(formula, evaluate)
+        if formula.absorbed:
+            raise FormulaError("power does not absorb fixed effects. Write the levels as a fixed term.")
         return unfitted_state(planned_design(formula, data))
     if data is not None:
         raise InferenceError("data goes with a formula; a fit and a model have their data.")
@@ -225,6 +228,7 @@ def _state(model: LmmResult | Unfitted | str, data: object, evaluate: str) -> Fi
         raise InferenceError(f"evaluate is {evaluate!r}, and goes with a formula; those of a fit were run already.")
     fit = model if isinstance(model, LmmResult) else model.fit()
     fit.check_estimated("power")
+    refuse_absorbed(fit.state.design.absorbed, "power()")
     return fit.state
 
 

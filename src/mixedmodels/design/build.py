@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mixedmodels.design.absorbed import Absorbed, AbsorbedFactor, check_random_effects
 from mixedmodels.design.checks import (
     check_conditions,
     check_factors,
@@ -304,6 +305,10 @@ def _assemble(
     built = sorted(_factors(parts), key=lambda pair: -pair[0].n_levels)
     factors = tuple(factor for factor, _ in built)
     recipe = make_recipe(plan, evaluation, parts, tuple(factor_recipe for _, factor_recipe in built))
+    absorbed, groupings = _absorbed(plan, parts, weights)
+    if absorbed is not None:
+        check_random_effects(absorbed, factors)
+        recipe = replace(recipe, absorbed=groupings)
     return Design(
         formula=plan.formula,
         response_name=plan.formula.response,
@@ -329,7 +334,18 @@ def _assemble(
         labels=index if index is None or rows.positions is None else index[rows.positions],
         residual=None if plan.formula.residual is None else residual_rows(plan.formula.residual, parts.groups),
         trials=None if trials is None else np.array(trials.values, dtype=np.float64),
+        absorbed=absorbed,
     )
+
+
+def _absorbed(plan: Plan, parts: Parts, weights: Floats | None) -> tuple[Absorbed | None, tuple[Grouping, ...]]:
+    """Return the factors of fixed effects that are absorbed, and how new data find their levels."""
+    found, groupings = [], []
+    for group in plan.formula.absorbed:
+        codes, grouping = group_rows(group, lambda name: level_codes(parts.groups[name]))
+        found.append(AbsorbedFactor(":".join(group), grouping.levels, codes))
+        groupings.append(grouping)
+    return (Absorbed(tuple(found), weights) if found else None), tuple(groupings)
 
 
 def make_recipe(plan: Plan, evaluation: Evaluation, parts: Parts, factors: tuple[FactorRecipe, ...]) -> DesignRecipe:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mixedmodels.design.absorbed import AbsorbedColumns, absorb_columns
+
 if TYPE_CHECKING:
+    from mixedmodels.design.absorbed import Absorbed
     from mixedmodels.design.frame import Column
     from mixedmodels.design.recipe import DesignRecipe
     from mixedmodels.design.records import Finding, Floats, RandomFactor
@@ -56,6 +60,8 @@ class Design:
         What stands for rows that were read in parts and not kept; None where they are here.
     trials
         What the responses are successes among, (n_obs,), where the formula says it; else None.
+    absorbed
+        Factors of fixed effects that have no columns in X, or None.
     """
 
     formula: Formula
@@ -76,10 +82,27 @@ class Design:
     residual: ResidualRows | None = None
     stand_in: StandIn | None = None
     trials: Floats | None = None
+    absorbed: Absorbed | None = None
+
+    @cached_property
+    def absorbed_columns(self) -> AbsorbedColumns:
+        """What the absorbed levels leave of X."""
+        assert self.absorbed is not None
+        return absorb_columns(self.absorbed, self.X)
+
+    @property
+    def n_absorbed(self) -> int:
+        """Fixed effects that are absorbed, those of levels that are combinations of others not among them."""
+        return 0 if self.absorbed is None else self.absorbed.rank
 
     @property
     def moment_rows(self) -> Floats:
-        """X, or fewer rows whose columns have the same means and, over the number of rows, the same products."""
+        """X, or fewer rows whose columns have the same means and, over the number of rows, the same products.
+
+        Of X it is what absorbed levels leave, which is what tells columns apart.
+        """
+        if self.absorbed is not None:
+            return self.absorbed_columns.X
         return self.X if self.stand_in is None else self.stand_in.X
 
     @property

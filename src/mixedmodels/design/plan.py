@@ -205,7 +205,7 @@ def _check_names_apart(formula: Formula, parts: Sequence[Part], columns: Sequenc
         One does.
     """
     computed = [factor.expr for part in parts for term in part.terms for factor in term.factors if is_computed(factor)]
-    groups = [variable for term in formula.random for variable in term.group]
+    groups = [variable for group in formula.groups for variable in group]
     computed += [text for text in (formula.response, *formula.offsets, *groups) if text not in formula.names]
     for text in computed:
         if text in columns:

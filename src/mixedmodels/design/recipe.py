@@ -59,6 +59,8 @@ class DesignRecipe:
         Types of the columns of dates and durations.
     weights
         The column of weights, if they were given by name.
+    absorbed
+        Absorbed factors, in the design's order.
     probe
         Rows of the fit that show what cannot be computed for new data; None if nothing is computed.
     """
@@ -74,6 +76,7 @@ class DesignRecipe:
     dates: Mapping[str, np.dtype[Any]] = field(default_factory=dict)
     weights: str | None = None
     probe: Probe | None = None
+    absorbed: tuple[Grouping, ...] = ()
 
     def fixed_matrix(self, data: object) -> Floats:
         """Return X for other data, shape (n_rows, n_columns), the design's columns.
@@ -105,6 +108,26 @@ class DesignRecipe:
         """
         return self.factors[k].grouping.codes(dict(self.grouping_values(data, k)).__getitem__)
 
+    def absorbed_codes(self, data: object, k: int) -> Codes:
+        """Return the level of each row in the k-th absorbed factor, (n_rows,); -1 where it is missing or new.
+
+        Raises
+        ------
+        DataError
+            A column is missing.
+        """
+        return self.absorbed[k].codes(dict(self.absorbed_values(data, k)).__getitem__)
+
+    def absorbed_values(self, data: object, k: int) -> list[tuple[str, Column]]:
+        """Return the variables of the k-th absorbed factor with their values in other data.
+
+        Raises
+        ------
+        DataError
+            A column is missing.
+        """
+        return self._values(data, self.absorbed[k].variables)
+
     def grouping_values(self, data: object, k: int) -> list[tuple[str, Column]]:
         """Return the variables of the k-th factor, columns or expressions, with their values in other data.
 
@@ -113,7 +136,9 @@ class DesignRecipe:
         DataError
             A column is missing.
         """
-        variables = self.factors[k].grouping.variables
+        return self._values(data, self.factors[k].grouping.variables)
+
+    def _values(self, data: object, variables: tuple[str, ...]) -> list[tuple[str, Column]]:
         frame = open_frame(data)
         self._check_computable(variables)
         names = [name for variable in variables for name in self.sources[variable]]

@@ -41,6 +41,7 @@ def take_rows(design: Design, rows: npt.NDArray[np.intp]) -> Design:
         labels=None,
         n_rows=len(rows),
         columns={name: column.take(rows) for name, column in design.columns.items()},
+        absorbed=None if design.absorbed is None else design.absorbed.take(rows),
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.diagnose.influence import influence, label_text
 from mixedmodels.diagnose.residuals import residuals
 from mixedmodels.diagnose.vif import estimated_terms, vif
@@ -45,6 +46,7 @@ def check(state: FitState) -> pd.DataFrame:
     state
         The fit.
     """
+    refuse_absorbed(state.design.absorbed, "check()")
     rows = [
         *_optimum(state),
         *_levels(state),

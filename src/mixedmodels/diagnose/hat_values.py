@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.diagnose.residuals import residuals
 from mixedmodels.errors import InferenceError
 from mixedmodels.predict.rows import fitted_rows
@@ -23,6 +24,7 @@ def hat_values(state: FitState) -> Floats:
     The diagonal of [X Z] C^-1 [X Z]'W, C the mixed-model equations; their sum is the effective number of parameters of
     Vaida and Blanchard (2005).
     """
+    refuse_absorbed(state.design.absorbed, "hat_values()")
     rows = fitted_rows(state)
     own = state.problem.model.quadratic_forms(np.ascontiguousarray(state.theta), rows.X, list(rows.codes), list(rows.Z))
     return own if state.design.weights is None else own * state.design.weights
@@ -40,6 +42,7 @@ def cooks_distance(state: FitState) -> Floats:
     InferenceError
         If the fit has no fixed effects.
     """
+    refuse_absorbed(state.design.absorbed, "cooks_distance()")
     if state.n_fixed == 0:
         raise InferenceError("Cook's distance is measured on the fixed effects, and this fit has none.")
     h = hat_values(state)

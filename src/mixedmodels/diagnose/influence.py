@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.design.labels import level_text
 from mixedmodels.design.subset import take_rows
 from mixedmodels.diagnose.hat_values import hat_values, remaining
@@ -129,6 +130,7 @@ def influence(
     KeyboardInterrupt
         On Ctrl-C; its ``partial`` holds the deletions that were made, None if there are none.
     """
+    refuse_absorbed(state.design.absorbed, "influence()")
     if method not in METHODS:
         raise InferenceError(f"method={method!r} is not available; it must be 'exact' or 'one-step'.")
     if state.n_fixed == 0:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.design.expression import columns_in
 from mixedmodels.design.fixed_terms import FixedTerm, TermMatrix, can_tell_terms, columns_by_term, term_matrix
 from mixedmodels.errors import DataError, InferenceError
@@ -45,6 +46,7 @@ def vif(state: FitState) -> pd.DataFrame:
     InferenceError
         If there are fewer than two terms beside the intercept.
     """
+    refuse_absorbed(state.design.absorbed, "vif()")
     names = estimated_terms(state)
     if len(names) < 2:
         raise InferenceError("Variance inflation compares at least two terms beside the intercept; this fit has fewer.")

@@ -9,6 +9,7 @@ import narwhals as nw
 import numpy as np
 import pandas as pd
 
+from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.design.frame import open_frame
 from mixedmodels.design.recipe import DesignRecipe
 from mixedmodels.diagnose.residuals import residuals
@@ -138,6 +139,7 @@ def augment(
     DataError, InferenceError
         As for ``predict``.
     """
+    refuse_absorbed(state.design.absorbed, "augment()")
     frame = _as_pandas(data)
     used = _rows_used(state, frame)
     options: dict[str, Any] = {"interval": interval, "level": level, "ddf": ddf, "weights": weights}

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.design.fixed_terms import WITHOUT_COLUMNS
 from mixedmodels.errors import InferenceError, MixedModelsError, pip_install
 from mixedmodels.inference.degrees import approximation
@@ -57,6 +58,7 @@ def adapt(state: FitState, ddf: str | Approximation = "satterthwaite") -> Any:
     InferenceError
         If ``ddf`` does not apply, the fit does not hold its predictors, has an offset, or has no fixed effects.
     """
+    refuse_absorbed(state.design.absorbed, "to_marginaleffects()")
     try:
         import polars as pl  # noqa: PLC0415 - an optional package
         from marginaleffects.classes.model import ModelAbstract, ModelVault  # noqa: PLC0415

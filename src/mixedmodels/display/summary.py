@@ -224,6 +224,9 @@ def notes(state: FixedFit, tests: Approximation) -> Iterator[str]:
     if state.n_fixed:
         yield from tests.notes
     design = state.design
+    if design.absorbed is not None:
+        levels = ", ".join(f"{factor.n_levels:,} levels of {factor.name}" for factor in design.absorbed.factors)
+        yield f"Absorbed fixed effects: {levels}; {design.n_absorbed:,} are estimated and counted as parameters."
     if design.weights is not None:
         yield "The residual variance is that of an observation of weight 1."
     if design.offset is not None:

@@ -113,6 +113,13 @@ def build_generalized(call: GeneralizedCall, family: Family) -> GeneralizedProbl
     """
     began = perf_counter()
     formula = parse_formula(call.formula)
+    if formula.absorbed:
+        raise FormulaError(
+            "glmer does not absorb fixed effects: estimates of nonlinear models with an effect a level are biased. "
+            "Make the levels random, or write few as a fixed term.",
+            formula.text,
+            formula.text.find("fe("),
+        )
     check_evaluation(formula, call.evaluate, call.contrasts)
     design = build_design(
         formula,

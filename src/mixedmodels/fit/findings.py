@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixedmodels.covariance.unstructured import relative_factor, split_theta
+from mixedmodels.design.expression import INTERCEPT
 from mixedmodels.design.records import Finding
 
 if TYPE_CHECKING:
@@ -51,8 +52,9 @@ def fit_findings(
         Whether the engine found Lambda Lambda' singular there.
     """
     findings: list[Finding] = []
-    if len(kept) < len(design.x_names):
+    if dropped_columns(design, kept):
         findings.append(aliased_columns(design, kept))
+    findings.extend(idle_levels(design))
     if nearly_dependent:
         findings.append(nearly_aliased_columns([design.x_names[j] for j in nearly_dependent]))
     if not optimum.converged:
@@ -65,17 +67,26 @@ def fit_findings(
     return tuple(findings)
 
 
+def dropped_columns(design: Design, kept: Sequence[int]) -> list[int]:
+    """Return the dropped columns, without an intercept, which goes without saying where levels are absorbed."""
+    names, absorbs = design.x_names, design.absorbed is not None
+    return [j for j in range(len(names)) if j not in set(kept) and not (absorbs and names[j] == INTERCEPT)]
+
+
 def aliased_columns(design: Design, kept: Sequence[int]) -> Finding:
-    """Return the finding that names the dropped columns and the columns each is a combination of."""
+    """Return the finding that names the dropped columns and what each is a combination of."""
     names = design.x_names
-    dropped = [j for j in range(len(names)) if j not in set(kept)]
+    gone = () if design.absorbed is None else design.absorbed_columns.aliased
+    dropped = dropped_columns(design, kept)
+    levels = [] if design.absorbed is None else [f"fe({name})" for name in design.absorbed.names]
     X = design.moment_rows
     scale = np.sqrt(np.mean(X[:, kept] ** 2, axis=0))
     weights = np.linalg.lstsq(X[:, kept] / scale, X[:, dropped], rcond=None)[0]
     parts: dict[str, list[str]] = {}
     for column, of in zip(dropped, weights.T, strict=True):
         present = np.abs(of) > 1e-8 * np.abs(of).max(initial=0.0)
-        parts[names[column]] = [names[k] for k, is_part in zip(kept, present, strict=True) if is_part]
+        others = [names[k] for k, is_part in zip(kept, present, strict=True) if is_part]
+        parts[names[column]] = levels if column in gone else others
     sentences = [
         f"{name} (a combination of {listing(others)})" if others else f"{name} (all zero)"
         for name, others in parts.items()
@@ -83,6 +94,24 @@ def aliased_columns(design: Design, kept: Sequence[int]) -> Finding:
     count = "A fixed-effect column was" if len(parts) == 1 else f"{len(parts)} fixed-effect columns were"
     message = f"{count} dropped: {listing(sentences)}."
     return Finding("dropped_columns", message, {"columns": parts})
+
+
+def idle_levels(design: Design) -> Iterator[Finding]:
+    """Yield what is to know of absorbed factors that are combinations of others, and of data in several parts."""
+    if design.absorbed is None:
+        return
+    for factor, reference in zip(design.absorbed.factors, design.absorbed.is_reference, strict=True):
+        n_idle = int(reference.sum())
+        before = listing(f"fe({name})" for name in design.absorbed.names[: design.absorbed.factors.index(factor)])
+        if n_idle == factor.n_levels:
+            message = f"fe({factor.name}) adds nothing: its levels are combinations of those of {before}. Leave it out."
+            yield Finding("idle_levels", message, {"factor": factor.name, "n_levels": n_idle})
+        elif n_idle > 1:
+            message = (
+                f"The effects of fe({factor.name}) can be compared within {n_idle} parts of the data only, in which "
+                f"its levels meet those of {before}: in each its first level is the reference."
+            )
+            yield Finding("idle_levels", message, {"factor": factor.name, "n_levels": n_idle})
 
 
 def nearly_aliased_columns(names: Sequence[str]) -> Finding:

@@ -47,3 +47,5 @@ def _arrays(design: Design) -> Iterator[Any]:
         yield design.trials
     for factor in design.factors:
         yield from (factor.codes, factor.block_sizes, () if factor.Z is None else factor.Z)
+    if design.absorbed is not None:
+        yield from (factor.codes for factor in design.absorbed.factors)

@@ -109,6 +109,7 @@ def _fitted(problem: Problem, reml: bool, start: npt.ArrayLike | None, control: 
         sigma=sigma,
         theta=theta,
         b=tuple(b),
+        absorbed_effects=problem.absorbed_effects(theta, reml),
         is_singular=minimum.singular,
         findings=(
             *design.findings,

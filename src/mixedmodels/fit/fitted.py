@@ -12,10 +12,12 @@ if TYPE_CHECKING:
 
 
 def marginal_fitted(state: FixedFit) -> Floats:
-    """Return X beta + offset, shape (n_obs,), in units of the response."""
+    """Return X beta, effects of absorbed levels and offset, shape (n_obs,), in units of the response."""
     design = state.design
     X = design.X if state.n_fixed == design.X.shape[1] else design.X[:, state.kept]
     fitted = X @ state.beta
+    if design.absorbed is not None:
+        fitted += design.absorbed.sum_of(state.absorbed_effects)
     return fitted if design.offset is None else fitted + design.offset
 
 

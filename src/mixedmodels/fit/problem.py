@@ -93,12 +93,27 @@ class Problem:
     def solve(self, theta: Floats, reml: bool) -> tuple[Floats, Floats, float, list[Floats]]:
         """Return beta, its covariance over sigma^2, sigma and the conditional modes of each factor at theta."""
         with self._evaluated():
-            return self.model.solve(np.ascontiguousarray(theta), reml)
+            beta, cov, sigma, modes = self.model.solve(np.ascontiguousarray(theta), reml)
+        return beta, cov, sigma, modes[: len(self.design.factors)]
+
+    def absorbed_effects(self, theta: Floats, reml: bool) -> tuple[Floats, ...]:
+        """Return the fixed effects of absorbed levels at theta, (n_levels,) a factor, units of the response."""
+        absorbed = self.design.absorbed
+        if absorbed is None:
+            return ()
+        with self._evaluated():
+            beta, _, _, modes = self.model.solve(np.ascontiguousarray(theta), reml)
+        # those of what the levels leave of y and X, and what they take off these
+        columns, kept = self.design.absorbed_columns, list(self.model.kept)
+        _, of_response = absorbed.residual(_less_offset(self.design)[:, None])
+        parts = zip(modes[len(self.design.factors) :], of_response, columns.effects, strict=True)
+        return absorbed.normalized([own[:, 0] + y[:, 0] - X[:, kept] @ beta for own, y, X in parts])
 
     def solve_in_bases(self, theta: Floats) -> tuple[Floats, list[Floats]]:
         """Return beta and the conditional modes of each factor at the engine's theta, in the bases of their columns."""
         with self._evaluated():
-            return self.model.solve_in_bases(np.ascontiguousarray(theta))
+            beta, modes = self.model.solve_in_bases(np.ascontiguousarray(theta))
+        return beta, modes[: len(self.design.factors)]
 
     def _evaluated(self) -> memory_told:
         """What the engine cannot evaluate is an error of ours."""
@@ -224,14 +239,15 @@ def telling_why(design: Design) -> memory_told:
 
 def _form_products(design: Design, n_threads: int) -> Model:
     X, weights, codes, Z = row_arguments(design)
+    absorbed = () if design.absorbed is None else design.absorbed.factors
     return Model(
         _net_response(design),
         X,
         weights,
         codes,
-        [factor.n_levels for factor in design.factors],
+        [factor.n_levels for factor in design.factors] + [factor.n_levels for factor in absorbed],
         Z,
-        [factor.block_sizes for factor in design.factors],
+        [factor.block_sizes for factor in design.factors] + [()] * len(absorbed),
         n_threads,
     )
 
@@ -239,10 +255,27 @@ def _form_products(design: Design, n_threads: int) -> Model:
 def row_arguments(
     design: Design,
 ) -> tuple[Floats, Floats | None, list[npt.NDArray[np.int32]], list[Floats | None]]:
-    return design.X, design.weights, [f.codes for f in design.factors], [f.Z for f in design.factors]
+    codes, Z = [f.codes for f in design.factors], [f.Z for f in design.factors]
+    if design.absorbed is None:
+        return design.X, design.weights, codes, Z
+    codes.extend(factor.codes for factor in design.absorbed.factors)
+    return design.absorbed_columns.X, design.weights, codes, [*Z, *design.absorbed.columns]
+
+
+def net_responses(design: Design, Y: Floats) -> Floats:
+    """Return responses, (m, n_obs), as the engine takes them: without the offset and what absorbed levels explain."""
+    net = Y if design.offset is None else Y - design.offset
+    if design.absorbed is None:
+        return net
+    return np.ascontiguousarray(design.absorbed.residual(net.T)[0].T)
 
 
 def _net_response(design: Design) -> Floats:
+    y: Floats = net_responses(design, design.y[None])[0]
+    return y
+
+
+def _less_offset(design: Design) -> Floats:
     return design.y if design.offset is None else design.y - design.offset
 
 

@@ -150,8 +150,18 @@ class FixedFit(ABC):
 
     @property
     def n_fixed(self) -> int:
-        """Fixed effects estimated."""
+        """Fixed effects estimated that have columns."""
         return len(self.beta)
+
+    @property
+    def absorbed_effects(self) -> tuple[Floats, ...]:
+        """Fixed effects of absorbed levels, (n_levels,) a factor of ``design.absorbed``, zero for reference levels."""
+        return ()
+
+    @property
+    def fixed_rank(self) -> int:
+        """Fixed effects estimated, absorbed ones among them."""
+        return self.n_fixed + self.design.n_absorbed
 
     @property
     @abstractmethod
@@ -201,9 +211,12 @@ class FitState(MixedFit):
     ----------
     problem
         The engine's handle; rebuilt from the design after unpickling.
+    absorbed_effects
+        Fixed effects of absorbed levels, (n_levels,) a factor of ``design.absorbed``, zero for reference levels.
     """
 
     problem: Problem
+    absorbed_effects: tuple[Floats, ...] = ()
 
     @property
     def identity(self) -> tuple[Floats | float, ...]:
@@ -217,7 +230,7 @@ class FitState(MixedFit):
     @property
     def n_params(self) -> int:
         """Parameters estimated: fixed effects, theta and sigma."""
-        return self.n_fixed + len(self.theta) + 1
+        return self.fixed_rank + len(self.theta) + 1
 
     @cached_property
     def n_determined(self) -> int:

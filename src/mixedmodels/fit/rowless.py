@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.design.design import Design
 from mixedmodels.design.left_out import LeftOut
 from mixedmodels.errors import MixedModelsError
@@ -49,6 +50,7 @@ def is_rowless(design: Design) -> bool:
 
 def without_rows(state: FitState) -> RowlessFit:
     """Return a fit without its rows, what is computed of them computed."""
+    refuse_absorbed(state.design.absorbed, "save(data=False)")
     computed = {}
     for name in (*COMPUTED, *(name for name in COSTLY if name in vars(state))):
         try:

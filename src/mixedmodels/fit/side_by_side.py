@@ -11,7 +11,7 @@ import numpy.typing as npt
 from mixedmodels.design.checks import check_response
 from mixedmodels.errors import DataError, MixedModelsError, memory_told
 from mixedmodels.fit.fit import fit_problem
-from mixedmodels.fit.problem import row_arguments
+from mixedmodels.fit.problem import net_responses, row_arguments
 from mixedmodels.formula.update import with_response
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def fit_side_by_side(problem: Problem, Y: Floats, reml: bool, control: Control) 
         As for `fit_problem`.
     """
     design = problem.design
-    net = Y if design.offset is None else Y - design.offset
+    net = net_responses(design, Y)
     with memory_told("Fits of several responses"):
         return SideBySide(
             *problem.model.fit_many(

@@ -19,6 +19,7 @@ from formulaic.transforms.contrasts import ContrastsState, CustomContrasts
 from formulaic.utils.sentinels import Sentinel
 
 from mixedmodels.covariance.correlation import Visits
+from mixedmodels.design.absorbed import Absorbed, AbsorbedFactor
 from mixedmodels.design.coding import MatrixCoding
 from mixedmodels.design.design import Design
 from mixedmodels.design.evaluation import MatrixRecipe, Memory
@@ -87,7 +88,7 @@ def _formula(_SimpleFormula__terms: list[Term], ordering: OrderingMethod) -> Sim
 DESIGNS = (
     *(Formula, RandomTerm, Finding, RandomFactor, Column, Grouping, Memory, MatrixRecipe, FactorRecipe, DesignRecipe),
     *(ProbedMatrix, Probe, Design, ResidualTerm, ResidualRows, Visits),
-    *(ProbedMatrix, Probe, StandIn, Design),
+    *(ProbedMatrix, Probe, StandIn, Design, Absorbed, AbsorbedFactor),
 )
 FITS = (
     Control,

@@ -11,7 +11,7 @@ from mixedmodels.design.batches import Batches
 from mixedmodels.design.open_rows import open_rows
 from mixedmodels.design.stand_in import FixedSums, effect_rows
 from mixedmodels.design.streamed import RowReader
-from mixedmodels.errors import DataError, FitError
+from mixedmodels.errors import DataError, FitError, FormulaError
 from mixedmodels.fit.memory import check_memory
 from mixedmodels.fit.problem import Problem, telling_why
 
@@ -96,6 +96,13 @@ def streamed_problem(
     FitError
         The fixed effects fit the response perfectly.
     """
+    if formula.absorbed:
+        raise FormulaError(
+            "Fixed effects are absorbed, fe(...), from data in memory only, not from what is read in parts. Read the "
+            "columns that the formula names into a frame.",
+            formula.text,
+            formula.text.find("fe("),
+        )
     began = perf_counter()
     rows = open_rows(data)
     reader = RowReader(formula, rows.kinds, weights=weights, offset=offset, contrasts=contrasts, missing=missing)

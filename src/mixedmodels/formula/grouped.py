@@ -41,6 +41,10 @@ def parse_grouped(text: str) -> Formula:
         raise FormulaError(f"{text!r} must be a formula such as {EXAMPLE}.{inside}")
     left, right = words.text[: bars[0].start].rstrip(), words.text[bars[0].end :].strip()
     formula = parse_formula(f"{left} + (1 | {right})" if right else f"{left} | ")
+    if formula.absorbed:
+        raise FormulaError(
+            f"{text!r} absorbs fixed effects, which one regression a level does not. Write a fixed term."
+        )
     if len(formula.random) > 1:
         raise FormulaError(f"{text!r} must be a formula such as {EXAMPLE}; there are {len(formula.random)}.")
     return formula

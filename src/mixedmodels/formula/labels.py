@@ -48,7 +48,7 @@ def column_uses(formula: Formula) -> Uses:
     (['arm', 'clinic', 'ward'], ['x', 'y'])
     """
     factors = _factors(formula)
-    groups = [variable for term in formula.random for variable in term.group]
+    groups = [variable for group in formula.groups for variable in group]
     values = {column_name(factor) for factor in factors if is_lookup(factor)}
     values |= {text for text in (formula.response, *formula.offsets) if text in formula.names}
     if formula.residual is not None:  # visits may be times
@@ -62,7 +62,7 @@ def column_uses(formula: Formula) -> Uses:
 
 def computed_expressions(formula: Formula) -> list[str]:
     """Return the expressions in Python that a formula computes, also for its response, offsets and groups."""
-    groups = [variable for term in formula.random for variable in term.group]
+    groups = [variable for group in formula.groups for variable in group]
     computed = [str(factor.expr) for factor in _factors(formula) if is_computed(factor)]
     return computed + [text for text in (formula.response, *formula.offsets, *groups) if text not in formula.names]
 

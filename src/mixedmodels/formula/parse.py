@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NoReturn
 
@@ -21,6 +21,7 @@ _STRUCTURE = re.compile(
 )
 _RESIDUAL = re.compile(r"\s*([\w.]+)\s*\((.*)\)\s*", re.DOTALL)
 _NAME = re.compile(r"`[^`]+`|[^\W\d][\w.]*")
+_ABSORBED = "fe("
 _COMPARISONS = ("<", ">", "=", "!", "&")
 
 
@@ -32,6 +33,7 @@ class _Parts:
     offsets: list[str] = field(default_factory=list)
     random: list[RandomTerm] = field(default_factory=list)
     residual: list[ResidualTerm] = field(default_factory=list)
+    absorbed: list[tuple[str, ...]] = field(default_factory=list)
 
 
 def parse_formula(text: str) -> Formula:
@@ -140,7 +142,7 @@ class _Reader:
         fixed = joined(parts.fixed) or "1"
         offsets, random, names = tuple(parts.offsets), tuple(parts.random), frozenset(self.names)
         residual = parts.residual[0] if parts.residual else None
-        return Formula(self.text.text, response, fixed, offsets, random, names, residual)
+        return Formula(self.text.text, response, fixed, offsets, random, names, residual, tuple(parts.absorbed))
 
     def check_subtracted(self, columns: Collection[str]) -> None:
         expand(self.text, self._right_side().fixed, columns)
@@ -199,7 +201,10 @@ class _Reader:
             within = inside(term)
             bars = [i for i, token in enumerate(term) if token.text in ("|", "||")]
             calls_offset = [token for token in term if token.text.startswith("offset(")]
-            if not bars and not calls_offset:
+            calls_fe = [token for token in term if token.text.startswith(_ABSORBED)]
+            if calls_fe and not bars:
+                self._absorb(sign, term, calls_fe[0], parts)
+            elif not bars and not calls_offset:
                 self.text.check_order(term)
                 parts.fixed.append((sign, term))
             elif bars and sign == "-":
@@ -215,6 +220,33 @@ class _Reader:
                 parts.offsets.append(self._offset(term[0]))
             else:
                 self._fail("offset(...) stands on its own and is joined by '+'.", calls_offset[0].start)
+
+    def _absorb(self, sign: str, term: Sequence[Token], call: Token, parts: _Parts) -> None:
+        """Read ``fe(firm)`` or ``fe(firm:year)``."""
+        if len(term) > 1 or sign == "-":
+            self._fail(
+                "fe(...) absorbs the levels of a factor: it stands on its own and is joined by '+'. Slopes that differ "
+                "between its levels are fixed, C(firm):x, or random, (0 + x | firm).",
+                call.start,
+            )
+        shift = call.start + len(_ABSORBED)
+        inner = call.text.removeprefix(_ABSORBED).removesuffix(")")
+        if not inner.strip():
+            self._fail("fe() is empty: put a grouping column in it, as in fe(firm).", call.start)
+        tokens = [replace(t, start=t.start + shift, end=t.end + shift) for t in Text(inner).tokens()]
+        wrong = next((token for token in tokens if token.kind == "op" and token.text != ":"), None)
+        if wrong is not None:
+            self._fail(
+                "In fe(...) stands a column, or columns joined by ':' whose combinations are the levels. For two "
+                "factors write two terms: fe(a) + fe(b).",
+                call.start,
+            )
+        group = self._interaction(tokens, call.end)
+        if len(set(group)) < len(group):
+            self._fail("A variable appears twice in this factor.", call.start)
+        if group in parts.absorbed:
+            self._fail("This factor is absorbed twice. Keep one of them.", call.start)
+        parts.absorbed.append(group)
 
     def _offset(self, call: Token) -> str:
         expression = call.text.removeprefix("offset(").removesuffix(")").strip()
@@ -262,6 +294,8 @@ class _Reader:
                     self._fail("'.' stands for the other columns in the fixed part only.", token.start)
                 if token.text.startswith("offset("):
                     self._fail("An offset cannot be part of a random term.", token.start)
+                if token.text.startswith(_ABSORBED):
+                    self._fail("Absorbed fixed effects, fe(...), cannot be part of a random term.", token.start)
         text = joined(summands)
         if not expand(self.text, summands, ()):
             self._fail("No column is left of the bar: write (1 | g) for a random intercept.", tokens[0].start)
@@ -354,6 +388,8 @@ class _Reader:
                 "the residuals. Leave it out; us(visit | id) has all covariances that random effects of id can have.",
                 end,
             )
+        if parts.absorbed:
+            self._fail("mmrm does not absorb fixed effects. Write the levels as a fixed term instead of fe(...).", end)
         if len(parts.residual) != 1:
             what = "none" if not parts.residual else f"{len(parts.residual)} of them"
             self._fail(

@@ -111,6 +111,19 @@ def _variable(text: str, formula: Formula) -> str:
     return _quoted(text) if text in formula.names else text
 
 
+def absorbed_text(group: Sequence[str], formula: Formula) -> str:
+    """Return ``fe(a:b)``.
+
+    Parameters
+    ----------
+    group
+        The variables of an absorbed factor.
+    formula
+        Knows which of them are names.
+    """
+    return f"fe({':'.join(_variable(variable, formula) for variable in group)})"
+
+
 def _alone(term: RandomTerm, formula: Formula) -> str:
     """Return a random term written by itself, without the nesting that it may come from."""
     bar = "|" if term.correlated else "||"
@@ -122,7 +135,8 @@ def _written(formula: Formula, fixed: str, random: Sequence[RandomTerm]) -> str:
     whole = {term.text for term in formula.random if all(other in random for other in _siblings(term, formula))}
     texts = [term.text if term.text in whole else _alone(term, formula) for term in random]
     offsets = [f"offset({_variable(expression, formula)})" for expression in formula.offsets]
-    right = " + ".join([fixed, *offsets, *dict.fromkeys(texts)])
+    absorbed = [absorbed_text(group, formula) for group in formula.absorbed]
+    right = " + ".join([fixed, *absorbed, *offsets, *dict.fromkeys(texts)])
     return f"{_variable(formula.response, formula)} ~ {right}"
 
 

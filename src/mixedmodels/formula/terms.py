@@ -83,6 +83,8 @@ class Formula:
         Those of response, offsets and grouping variables that are names of columns, not expressions.
     residual
         The correlations of residuals; None where they are independent.
+    absorbed
+        The factors of fixed effects that are absorbed, ``fe(firm)``: the variables whose combinations are their levels.
     """
 
     text: str
@@ -92,9 +94,15 @@ class Formula:
     random: tuple[RandomTerm, ...]
     names: frozenset[str] = frozenset()
     residual: ResidualTerm | None = None
+    absorbed: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """The variables of every grouping factor, of random terms and then absorbed."""
+        return (*(term.group for term in self.random), *self.absorbed)
 
     @property
     def grouping_variables(self) -> tuple[str, ...]:
         """Columns and expressions whose values are labels: of grouping factors, subjects and visits."""
         of_residual = () if self.residual is None else self.residual.variables
-        return tuple(dict.fromkeys([*(name for term in self.random for name in term.group), *of_residual]))
+        return tuple(dict.fromkeys([*(name for group in self.groups for name in group), *of_residual]))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mixedmodels.errors import FormulaError, nearest
+from mixedmodels.formula.reduced import absorbed_text
 
 if TYPE_CHECKING:
     from mixedmodels.formula.terms import Formula
@@ -55,10 +56,11 @@ def _right_side(old: Formula, right: str, new: str) -> str:
     kept = []
     if "." in _WORD.findall(right):
         offsets = [_offset_term(expression, expression in old.names) for expression in old.offsets]
-        kept = [*dict.fromkeys(term.text for term in old.random), *offsets]
+        absorbed = [absorbed_text(group, old) for group in old.absorbed]
+        kept = [*absorbed, *dict.fromkeys(term.text for term in old.random), *offsets]
     text = ""
     for sign, term in _summands(right):
-        if sign == "-" and ("|" in _WORD.findall(term) or term.startswith("offset(")):
+        if sign == "-" and ("|" in _WORD.findall(term) or term.startswith(("offset(", "fe("))):
             kept.remove(_find(term, kept, new))
         else:
             lone = sign == "+" and term == "."

@@ -84,7 +84,7 @@ def _information(state: FitState, theta: Floats) -> Floats:
     inside[diagonal & (np.abs(inside) < LIFT)] = LIFT
     terms = state.problem.covariance_derivatives(model.to_user(inside))
     J = np.empty((len(theta) + 1, len(theta) + 1))
-    J[0, 0] = state.design.n_obs - state.n_fixed
+    J[0, 0] = state.design.n_obs - state.fixed_rank
     J[0, 1:] = J[1:, 0] = terms.trace1
     J[1:, 1:] = terms.trace2
     return J

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.fit.fitted import random_part
 from mixedmodels.inference import criteria
 
@@ -69,6 +70,7 @@ def criteria_table(state: FitState) -> pd.DataFrame:
     pandas.DataFrame
         ``value, deviance, n_params, penalty, counted``, indexed by criterion; value = deviance + penalty.
     """
+    refuse_absorbed(state.design.absorbed, "The conditional AIC of criteria()")
     n, k, p = state.design.n_obs, state.n_params, state.n_fixed
     deviance = state.optimum.deviance
     likelihood = "restricted likelihood" if state.reml else "likelihood"

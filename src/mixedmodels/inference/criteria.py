@@ -32,4 +32,4 @@ def aicc(state: FixedFit) -> float:
 
 def residual_df(state: FixedFit) -> int:
     """Return rows less fixed effects."""
-    return state.design.n_obs - state.n_fixed
+    return state.design.n_obs - state.fixed_rank

@@ -144,7 +144,7 @@ class KenwardRoger(KenwardRogerMethod):
         """T^-1 on the directions with information, (n_theta + 1, n_theta + 1)."""
         terms, state = self.state.covariance_derivatives, self.state
         T = np.empty((len(terms.trace1) + 1,) * 2)
-        T[0, 0] = state.design.n_obs - state.n_fixed
+        T[0, 0] = state.design.n_obs - state.fixed_rank
         T[0, 1:] = T[1:, 0] = terms.trace1
         T[1:, 1:] = terms.trace2
         # along phi = d the coefficients of G_0 = V0 and of G_i are d_0 and d_i - d_0 S~_i

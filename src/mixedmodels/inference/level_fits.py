@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.linalg import solve_triangular
 
+from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.design.expression import INTERCEPT
 from mixedmodels.design.grouping import group_rows, level_codes
 from mixedmodels.design.labels import level_text
@@ -123,6 +124,7 @@ def fit_levels(design: Design, data: object) -> LevelFits:
     InferenceError
         If no level determines a coefficient.
     """
+    refuse_absorbed(design.absorbed, "A regression a level")
     factor = design.factors[0]
     y = design.y if design.offset is None else design.y - design.offset
     fits = []

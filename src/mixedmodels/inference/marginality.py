@@ -8,12 +8,13 @@ count rows without weights (Goodnight 1980, SAS Technical Report R-101; lmerTest
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mixedmodels.design.absorbed import absorb_columns
 from mixedmodels.design.fixed_terms import FixedTerm, term_matrix
 from mixedmodels.errors import InferenceError
 from mixedmodels.inference.approximation import DEPENDENT_ROW_TOL, independent_rows
@@ -70,9 +71,13 @@ class TermContrasts:
         InferenceError
             If columns are so nearly collinear that it is not clear which terms they leave estimable.
         """
-        R = term_matrix(state.design)
-        columns = np.hstack([R.matrix, state.design.moment_rows[:, list(state.kept)]])
-        triangle = _triangle(_centred(columns) if (R.term == -1).any() else columns)
+        R, absorbed = term_matrix(state.design), state.design.absorbed
+        if absorbed is None:
+            columns = np.hstack([R.matrix, state.design.moment_rows[:, list(state.kept)]])
+        else:  # no type of test weighs rows
+            columns = np.hstack([R.matrix, state.design.X[:, list(state.kept)]])
+            columns = absorb_columns(replace(absorbed, weights=None), columns).X
+        triangle = _triangle(_centred(columns) if absorbed is None and (R.term == -1).any() else columns)
         full, X = triangle[:, : R.matrix.shape[1]], triangle[:, R.matrix.shape[1] :]
         # Within a term from the last level to the first, which so becomes the reference.
         order = np.lexsort((-np.arange(len(R.term)), R.term))

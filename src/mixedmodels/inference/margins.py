@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.inference.comparisons import (
     ZERO_SUM,
@@ -119,6 +120,7 @@ def margins(
     InferenceError
         If a variable, level or argument is not allowed, or a variable is continuous.
     """
+    refuse_absorbed(state.design.absorbed, "margins()")
     hypothesis = check_hypothesis(null, side, delta, level)
     specs, by = read_names(specs, "specs"), read_names(by, "by")
     comparison = read_comparison(pairwise, contrasts, control, adjust, hypothesis)

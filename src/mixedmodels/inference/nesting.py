@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixedmodels.covariance.kinds import is_special_case
+from mixedmodels.design.absorbed import is_aliased
 from mixedmodels.fit.marginal_fit import MarginalState
 
 if TYPE_CHECKING:
+    from mixedmodels.design.absorbed import Absorbed, AbsorbedFactor
     from mixedmodels.design.design import Design
     from mixedmodels.design.records import Codes, Floats, RandomFactor
     from mixedmodels.fit.records import FixedFit
@@ -48,7 +50,7 @@ def is_nested(small: FixedFit, large: FixedFit) -> bool:
     a, b = small.design, large.design
     if not (_same(a.offset, b.offset) and _same(a.weights, b.weights)):
         return False
-    if not _spans(b.X[:, list(large.kept)], a.X[:, list(small.kept)]):
+    if not _fixed_spans(large, small):
         return False
     if isinstance(small, MarginalState) or isinstance(large, MarginalState):
         return _residuals_nested(small, large)
@@ -72,13 +74,42 @@ def _residuals_nested(small: FixedFit, large: FixedFit) -> bool:
 
 def same_fixed_part(a: FixedFit, b: FixedFit) -> bool:
     """Return True if two fits have the same fixed columns and weights, so that their REML criteria compare."""
-    return _same(_fixed(a), _fixed(b)) and _same(a.design.weights, b.design.weights)
+    same_levels = _has_levels(a.design.absorbed, b.design.absorbed) and _has_levels(
+        b.design.absorbed, a.design.absorbed
+    )
+    return same_levels and _same(_fixed(a), _fixed(b)) and _same(a.design.weights, b.design.weights)
 
 
 def same_rows(a: Design, b: Design) -> bool:
     """Return True if two designs use the same rows of the data, with the same response."""
     same_positions = a.n_rows != b.n_rows or _same(a.rows, b.rows)  # positions in different frames say nothing
     return same_positions and np.array_equal(a.y, b.y)
+
+
+def _fixed_spans(large: FixedFit, small: FixedFit) -> bool:
+    """Return True if the fixed columns of one fit, absorbed ones among them, are combinations of the other's."""
+    absorbed = large.design.absorbed
+    if not _has_levels(absorbed, small.design.absorbed):
+        return False
+    if absorbed is None:
+        return _spans(_fixed(large), _fixed(small))
+    columns = _fixed(small)
+    left = absorbed.residual(columns)[0]
+    left = left[:, ~is_aliased(absorbed, columns, left)]
+    return _spans(large.design.moment_rows[:, list(large.kept)], left)
+
+
+def _has_levels(large: Absorbed | None, small: Absorbed | None) -> bool:
+    """Return True if every factor that one absorbs is constant within levels of a factor that the other absorbs."""
+    if small is None or large is None:
+        return small is None
+    return all(any(_is_constant_within(one.codes, other) for other in large.factors) for one in small.factors)
+
+
+def _is_constant_within(codes: Codes, factor: AbsorbedFactor) -> bool:
+    of_level = np.empty(factor.n_levels, dtype=codes.dtype)
+    of_level[factor.codes] = codes
+    return bool(np.array_equal(of_level[factor.codes], codes))
 
 
 def _fixed(state: FixedFit) -> Floats:

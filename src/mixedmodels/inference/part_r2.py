@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.design.expression import INTERCEPT
 from mixedmodels.design.fixed_terms import term_matrix
 from mixedmodels.fit.fit import fit_problem
@@ -45,6 +46,7 @@ def part_r2(state: FitState) -> pd.DataFrame:
         fixed part explains without the term; by term, after a row for all of them. ``attrs["notes"]`` says what
         negative parts mean.
     """
+    refuse_absorbed(state.design.absorbed, "part_r2()")
     contrasts = TermContrasts.of(state)
     fixed, random, residual = variance_parts(state)
     whole = fixed + sum(random.values()) + residual

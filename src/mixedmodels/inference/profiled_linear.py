@@ -49,7 +49,7 @@ class LinearProfiled(LinearParameters):
     def fixed(self, j: int) -> FixedEffect:
         """Return one of the fixed effects."""
         state = self.state
-        dof = state.design.n_obs - (state.n_fixed if state.reml else 0)
+        dof = state.design.n_obs - (state.fixed_rank if state.reml else 0)
         others = [k for i, k in enumerate(state.kept) if i != j]
         names = tuple(state.design.x_names[k] for k in others)
         X = np.ascontiguousarray(state.design.X[:, others])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.inference.covariances import factor_roots
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def variance_parts(state: FitState, fixed: Floats | None = None) -> tuple[float,
     fixed
         The fixed part X beta, (n_obs,), where it is not that of the state.
     """
+    refuse_absorbed(state.design.absorbed, "r2()")
     design = state.design
     if fixed is None:
         fixed = design.moment_rows[:, list(state.kept)] @ state.beta

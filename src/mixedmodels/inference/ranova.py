@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.errors import InferenceError
 from mixedmodels.fit.fit import fit_problem
 from mixedmodels.fit.long_work import carry_out
@@ -117,6 +118,8 @@ def _check_exact(state: FitState, n_exact: int) -> None:
             f"The exact law is known for REML fits with a single variance parameter; {why}. "
             "Leave n_exact out and use p_boundary, or compare by bootstrap."
         )
+    if n_exact:
+        refuse_absorbed(state.design.absorbed, "The exact law of ranova()")
     factor = state.design.factors[0]
     if n_exact and factor.n_effects > 1:
         raise InferenceError("The exact law is known for one random effect a level; these share a variance.")
@@ -132,7 +135,7 @@ def _test(state: FitState, reduction: Reduction) -> _Row:
     """Return a row of the table."""
     if reduction.design is None:
         theta, deviance = np.empty(0), state.problem.deviance(np.zeros_like(state.theta), state.reml)
-        determined = state.n_fixed + 1
+        determined = state.fixed_rank + 1
     else:
         problem = Problem(reduction.design, n_threads=state.control.n_threads)
         smaller = fit_problem(problem, reml=state.reml, control=state.control)

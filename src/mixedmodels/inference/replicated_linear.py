@@ -12,7 +12,7 @@ from mixedmodels.covariance.unstructured import relative_factor, split_theta
 from mixedmodels.design.subset import draw_levels, take_rows
 from mixedmodels.fit.fit import fit_problem
 from mixedmodels.fit.fitted import conditional_fitted, marginal_fitted, random_part
-from mixedmodels.fit.problem import Problem, row_arguments
+from mixedmodels.fit.problem import Problem, net_responses, row_arguments
 from mixedmodels.inference.bootstrap import CANNOT_FIT, KINDS, STOPPED_EARLY, Draw, Refits
 from mixedmodels.inference.covariances import factor_covariances
 from mixedmodels.inference.pivots import error_covariances
@@ -65,11 +65,9 @@ class LinearReplicated(LinearParameters):
     def refits(self, Y: Floats) -> Refits:
         """Return estimates from responses, (m, n_obs), which the engine fits side by side."""
         design, problem = self.state.design, self.state.problem
-        if design.offset is not None:
-            Y = Y - design.offset
         start = np.ascontiguousarray(self.state.theta)
         beta, std_errors, sigma, theta, _, status, singular = problem.model.refit_many(
-            Y, *row_arguments(design), self.state.reml, start
+            net_responses(design, Y), *row_arguments(design), self.state.reml, start
         )
         values = np.full((len(Y), self.state.n_fixed + len(self.map.parameters)), np.nan)
         fitted = status == 0

@@ -23,6 +23,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mixedmodels.covariance.unstructured import relative_factor, split_theta
+from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.design.labels import shown_level
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.fit.fitted import marginal_fitted
@@ -233,6 +234,7 @@ def robust_covariance(
         If there is no such kind or cluster, if a grouping factor is not nested in the clusters, if there is one cluster
         only, or if CR3 cannot be had because leaving out a cluster leaves a fixed effect without data.
     """
+    refuse_absorbed(state.design.absorbed, "A cluster-robust covariance")
     if kind not in KINDS:
         known = ", ".join(f'"{k}"' for k in KINDS)
         raise InferenceError(f"kind={kind!r} is not available; it must be one of {known}.{nearest(str(kind), KINDS)}")

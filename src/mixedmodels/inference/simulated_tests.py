@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mixedmodels.fit.problem import Problem, row_arguments
+from mixedmodels.fit.problem import Problem, net_responses, row_arguments
 from mixedmodels.inference.degrees import estimate_rows, joint_test
 from mixedmodels.inference.replicated_linear import parametric_draw
 from mixedmodels.inference.wald import two_sided_p
@@ -100,7 +100,7 @@ class Study:
         streams = (np.random.SeedSequence(entropy, spawn_key=(cell, j)) for j in numbers)
         draw, truth = parametric_draw(self.truth), self.truth
         Y = np.array([draw(np.random.default_rng(stream)) for stream in streams])
-        net = Y if truth.design.offset is None else Y - truth.design.offset
+        net = net_responses(truth.design, Y)
         _, _, _, thetas, _, status, singular = self.problem.model.refit_many(
             net, *row_arguments(truth.design), truth.reml, np.ascontiguousarray(truth.theta)
         )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.design.expression import INTERCEPT
 from mixedmodels.design.standardized import standardized_design
 from mixedmodels.errors import InferenceError, nearest
@@ -58,6 +59,7 @@ def standardized(
     InferenceError
         If an argument is not allowed, or the method does not apply to this fit.
     """
+    refuse_absorbed(state.design.absorbed, "standardized()")
     if not isinstance(method, str) or method not in METHODS:
         raise InferenceError(
             f"method is {method!r}; it must be 'refit', 'basic' or 'pseudo'.{nearest(str(method), METHODS)}"

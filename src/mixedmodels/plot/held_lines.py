@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.design.fixed_terms import WITHOUT_COLUMNS
 from mixedmodels.errors import DataError, InferenceError
 from mixedmodels.inference.contrast import can_be_estimated
@@ -101,6 +102,7 @@ def hold_others(state: FitState, x: str, factor: RandomFactor) -> Held:
     InferenceError
         If the model does not hold its data, or too many combinations occur.
     """
+    refuse_absorbed(state.design.absorbed, "A line of the fixed part")
     design = state.design
     missing = next((name for name in predictors(design) if name not in design.columns), None)
     if missing is not None:

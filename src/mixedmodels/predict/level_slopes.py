@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.errors import InferenceError, nearest, unknown_group
 from mixedmodels.fit.findings import listing
 from mixedmodels.inference.approximation import RowEstimates
@@ -86,6 +87,7 @@ def level_slopes(
     InferenceError
         If a variable, group, level or argument is not allowed, or the variable is not numeric.
     """
+    refuse_absorbed(state.design.absorbed, "slopes_by_level()")
     hypothesis = check_hypothesis(null, side, delta, level)
     if ddf not in DDF:
         raise InferenceError(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.design.expression import unknown_column
 from mixedmodels.design.frame import open_frame
 from mixedmodels.errors import InferenceError, nearest
@@ -97,6 +98,7 @@ def predict(
     mean[rows.missing] = np.nan
     if interval is None:
         return pd.Series(mean, index=rows.index, name="predicted")
+    refuse_absorbed(state.design.absorbed, "An interval of predictions")
     codes = tuple(c if u else np.full(rows.n_rows, -1, dtype=np.int32) for u, c in zip(used, rows.codes, strict=True))
     unknown = tuple(u or observation for u in used)
     residual = residual_share(state, rows, data, weights) if observation else 0.0

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
+from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.errors import InferenceError, unknown_group
 from mixedmodels.inference.wald import check_level
 
@@ -85,6 +86,23 @@ def random_effects_frame(state: MixedFit, level: float = 0.95) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
+def absorbed_effects(state: MixedFit) -> dict[str, pd.Series[float]]:
+    """Return the fixed effects of absorbed levels, factor -> Series by level, zero for reference levels.
+
+    Raises
+    ------
+    InferenceError
+        If nothing is absorbed.
+    """
+    absorbed = state.design.absorbed
+    if absorbed is None:
+        raise InferenceError(
+            "No fixed effects are absorbed in this fit; fe(firm) in the formula absorbs those of firm."
+        )
+    pairs = zip(absorbed.factors, state.absorbed_effects, strict=True)
+    return {f.name: pd.Series(effects, index=f.levels, name=f"fe({f.name})", copy=True) for f, effects in pairs}
+
+
 def coef_by_level(state: MixedFit, group: str | None = None) -> pd.DataFrame:
     """Return the coefficients of each level of a grouping factor: fixed effects plus the level's conditional modes.
 
@@ -103,6 +121,7 @@ def coef_by_level(state: MixedFit, group: str | None = None) -> pd.DataFrame:
     InferenceError
         If there is no such factor, or None and several.
     """
+    refuse_absorbed(state.design.absorbed, "coef_by_level()")
     modes = random_effects(state)
     if group is None and len(modes) > 1:
         raise InferenceError(f"There are several grouping factors: {', '.join(modes)}. Name one of them.")

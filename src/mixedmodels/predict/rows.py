@@ -34,7 +34,7 @@ class Rows:
     X
         Fixed columns that were estimated, (n_rows, n_fixed).
     offset
-        (n_rows,).
+        (n_rows,), with it the fixed effects of absorbed levels.
     codes
         Level in each grouping factor, (n_rows,); -1 for a level that the fit did not have.
     Z
@@ -68,6 +68,8 @@ def fitted_rows(state: FixedFit) -> Rows:
     design = state.design
     n = design.n_obs
     offset = np.zeros(n) if design.offset is None else design.offset
+    if design.absorbed is not None:
+        offset = offset + design.absorbed.sum_of(state.absorbed_effects)
     X = np.ascontiguousarray(design.X[:, list(state.kept)])
     codes, Z = tuple(f.codes for f in design.factors), tuple(f.Z for f in design.factors)
     return Rows(X, offset, codes, Z, np.zeros(n, dtype=bool), design.row_labels)
@@ -144,6 +146,7 @@ def new_rows(state: FixedFit, data: object, used: tuple[bool, ...], new_levels: 
             Z.append(columns)
         else:
             Z.append(np.zeros((len(X), factor.n_effects)))
+    offset = offset + _absorbed_part(state, data, missing)
     index = data.index if isinstance(data, pd.DataFrame) else None
     if missing.any():
         for values in (X, offset, *Z):
@@ -152,9 +155,45 @@ def new_rows(state: FixedFit, data: object, used: tuple[bool, ...], new_levels: 
     return Rows(_estimated(state, X), offset, tuple(codes), tuple(Z), missing, index)
 
 
+def _absorbed_part(state: FixedFit, data: object, missing: Mask) -> Floats | float:
+    """Return the sum of the effects of absorbed levels of new rows, (n_rows,); rows without a level become missing.
+
+    Raises
+    ------
+    DataError
+        A level is new: it has no effect that could be known.
+    """
+    recipe: Any = state.design.recipe
+    absorbed = state.design.absorbed
+    if absorbed is None:
+        return 0.0
+    total = np.zeros(len(missing))
+    for k, (factor, effects) in enumerate(zip(absorbed.factors, state.absorbed_effects, strict=True)):
+        table = pd.DataFrame(
+            {
+                name: column.to_series() if column.missing is None else column.to_series().mask(column.missing)
+                for name, column in recipe.absorbed_values(data, k)
+            }
+        )
+        codes, gap = recipe.absorbed_codes(data, k), table.isna().any(axis=1).to_numpy()
+        unknown = (codes < 0) & ~gap
+        if unknown.any():
+            row = int(np.argmax(unknown))
+            label = ":".join(level_text(column.iloc[row]) for _, column in table.items())
+            raise DataError(
+                f"Row {row} (counted from 0) has the level {label!r} of the absorbed factor fe({factor.name}), which "
+                "the fit did not have: its fixed effect is not known. Leave such rows out, or make the factor random."
+            )
+        missing |= gap
+        total += np.where(codes < 0, 0.0, effects[codes])
+    return total
+
+
 def _estimated(state: FixedFit, X: Floats) -> Floats:
     if X.shape[1] == state.n_fixed:
         return X
+    if state.design.absorbed is not None:  # what levels leave of a column tells nothing of these rows
+        return np.ascontiguousarray(X[:, list(state.kept)])
     return np.ascontiguousarray(estimable_rows(state, X, [f"row {i} of the new data" for i in range(len(X))]))
 
 

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.design.fixed_terms import WITHOUT_COLUMNS, can_tell_terms
 from mixedmodels.diagnose.check import check
 from mixedmodels.display.data_tables import grouping_table, row_table, variable_tables
@@ -99,6 +100,7 @@ def write_report(
     MixedModelsError
         If matplotlib is not installed, ``ddf`` or ``level`` is not allowed, or the file cannot be written.
     """
+    refuse_absorbed(fit.state.design.absorbed, "report()")
     page = report_page(fit, title=title, ddf=ddf, level=level)
     try:
         Path(path).write_text(page, encoding="utf-8")
