@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from time import perf_counter
 from typing import TYPE_CHECKING
 
-from mixedmodels.design.build import build_design
 from mixedmodels.errors import InferenceError, nearest
-from mixedmodels.fit.call import Call, check_evaluation, snapshot
-from mixedmodels.fit.marginal import MarginalProblem
+from mixedmodels.fit.call import Call, build_marginal, snapshot
 from mixedmodels.fit.marginal_fit import fit_marginal
-from mixedmodels.formula.parse import parse_marginal_formula
 from mixedmodels.inference.degrees import MARGINAL_NAMES
 from mixedmodels.lmer import warn_of_findings
 from mixedmodels.result import MmrmResult
@@ -82,13 +78,7 @@ def mmrm(
             f"ddf={ddf!r} is not available; it must be one of {allowed}.{nearest(ddf, MARGINAL_NAMES)}"
         )
     call = Call(formula, snapshot(data), weights, offset, contrasts, missing, evaluate)
-    began = perf_counter()
-    parsed = parse_marginal_formula(formula)
-    check_evaluation(parsed, evaluate, contrasts)
-    design = build_design(parsed, call.data, weights=weights, offset=offset, contrasts=contrasts, missing=missing)
-    problem = MarginalProblem(
-        design, n_threads=0 if control is None else control.n_threads, design_seconds=perf_counter() - began
-    )
+    problem = build_marginal(call, 0 if control is None else control.n_threads)
     state = fit_marginal(problem, reml=reml, control=control)
     warn_of_findings(state.findings)
     return MmrmResult(state, call, ddf)

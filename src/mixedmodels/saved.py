@@ -13,15 +13,17 @@ from mixedmodels.fit import storage
 from mixedmodels.fit.generalized import GlmmState
 from mixedmodels.fit.long_work import KEPT as OF_WORK
 from mixedmodels.fit.long_work import Work
+from mixedmodels.fit.marginal_fit import MarginalState
 from mixedmodels.fit_many import KEPT as OF_MANY
 from mixedmodels.fit_many import MANY
 from mixedmodels.inference.bootstrap import BOOTSTRAP, Replicated, kept
 from mixedmodels.inference.replicated_generalized import GeneralizedReplicated
 from mixedmodels.inference.replicated_linear import LinearReplicated
+from mixedmodels.inference.replicated_marginal import MarginalReplicated
 from mixedmodels.inference.simulated_power import KEPT as OF_POWER
 from mixedmodels.inference.simulated_power import POWER, Simulation
 from mixedmodels.interrupted import warn_if_interrupted
-from mixedmodels.result import GLMM, KEPT, KEPT_GLMM, KEPT_MMRM, KIND, MMRM, GlmmResult, LmmResult
+from mixedmodels.result import GLMM, KEPT, KEPT_GLMM, KEPT_MMRM, KIND, MMRM, GlmmResult, LmmResult, MmrmResult
 from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
 
@@ -76,4 +78,6 @@ def _replicated(state: Any) -> Replicated:
     """Return a fit from a file as its bootstrap sees it."""
     if isinstance(state, GlmmState):
         return GeneralizedReplicated(state, GlmmResult)
+    if isinstance(state, MarginalState):
+        return MarginalReplicated(state, MmrmResult)
     return LinearReplicated(state, LmmResult)

@@ -83,6 +83,12 @@ class ResidualStructure(Protocol):
     def parameters(self, point: Floats) -> list[list[Parameter]]:
         """Return the parameters of each group."""
 
+    def parameter(self, point: Floats, group: int, which: int) -> Jet:
+        """Return one parameter of one group with its derivatives in the group's coordinates."""
+
+    def steps(self, base: Floats, point: Floats) -> Floats:
+        """Return the step (G, k) that leads from one point to another."""
+
     def curved(self, point: Floats) -> list[list[Jet]] | None:
         """Return what SAS takes for parameters of each group, or None where Sigma is linear in them."""
 
@@ -156,6 +162,15 @@ class SdsAndCorrelations:
             others = zip(self.correlation.names(self.visits), rest, strict=True)
             out.append([*found, *(Parameter(n, float(r.value), r.first, limits, False) for n, r in others)])
         return out
+
+    def parameter(self, point: Floats, group: int, which: int) -> Jet:
+        """Return one parameter of one group with its derivatives."""
+        sds, rest = self._own(point[group])
+        return [*sds, *rest][which]
+
+    def steps(self, base: Floats, point: Floats) -> Floats:
+        """Return the difference."""
+        return point - base
 
     def curved(self, point: Floats) -> list[list[Jet]] | None:
         """Return variances and the correlation structure's own parameters; None where Sigma is linear."""
@@ -283,6 +298,29 @@ class Unstructured:
                 name = f"correlation({labels[j]}, {labels[i]})"
                 found.append(Parameter(name, float(R[i, j]), slope, (-1.0, 1.0), False))
         return found
+
+    def parameter(self, point: Floats, group: int, which: int) -> Jet:
+        """Return a standard deviation or a correlation with its derivatives."""
+        n = len(self.visits)
+        if which < n:
+            return self._element(point[group], which, which).sqrt()
+        column, row = (int(place[which - n]) for place in np.triu_indices(n, 1))
+        variances = [self._element(point[group], v, v) for v in (row, column)]
+        return self._element(point[group], row, column) / (variances[0] * variances[1]).sqrt()
+
+    def _element(self, S: Floats, row: int, column: int) -> Jet:
+        """Return an element of Sigma = L exp(E) L' with its derivatives in E."""
+        L = np.linalg.cholesky(S)
+        left, right = L[row] @ self._unit, L[column] @ self._unit
+        mixed = left @ right.T
+        return Jet(np.asarray(S[row, column]), left @ L[column], 0.5 * (mixed + mixed.T))
+
+    def steps(self, base: Floats, point: Floats) -> Floats:
+        """Return the logarithm of L^-1 Sigma L'^-1."""
+        inverse = np.linalg.inv(np.linalg.cholesky(base))
+        values, vectors = np.linalg.eigh(inverse @ point @ inverse.swapaxes(1, 2))
+        logarithm = (vectors * np.log(values)[:, None, :]) @ vectors.swapaxes(1, 2)
+        return np.asarray(np.tensordot(logarithm, self._unit, ([1, 2], [1, 2])))
 
     def curved(self, point: Floats) -> list[list[Jet]] | None:
         """Return None: Sigma is its own parameter."""

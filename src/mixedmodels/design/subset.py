@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mixedmodels.design.design import Design
+    from mixedmodels.design.residual_rows import ResidualRows
 
 
 def take_rows(design: Design, rows: npt.NDArray[np.intp]) -> Design:
@@ -37,6 +38,7 @@ def take_rows(design: Design, rows: npt.NDArray[np.intp]) -> Design:
         weights=None if design.weights is None else np.ascontiguousarray(design.weights[rows]),
         trials=None if design.trials is None else np.ascontiguousarray(design.trials[rows]),
         factors=tuple(factors),
+        residual=None if design.residual is None else _some_subjects(design.residual, rows),
         rows=None,
         labels=None,
         n_rows=len(rows),
@@ -74,3 +76,36 @@ def draw_levels(design: Design, name: str, drawn: npt.NDArray[np.intp]) -> Desig
         else:
             factors.append(f)
     return replace(out, factors=tuple(factors))
+
+
+def draw_subjects(design: Design, drawn: npt.NDArray[np.intp]) -> Design:
+    """Return the design of some subjects with correlated residuals, each drawn copy a subject of its own.
+
+    Parameters
+    ----------
+    design
+        The whole.
+    drawn
+        Subjects by code, (n_drawn,).
+    """
+    residual = design.residual
+    assert residual is not None
+    by_subject = np.argsort(residual.subject, kind="stable")
+    start = np.searchsorted(residual.subject[by_subject], np.arange(residual.n_subjects + 1))
+    rows = np.concatenate([by_subject[start[subject] : start[subject + 1]] for subject in drawn])
+    out = take_rows(design, rows)
+    assert out.residual is not None
+    copy = np.repeat(np.arange(len(drawn), dtype=np.int32), np.diff(start)[drawn])
+    return replace(out, residual=replace(out.residual, subject=copy, subjects=pd.RangeIndex(len(drawn))))
+
+
+def _some_subjects(residual: ResidualRows, rows: npt.NDArray[np.intp]) -> ResidualRows:
+    """Return subjects and visits of some rows; the visits stay, those without rows too."""
+    present, subject = np.unique(residual.subject[rows], return_inverse=True)
+    return replace(
+        residual,
+        subject=subject.astype(np.int32),
+        subjects=residual.subjects[present],
+        visit=residual.visit[rows],
+        group=residual.group[rows],
+    )

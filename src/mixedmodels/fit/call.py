@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from time import perf_counter
 from typing import Any
@@ -20,9 +20,10 @@ from mixedmodels.design.response import read_numbers, read_successes
 from mixedmodels.errors import FormulaError, nearest
 from mixedmodels.families import Binomial, Family
 from mixedmodels.fit.generalized import GeneralizedProblem
+from mixedmodels.fit.marginal import MarginalProblem
 from mixedmodels.fit.problem import Problem
 from mixedmodels.fit.streamed import streamed_problem
-from mixedmodels.formula.parse import parse_formula
+from mixedmodels.formula.parse import parse_formula, parse_marginal_formula
 from mixedmodels.formula.restricted import check_restricted
 from mixedmodels.formula.terms import Formula
 
@@ -134,6 +135,35 @@ def build_generalized(call: GeneralizedCall, family: Family) -> GeneralizedProbl
     return GeneralizedProblem(design, family, n_agq=call.n_agq, design_seconds=perf_counter() - began)
 
 
+def build_marginal(call: Call, n_threads: int = 0) -> MarginalProblem:
+    """Return the problem of a model with correlated residuals that a call describes.
+
+    Parameters
+    ----------
+    call
+        The arguments.
+    n_threads
+        Threads of the engine; 0 takes what the machine has.
+
+    Raises
+    ------
+    FormulaError
+        If ``evaluate`` is not what it may be, or forbids an expression.
+    """
+    began = perf_counter()
+    formula = parse_marginal_formula(call.formula)
+    check_evaluation(formula, call.evaluate, call.contrasts)
+    design = build_design(
+        formula,
+        call.data,
+        weights=call.weights,
+        offset=call.offset,
+        contrasts=call.contrasts,
+        missing=call.missing,
+    )
+    return MarginalProblem(design, n_threads=n_threads, design_seconds=perf_counter() - began)
+
+
 def check_evaluation(formula: Formula, evaluate: str, contrasts: object = None) -> None:
     """Refuse expressions that may not be run.
 
@@ -169,10 +199,10 @@ def check_evaluate(evaluate: str) -> None:
         )
 
 
-def without_stale_contrasts(call: Call) -> Call:
-    """Return the call without the contrasts of columns that are not in its formula."""
+def without_stale_contrasts(call: Call, parse: Callable[[str], Formula] = parse_formula) -> Call:
+    """Return the call without the contrasts of columns that are not in its formula, as ``parse`` reads it."""
     names = open_rows(call.data).kinds.names if is_stream(call.data) else open_frame(call.data).names
-    return replace(call, contrasts=contrasts_in_use(call.contrasts, parse_formula(call.formula), names))
+    return replace(call, contrasts=contrasts_in_use(call.contrasts, parse(call.formula), names))
 
 
 def with_columns(call: Call, names: Collection[str]) -> Call:

@@ -12,7 +12,8 @@ K K' = (X'V^-1X)^-1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import cached_property
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -26,8 +27,11 @@ from mixedmodels.design.left_out import LeftOut
 from mixedmodels.design.residual_rows import Patterns, ResidualRows, find_patterns
 from mixedmodels.errors import FitError, InferenceError, MixedModelsError, memory_told
 from mixedmodels.fit.fixed_root import Basis, FixedRoot
+from mixedmodels.fit.problem import new_response
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from mixedmodels.covariance.residual import ResidualStructure
     from mixedmodels.design.design import Design
     from mixedmodels.design.records import Floats
@@ -54,6 +58,8 @@ class Slopes:
         information, twice that of the likelihood.
     sensitivity
         P_i, (k, n_fixed, n_fixed).
+    pull
+        q_i, (k, n_fixed).
     """
 
     gradient: Floats
@@ -61,6 +67,7 @@ class Slopes:
     average: Floats
     expected: Floats
     sensitivity: Floats
+    pull: Floats
 
 
 @dataclass(frozen=True)
@@ -207,6 +214,26 @@ class MarginalProblem:
                 f"{design.response_name}."
             ) from error
 
+    def with_response(self, y: npt.ArrayLike) -> MarginalProblem:
+        """Return the problem of the same model for another response.
+
+        Parameters
+        ----------
+        y
+            Response of the rows that were used, (n_obs,), or of all rows of the data; offset included.
+
+        Raises
+        ------
+        DataError
+            If y is not numeric, has another length or order, or holds missing or infinite values.
+        """
+        if isinstance(self.design.X, LeftOut):
+            self.design.X.refuse()
+        out = copy(self)
+        out.design, out._model = replace(self.design, y=new_response(self.design, y)), None
+        out.seconds = {"design": 0.0, "products": 0.0}
+        return out
+
     def start(self) -> Floats:
         """Return the structure's point of a start, from moments of the least-squares residuals."""
         return self.structure.start(*self.model.moments())
@@ -258,6 +285,7 @@ class MarginalProblem:
             average=0.5 * rest - squares + bend,
             expected=determinant - fixed + crossed,
             sensitivity=P,
+            pull=q,
         )
 
     def second_order(self, point: Floats, W: Floats) -> SecondOrder:

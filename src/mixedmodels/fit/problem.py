@@ -203,7 +203,7 @@ class Problem:
         """
         if isinstance(self.design.X, LeftOut):
             self.design.X.refuse()
-        design = replace(self.design, y=_check_response(self.design, y))
+        design = replace(self.design, y=new_response(self.design, y))
         old = self.model
         began = perf_counter()
         with telling_why(design):
@@ -279,7 +279,14 @@ def _less_offset(design: Design) -> Floats:
     return design.y if design.offset is None else design.y - design.offset
 
 
-def _check_response(design: Design, y: npt.ArrayLike) -> Floats:
+def new_response(design: Design, y: npt.ArrayLike) -> Floats:
+    """Return another response of the rows used, (n_obs,), given for these or for all rows of the data.
+
+    Raises
+    ------
+    DataError
+        If y is not numeric, has another length or order, or holds missing or infinite values.
+    """
     try:
         values = np.array(y, dtype=np.float64)
     except (TypeError, ValueError) as error:

@@ -22,6 +22,9 @@ _WORD = re.compile(
 )
 
 
+_STRUCTURE = re.compile(r"\w+\s*\([^()]*\|")
+
+
 def update_formula(old: Formula, new: str) -> str:
     """Return the text of ``new`` with each ``.`` replaced by the old response or the old right-hand side.
 
@@ -35,7 +38,8 @@ def update_formula(old: Formula, new: str) -> str:
     Raises
     ------
     FormulaError
-        If a random term or an offset is subtracted that is not there; `parse_formula` finds absent fixed terms.
+        If a random term, a covariance structure or an offset is subtracted that is not there; `parse_formula` finds
+        absent fixed terms.
 
     Examples
     --------
@@ -58,6 +62,7 @@ def _right_side(old: Formula, right: str, new: str) -> str:
         offsets = [_offset_term(expression, expression in old.names) for expression in old.offsets]
         absorbed = [absorbed_text(group, old) for group in old.absorbed]
         kept = [*absorbed, *dict.fromkeys(term.text for term in old.random), *offsets]
+        kept += [] if old.residual is None else [old.residual.text]
     text = ""
     for sign, term in _summands(right):
         if sign == "-" and ("|" in _WORD.findall(term) or term.startswith(("offset(", "fe("))):
@@ -66,6 +71,8 @@ def _right_side(old: Formula, right: str, new: str) -> str:
             lone = sign == "+" and term == "."
             replaced = old.fixed if lone else _replace_dots(term, f"({old.fixed})")
             text += f" {sign} {replaced}" if text else sign.replace("+", "") + replaced
+    if old.residual is not None and any(s == "+" and _STRUCTURE.match(term) for s, term in _summands(right)):
+        kept = [term for term in kept if term != old.residual.text]  # one takes the place of the other
     return " + ".join([text or "1", *kept])
 
 

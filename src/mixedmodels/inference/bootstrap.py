@@ -51,7 +51,6 @@ BOOTSTRAP = "bootstrap"
 """What files of bootstraps hold."""
 
 REAL_LINE = (-np.inf, np.inf)
-RANGES = {"sd": (0.0, np.inf), "sigma": (0.0, np.inf), "dispersion": (0.0, np.inf), "cor": (-1.0, 1.0)}
 
 Statistic = Callable[[Any], Any]
 
@@ -67,6 +66,11 @@ class Replicated(Parametrized, Protocol):
     @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of bootstrap that there are of it, of ``KINDS``."""
+        ...
+
+    @property
+    def units(self) -> Mapping[str, int]:
+        """How many levels of each grouping factor, or subjects, can be drawn or left out; fewest last."""
         ...
 
     def wrap(self, state: Any) -> Any:
@@ -292,7 +296,8 @@ class Bootstrap:
                 low, high = pivots.limits(parameters[name], tails)
             elif defined:
                 low, high = _percentiles(values, estimated, kind, tails, acceleration[name])
-            rows[name] = tuple(np.clip([low, high], *RANGES.get(self._plan.kinds.get(name, ""), REAL_LINE)))
+            limits = parameters[name].limits if name in self._plan.kinds else REAL_LINE
+            rows[name] = tuple(np.clip([low, high], *limits))
         table = pd.DataFrame.from_dict(rows, orient="index", columns=["lower", "upper"]).rename_axis("parameter")
         table = table if which is None else table.loc[self._selected(which)]
         table.attrs["notes"] = [*undetermined_notes(self._plan.fit), *self.notes]
@@ -365,7 +370,7 @@ def bootstrap(
     if kind not in fit.kinds:
         there = ", ".join(f'"{k}"' for k in fit.kinds)
         raise InferenceError(f"kind={kind!r} is not available for this model; it must be {there}.")
-    names = [f.name for f in fit.state.design.factors]
+    names = list(fit.units)
     if kind == "cases":
         level_of = names[-1] if level_of is None else level_of
         if level_of not in names:
@@ -522,7 +527,7 @@ class _Plan:
 
     def _drawn(self, replicate: int) -> FixedFit:
         name = str(self.level_of)
-        n_levels = next(f.n_levels for f in self.state.design.factors if f.name == name)
+        n_levels = self.fit.units[name]
         return self.fit.refit_levels(name, self.stream(replicate).integers(0, n_levels, n_levels))
 
     def _missing(self, failure: str, singular: bool = False) -> Refits:
@@ -558,8 +563,8 @@ class _Plan:
     def acceleration(self) -> dict[str, float]:
         """Return Efron's acceleration of each statistic by leaving out levels of the factor with fewest."""
         self.check_statistic()
-        factor = self.state.design.factors[-1]
-        refits = [self._one(partial(self.fit.refit_without, level)) for level in range(factor.n_levels)]
+        *_, n_levels = self.fit.units.values()
+        refits = [self._one(partial(self.fit.refit_without, level)) for level in range(n_levels)]
         values = np.vstack([r.values for r in refits if not r.failures] or [np.empty((0, len(self.estimates)))])
         if len(values) < 3:
             raise InferenceError(

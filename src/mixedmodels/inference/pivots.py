@@ -80,6 +80,10 @@ class Pivots:
             values = self._values[parameter.name].to_numpy()
             low, high = np.quantile(values[1:], tails)
             return float(values[0] ** 2 / high), float(values[0] ** 2 / low) if low > 0 else np.inf
+        if parameter.factor < 0:  # of residuals, which levels' errors have no part in
+            z = np.array([parameter.free(value) for value in self._values[parameter.name]])
+            low, high = 2 * z[0] - np.quantile(z[1:], tails)[::-1]
+            return parameter.natural(low)[0], parameter.natural(high)[0]
         noise = self._noise[parameter.factor]
         if parameter.kind == "sd":
             return self._sd_limits(parameter, noise[:, parameter.row, parameter.row], tails)

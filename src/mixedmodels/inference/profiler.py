@@ -53,8 +53,8 @@ LONGEST_FREE_JUMP = 1.5
 """Between two points of log sd or Fisher's z, whose standard errors know no limit near a boundary."""
 EDGE = 7.0
 """Fisher's z of a correlation that counts as one."""
-NEAR_ONE = 0.999
-"""Correlation whose profile is taken to be level from there to one, where it cannot be computed further."""
+NEAR_ONE = 0.9995
+"""Share of its range from which on the profile of a correlation is taken to be level where it cannot be computed."""
 FLAT_SE = 1.0
 """Standard error of log sd, at least, with which a profile is walked again that stayed where the criterion is flat."""
 FAR = 0.5
@@ -190,15 +190,9 @@ class Profiler:
         at_bound = self.map.on_boundary(self.psi, parameter)
         if parameter.kind == "cor" and at_bound:
             raise InferenceError(
-                f"{parameter.name} has no profile: its estimate is on the boundary (plus or minus one, or of an effect "
-                "without variance). Profile the standard deviations, or simplify the random effects."
+                f"{parameter.name} has no profile: its estimate is on the boundary (an end of its range, or of an "
+                "effect without variance). Profile the standard deviations, or simplify the model."
             )
-
-        def natural(c: float) -> tuple[float, float]:
-            """Return the value at c and its derivative."""
-            if parameter.kind == "cor":
-                return float(np.tanh(c)), float(1 - np.tanh(c) ** 2)
-            return float(np.exp(c)), float(np.exp(c))
 
         start = self._lifted(self.psi, NUDGE)
         if at_bound:
@@ -223,23 +217,23 @@ class Profiler:
             longest=LONGEST_FREE_JUMP,
             in_rows=not at_bound,
         )
-        rows: list[_Row] = [] if at_bound else [(value, 0.0, 1 / (se * natural(c_hat)[1]), self.psi)]
+        rows: list[_Row] = [] if at_bound else [(value, 0.0, 1 / (se * parameter.natural(c_hat)[1]), self.psi)]
 
         def append(points: list[Point], sign: float, largest: float) -> None:
             for point in points:
-                v, dv = natural(point.c)
+                v, dv = parameter.natural(point.c)
                 zeta = self._zeta(point, sign)
                 if abs(zeta) < largest:
                     rows.append((v, zeta, point.slope / (2 * zeta) / dv, point.psi))
 
         if parameter.kind == "cor":
-            ceiling = min(map(self._largest_zeta, self._sds_of(parameter)))
+            ceiling = min(map(self._largest_zeta, self._sds_of(parameter)), default=np.inf)
             below = tuple(t for t in TARGETS if t < NEAR_CEILING * ceiling)
             targets = (*below, AT_CEILING * ceiling) if _is_reached(ceiling) else TARGETS
             for sign in (1.0, -1.0):
                 append(self._side(replace(side, sign=sign, targets=targets, largest=ceiling)), sign, ceiling)
                 rows += self._correlation_end(parameter, sign, ceiling, max(rows, key=lambda r: sign * r[0]))
-            return self._finish(parameter.name, value, (-1.0, 1.0), rows)
+            return self._finish(parameter.name, value, parameter.limits, rows)
         upper = self._side(side, near_zero if at_bound else None)
         if self.fit.is_undetermined(parameter) and self._reached(upper) < TARGETS[0]:
             wider = self._side(replace(side, se=max(se, FLAT_SE)), near_zero if at_bound else None)
@@ -255,7 +249,7 @@ class Profiler:
             end = 0.0 if at_bound else -floor
             v, zeta, _, _ = min(rows, key=lambda r: r[0])
             rows.append((0.0, end, (zeta - end) / v if v > 0 else 0.0, self.psi))
-        return self._finish(parameter.name, value, (0.0, np.inf), rows)
+        return self._finish(parameter.name, value, parameter.limits, rows)
 
     def _reached(self, points: list[Point]) -> float:
         """Return the largest zeta of some points."""
@@ -277,15 +271,16 @@ class Profiler:
         Zeta never exceeds the ceiling: any correlation is had at the price of one effect without variance.
         """
         v, zeta, _, psi = last
+        bound = parameter.limits[sign > 0]
         if abs(zeta) >= TARGETS[-2] and not _is_reached(ceiling):
             return []
         point = self._solve(parameter, sign * EDGE, psi)
         if point is not None and abs(self._zeta(point, sign)) < ceiling:
             end = self._zeta(point, sign)
-            return [(sign, end, (end - zeta) / (sign - v), point.psi)]
-        if abs(v) > NEAR_ONE:
-            return [(sign, zeta, 0.0, psi)]
-        return [(sign, sign * ceiling, 0.0, psi)] if _is_reached(ceiling) else []
+            return [(bound, end, (end - zeta) / (bound - v), point.psi)]
+        if (bound - v) / (parameter.limits[1] - parameter.limits[0]) * sign < 1 - NEAR_ONE:
+            return [(bound, zeta, 0.0, psi)]
+        return [(bound, sign * ceiling, 0.0, psi)] if _is_reached(ceiling) else []
 
     def _solve(self, held: VarianceParameter | Measure, c: float, start: Floats) -> Point | None:
         return self.fit.solve(held, c, self._lifted(start, NUDGE))

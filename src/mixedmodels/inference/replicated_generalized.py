@@ -48,6 +48,11 @@ class GeneralizedReplicated(GeneralizedParameters):
         """The kinds of bootstrap that there are of it: rows have no residuals to draw from."""
         return ("parametric", "cases")
 
+    @property
+    def units(self) -> dict[str, int]:
+        """How many levels of each grouping factor can be drawn, or left out."""
+        return {factor.name: factor.n_levels for factor in self.state.design.factors}
+
     def values_of(self, state: GlmmState) -> Floats:
         """Return fixed effects and variance parameters of one fit, (n_fixed + n_parameters,)."""
         parameters = GeneralizedParameters(state)

@@ -45,6 +45,11 @@ class LinearReplicated(LinearParameters):
         """The kinds of bootstrap that there are of it."""
         return KINDS
 
+    @property
+    def units(self) -> dict[str, int]:
+        """How many levels of each grouping factor can be drawn, or left out."""
+        return {factor.name: factor.n_levels for factor in self.state.design.factors}
+
     def values_of(self, state: FitState) -> Floats:
         """Return fixed effects and variance parameters of one fit, (n_fixed + n_parameters,)."""
         row: Floats = self._values(state.beta[None], np.array([state.sigma]), state.theta[None])[0]

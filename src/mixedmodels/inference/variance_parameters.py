@@ -54,6 +54,24 @@ class VarianceParameter:
     row: int
     column: int
 
+    @property
+    def limits(self) -> tuple[float, float]:
+        """What it lies between."""
+        return (-1.0, 1.0) if self.kind == "cor" else (0.0, np.inf)
+
+    def free(self, value: float) -> float:
+        """Return the logarithm of a value, or Fisher's z between the limits."""
+        low, high = self.limits
+        return float(np.log(value) if np.isinf(high) else np.arctanh(2 * (value - low) / (high - low) - 1))
+
+    def natural(self, c: float) -> tuple[float, float]:
+        """Return the parameter where its free value is c, and its slope in c."""
+        low, high = self.limits
+        if np.isinf(high):
+            return float(np.exp(c)), float(np.exp(c))
+        u, half = np.tanh(c), 0.5 * (high - low)
+        return float(low + half * (1 + u)), float(half * (1 - u * u))
+
 
 def list_parameters(factors: tuple[RandomFactor, ...]) -> tuple[VarianceParameter, ...]:
     """Return the variance parameters in theta's order, sigma last; a tied block has one standard deviation."""
@@ -378,7 +396,7 @@ def _row(
         return free, se, low, high
     if parameter.kind == "cor":
         if scale == "sd":
-            return value, (1 - value**2) * se, float(np.tanh(low)), float(np.tanh(high))
+            return value, parameter.natural(free)[1] * se, parameter.natural(low)[0], parameter.natural(high)[0]
         place = parameter.factor, parameter.row, parameter.column
         covariance, slope = covariance_map.covariance(psi, *place)
         se = float(np.linalg.norm(slope @ root))

@@ -26,7 +26,7 @@ from mixedmodels.inference.profiled_generalized import GeneralizedProfiled
 from mixedmodels.inference.replicated_generalized import GeneralizedReplicated
 from mixedmodels.predict.generalized import predict_generalized, simulate_generalized
 from mixedmodels.result.fixed_estimates import FixedEstimates
-from mixedmodels.result.intervals import Intervals
+from mixedmodels.result.intervals import VarianceIntervals
 from mixedmodels.result.random_estimates import RandomEstimates
 from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import OF_A_FIT, OF_A_GENERALIZED_FIT, refuses_unknown, unknown_attribute
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from mixedmodels.fit.generalized import GlmmState
 
 
-class GlmmResult(RandomEstimates, FixedEstimates, Intervals):
+class GlmmResult(RandomEstimates, FixedEstimates, VarianceIntervals):
     """A fitted generalised linear mixed model. It never changes; frames and arrays are made when asked for.
 
     Parameters

@@ -51,24 +51,6 @@ class Intervals(FixedChapter):
         raise NotImplementedError
 
     @refuses_unknown
-    def variance_parameters(self, scale: str = "sd", level: float = 0.95) -> pd.DataFrame:
-        """Return standard deviations, correlations and sigma with standard errors and intervals within their range.
-
-        Parameters
-        ----------
-        scale
-            ``"sd"``; ``"variance"``: variances and covariances; ``"log"``: log sd and Fisher's z.
-        level
-            Coverage of the intervals.
-
-        Raises
-        ------
-        InferenceError
-            If an argument is not allowed.
-        """
-        return show_notes(variance_parameters(self._ways().profiled, scale, level))
-
-    @refuses_unknown
     def conf_int(
         self, method: str = "wald", level: float = 0.95, which: str | Iterable[str] | None = None, **options: Any
     ) -> pd.DataFrame:
@@ -165,3 +147,25 @@ class Intervals(FixedChapter):
         """
         options: dict[str, Any] = {"kind": kind, "level_of": level_of, "path": path, "progress": progress}
         return bootstrap(self._replicated(), n, seed=seed, statistic=statistic, **options)
+
+
+class VarianceIntervals(Intervals):
+    """Intervals, those of variance parameters on other scales too."""
+
+    @refuses_unknown
+    def variance_parameters(self, scale: str = "sd", level: float = 0.95) -> pd.DataFrame:
+        """Return standard deviations, correlations and sigma with standard errors and intervals within their range.
+
+        Parameters
+        ----------
+        scale
+            ``"sd"``; ``"variance"``: variances and covariances; ``"log"``: log sd and Fisher's z.
+        level
+            Coverage of the intervals.
+
+        Raises
+        ------
+        InferenceError
+            If an argument is not allowed.
+        """
+        return show_notes(variance_parameters(self._ways().profiled, scale, level))

@@ -23,7 +23,7 @@ from mixedmodels.inference.profiled_linear import LinearProfiled
 from mixedmodels.inference.replicated_linear import LinearReplicated
 from mixedmodels.result.diagnostics import Diagnostics
 from mixedmodels.result.estimates import Estimates
-from mixedmodels.result.intervals import Intervals
+from mixedmodels.result.intervals import VarianceIntervals
 from mixedmodels.result.rows import Rows
 from mixedmodels.result.sizes import Sizes
 from mixedmodels.result.tables import Tables
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from mixedmodels.fit.control import Control
 
 
-class LmmResult(Estimates, Tables, Tests, Intervals, Sizes, Rows, Diagnostics):
+class LmmResult(Estimates, Tables, Tests, VarianceIntervals, Sizes, Rows, Diagnostics):
     """A fitted linear mixed model. It never changes; frames and arrays are made when asked for.
 
     Parameters

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -10,15 +12,24 @@ from mixedmodels.covariance.residual import correlations
 from mixedmodels.display.marginal_summary import one_line_marginal, summarize_marginal
 from mixedmodels.errors import InferenceError
 from mixedmodels.fit import storage
-from mixedmodels.fit.call import with_columns
+from mixedmodels.fit.call import build_marginal, snapshot, with_columns, without_stale_contrasts
 from mixedmodels.fit.fitted import marginal_fitted
+from mixedmodels.fit.marginal_fit import fit_marginal
 from mixedmodels.fit.plain_values import Kept
+from mixedmodels.formula.parse import parse_marginal_formula
+from mixedmodels.formula.update import update_formula
+from mixedmodels.inference.bootstrap import bootstrap
+from mixedmodels.inference.conf_int import Ways
+from mixedmodels.inference.degrees import approximation
+from mixedmodels.inference.profiled_marginal import MarginalProfiled
+from mixedmodels.inference.replicated_marginal import MarginalReplicated
 from mixedmodels.inference.residual_parameters import residual_parameters
 from mixedmodels.inference.robust import robust_covariance
 from mixedmodels.inference.sas_criteria import criteria_table
 from mixedmodels.predict.marginal import marginal_residuals, predict_marginal, simulate_marginal
 from mixedmodels.result.fixed_estimates import FixedEstimates
 from mixedmodels.result.fixed_tests import FixedTests
+from mixedmodels.result.intervals import Intervals
 from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import OF_A_FIT, refuses_unknown, unknown_attribute
 
@@ -26,15 +37,18 @@ if TYPE_CHECKING:
     from os import PathLike
     from typing import Any
 
+    import numpy.typing as npt
+
     from mixedmodels.design.records import Floats
     from mixedmodels.display.summary import Summary
     from mixedmodels.fit.call import Call
+    from mixedmodels.fit.control import Control
     from mixedmodels.fit.marginal_fit import MarginalState
     from mixedmodels.inference.approximation import Approximation
     from mixedmodels.inference.robust import RobustCovariance
 
 
-class MmrmResult(FixedEstimates, FixedTests):
+class MmrmResult(FixedEstimates, FixedTests, Intervals):
     """A fitted model with residuals that are correlated within subjects, as ``mmrm`` returns it. It never changes.
 
     Parameters
@@ -57,6 +71,77 @@ class MmrmResult(FixedEstimates, FixedTests):
         if name.startswith("_") or hasattr(type(self), name):
             return object.__getattribute__(self, name)
         raise unknown_attribute("A fit of mmrm", name, OF_A_FIT, dir(type(self)))
+
+    def _ways(self) -> Ways:
+        tests = partial(approximation, self.state)
+        replicate = partial(bootstrap, self._replicated())
+        return Ways(MarginalProfiled(self.state), tests, frozenset({"ddf"}), replicate)
+
+    def _replicated(self) -> MarginalReplicated:
+        return MarginalReplicated(self.state, MmrmResult)
+
+    @refuses_unknown
+    def refit(self, y: npt.ArrayLike) -> MmrmResult:
+        """Return the fit of the same model to another response; this result stays as it is.
+
+        Parameters
+        ----------
+        y
+            Response of the rows used, or of all rows of the data, in their order; a table of one column, such as
+            ``simulate`` returns, will do.
+
+        Raises
+        ------
+        DataError
+            If y has another length, another order, or values that are not finite numbers.
+        """
+        problem = self.state.problem.with_response(y)
+        return MmrmResult(fit_marginal(problem, reml=self.reml, control=self.state.control), None, self.ddf)
+
+    @refuses_unknown
+    def update(
+        self,
+        formula: str | None = None,
+        data: object = None,
+        *,
+        reml: bool | None = None,
+        weights: object = ...,
+        offset: object = ...,
+        contrasts: object = ...,
+        missing: object = ...,
+        control: Control | None = None,
+    ) -> MmrmResult:
+        """Return the fit of a changed model; this result stays as it is.
+
+        Parameters
+        ----------
+        formula
+            A new formula, in which ``.`` stands for what was there: ``". ~ . + x"``; the covariance structure stays
+            unless another is named: ``". ~ . + ar1h(visit | id)"``.
+        data
+            New data.
+        reml, weights, offset, contrasts, missing, control
+            As for ``mmrm``; those not given stay as they were, but for contrasts of columns that leave the formula.
+
+        Raises
+        ------
+        InferenceError
+            If this result does not know its data.
+        """
+        call = self._call_or_refuse("update")
+        given = {"weights": weights, "offset": offset, "contrasts": contrasts, "missing": missing}
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not ...}
+        if formula is not None:
+            changes["formula"] = update_formula(self.state.design.formula, formula)
+        if data is not None:
+            changes["data"] = snapshot(data)
+        call = replace(call, **changes)
+        if formula is not None and contrasts is ...:
+            call = without_stale_contrasts(call, parse_marginal_formula)
+        control = self.state.control if control is None else control
+        problem = build_marginal(call, control.n_threads)
+        state = fit_marginal(problem, reml=self.reml if reml is None else reml, control=control)
+        return MmrmResult(state, call, self.ddf)
 
     @refuses_unknown
     def summary(

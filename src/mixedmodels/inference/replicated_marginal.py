@@ -1,0 +1,112 @@
+"""A model with correlated residuals as a bootstrap sees it: responses drawn from it, and fits to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mixedmodels.design.subset import draw_subjects, take_rows
+from mixedmodels.errors import MixedModelsError
+from mixedmodels.fit.fitted import marginal_fitted
+from mixedmodels.fit.marginal import MarginalProblem
+from mixedmodels.fit.marginal_fit import fit_marginal
+from mixedmodels.fit.subjects import draw_residuals
+from mixedmodels.inference.bootstrap import CANNOT_FIT, Draw, Refits, failure_of, std_errors
+from mixedmodels.inference.marginal_parameters import MarginalParameters, StructureMap
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+
+    from mixedmodels.design.design import Design
+    from mixedmodels.design.records import Floats
+    from mixedmodels.fit.marginal_fit import MarginalState
+
+
+@dataclass(frozen=True)
+class MarginalReplicated(MarginalParameters):
+    """A fit with correlated residuals that can be simulated from and fitted again.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    wrap
+        Makes the result that a statistic of the user's gets of a fit.
+    """
+
+    wrap: Callable[[Any], Any]
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of bootstrap that there are of it."""
+        return ("parametric", "cases")
+
+    @property
+    def units(self) -> dict[str, int]:
+        """How many subjects can be drawn, or left out."""
+        rows = self.state.problem.rows
+        return {rows.term.subject: rows.n_subjects}
+
+    def values_of(self, state: MarginalState) -> Floats:
+        """Return fixed effects and parameters of the covariance of one fit, (n_fixed + n_parameters,)."""
+        return np.concatenate([state.beta, StructureMap(state).values_at(state.point)])
+
+    def draw(self, kind: str) -> Draw:
+        """Return the function that draws responses from the fitted distribution."""
+        assert kind == "parametric"
+        state, fitted = self.state, marginal_fitted(self.state)
+
+        def draw(rng: np.random.Generator) -> Floats:
+            return np.asarray(fitted + draw_residuals(state, 1, rng)[:, 0])
+
+        return draw
+
+    def refits(self, Y: Floats) -> Refits:
+        """Return estimates from responses, (m, n_obs)."""
+        n_fixed = self.state.n_fixed
+        values = np.full((len(Y), n_fixed + len(self.map.parameters)), np.nan)
+        errors = np.full((len(Y), n_fixed), np.nan)
+        singular, failures = np.zeros(len(Y), dtype=bool), []
+        for i, y in enumerate(Y):
+            try:
+                state = self.refit(y)
+            except MemoryError:
+                raise
+            except MixedModelsError:
+                failures.append(CANNOT_FIT)
+                continue
+            singular[i] = state.is_singular
+            failure = failure_of(state, self.state)
+            if failure is not None:
+                failures.append(failure)
+                continue
+            values[i], errors[i] = self.values_of(state), std_errors(state)
+        return Refits(values, errors, singular, tuple(failures))
+
+    def refit(self, y: Floats) -> MarginalState:
+        """Return the fit to another response."""
+        state = self.state
+        return fit_marginal(state.problem.with_response(y), reml=state.reml, control=state.control)
+
+    def refit_levels(self, name: str, drawn: npt.NDArray[np.int64]) -> MarginalState:
+        """Return the fit to some subjects, each time one that is drawn a subject of its own."""
+        del name
+        return self._fit(draw_subjects(self.state.design, drawn))
+
+    def refit_without(self, level: int) -> MarginalState:
+        """Return the fit without one subject."""
+        design, subject = self.state.design, self.state.problem.rows.subject
+        return self._fit(take_rows(design, np.flatnonzero(subject != level)))
+
+    def _fit(self, design: Design) -> MarginalState:
+        problem = MarginalProblem(design, n_threads=self.state.problem.n_threads)
+        return fit_marginal(problem, reml=self.state.reml, control=self.state.control)
+
+    def noise(self, values: pd.DataFrame) -> list[Floats]:
+        """Return nothing: no factor has levels whose estimates have errors of their own."""
+        del values
+        return []
