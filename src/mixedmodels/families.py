@@ -92,6 +92,25 @@ class Family(ABC):
             case _:
                 return np.asarray(np.exp(np.minimum(eta, LARGEST_LOG)))
 
+    def predictor(self, mean: Floats) -> Floats:
+        """Return the linear predictor of means, infinite at their ends.
+
+        Parameters
+        ----------
+        mean
+            (n,), of one trial for the binomial.
+        """
+        with np.errstate(divide="ignore"):
+            match self.link:
+                case "logit":
+                    return np.asarray(special.logit(mean))
+                case "probit":
+                    return np.asarray(special.ndtri(mean))
+                case "cloglog":
+                    return np.asarray(np.log(-np.log1p(-mean)))
+                case _:
+                    return np.asarray(np.log(mean))
+
     def slope(self, eta: Floats) -> Floats:
         """Return the derivative of the mean in the linear predictor.
 

@@ -16,7 +16,7 @@ of_lme4 <- function(formula, data, family) {
 # glmmTMB's parameters are log sds, log dispersion and a root t of a correlation t / sqrt(1 + t^2); all brought back here
 of_glmmTMB <- function(formula, data, family) {
   m <- glmmTMB(as.formula(formula), data, family = family)
-  one <- function(i) confint(tmbprofile(m$obj, name = i, trace = FALSE, ytol = 4, ystep = 0.02))
+  one <- function(i) confint(tmbprofile(m$obj, name = i, trace = FALSE, ytol = 3, ystep = 0.05))
   found <- t(sapply(seq_along(m$fit$par), one))
   names <- names(m$fit$par)
   is_cor <- seq_along(names) == match("theta", names) + 2 & grepl("urban |", formula, fixed = TRUE)
@@ -30,7 +30,7 @@ cases <- list(
        formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"),
   list(data = "Contraception", factors = c("district", "urban"), family = "binomial", link = "logit", by = "glmmTMB",
        formula = "used ~ age + urban + (urban | district)"),
-  list(data = "epil", factors = c("subject", "trt"), family = "poisson", link = "log", by = "lme4",
+  list(data = "epil", factors = c("subject", "trt"), family = "poisson", link = "log", by = "glmmTMB",
        formula = "y ~ trt + lbase + lage + V4 + (1 | subject)"),
   list(data = "grouseticks", factors = c("BROOD", "LOCATION", "YEAR"), family = "nbinom2", link = "log", by = "glmmTMB",
        formula = "TICKS ~ YEAR + (1 | BROOD) + (1 | LOCATION)"),

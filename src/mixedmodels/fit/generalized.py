@@ -203,6 +203,11 @@ class GlmmState(MixedFit):
         return (self.beta, self.psi)
 
     @property
+    def link(self) -> str | None:
+        """What the mean is transformed by to the linear predictor."""
+        return self.family.link
+
+    @property
     def kind(self) -> tuple[str, ...]:
         """Its family and link."""
         return (self.family.name, self.family.link)

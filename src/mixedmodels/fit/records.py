@@ -139,6 +139,11 @@ class FixedFit(ABC):
         return True
 
     @property
+    def link(self) -> str | None:
+        """What the mean is transformed by to the linear predictor; None where that is the mean."""
+        return None
+
+    @property
     def kind(self) -> tuple[str, ...]:
         """What fits whose likelihoods may be nested have in common."""
         return ("linear",)

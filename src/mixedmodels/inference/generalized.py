@@ -10,9 +10,12 @@ import pandas as pd
 
 from mixedmodels.inference.anova import anova
 from mixedmodels.inference.degrees import FixedDegrees, estimate_rows
+from mixedmodels.inference.joint_tests import joint_tests
 from mixedmodels.inference.wald import COLUMNS, row_values
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from mixedmodels.design.records import Floats
     from mixedmodels.fit.generalized import GlmmState
 
@@ -39,7 +42,26 @@ def chi_squared_table(state: GlmmState, type: int = 3) -> pd.DataFrame:
     type
         As for linear models.
     """
-    table = anova(state, type, wald_tests(state))
+    return _chi_squared(anova(state, type, wald_tests(state)))
+
+
+def chi_squared_joint_tests(
+    state: GlmmState, by: str | Sequence[str] | None, at: Mapping[str, object] | None, weights: str
+) -> pd.DataFrame:
+    """Return Wald's chi-squared tests of each term's effects on marginal means: ``chisq, df, p_value``.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    by, at, weights
+        As for ``joint_tests.joint_tests``.
+    """
+    return _chi_squared(joint_tests(state, by, at, ddf=wald_tests(state), weights=weights))
+
+
+def _chi_squared(table: pd.DataFrame) -> pd.DataFrame:
+    """Return F tests with infinite degrees of freedom as what they are."""
     chisq = table["f_value"] * table["num_df"]
     out = pd.DataFrame({"chisq": chisq, "df": table["num_df"], "p_value": table["p_value"]}, index=table.index)
     out.attrs["notes"] = table.attrs.get("notes", ())

@@ -6,7 +6,6 @@ A mean is l'beta: the rows of the reference grid with the levels asked for, aver
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,7 +37,7 @@ from mixedmodels.inference.nested_factors import find_nesting
 from mixedmodels.inference.reference_grid import ReferenceGrid, check_variable, predictors, reference_grid
 from mixedmodels.inference.response_scale import (
     SCALES,
-    Transformation,
+    View,
     as_means,
     as_ratios,
     is_transformed,
@@ -71,6 +70,7 @@ def margins(
     scale: str = "model",
     bias_adjust: bool | float = False,
     level: float = 0.95,
+    view: View | None = None,
 ) -> pd.DataFrame:
     """Return estimated marginal means, or contrasts among them, one row each.
 
@@ -106,6 +106,8 @@ def margins(
         mean.
     level
         Coverage of the intervals, those of a family of differences together.
+    view
+        Takes the place of ``scale`` and ``bias_adjust`` where a link is undone.
 
     Returns
     -------
@@ -125,7 +127,7 @@ def margins(
     specs, by = read_names(specs, "specs"), read_names(by, "by")
     comparison = read_comparison(pairwise, contrasts, control, adjust, hypothesis)
     check_weights(weights)
-    view = _read_scale(state, scale, bias_adjust, comparison is not None)
+    view = response_view(state, scale, bias_adjust, comparison is not None) if view is None else view
     at = check_at(at)
     grid = _grid(state.design, specs, by, at)
     method = approximation(state, ddf)
@@ -143,20 +145,20 @@ def margins(
         offset = state.design.mean_offset
         index = labels_index((*means.by, *means.specs), means.cells)
         table = row_tests(estimates(L, method, offset), index, hypothesis)
-        table, scale_notes = _shown_means(state, table, view)
+        table, scale_notes = _shown_means(table, view)
         if state.design.offset is not None:
             notes = (*notes, "The mean of the offset is added to means.")
     else:
-        found = families(state, means, comparison, "/" if view.is_ratio else "-")
+        found = families(state, means, comparison, "/" if view.transformation and view.transformation.ratio else "-")
         table = families_table(found, contrast_names(means, comparison), method, hypothesis, comparison.adjust)
-        table, scale_notes = _shown_contrasts(state, table, found, view)
+        table, scale_notes = _shown_contrasts(table, found, view)
         notes = (*notes, *adjustment_notes(comparison.adjust, len(found)))
         notes = (*notes, *comparison_notes(comparison, means.specs))
     table.attrs["notes"] = (
         *unknown_notes(state, table),
         *certain_notes(table),
         *notes,
-        *hypothesis_notes(hypothesis, view.null_scale),
+        *hypothesis_notes(hypothesis, f" on {view.scale}" if view.scale else ""),
         *scale_notes,
     )
     return table
@@ -230,29 +232,23 @@ def _grid(design: Design, specs: tuple[str, ...], by: tuple[str, ...], at: Mappi
 # The scale of the response
 
 
-@dataclass(frozen=True)
-class _View:
-    """On which scale a table is shown.
+def response_view(state: FixedFit, scale: object, bias_adjust: object, is_comparison: bool) -> View:
+    """Return the view of means of a response that may be transformed.
 
-    Attributes
+    Parameters
     ----------
-    transformation
-        What is undone; None for the scale of the model.
-    sd
-        Standard deviation of observations for means of the response; 0 for the response of means.
-    is_ratio
-        Whether differences become ratios.
-    null_scale
-        A clause about the scale of hypotheses.
+    state
+        The fit.
+    scale, bias_adjust
+        As for ``margins``.
+    is_comparison
+        Whether means are compared.
+
+    Raises
+    ------
+    InferenceError
+        If an argument is not allowed, or the transformation cannot be undone.
     """
-
-    transformation: Transformation | None
-    sd: float
-    is_ratio: bool
-    null_scale: str
-
-
-def _read_scale(state: FixedFit, scale: object, bias_adjust: object, is_comparison: bool) -> _View:
     if scale not in SCALES:
         raise InferenceError(f'scale is {scale!r}; it must be "model" or "response".{nearest(str(scale), SCALES)}')
     number = isinstance(bias_adjust, int | float | np.number) and not isinstance(bias_adjust, bool)
@@ -262,48 +258,43 @@ def _read_scale(state: FixedFit, scale: object, bias_adjust: object, is_comparis
         )
     if bias_adjust and (scale == "model" or is_comparison):
         raise InferenceError("bias_adjust is for means on the scale of the response. Leave it out here.")
-    clause = f" on the scale of {state.design.response_name}" if is_transformed(state) else ""
+    text = state.design.response_name
+    of, plain = (f"the scale of {text}", f"of {text}") if is_transformed(state) else ("", "")
     if scale == "model":
-        return _View(None, 0.0, is_ratio=False, null_scale=clause)
+        return View(None, of, plain)
     transformation = read_transformation(state)
     sd = float(bias_adjust) if number else observation_sd(state) if bias_adjust else 0.0  # type: ignore[arg-type]
-    return _View(transformation, sd, is_comparison and transformation.ratio is not None, clause)
-
-
-def _shown_means(state: FixedFit, table: pd.DataFrame, view: _View) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Return means on the scale asked for, and what to know about it."""
-    text, transformation = state.design.response_name, view.transformation
-    if transformation is None:
-        return table, (f"Means of {text}.",) if is_transformed(state) else ()
-    shown = as_means(table, transformation, view.sd)
-    lost = np.isnan(shown["estimate"]) & ~np.isnan(table["estimate"])
-    outside = (f"Without a value: means that no response has as its {text}.",) if lost.any() else ()
-    if view.sd:
-        return shown, (
-            f"Means on the scale of the response, of observations with standard deviation {view.sd:.4g} on the scale "
-            f"of {text}, taken as known; tests are on that scale.",
-            *outside,
-        )
-    return shown, (
-        f"Means of {text} brought back to the scale of the response, about its medians; tests are on the scale of "
-        f"{text}. For its means use bias_adjust=True.",
-        *outside,
+    return View(
+        transformation,
+        of,
+        plain,
+        brought_back=f"Means of {text} brought back to the scale of the response, about its medians; tests are on the "
+        f"scale of {text}. For its means use bias_adjust=True.",
+        sd=sd,
+        averaged=f"Means on the scale of the response, of observations with standard deviation {sd:.4g} on the scale "
+        f"of {text}, taken as known; tests are on that scale.",
     )
 
 
-def _shown_contrasts(
-    state: FixedFit, table: pd.DataFrame, found: Sequence[Family], view: _View
-) -> tuple[pd.DataFrame, tuple[str, ...]]:
+def _shown_means(table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return means on the scale asked for, and what to know about it."""
+    if view.transformation is None:
+        return table, (f"Means {view.plain}.",) if view.plain else ()
+    shown = as_means(table, view.transformation, view.sd)
+    lost = np.isnan(shown["estimate"]) & ~np.isnan(table["estimate"])
+    outside = (f"Without a value: means that no response has as its {view.transformation.text}.",) if lost.any() else ()
+    return shown, (view.averaged if view.sd else view.brought_back, *outside)
+
+
+def _shown_contrasts(table: pd.DataFrame, found: Sequence[Family], view: View) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Return contrasts on the scale asked for, and what to know about it."""
-    text, transformation = state.design.response_name, view.transformation
-    of_text = f"Differences of {text}." if is_transformed(state) else ""
+    transformation = view.transformation
     if transformation is None:
-        return table, (of_text,) if of_text else ()
+        return table, (f"Differences {view.plain}.",) if view.plain else ()
     sums = np.concatenate([family.sums for family in found])
-    if view.is_ratio and (np.abs(sums) < ZERO_SUM).all():
-        assert transformation.ratio is not None
+    if transformation.ratio is not None and (np.abs(sums) < ZERO_SUM).all():
         of = transformation.ratio[0]
-        return as_ratios(table, transformation), (f"Ratios of {of}; tests are of differences on the scale of {text}.",)
+        return as_ratios(table, transformation), (f"Ratios of {of}; tests are of differences on {view.scale}.",)
     if (np.abs(sums - 1) < ZERO_SUM).all():
-        return _shown_means(state, table, view)
-    return table, (f"Differences stay on the scale of {text}: there is no other that they have by themselves.",)
+        return _shown_means(table, view)
+    return table, (f"Differences stay on {view.scale}: there is no other that they have by themselves.",)

@@ -17,7 +17,7 @@ from mixedmodels.inference.covariances import factor_roots
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FitState, MixedFit
 
 
 def variance_parts(state: FitState, fixed: Floats | None = None) -> tuple[float, dict[str, float], float]:
@@ -38,14 +38,20 @@ def variance_parts(state: FitState, fixed: Floats | None = None) -> tuple[float,
     if fixed is None:
         fixed = design.moment_rows[:, list(state.kept)] @ state.beta
     fixed = fixed - fixed[0]  # so that what does not vary has exactly no variance
-    parts = {}
+    of_fixed = float(np.var(fixed) * design.n_obs / (design.n_obs - 1))
+    return of_fixed, random_variances(state), state.sigma**2
+
+
+def random_variances(state: MixedFit) -> dict[str, float]:
+    """Return the variance of each grouping factor's effects, averaged over the rows."""
+    design, parts = state.design, {}
     for factor, Z, root in zip(design.factors, design.moment_effects, factor_roots(state), strict=True):
         if Z is None:
             parts[factor.name] = float(root[0, 0] ** 2)
         else:
             rows = Z @ root
             parts[factor.name] = float(np.einsum("ij,ij->", rows, rows) / len(rows))
-    return float(np.var(fixed) * design.n_obs / (design.n_obs - 1)), parts, state.sigma**2
+    return parts
 
 
 def r2(state: FitState, fixed: Floats | None = None) -> dict[str, float]:

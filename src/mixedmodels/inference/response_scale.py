@@ -172,14 +172,42 @@ def read_transformation(state: FixedFit) -> Transformation:
 
 
 def is_transformed(state: FixedFit) -> bool:
-    """Return True if the response is computed from columns."""
+    """Return True if the response is computed from columns, and its mean what is modelled."""
     text = state.design.response_name
-    if text in state.design.formula.names:
+    if state.link is not None or text in state.design.formula.names:
         return False
     try:
         return not isinstance(syntax_tree(text).body, ast.Name)
     except SyntaxError:  # what an array or a column is called where no formula names it
         return False
+
+
+@dataclass(frozen=True)
+class View:
+    """On which scale a table of means, or of differences among them, is shown.
+
+    Attributes
+    ----------
+    transformation
+        What is undone; None for the scale of the model.
+    scale
+        The scale of the model in words, such as "the scale of log(y)"; "" where it is that of the response.
+    plain
+        What estimates on it are, "of log(y)"; "" where it is that of the response.
+    brought_back
+        What to know of means that are brought back.
+    sd
+        Standard deviation of what means are averaged over; 0 for the response of means.
+    averaged
+        What to know of these.
+    """
+
+    transformation: Transformation | None
+    scale: str = ""
+    plain: str = ""
+    brought_back: str = ""
+    sd: float = 0.0
+    averaged: str = ""
 
 
 def _steps(node: ast.expr, values: Floats) -> list[tuple[Step, ast.expr]] | None:

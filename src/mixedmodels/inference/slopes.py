@@ -154,6 +154,7 @@ def slopes(
         notes += adjustment_notes(comparison.adjust, len(found), "within")
         notes += comparison_notes(comparison, means.specs)
     on_scale = f" of {state.design.response_name}" if is_transformed(state) else ""
+    on_scale = on_scale if state.link is None else f" on the link scale ({state.link})"
     table.attrs["notes"] = (
         f"Slopes{on_scale} in {variable}.",
         *unknown_notes(state, table),

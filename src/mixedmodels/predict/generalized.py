@@ -7,6 +7,7 @@ probit link, by 40 nodes of Gauss and Hermite for others.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def predict_generalized(
     new_levels
         As for linear models.
     interval
-        ``"confidence"``, for ``"population"``; None for none. Formed on the link scale.
+        ``"confidence"``; None for none. Formed on the link scale.
     level
         Coverage.
 
@@ -82,7 +83,7 @@ def predict_generalized(
     if averaged and scale == "link":
         raise InferenceError("An average over random effects is one of means; on the link scale it is 'population'.")
     if interval is not None:
-        _check_interval(interval, random_effects)
+        _check_interval(interval)
     chosen = chosen_columns(state.design, "population" if averaged else random_effects)
     used = tuple(bool(columns.any()) for columns in chosen)
     rows = fitted_rows(state) if data is None else new_rows(state, data, used, new_levels, spread=averaged)
@@ -92,7 +93,10 @@ def predict_generalized(
     mean = np.where(rows.missing, np.nan, mean)
     if interval is None:
         return pd.Series(mean, index=rows.index, name="predicted")
-    se = np.where(rows.missing, np.nan, np.sqrt((state.fixed_root.whiten(rows.X) ** 2).sum(axis=1)))
+    # averages have their intervals on the link scale too, where they are about symmetric
+    eta = family.predictor(mean) if averaged else eta
+    se = averaged_error(state, rows, eta) if averaged else predictor_error(state, with_columns(rows, chosen), used)
+    se = np.where(rows.missing, np.nan, se)
     half = special.ndtri(0.5 + level / 2) * se
     if scale == "link":
         columns = {"mean": mean, "se": se, "lower": mean - half, "upper": mean + half}
@@ -102,17 +106,99 @@ def predict_generalized(
     return pd.DataFrame(columns, index=rows.index)
 
 
-def _check_interval(interval: object, random_effects: object) -> None:
+def _check_interval(interval: object) -> None:
     if interval != "confidence":
         raise InferenceError(
             f"interval={interval!r} is not available for generalised models; it must be 'confidence' or None."
             f"{nearest(str(interval), ('confidence',))}"
         )
-    if random_effects != "population":
+
+
+def predictor_error(state: GlmmState, rows: Rows, used: tuple[bool, ...]) -> Floats:
+    """Return the standard error of x'beta + z'b, (n_rows,), of b as the modes are predicted.
+
+    Var(b | y) at the estimates, and what their error adds: J Var(psi) J' with J = d(x'beta + z'b^) / dpsi, b^ moving
+    with psi (Kackar and Harville 1984; Kristensen et al. 2016, equation 10). Levels that the fit did not have count as
+    their mean, without effect.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    rows
+        With the columns of the effects that are chosen.
+    used
+        Which grouping factors have any.
+
+    Raises
+    ------
+    InferenceError
+        If several grouping factors are used, whose levels' errors are correlated.
+    """
+    k = len(state.theta)
+    jacobian = np.zeros((rows.n_rows, len(state.psi)))
+    jacobian[:, k : k + state.n_fixed] = state.fixed_root.coordinates(rows.X)
+    if not any(used):
+        return _error(jacobian, state)
+    if sum(used) > 1:
         raise InferenceError(
-            "Intervals of generalised models are those of random_effects='population'; with the effects of levels, or "
-            "averaged over them, there are none yet."
+            "Intervals of predictions with the effects of several grouping factors are not available: errors of their "
+            "levels are correlated. Name one of them in random_effects, or take 'population' or 'averaged'."
         )
+    which = used.index(True)
+    Z, codes = rows.columns(which), rows.codes[which]
+    known = codes >= 0
+    variance = np.zeros(rows.n_rows)
+    variance[known] = np.einsum("ij,ijk,ik->i", Z[known], state.cov_b[which][codes[known]], Z[known])
+    for j, (up, down, step) in enumerate(_moved(state)):
+        change = (state.problem.model.estimates(up)[3][which] - state.problem.model.estimates(down)[3][which]) / step
+        jacobian[known, j] += np.einsum("ij,ij->i", Z[known], change[codes[known]])
+    return np.asarray(np.sqrt(variance + _error(jacobian, state) ** 2))
+
+
+def averaged_error(state: GlmmState, rows: Rows, eta: Floats) -> Floats:
+    """Return the standard error of the linear predictor of an average over new levels, (n_rows,).
+
+    By the delta method in all parameters: fixed effects, and the variances that are averaged over.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    rows
+        The rows, with the columns of their random effects.
+    eta
+        The linear predictor of their averages, (n_rows,).
+    """
+    jacobian = np.empty((rows.n_rows, len(state.psi)))
+    slope = state.family.slope(eta)
+    for j, (up, down, step) in enumerate(_moved(state)):
+        ends = []
+        for psi in (up, down):
+            moved = _at(state, psi)
+            fixed = rows.offset + state.fixed_root.coordinates(rows.X) @ psi[len(state.theta) :][: state.n_fixed]
+            ends.append(averaged_mean(moved, rows, fixed))
+        jacobian[:, j] = (ends[0] - ends[1]) / (step * slope)
+    return _error(jacobian, state)
+
+
+STEP = 1e-4
+"""Of psi, which has no units, in differences."""
+
+
+def _moved(state: GlmmState) -> Iterator[tuple[Floats, Floats, float]]:
+    for j in range(len(state.psi)):
+        step = np.zeros(len(state.psi))
+        step[j] = STEP
+        yield state.psi + step, state.psi - step, 2 * STEP
+
+
+def _at(state: GlmmState, psi: Floats) -> GlmmState:
+    return replace(state, theta=state.problem.model.estimates(psi)[0])
+
+
+def _error(jacobian: Floats, state: GlmmState) -> Floats:
+    return np.asarray(np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", jacobian, state.cov_psi, jacobian), 0.0)))
 
 
 def averaged_mean(state: GlmmState, rows: Rows, eta: Floats) -> Floats:

@@ -20,15 +20,14 @@ from mixedmodels.fit.plain_values import Kept
 from mixedmodels.formula.update import update_formula
 from mixedmodels.inference.bootstrap import bootstrap
 from mixedmodels.inference.conf_int import Ways
-from mixedmodels.inference.contrast import contrast
-from mixedmodels.inference.generalized import chi_squared_table, wald_tests, z_table
+from mixedmodels.inference.generalized import wald_tests
 from mixedmodels.inference.profiled_generalized import GeneralizedProfiled
 from mixedmodels.inference.replicated_generalized import GeneralizedReplicated
 from mixedmodels.predict.generalized import predict_generalized, simulate_generalized
 from mixedmodels.result.fixed_estimates import FixedEstimates
+from mixedmodels.result.generalized_tests import GeneralizedTests
 from mixedmodels.result.intervals import VarianceIntervals
 from mixedmodels.result.random_estimates import RandomEstimates
-from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import OF_A_FIT, OF_A_GENERALIZED_FIT, refuses_unknown, unknown_attribute
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from mixedmodels.fit.generalized import GlmmState
 
 
-class GlmmResult(RandomEstimates, FixedEstimates, VarianceIntervals):
+class GlmmResult(RandomEstimates, FixedEstimates, GeneralizedTests, VarianceIntervals):
     """A fitted generalised linear mixed model. It never changes; frames and arrays are made when asked for.
 
     Parameters
@@ -140,51 +139,6 @@ class GlmmResult(RandomEstimates, FixedEstimates, VarianceIntervals):
         return summarize_generalized(self.state, level, correlation, width=width)
 
     @refuses_unknown
-    def coef_table(self, level: float = 0.95, *, exponentiate: bool = False) -> pd.DataFrame:
-        """Return the fixed effects: ``estimate, std_error, df, statistic, p_value, ci_lower, ci_upper``.
-
-        Parameters
-        ----------
-        level
-            Coverage of the intervals.
-        exponentiate
-            Show exp of estimates and bounds, which are ratios of odds (logit) or of means (log); the statistic stays
-            that of the coefficient.
-        """
-        return show_notes(z_table(self.state, level, exponentiate))
-
-    @refuses_unknown
-    def anova(self, type: int = 3) -> pd.DataFrame:
-        """Return Wald's chi-squared tests by term: ``chisq, df, p_value``.
-
-        Parameters
-        ----------
-        type
-            As for ``LmmResult.anova``.
-        """
-        return show_notes(chi_squared_table(self.state, type))
-
-    @refuses_unknown
-    def contrast(self, L: object, level: float = 0.95, joint: bool = False) -> pd.DataFrame:
-        """Return tests and intervals of combinations of the fixed effects, on the link scale, a row each.
-
-        Parameters
-        ----------
-        L
-            As for ``LmmResult.contrast``.
-        level
-            Coverage of the intervals.
-        joint
-            Add a last row with the test of all rows together.
-
-        Raises
-        ------
-        InferenceError
-            If a contrast cannot be read or estimated.
-        """
-        return show_notes(contrast(self.state, L, wald_tests(self.state), level, joint))
-
-    @refuses_unknown
     def predict(
         self,
         data: object = None,
@@ -209,7 +163,7 @@ class GlmmResult(RandomEstimates, FixedEstimates, VarianceIntervals):
         new_levels
             ``"raise"``, or ``"population"``: rows of a level that the fit did not have get none of its effects.
         interval
-            ``"confidence"``, for ``random_effects="population"``: formed on the link scale; None for none.
+            ``"confidence"``: formed on the link scale, the errors of effects counted where they are in it; None: none.
         level
             Coverage.
 

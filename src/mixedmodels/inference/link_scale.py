@@ -1,0 +1,74 @@
+"""Marginal means of generalised models on the scale of the response: the link undone, or averaged over random effects.
+
+A mean u of the linear predictor becomes g(u), g the inverse link, the mean of a level without random effect; averaged
+over levels it is E g(u + s Z), Z standard normal and s^2 the variance of z'b, averaged over the rows.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from mixedmodels.errors import InferenceError, nearest
+from mixedmodels.inference.r2 import random_variances
+from mixedmodels.inference.response_scale import Step, Transformation, View
+
+if TYPE_CHECKING:
+    from mixedmodels.fit.generalized import GlmmState
+
+SCALES = ("response", "link")
+CHOICES = ("population", "averaged")
+RATIOS = {"logit": "odds", "log": "means"}
+"""What differences on a link scale are logarithms of ratios of."""
+
+
+def link_view(state: GlmmState, scale: object, random_effects: object, is_comparison: bool) -> View:
+    """Return the view of means of a generalised model.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    scale
+        ``"response"`` or ``"link"``.
+    random_effects
+        ``"population"``: all zero; ``"averaged"``: the mean over new levels.
+    is_comparison
+        Whether means are compared.
+
+    Raises
+    ------
+    InferenceError
+        If an argument is not allowed.
+    """
+    if scale not in SCALES:
+        raise InferenceError(f'scale is {scale!r}; it must be "response" or "link".{nearest(str(scale), SCALES)}')
+    if random_effects not in CHOICES:
+        raise InferenceError(
+            f'random_effects is {random_effects!r}; it must be "population" or "averaged".'
+            f"{nearest(str(random_effects), CHOICES)}"
+        )
+    averaged = random_effects == "averaged"
+    if averaged and scale == "link":
+        raise InferenceError("An average over random effects is one of means; on the link scale it is 'population'.")
+    if averaged and is_comparison:
+        raise InferenceError(
+            "Differences of means that are averaged over random effects are not available. Ask for the means, or for "
+            "differences with random_effects='population'."
+        )
+    link = state.family.link
+    of = f"the link scale ({link})"
+    if scale == "link":
+        return View(None, of, f"on {of}")
+    step = Step(state.family.mean, state.family.slope)
+    ratio = (RATIOS[link], 1.0) if link in RATIOS else None
+    sd = math.sqrt(sum(random_variances(state).values())) if averaged else 0.0
+    return View(
+        Transformation(f"{link} of {state.design.response_name}", (step,), ratio),
+        of,
+        f"on {of}",
+        brought_back=f"Means of a level without random effects, brought back from {of}; tests are on that scale.",
+        sd=sd,
+        averaged=f"Means averaged over random effects, whose standard deviation on {of} is {sd:.4g} and taken as "
+        "known; tests are on that scale.",
+    )
