@@ -22,6 +22,12 @@ type SecondOrder<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray2<f64>>, B
 /// Value, gradient, three parts of the curvature, products.
 type Slopes<'py> = (f64, Bound<'py, PyArray3<f64>>, Vec<Bound<'py, PyArray5<f64>>>, Bound<'py, PyArray5<f64>>);
 
+/// Value, gradient, three parts of the Hessian, products.
+type BlockSlopes<'py> = (f64, Bound<'py, PyArray1<f64>>, Vec<Bound<'py, PyArray2<f64>>>, Bound<'py, PyArray3<f64>>);
+
+/// What second derivatives of V add to Kenward and Roger's method, along the parameters.
+type BlockSecondOrder<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>);
+
 /// Subjects by patterns of visits; keeps no rows of the data.
 #[pyclass(frozen, module = "mixedmodels._engine")]
 pub struct PatternModel {
@@ -139,19 +145,8 @@ impl PatternModel {
         reml: bool,
     ) -> PyResult<Option<FixedRoot<'py>>> {
         let sigma = self.sigma(&sigma)?;
-        let Some(found) = self.run(py, || self.patterns.derivatives(sigma, reml))? else {
-            return Ok(None);
-        };
-        let p = self.patterns.p;
-        let (mean, map) = self.patterns.x_basis.centred();
-        let beta: Vec<f64> =
-            self.patterns.beta0.iter().zip(&found.beta).map(|(b0, b)| b0 + self.patterns.scale * b).collect();
-        Ok(Some((
-            mean.to_vec().into_pyarray(py),
-            by_rows(map.to_vec(), p)?.into_pyarray(py).reshape([p, p])?,
-            beta.into_pyarray(py),
-            by_rows(found.root, p)?.into_pyarray(py).reshape([p, p])?,
-        )))
+        let found = self.run(py, || self.patterns.fixed_root(sigma, reml))?;
+        self.root(py, found)
     }
 
     /// sum W_ij Q_ij and X'V^-1 V_W V^-1 X, (p, p) each, in the columns of the root, and the coefficients of dSigma_j in tr(P dSigma_j P D) without
@@ -176,9 +171,106 @@ impl PatternModel {
         let square = |values: Vec<f64>| by_rows(values, p)?.into_pyarray(py).reshape([p, p]);
         Ok(Some((square(q)?, square(r)?, self.by_pairs(py, t)?)))
     }
+
+    /// The criterion without its constant where each pattern has a covariance V of its own: their values one after the
+    /// other; None where one is not positive definite.
+    #[allow(non_snake_case)]
+    fn block_value(&self, py: Python<'_>, V: PyReadonlyArray1<'_, f64>, reml: bool) -> PyResult<Option<f64>> {
+        let v = self.blocks(&V, 1, "V")?;
+        self.run(py, || self.patterns.block_value(v, reml))
+    }
+
+    /// What `fixed_root` returns, for blocks.
+    #[allow(non_snake_case)]
+    fn block_root<'py>(
+        &self,
+        py: Python<'py>,
+        V: PyReadonlyArray1<'py, f64>,
+        reml: bool,
+    ) -> PyResult<Option<FixedRoot<'py>>> {
+        let v = self.blocks(&V, 1, "V")?;
+        let found = self.run(py, || self.patterns.block_root(v, reml))?;
+        self.root(py, found)
+    }
+
+    /// Value, gradient in V, three parts of the Hessian (k, k) and products (k, p + 1, p + 1) along k matrices dV a block.
+    #[allow(non_snake_case)]
+    fn block_derivatives<'py>(
+        &self,
+        py: Python<'py>,
+        V: PyReadonlyArray1<'py, f64>,
+        dV: PyReadonlyArray1<'py, f64>,
+        k: usize,
+        reml: bool,
+    ) -> PyResult<Option<BlockSlopes<'py>>> {
+        let (v, d) = (self.blocks(&V, 1, "V")?, self.blocks(&dV, k, "dV")?);
+        let Some(found) = self.run(py, || self.patterns.block_derivatives(v, d, k, reml))? else {
+            return Ok(None);
+        };
+        let c = self.patterns.p + 1;
+        let parts = found.parts.into_iter().map(|part| part.into_pyarray(py).reshape([k, k]));
+        Ok(Some((
+            found.value,
+            found.gradient.into_pyarray(py),
+            parts.collect::<PyResult<_>>()?,
+            found.products.into_pyarray(py).reshape([k, c, c])?,
+        )))
+    }
+
+    /// sum W_ij Q_ij and X'V^-1 V_W V^-1 X, (p, p) each, in the columns of the root, and tr(P dV_j P V_W) without its part
+    /// of second order in X, (k,), for W (k, k) and V_W a block.
+    #[allow(non_snake_case)]
+    fn block_kenward_roger<'py>(
+        &self,
+        py: Python<'py>,
+        V: PyReadonlyArray1<'py, f64>,
+        dV: PyReadonlyArray1<'py, f64>,
+        W: PyReadonlyArray2<'py, f64>,
+        bend: PyReadonlyArray1<'py, f64>,
+    ) -> PyResult<Option<BlockSecondOrder<'py>>> {
+        let k = W.as_array().nrows();
+        let (v, d) = (self.blocks(&V, 1, "V")?, self.blocks(&dV, k, "dV")?);
+        let bend = self.blocks(&bend, 1, "V_W")?;
+        let w = W.as_slice().map_err(|_| PyValueError::new_err("W must be contiguous"))?;
+        if w.len() != k * k {
+            return Err(PyValueError::new_err("W must be square"));
+        }
+        let Some([q, r, t]) = self.run(py, || self.patterns.block_kenward_roger(v, d, k, w, bend))? else {
+            return Ok(None);
+        };
+        let p = self.patterns.p;
+        let square = |values: Vec<f64>| by_rows(values, p)?.into_pyarray(py).reshape([p, p]);
+        Ok(Some((square(q)?, square(r)?, t.into_pyarray(py))))
+    }
 }
 
 impl PatternModel {
+    /// A fixed part in its basis, in units of the response.
+    fn root<'py>(&self, py: Python<'py>, found: Option<(Vec<f64>, Vec<f64>)>) -> PyResult<Option<FixedRoot<'py>>> {
+        let Some((beta, root)) = found else {
+            return Ok(None);
+        };
+        let p = self.patterns.p;
+        let (mean, map) = self.patterns.x_basis.centred();
+        let beta: Vec<f64> =
+            self.patterns.beta0.iter().zip(&beta).map(|(b0, b)| b0 + self.patterns.scale * b).collect();
+        Ok(Some((
+            mean.to_vec().into_pyarray(py),
+            by_rows(map.to_vec(), p)?.into_pyarray(py).reshape([p, p])?,
+            beta.into_pyarray(py),
+            by_rows(root, p)?.into_pyarray(py).reshape([p, p])?,
+        )))
+    }
+
+    fn blocks<'a>(&self, values: &'a PyReadonlyArray1<'_, f64>, times: usize, name: &str) -> PyResult<&'a [f64]> {
+        let found = contiguous(values, name)?;
+        let wanted = times * self.patterns.block_values();
+        if found.len() != wanted || any_of(found, |s| !s.is_finite()) {
+            return Err(PyValueError::new_err(format!("{name} must be {wanted} finite numbers")));
+        }
+        Ok(found)
+    }
+
     fn run<T: Send>(&self, py: Python<'_>, work: impl FnOnce() -> T + Send) -> PyResult<T> {
         guarded(py, self.n_threads, self.patterns.flops(), work)
     }

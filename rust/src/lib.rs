@@ -4,6 +4,7 @@ mod accumulator;
 mod alike;
 mod basis;
 mod block;
+mod blocks;
 mod border_accumulator;
 mod border_glmm;
 mod border_inference;

@@ -33,12 +33,12 @@ pub struct PatternRows {
 }
 
 /// The rows of one pattern.
-struct Pattern {
+pub(crate) struct Pattern {
     group: usize,
-    visits: Vec<usize>,
-    n_subjects: usize,
+    pub visits: Vec<usize>,
+    pub n_subjects: usize,
     /// Rows of M.
-    n_rows: usize,
+    pub n_rows: usize,
     /// M, n_rows x m (p + 1).
     rows: Vec<f64>,
 }
@@ -56,7 +56,7 @@ pub struct Patterns {
     /// Root mean square of the least-squares residual.
     pub scale: f64,
     log_weights: f64,
-    patterns: Vec<Pattern>,
+    pub(crate) patterns: Vec<Pattern>,
 }
 
 /// The criterion and its derivatives in the Sigma of each group; p + 1 columns are those of q U^-T, Phi = U^-T U^-1, and
@@ -69,28 +69,24 @@ pub struct Derivatives {
     pub curvature: [Vec<f64>; 3],
     /// Sum over the subjects of [q r]'K at one visit and K [q r] at another, (G, V (p + 1), V (p + 1)).
     pub outer: Vec<f64>,
-    /// Coefficients of the fixed effects less beta0, over scale, in the basis.
-    pub beta: Vec<f64>,
-    /// U^-T, p x p.
-    pub root: Vec<f64>,
 }
 
 /// The fit at one Sigma.
-struct Solved {
-    value: f64,
-    beta: Vec<f64>,
+pub(crate) struct Solved {
+    pub value: f64,
+    pub beta: Vec<f64>,
     /// U^-T, upper triangular.
-    root: Vec<f64>,
+    pub root: Vec<f64>,
 }
 
 /// One pattern at one Sigma.
-struct Whitened {
+pub(crate) struct Whitened {
     /// L^-1, m x m, of Sigma = L L'.
-    inverse: Vec<f64>,
+    pub inverse: Vec<f64>,
     /// Logs of the diagonal of L.
-    log_diagonal: f64,
+    pub log_diagonal: f64,
     /// L^-1 applied to the visits of each subject.
-    rows: Vec<f64>,
+    pub rows: Vec<f64>,
 }
 
 impl Patterns {
@@ -174,7 +170,7 @@ impl Patterns {
         Some(self.solve(&sums, log_det, reml)?.value)
     }
 
-    fn solve(&self, sums: &[f64], log_det: f64, reml: bool) -> Option<Solved> {
+    pub(crate) fn solve(&self, sums: &[f64], log_det: f64, reml: bool) -> Option<Solved> {
         let (p, c) = (self.p, self.p + 1);
         let mut u = zeros(p * p);
         for j in 0..p {
@@ -192,6 +188,13 @@ impl Patterns {
         value.is_finite().then_some(Solved { value, beta, root })
     }
 
+    /// Coefficients of the fixed effects less beta0, over scale, and U^-T, p x p; None where a Sigma is not positive
+    /// definite.
+    pub fn fixed_root(&self, sigma: &[f64], reml: bool) -> Option<(Vec<f64>, Vec<f64>)> {
+        let (_, at) = self.whiten(sigma, reml)?;
+        Some((at.beta, at.root))
+    }
+
     /// The criterion without its constant, with its derivatives; None where a Sigma is not positive definite.
     pub fn derivatives(&self, sigma: &[f64], reml: bool) -> Option<Derivatives> {
         let (p, c, v) = (self.p, self.p + 1, self.n_visits);
@@ -202,14 +205,12 @@ impl Patterns {
             gradient: zeros(self.n_groups * pairs),
             curvature: [0; 3].map(|_| zeros(self.n_groups * pairs * pairs)),
             outer: zeros(self.n_groups * size * size),
-            beta: at.beta,
-            root: at.root,
         };
         for (pattern, white) in self.patterns.iter().zip(&white) {
             threads::check();
             let m = pattern.visits.len();
             let inverse = precision(&white.inverse, m);
-            let rows = pattern.turned(white, p, &out.beta, &out.root);
+            let rows = pattern.turned(white, p, &at.beta, &at.root);
             let gram = pattern.gram(&rows, m * c);
             let sums = |columns: std::ops::Range<usize>| {
                 let mut sums = zeros(m * m);
@@ -353,6 +354,12 @@ impl Pattern {
                 l[b * m + a] = sigma[(self.group * v + va) * v + vb];
             }
         }
+        self.whiten_by(l, c)
+    }
+
+    /// The same for a matrix whose lower triangle is given.
+    pub(crate) fn whiten_by(&self, mut l: Vec<f64>, c: usize) -> Option<Whitened> {
+        let m = self.visits.len();
         let log_diagonal = block::cholesky(&mut l, m)?;
         let inverse = block::inverse_lower(&l, m);
         let rows = self.mixed(&self.rows, c, |a, b| if b <= a { inverse[b * m + a] } else { 0.0 });
@@ -375,14 +382,14 @@ impl Pattern {
     }
 
     /// Adds sum_v W_v'W_v, c x c, of whitened rows.
-    fn add_products(&self, rows: &[f64], c: usize, sums: &mut [f64]) {
+    pub(crate) fn add_products(&self, rows: &[f64], c: usize, sums: &mut [f64]) {
         for at_visit in rows.chunks_exact((self.n_rows * c).max(1)) {
             add_gram(at_visit, self.n_rows, c, sums);
         }
     }
 
     /// K [q U^-T, r] by visits, r the residual of the estimate.
-    fn turned(&self, white: &Whitened, p: usize, beta: &[f64], root: &[f64]) -> Vec<f64> {
+    pub(crate) fn turned(&self, white: &Whitened, p: usize, beta: &[f64], root: &[f64]) -> Vec<f64> {
         let (m, c, k) = (self.visits.len(), p + 1, self.n_rows);
         let mut rows = self.mixed(&white.rows, c, |a, b| if b >= a { white.inverse[a * m + b] } else { 0.0 });
         let mut turned = zeros(k * p);
@@ -473,7 +480,7 @@ fn rows_of(sums: &[f64], columns: usize) -> (usize, Vec<f64>) {
 }
 
 /// K = L^-T L^-1.
-fn precision(inverse: &[f64], m: usize) -> Vec<f64> {
+pub(crate) fn precision(inverse: &[f64], m: usize) -> Vec<f64> {
     let mut out = zeros(m * m);
     block::transpose_times(inverse, inverse, m, m, m, &mut out);
     out

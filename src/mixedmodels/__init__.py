@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     )
     from mixedmodels.mmrm import mmrm
     from mixedmodels.power import power
-    from mixedmodels.result import GlmmResult, LmmResult, MmrmResult
+    from mixedmodels.result import CorrelatedResult, GlmmResult, LmmResult, MmrmResult
     from mixedmodels.saved import load
 
 __version__ = "0.1.0"
@@ -65,6 +65,7 @@ __all__ = [
     "CollinearColumnsError",
     "Control",
     "ConvergenceWarning",
+    "CorrelatedResult",
     "DataError",
     "DesignError",
     "DroppedRowsWarning",
@@ -121,6 +122,7 @@ _LAZY = {
     "MixedLMParams": "mixedlm",
     "MixedLMResults": "mixedlm",
     "MixedLMResultsWrapper": "mixedlm",
+    "CorrelatedResult": "result",
     "MmrmResult": "result",
     "Penalty": "mixedlm",
     "VCSpec": "mixedlm",

@@ -194,6 +194,20 @@ class PatternModel:
     def kenward_roger(self, sigma: Floats, b: Floats, d: Floats) -> tuple[Floats, Floats, Floats] | None: ...
     """sum W_ij Q_ij and q'K D K q, (p, p) each; coefficients of dSigma_j in tr(P dSigma_j P D) but for X twice."""
 
+    def block_value(self, V: Floats, reml: bool) -> float | None: ...
+    """`value` where each pattern has a covariance V of its own, (m, m), one after the other."""
+    def block_root(self, V: Floats, reml: bool) -> tuple[Floats, Floats, Floats, Floats] | None: ...
+    """`fixed_root`, for blocks."""
+    def block_derivatives(
+        self, V: Floats, dV: Floats, k: int, reml: bool
+    ) -> tuple[float, Floats, list[Floats], Floats] | None: ...
+    """Value; gradient in V; second derivatives of determinant, residual and X along k matrices dV a block, (k, k) each;
+    [q r]'K dV_i K [q r], (k, p + 1, p + 1), q in the basis, turned."""
+    def block_kenward_roger(
+        self, V: Floats, dV: Floats, W: Floats, bend: Floats
+    ) -> tuple[Floats, Floats, Floats] | None: ...
+    """sum W_ij Q_ij and q'K V_W K q, (p, p) each; tr(P dV_j P V_W) but for X twice, (k,), for V_W by block."""
+
 def minimize_called(
     evaluate: Callable[[Floats, Any], Any], start: Floats, max_iterations: int, n: int
 ) -> tuple[Any, int, float, Floats, int] | None: ...

@@ -25,7 +25,7 @@ from mixedmodels.design.functions import CODINGS
 from mixedmodels.errors import DataError, MixedModelsError, MixedModelsWarning, nearest
 from mixedmodels.families import BY_NAME
 from mixedmodels.formula.labels import NO_USES, Uses, column_uses
-from mixedmodels.formula.parse import parse_formula, parse_marginal_formula
+from mixedmodels.formula.parse import parse_correlated_formula, parse_formula, parse_marginal_formula
 from mixedmodels.formula.terms import Formula
 from mixedmodels.glmer import glmer
 from mixedmodels.inference.degrees import DDF_NAMES, MARGINAL_NAMES
@@ -110,7 +110,10 @@ def _fit(options: argparse.Namespace) -> str:
         _check_place(path)
     if options.report is not None:
         load_matplotlib("figure")  # or say that it is missing, before the fit takes its time
-    data = _read(options, [parse_formula(options.formula)])
+    formula = parse_formula(options.formula) if not _on_residuals(options) else _correlated(options)
+    data = _read(options, [formula])
+    if _on_residuals(options):
+        return _fit_correlated(options, data)
     if options.family is not None:
         return _fit_generalized(options, data)
     with warnings.catch_warnings():
@@ -129,6 +132,30 @@ def _fit(options: argparse.Namespace) -> str:
     except OSError as error:
         raise _unwritable(options.json, error.strerror) from error
     return str(summary)
+
+
+def _on_residuals(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the arguments of ``lmer`` on residuals that are given."""
+    given = {name: getattr(options, name) for name in ("residual", "variance", "sigma")}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _correlated(options: argparse.Namespace) -> Formula:
+    return parse_correlated_formula(options.formula, options.residual, options.variance)
+
+
+def _fit_correlated(options: argparse.Namespace, data: pd.DataFrame) -> str:
+    for name in ("report", "json", "family"):
+        if getattr(options, name) is not None:
+            raise DataError(f"--{name} is for models with independent residuals; with {_flags(options)} there is none")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MixedModelsWarning)
+        fit = lmer(options.formula, data, **_fitting(options), **_on_residuals(options))
+    return str(fit.summary(ddf=options.ddf))
+
+
+def _flags(options: argparse.Namespace) -> str:
+    return ", ".join(f"--{name}" for name in _on_residuals(options))
 
 
 def _fit_generalized(options: argparse.Namespace, data: pd.DataFrame) -> str:
@@ -229,6 +256,9 @@ def _parser() -> argparse.ArgumentParser:
         help=f"degrees of freedom of the tests, or a cluster-robust covariance: {', '.join(DDF_NAMES)} "
         "(default: %(default)s)",
     )
+    fit.add_argument("--residual", metavar="KIND", help='how residuals are correlated, such as "ar1(visit | id)"')
+    fit.add_argument("--variance", metavar="KIND", help='standard deviations of residuals, such as "ident(sex)"')
+    fit.add_argument("--sigma", metavar="SD", type=float, help="known residual standard deviation of weight one")
     _add_layout(fit)
     fit.add_argument("--json", metavar="FILE", help="write everything to FILE; - prints it instead of the summary")
     fit.add_argument("--report", metavar="FILE", help="write one HTML page with tables, checks and plots to FILE")

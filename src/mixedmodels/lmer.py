@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from mixedmodels.errors import (
     ConvergenceWarning,
     DroppedRowsWarning,
+    FitError,
     IdentificationWarning,
     MixedModelsWarning,
     RankDeficiencyWarning,
     SingularFitWarning,
 )
-from mixedmodels.fit.call import Call, build_problem, snapshot
+from mixedmodels.fit.call import Call, CorrelatedCall, build_correlated, build_problem, snapshot
 from mixedmodels.fit.fit import check_reml, fit_identified, fit_problem
-from mixedmodels.result import LmmResult
+from mixedmodels.result import LmmResult, MmrmResult, fitted_result
 from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:
@@ -39,6 +40,44 @@ WARNINGS: Mapping[str, type[MixedModelsWarning]] = {
 """Findings that a user hears of at once; the others wait in the summary."""
 
 
+@overload
+def lmer(
+    formula: str,
+    data: object,
+    *,
+    reml: bool = True,
+    weights: object = None,
+    offset: object = None,
+    contrasts: Mapping[str, object] | str | None = None,
+    missing: str = "drop",
+    evaluate: str = "python",
+    start: npt.ArrayLike | None = None,
+    control: Control | None = None,
+    residual: None = None,
+    variance: None = None,
+    sigma: None = None,
+) -> LmmResult: ...
+
+
+@overload
+def lmer(
+    formula: str,
+    data: object,
+    *,
+    reml: bool = True,
+    weights: object = None,
+    offset: object = None,
+    contrasts: Mapping[str, object] | str | None = None,
+    missing: str = "drop",
+    evaluate: str = "python",
+    start: npt.ArrayLike | None = None,
+    control: Control | None = None,
+    residual: str | None = None,
+    variance: str | None = None,
+    sigma: float | None = None,
+) -> MmrmResult: ...
+
+
 @refuses_unknown
 def lmer(
     formula: str,
@@ -52,7 +91,10 @@ def lmer(
     evaluate: str = "python",
     start: npt.ArrayLike | None = None,
     control: Control | None = None,
-) -> LmmResult:
+    residual: str | None = None,
+    variance: str | None = None,
+    sigma: float | None = None,
+) -> LmmResult | MmrmResult:
     """Return a fitted linear mixed model.
 
     Parameters
@@ -88,6 +130,16 @@ def lmer(
         First theta, in the order of ``LinearMixedModel.theta_names``.
     control
         Limits of the optimiser, a ``Control``.
+    residual
+        How residuals of a subject are correlated, ``kind(visit | subject)`` as for ``mmrm``: ``"ar1(visit | id)"``,
+        ``"exp(day | id)"``, ``"sph(x, y | plot, nugget=True)"``. Random terms may stand beside it or not, and a
+        ``CorrelatedResult`` comes out, or ``mmrm``'s result where there is nothing but the structure.
+    variance
+        What the standard deviations of residuals are proportional to, a product of ``ident(f)``, one for each level,
+        ``power(x)``, |x| to a power, and ``exp(x)``: ``"ident(sex) * power(age)"``.
+    sigma
+        The residual standard deviation, if it is known: 1 with weights 1 / v for responses of known variances v, as in
+        a meta-analysis.
 
     Raises
     ------
@@ -107,10 +159,31 @@ def lmer(
     >>> fit.fe_params.round(3).to_dict()
     {'Intercept': 251.405, 'Days': 10.467}
     """
+    if residual is not None or variance is not None or sigma is not None:
+        return _with_residuals(
+            CorrelatedCall(
+                formula, snapshot(data), weights, offset, contrasts, missing, evaluate, residual, variance, sigma
+            ),
+            reml=reml,
+            start=start,
+            control=control,
+        )
     call = Call(formula, snapshot(data), weights, offset, contrasts, missing, evaluate)
     state = fit_identified(build_problem(call), reml=reml, start=start, control=control)
     warn_of_findings(state.findings)
     return LmmResult(state, call)
+
+
+def _with_residuals(call: CorrelatedCall, *, reml: bool, start: object, control: Control | None) -> MmrmResult:
+    """Return a fit with something on its residuals, by visits in common where there is nothing else."""
+    if start is not None:
+        raise FitError(
+            "start is for models with independent residuals; those with residual, variance or sigma choose their own."
+        )
+    problem = build_correlated(call, 0 if control is None else control.n_threads)
+    fit = fitted_result(problem, call, reml=reml, control=control)
+    _warn(fit.findings, 4)
+    return fit
 
 
 class LinearMixedModel:
@@ -204,6 +277,10 @@ class LinearMixedModel:
 
 def warn_of_findings(findings: tuple[Finding, ...]) -> None:
     """Warn of the findings that change the reading of a fit, at the line that called the caller."""
+    _warn(findings, 4)
+
+
+def _warn(findings: tuple[Finding, ...], stacklevel: int) -> None:
     for finding in findings:
         if finding.kind in WARNINGS:
-            warnings.warn(finding.message, WARNINGS[finding.kind], stacklevel=4)
+            warnings.warn(finding.message, WARNINGS[finding.kind], stacklevel=1 + stacklevel)

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.fit.call import Call, build_marginal, snapshot
-from mixedmodels.fit.marginal_fit import fit_marginal
 from mixedmodels.inference.degrees import MARGINAL_NAMES
 from mixedmodels.lmer import warn_of_findings
-from mixedmodels.result import MmrmResult
+from mixedmodels.result import MmrmResult, fitted_result
 from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:
@@ -79,6 +78,6 @@ def mmrm(
         )
     call = Call(formula, snapshot(data), weights, offset, contrasts, missing, evaluate)
     problem = build_marginal(call, 0 if control is None else control.n_threads)
-    state = fit_marginal(problem, reml=reml, control=control)
-    warn_of_findings(state.findings)
-    return MmrmResult(state, call, ddf)
+    fit = fitted_result(problem, call, reml=reml, control=control, ddf=ddf)
+    warn_of_findings(fit.findings)
+    return fit

@@ -23,7 +23,17 @@ from mixedmodels.inference.replicated_marginal import MarginalReplicated
 from mixedmodels.inference.simulated_power import KEPT as OF_POWER
 from mixedmodels.inference.simulated_power import POWER, Simulation
 from mixedmodels.interrupted import warn_if_interrupted
-from mixedmodels.result import GLMM, KEPT, KEPT_GLMM, KEPT_MMRM, KIND, MMRM, GlmmResult, LmmResult, MmrmResult
+from mixedmodels.result import (
+    GLMM,
+    KEPT,
+    KEPT_GLMM,
+    KEPT_MARGINAL,
+    KIND,
+    MMRM,
+    GlmmResult,
+    LmmResult,
+    MmrmResult,
+)
 from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
 
@@ -58,7 +68,7 @@ def load(path: str | PathLike[str], *, trust: bool = False) -> Any:
         return storage.load_pickle(path)
     records = (
         KEPT,
-        KEPT_MMRM,
+        *KEPT_MARGINAL,
         KEPT_GLMM,
         *OF_WORK,
         *kept(_replicated),

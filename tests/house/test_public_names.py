@@ -13,6 +13,7 @@ from mixedmodels import errors
 ROOT = Path(__file__).parents[2]
 PROMISED = {
     "Control",
+    "CorrelatedResult",
     "GeneralizedLinearMixedModel",
     "GlmmResult",
     "LinearMixedModel",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mixedmodels.covariance.correlation import Correlation, Visits
+from mixedmodels.covariance.correlation import Correlation, Places
 from mixedmodels.covariance.jets import Floats, Jet
 
 
@@ -16,26 +16,26 @@ class Autoregressive(Correlation):
     title = "first-order autoregressive"
     needs = "whole numbers"
 
-    def n_coordinates(self, visits: Visits) -> int:
+    def n_coordinates(self, visits: Places) -> int:
         """Return 1."""
         del visits
         return 1
 
-    def start(self, visits: Visits) -> Floats:
+    def start(self, visits: Places) -> Floats:
         """Return the coordinate of no correlation."""
         del visits
         return np.zeros(1)
 
-    def matrix(self, x: Sequence[Jet], visits: Visits) -> Jet:
+    def matrix(self, x: Sequence[Jet], visits: Places) -> Jet:
         """Return the powers of rho."""
         return x[0].sin().power(visits.lags)
 
-    def parameters(self, x: Sequence[Jet], visits: Visits) -> list[Jet]:
+    def parameters(self, x: Sequence[Jet], visits: Places) -> list[Jet]:
         """Return rho."""
         del visits
         return [x[0].sin()]
 
-    def names(self, visits: Visits) -> list[str]:
+    def names(self, visits: Places) -> list[str]:
         """Return its name."""
         del visits
         return ["correlation"]

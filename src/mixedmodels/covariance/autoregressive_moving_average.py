@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mixedmodels.covariance.correlation import Correlation, Visits
+from mixedmodels.covariance.correlation import Correlation, Places
 from mixedmodels.covariance.jets import Floats, Jet
 
 
@@ -16,29 +16,29 @@ class AutoregressiveMovingAverage(Correlation):
     title = "ARMA(1, 1)"
     needs = "whole numbers"
 
-    def n_coordinates(self, visits: Visits) -> int:
+    def n_coordinates(self, visits: Places) -> int:
         """Return 2."""
         del visits
         return 2
 
-    def start(self, visits: Visits) -> Floats:
+    def start(self, visits: Places) -> Floats:
         """Return coordinates of little correlation that falls slowly."""
         del visits
         return np.arcsin([0.2, 0.5])
 
-    def matrix(self, x: Sequence[Jet], visits: Visits) -> Jet:
+    def matrix(self, x: Sequence[Jet], visits: Places) -> Jet:
         """Return 1 on the diagonal and the products elsewhere."""
         gamma, rho = self.parameters(x, visits)
         lags = visits.lags
         apart, own = np.where(lags > 0, 1.0, 0.0), np.where(lags == 0, 1.0, 0.0)
         return gamma * rho.power(np.maximum(lags - 1, 0)) * apart + own
 
-    def parameters(self, x: Sequence[Jet], visits: Visits) -> list[Jet]:
+    def parameters(self, x: Sequence[Jet], visits: Places) -> list[Jet]:
         """Return gamma and rho."""
         del visits
         return [x[0].sin(), x[1].sin()]
 
-    def names(self, visits: Visits) -> list[str]:
+    def names(self, visits: Places) -> list[str]:
         """Return their names."""
         del visits
         return ["correlation, lag 1", "decay"]

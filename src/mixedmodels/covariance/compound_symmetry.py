@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mixedmodels.covariance.correlation import Correlation, Visits
+from mixedmodels.covariance.correlation import Correlation, Places
 from mixedmodels.covariance.jets import Floats, Jet
 
 
@@ -20,32 +20,36 @@ class CompoundSymmetry(Correlation):
     title = "compound symmetry"
     has_linear_covariances = True
 
-    def n_coordinates(self, visits: Visits) -> int:
+    def n_coordinates(self, visits: Places) -> int:
         """Return 1."""
         del visits
         return 1
 
-    def start(self, visits: Visits) -> Floats:
+    def start(self, visits: Places) -> Floats:
         """Return the coordinate of no correlation."""
         m = len(visits)
         return np.array([np.arccos(np.sqrt((m - 1) / m))])
 
-    def matrix(self, x: Sequence[Jet], visits: Visits) -> Jet:
+    def matrix(self, x: Sequence[Jet], visits: Places) -> Jet:
         """Return the matrix with rho outside of the diagonal."""
         identity = np.eye(len(visits))
         (rho,) = self.parameters(x, visits)
         return rho * (1 - identity) + identity
 
-    def parameters(self, x: Sequence[Jet], visits: Visits) -> list[Jet]:
+    def parameters(self, x: Sequence[Jet], visits: Places) -> list[Jet]:
         """Return rho."""
         m, cosine = len(visits), x[0].cos()
         return [1 - cosine * cosine * (m / (m - 1))]
 
-    def names(self, visits: Visits) -> list[str]:
+    def names(self, visits: Places) -> list[str]:
         """Return its name."""
         del visits
         return ["correlation"]
 
-    def limits(self, visits: Visits) -> tuple[float, float]:
+    def limits(self, visits: Places) -> list[tuple[float, float]]:
         """Return -1 / (m - 1) and 1."""
-        return -1 / (len(visits) - 1), 1.0
+        return [(-1 / (len(visits) - 1), 1.0)]
+
+    def starts(self, visits: Places) -> list[Floats]:
+        """Return the one start there is: the coordinate has no two sides."""
+        return [self.start(visits)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mixedmodels.covariance.correlation import Visits
+from mixedmodels.covariance.correlation import Places
 from mixedmodels.covariance.exponential import Exponential
 from mixedmodels.covariance.jets import Jet
 
@@ -14,6 +14,6 @@ class Gaussian(Exponential):
 
     title = "Gaussian"
 
-    def matrix(self, x: Sequence[Jet], visits: Visits) -> Jet:
+    def matrix(self, x: Sequence[Jet], visits: Places) -> Jet:
         """Return the decay of each distance."""
         return (-(-2 * x[0]).exp() * (visits.distances / visits.unit) ** 2).exp()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mixedmodels.covariance.correlation import Correlation, Visits
+from mixedmodels.covariance.correlation import Correlation, Places
 from mixedmodels.covariance.jets import Floats, Jet, constant
 
 
@@ -16,26 +16,26 @@ class Independence(Correlation):
     title = "independence"
     has_linear_covariances = True
 
-    def n_coordinates(self, visits: Visits) -> int:
+    def n_coordinates(self, visits: Places) -> int:
         """Return 0."""
         del visits
         return 0
 
-    def start(self, visits: Visits) -> Floats:
+    def start(self, visits: Places) -> Floats:
         """Return nothing."""
         del visits
         return np.zeros(0)
 
-    def matrix(self, x: Sequence[Jet], visits: Visits) -> Jet:
+    def matrix(self, x: Sequence[Jet], visits: Places) -> Jet:
         """Return the identity."""
         return constant(np.eye(len(visits)), x[0].n_coordinates if x else 0)
 
-    def parameters(self, x: Sequence[Jet], visits: Visits) -> list[Jet]:
+    def parameters(self, x: Sequence[Jet], visits: Places) -> list[Jet]:
         """Return nothing."""
         del x, visits
         return []
 
-    def names(self, visits: Visits) -> list[str]:
+    def names(self, visits: Places) -> list[str]:
         """Return nothing."""
         del visits
         return []

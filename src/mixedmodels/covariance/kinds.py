@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 
 from mixedmodels.covariance.ante_dependence import AnteDependence
@@ -13,37 +14,59 @@ from mixedmodels.covariance.correlation import Correlation, Visits
 from mixedmodels.covariance.exponential import Exponential
 from mixedmodels.covariance.gaussian import Gaussian
 from mixedmodels.covariance.independence import Independence
+from mixedmodels.covariance.nugget import Nugget
 from mixedmodels.covariance.residual import ResidualStructure, SdsAndCorrelations, Unstructured
+from mixedmodels.covariance.spherical import Spherical
 from mixedmodels.covariance.toeplitz import Toeplitz
 
-CORRELATIONS: Mapping[str, type[Correlation]] = MappingProxyType(
+_SPATIAL: Mapping[str, type[Exponential]] = MappingProxyType({"exp": Exponential, "gau": Gaussian, "sph": Spherical})
+
+_NUGGET = " with nugget"
+
+CORRELATIONS: Mapping[str, Callable[[], Correlation]] = MappingProxyType(
     {
         "cs": CompoundSymmetry,
         "ar1": Autoregressive,
         "toep": Toeplitz,
         "ad": AnteDependence,
         "arma11": AutoregressiveMovingAverage,
-        "exp": Exponential,
-        "gau": Gaussian,
+        **_SPATIAL,
+        **{f"{name}{_NUGGET}": partial(Nugget, of()) for name, of in _SPATIAL.items()},
         "id": Independence,
     }
 )
 """Correlation structures; the name with an h behind it has a standard deviation for each visit."""
 
 ALIASES: Mapping[str, str] = MappingProxyType(
-    {"un": "us", "car1": "exp", "ou": "exp", "sp_exp": "exp", "sp_gau": "gau", "ante": "ad", "hetar1": "ar1h"}
+    {
+        "un": "us",
+        "car1": "exp",
+        "ou": "exp",
+        "sp_exp": "exp",
+        "sp_gau": "gau",
+        "sp_sph": "sph",
+        "ante": "ad",
+        "hetar1": "ar1h",
+    }
 )
 """Other names of the same."""
 
 UNSTRUCTURED = "us"
 
-KINDS = (UNSTRUCTURED, *CORRELATIONS, *(f"{name}h" for name in CORRELATIONS))
-"""Every kind."""
+_NAMES = tuple(name for name in CORRELATIONS if not name.endswith(_NUGGET))
+
+KINDS = (UNSTRUCTURED, *_NAMES, *(f"{name}h" for name in _NAMES))
+"""Every kind, as users write it."""
 
 
 def canonical(kind: str) -> str:
     """Return the name of a kind by which it is known here."""
     return ALIASES.get(kind, kind)
+
+
+def with_nugget(kind: str) -> str:
+    """Return the name of a spatial kind with a nugget."""
+    return f"{kind.removesuffix('h')}{_NUGGET}{'h' if kind not in CORRELATIONS else ''}"
 
 
 def correlation_of(kind: str) -> Correlation | None:
@@ -85,6 +108,7 @@ SPECIAL_CASES: Mapping[str, frozenset[str]] = MappingProxyType(
         "arma11": frozenset({"ar1", "id"}),
         "ad": frozenset({"ar1", "id"}),
         "toep": frozenset({"cs", "ar1", "arma11", "id"}),
+        **{f"{name}{_NUGGET}": frozenset({name, "id"}) for name in _SPATIAL},
     }
 )
 """Correlation structures that another one allows."""

@@ -62,11 +62,21 @@ class ResidualStructure(Protocol):
     def n_coordinates(self) -> int:
         """Coordinates of one group, k."""
 
+    @property
+    def has_several_optima(self) -> bool:
+        """Whether the likelihood may have several optima where nothing else is random."""
+
     def start(self, moments: Floats, counts: Floats) -> Floats:
         """Return the point of a start, from sums and counts of products of residuals, (G, V, V) each."""
 
+    def starts(self, moments: Floats, counts: Floats) -> list[Floats]:
+        """Return points to begin at where random effects, too, explain correlations; ``start`` is the first."""
+
     def moved(self, point: Floats, step: Floats) -> Floats:
         """Return the point a step (G, k) away."""
+
+    def shape_of_point(self, n_groups: int) -> tuple[int, ...]:
+        """Return the shape of a point."""
 
     def sigma(self, point: Floats) -> Floats:
         """Return Sigma, (G, V, V)."""
@@ -110,6 +120,11 @@ class SdsAndCorrelations:
         return f"{'heterogeneous ' if self.is_heterogeneous else ''}{self.correlation.title}"
 
     @property
+    def has_several_optima(self) -> bool:
+        """Whether the likelihood may have several optima where nothing else is random."""
+        return self.correlation.has_several_optima
+
+    @property
     def n_sds(self) -> int:
         """Standard deviations of one group."""
         return len(self.visits) if self.is_heterogeneous else 1
@@ -121,17 +136,25 @@ class SdsAndCorrelations:
 
     def start(self, moments: Floats, counts: Floats) -> Floats:
         """Return the point with the standard deviations of the residuals and hardly any correlation."""
+        return self.starts(moments, counts)[0]
+
+    def starts(self, moments: Floats, counts: Floats) -> list[Floats]:
+        """Return the points with these standard deviations and each start of the correlations."""
         diagonal = np.diagonal(moments, axis1=1, axis2=2)
         number = np.diagonal(counts, axis1=1, axis2=2)
         if not self.is_heterogeneous:
             diagonal, number = diagonal.sum(axis=1, keepdims=True), number.sum(axis=1, keepdims=True)
         sds = 0.5 * np.log(_variances(diagonal, number))
-        rest = np.tile(self.correlation.start(self.visits), (len(moments), 1))
-        return np.hstack([sds, rest])
+        rest = self.correlation.starts(self.visits)
+        return [np.hstack([sds, np.tile(one, (len(moments), 1))]) for one in rest]
 
     def moved(self, point: Floats, step: Floats) -> Floats:
         """Return the point a step away."""
         return point + step
+
+    def shape_of_point(self, n_groups: int) -> tuple[int, ...]:
+        """Return the shape of a point."""
+        return n_groups, self.n_coordinates
 
     def sigma(self, point: Floats) -> Floats:
         """Return Sigma, (G, V, V)."""
@@ -159,8 +182,8 @@ class SdsAndCorrelations:
             found = [
                 Parameter(n, float(s.value), s.first, (0.0, np.inf), True) for n, s in zip(names, sds, strict=True)
             ]
-            others = zip(self.correlation.names(self.visits), rest, strict=True)
-            out.append([*found, *(Parameter(n, float(r.value), r.first, limits, False) for n, r in others)])
+            others = zip(self.correlation.names(self.visits), rest, limits, strict=True)
+            out.append([*found, *(Parameter(n, float(r.value), r.first, limit, False) for n, r, limit in others)])
         return out
 
     def parameter(self, point: Floats, group: int, which: int) -> Jet:
@@ -218,6 +241,7 @@ class Unstructured:
     visits: Visits
 
     title = "unstructured"
+    has_several_optima = False
 
     @property
     def n_coordinates(self) -> int:
@@ -248,11 +272,19 @@ class Unstructured:
             out[g] = (share * R + (1 - share) * identity) * np.outer(sds, sds)
         return out
 
+    def starts(self, moments: Floats, counts: Floats) -> list[Floats]:
+        """Return the one start."""
+        return [self.start(moments, counts)]
+
     def moved(self, point: Floats, step: Floats) -> Floats:
         """Return L exp(E) L'."""
         values, vectors = np.linalg.eigh(np.tensordot(step, self._unit, 1))
         root = np.linalg.cholesky(point) @ vectors * np.exp(0.5 * values)[:, None, :]
         return np.asarray(root @ root.swapaxes(1, 2))
+
+    def shape_of_point(self, n_groups: int) -> tuple[int, ...]:
+        """Return the shape of a point."""
+        return n_groups, len(self.visits), len(self.visits)
 
     def sigma(self, point: Floats) -> Floats:
         """Return Sigma."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mixedmodels.covariance.correlation import Correlation, Visits, by_lag
+from mixedmodels.covariance.correlation import Correlation, Places, by_lag
 from mixedmodels.covariance.jets import Floats, Jet, constant
 
 
@@ -21,19 +21,19 @@ class Toeplitz(Correlation):
     has_linear_covariances = True
     needs = "equal steps"
 
-    def n_coordinates(self, visits: Visits) -> int:
+    def n_coordinates(self, visits: Places) -> int:
         """Return the number of lags."""
         return len(visits) - 1
 
-    def start(self, visits: Visits) -> Floats:
+    def start(self, visits: Places) -> Floats:
         """Return the coordinates of no correlation."""
         return np.zeros(len(visits) - 1)
 
-    def matrix(self, x: Sequence[Jet], visits: Visits) -> Jet:
+    def matrix(self, x: Sequence[Jet], visits: Places) -> Jet:
         """Return the correlations by lag, 1 on the diagonal."""
         return by_lag([constant(1.0, x[0].n_coordinates), *self.parameters(x, visits)], len(visits))
 
-    def parameters(self, x: Sequence[Jet], visits: Visits) -> list[Jet]:
+    def parameters(self, x: Sequence[Jet], visits: Places) -> list[Jet]:
         """Return the correlations of lag 1, 2, ..."""
         rest = constant(1.0, x[0].n_coordinates)  # variance that the visits in between leave
         found: list[Jet] = []
@@ -45,6 +45,6 @@ class Toeplitz(Correlation):
             rest = rest * (1 - partial * partial)
         return found
 
-    def names(self, visits: Visits) -> list[str]:
+    def names(self, visits: Places) -> list[str]:
         """Return the lags."""
         return [f"correlation, lag {lag}" for lag in range(1, len(visits))]

@@ -33,7 +33,7 @@ from mixedmodels.design.plan import Arguments, Part, Plan, make_plan
 from mixedmodels.design.probe import Probe, make_probe
 from mixedmodels.design.recipe import DesignRecipe, FactorRecipe
 from mixedmodels.design.records import Codes, Finding, Floats, RandomFactor
-from mixedmodels.design.residual_rows import empty_visits, residual_rows
+from mixedmodels.design.residual_rows import empty_visits, residual_rows, variance_columns
 from mixedmodels.design.response import Reader, Response, read_numbers
 from mixedmodels.errors import DataError, DesignError
 from mixedmodels.formula.terms import Formula, RandomTerm
@@ -333,6 +333,7 @@ def _assemble(
         columns={name: evaluation.columns[name] for name in plan.term_columns},
         labels=index if index is None or rows.positions is None else index[rows.positions],
         residual=None if plan.formula.residual is None else residual_rows(plan.formula.residual, parts.groups),
+        variance=variance_columns(plan.formula.variance, parts.groups),
         trials=None if trials is None else np.array(trials.values, dtype=np.float64),
         absorbed=absorbed,
     )

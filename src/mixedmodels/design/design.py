@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mixedmodels.design.frame import Column
     from mixedmodels.design.recipe import DesignRecipe
     from mixedmodels.design.records import Finding, Floats, RandomFactor
-    from mixedmodels.design.residual_rows import ResidualRows
+    from mixedmodels.design.residual_rows import ResidualRows, VarianceColumn
     from mixedmodels.design.stand_in import StandIn
     from mixedmodels.formula.terms import Formula
 
@@ -56,6 +56,8 @@ class Design:
         Index of the rows used in a pandas frame, or None where it is their position or there is none.
     residual
         Subjects and visits, where residuals of a subject are correlated; else None.
+    variance
+        What the variance functions of the residuals are of.
     stand_in
         What stands for rows that were read in parts and not kept; None where they are here.
     trials
@@ -80,6 +82,7 @@ class Design:
     columns: Mapping[str, Column] = field(default_factory=dict)
     labels: pd.Index | None = None
     residual: ResidualRows | None = None
+    variance: tuple[VarianceColumn, ...] = ()
     stand_in: StandIn | None = None
     trials: Floats | None = None
     absorbed: Absorbed | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,18 +11,22 @@ import pandas as pd
 
 from mixedmodels.covariance.correlation import Visits
 from mixedmodels.covariance.kinds import correlation_needs
+from mixedmodels.covariance.variance_kinds import VARIANCES
 from mixedmodels.design.frame import Column
 from mixedmodels.design.grouping import Grouping, group_rows, level_codes
 from mixedmodels.design.labels import level_text, shown_level
 from mixedmodels.design.records import Codes, Finding, Floats
 from mixedmodels.errors import DesignError
-from mixedmodels.formula.terms import ResidualTerm
+from mixedmodels.formula.terms import ResidualTerm, VarianceTerm
 
 COUNTING_STEPS = ("ar1", "toep", "ad", "arma11")
 """Structures whose correlations depend on how many visits two are apart."""
 
 MAX_VISITS = 60
 """Different visits beyond which subjects have times of their own."""
+
+OF_OWN_TIMES = ("exp", "gau", "sph", "exp with nugget", "gau with nugget", "sph with nugget", "ar1", "arma11", "id")
+"""Structures that need no visits in common."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,11 @@ class ResidualRows:
     def n_subjects(self) -> int:
         """Subjects in the data."""
         return len(self.subjects)
+
+    @property
+    def has_own_times(self) -> bool:
+        """Whether subjects have times of their own instead of visits in common."""
+        return len(self.visits) > MAX_VISITS
 
 
 def residual_rows(term: ResidualTerm, columns: Mapping[str, Column]) -> ResidualRows:
@@ -138,10 +147,11 @@ def _check_visits(term: ResidualTerm, visits: Visits) -> None:
             f"{term.text} needs times or coordinates as numbers, and {name} has labels. Use a numeric column, or a "
             f"structure of visits in order, such as ar1({name} | {term.subject})."
         )
-    if len(visits) > MAX_VISITS:
+    if len(visits) > MAX_VISITS and (term.kind not in OF_OWN_TIMES or visits.positions is None):
         raise DesignError(
-            f"{name} has {len(visits)} different values, more than the {MAX_VISITS} visits that {term.text} can have; "
-            "times of each subject's own are not supported yet. Round them to common visits."
+            f"{name} has {len(visits)} different values, more than the {MAX_VISITS} visits that {term.text} can have. "
+            f"Round them to common visits, or take a structure of times of each subject's own, such as "
+            f"exp({name} | {term.subject})."
         )
     if visits.positions is None or visits.positions.shape[1] > 1:
         return
@@ -156,6 +166,71 @@ def _check_visits(term: ResidualTerm, visits: Visits) -> None:
             f"{term.text} needs visits at equal steps, and those of {name} are not. Make it a category, in whose order "
             "visits count as one step apart, or use another structure."
         )
+
+
+@dataclass(frozen=True)
+class VarianceColumn:
+    """What a variance function is of, at the rows used.
+
+    Attributes
+    ----------
+    term
+        The term of the formula.
+    values
+        Numbers, or codes of the levels, (n_obs,).
+    levels
+        Labels of the levels; None for numbers.
+    """
+
+    term: VarianceTerm
+    values: Floats
+    levels: pd.Index | None
+
+
+def variance_columns(terms: Sequence[VarianceTerm], columns: Mapping[str, Column]) -> tuple[VarianceColumn, ...]:
+    """Return what the variance functions of a formula are of, checked.
+
+    Parameters
+    ----------
+    terms
+        Of the formula.
+    columns
+        Its columns at the rows used, by name, without missing values.
+
+    Raises
+    ------
+    DesignError
+        A column does not suit its function.
+    """
+    return tuple(_variance_column(term, columns[term.column]) for term in terms)
+
+
+def _variance_column(term: VarianceTerm, column: Column) -> VarianceColumn:
+    function = VARIANCES[term.kind]
+    if function.takes_levels:
+        codes, levels = level_codes(column)
+        if len(levels) < 2:
+            raise DesignError(
+                f"variance={term.text!r} needs two levels or more, and {term.column} has {len(levels)} in the rows "
+                "used. Leave it out."
+            )
+        return VarianceColumn(term, codes.astype(np.float64), levels)
+    if column.levels is not None or column.is_boolean or column.is_date:
+        raise DesignError(
+            f"variance={term.text!r} needs numbers, and {term.column} has labels. Use ident({term.column}), a standard "
+            "deviation for each level."
+        )
+    values = column.values.astype(np.float64)
+    unsuited = function.unsuited(values)
+    if unsuited is not None:
+        where = f"{int(np.argmax(values == 0))} of the rows used, counted from 0"
+        raise DesignError(
+            f"variance={term.text!r} cannot take {unsuited}, and {term.column} has it in row {where}. Use exp("
+            f"{term.column}), or shift the column."
+        )
+    if np.ptp(values) == 0:
+        raise DesignError(f"variance={term.text!r} has nothing to tell from: {term.column} is constant. Leave it out.")
+    return VarianceColumn(term, values, None)
 
 
 def empty_visits(rows: ResidualRows, column: Column) -> Iterator[Finding]:

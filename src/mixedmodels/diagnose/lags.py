@@ -52,7 +52,7 @@ def autocorrelations(state: MarginalState) -> Lags:
     state
         The fit.
     """
-    rows = state.problem.rows
+    rows, R = state.problem.rows, correlations(state.residual_covariance)
     V = len(rows.visits)
     seen = np.zeros((rows.n_subjects, V), dtype=bool)
     seen[rows.subject, rows.visit] = True
@@ -62,7 +62,6 @@ def autocorrelations(state: MarginalState) -> Lags:
     for kind in ("pearson", "normalized"):
         by_kind[kind] = np.zeros((rows.n_subjects, V))
         by_kind[kind][rows.subject, rows.visit] = marginal_residuals(state, kind)
-    R = correlations(state.residual_covariance)
     lag = np.arange(1, V)
     counts = np.array([(seen[:, apart:] & seen[:, :-apart]).sum() for apart in lag], dtype=np.int64)
     lag, counts = lag[counts > 0], counts[counts > 0]

@@ -30,6 +30,8 @@ from mixedmodels.fit.fixed_root import Basis, FixedRoot
 from mixedmodels.fit.problem import new_response
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy.typing as npt
 
     from mixedmodels.covariance.residual import ResidualStructure
@@ -113,9 +115,7 @@ class Evaluation:
 
     def moved(self, x: Floats) -> Evaluation | None:
         """Return the evaluation at other coordinates; None where Sigma is not positive definite there."""
-        structure = self.problem.structure
-        step = (x - self.x).reshape(-1, structure.n_coordinates)
-        point = structure.moved(self.point, step)
+        point = self.problem.moved(self.point, x - self.x)
         value = self.problem.value(point, self.reml)
         return None if value is None else Evaluation(self.problem, self.reml, point, x, value)
 
@@ -166,6 +166,11 @@ class MarginalProblem:
     def patterns(self) -> Patterns:
         """Subjects by the visits that they have."""
         return find_patterns(self.rows)
+
+    @property
+    def n_subjects(self) -> int:
+        """Subjects, whose rows are independent of others'."""
+        return self.rows.n_subjects
 
     @cached_property
     def structure(self) -> ResidualStructure:
@@ -234,6 +239,23 @@ class MarginalProblem:
         out.seconds = {"design": 0.0, "products": 0.0}
         return out
 
+    @property
+    def cluster_name(self) -> str:
+        """What independent rows differ in."""
+        return self.rows.term.subject
+
+    @property
+    def cluster(self) -> npt.NDArray[np.intp]:
+        """Subject of each row, (n_obs,)."""
+        return self.rows.subject.astype(np.intp)
+
+    def each(self, point: Floats, *, of_residuals: bool = False) -> Iterator[tuple[npt.NDArray[np.int64], Floats]]:
+        """Yield rows, (n_subjects, m), and covariance (m, m) of weight one of subjects that share it, at a point."""
+        del of_residuals  # nothing else is random
+        Sigma = self.structure.sigma(point)
+        for group, visits, rows in self.patterns.each():
+            yield rows, Sigma[group][np.ix_(visits, visits)]
+
     def start(self) -> Floats:
         """Return the structure's point of a start, from moments of the least-squares residuals."""
         return self.structure.start(*self.model.moments())
@@ -243,6 +265,10 @@ class MarginalProblem:
         value = self.value(point, reml)
         x = np.zeros(len(self.rows.groups) * self.structure.n_coordinates)
         return None if value is None else Evaluation(self, reml, point, x, value)
+
+    def moved(self, point: Floats, step: Floats) -> Floats:
+        """Return the structure's point a step of all coordinates away."""
+        return self.structure.moved(point, step.reshape(-1, self.structure.n_coordinates))
 
     def value(self, point: Floats, reml: bool) -> float | None:
         """Return the criterion without its constant, None where Sigma is not positive definite."""

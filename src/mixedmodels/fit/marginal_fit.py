@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy.typing as npt
+    import pandas as pd
 
     from mixedmodels.covariance.residual import Parameter
     from mixedmodels.design.records import Floats
@@ -83,6 +84,11 @@ class MarginalState(FixedFit):
     def residual_covariance(self) -> Floats:
         """Sigma of each group, (G, V, V), of rows with weight one, user's units."""
         return np.asarray(self.problem.model.scale**2 * self.problem.structure.sigma(self.point))
+
+    @property
+    def parameter_groups(self) -> pd.Index:
+        """What the parameters are listed by: groups of subjects."""
+        return self.problem.rows.groups
 
     @cached_property
     def parameters(self) -> list[list[Parameter]]:

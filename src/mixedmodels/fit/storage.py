@@ -29,13 +29,15 @@ from mixedmodels.design.grouping import Grouping
 from mixedmodels.design.probe import Probe, ProbedMatrix
 from mixedmodels.design.recipe import DesignRecipe, FactorRecipe
 from mixedmodels.design.records import Finding, RandomFactor
-from mixedmodels.design.residual_rows import ResidualRows
+from mixedmodels.design.residual_rows import ResidualRows, VarianceColumn
 from mixedmodels.design.stand_in import StandIn
 from mixedmodels.errors import DataError
 from mixedmodels.families import BY_NAME, Family
 from mixedmodels.fit.archive import is_archive, read_archive, write_archive
-from mixedmodels.fit.call import Call, GeneralizedCall
+from mixedmodels.fit.call import Call, CorrelatedCall, GeneralizedCall
 from mixedmodels.fit.control import Control
+from mixedmodels.fit.correlated import CorrelatedProblem
+from mixedmodels.fit.correlated_fit import CorrelatedState
 from mixedmodels.fit.fixed_root import Basis, FixedRoot
 from mixedmodels.fit.generalized import GeneralizedProblem, GlmmState
 from mixedmodels.fit.information import CovarianceDerivatives, Identification, Information
@@ -47,7 +49,7 @@ from mixedmodels.fit.records import FitState, Optimum
 from mixedmodels.fit.rowless import RowlessFit, restored
 from mixedmodels.fit.undetermined import Undetermined
 from mixedmodels.fit.whole_file import read_whole, write_whole
-from mixedmodels.formula.terms import Formula, RandomTerm, ResidualTerm
+from mixedmodels.formula.terms import Formula, RandomTerm, ResidualTerm, VarianceTerm
 
 MAGIC = b"mixedmodels "
 """Begins the line at the end of a pickle that says which version wrote it."""
@@ -73,6 +75,14 @@ def _generalized_problem(
     return problem
 
 
+def _correlated_problem(
+    design: Design, n_threads: int, seconds: dict[str, float], known_sigma: float | None
+) -> CorrelatedProblem:
+    problem = CorrelatedProblem(design, sigma=known_sigma, n_threads=n_threads)
+    problem.seconds = seconds
+    return problem
+
+
 def _factor(expr: str, eval_method: Factor.EvalMethod, kind: Factor.Kind) -> Factor:
     return Factor(expr, eval_method=eval_method, kind=kind)
 
@@ -87,7 +97,7 @@ def _formula(_SimpleFormula__terms: list[Term], ordering: OrderingMethod) -> Sim
 
 DESIGNS = (
     *(Formula, RandomTerm, Finding, RandomFactor, Column, Grouping, Memory, MatrixRecipe, FactorRecipe, DesignRecipe),
-    *(ProbedMatrix, Probe, Design, ResidualTerm, ResidualRows, Visits),
+    *(ProbedMatrix, Probe, Design, ResidualTerm, ResidualRows, Visits, VarianceTerm, VarianceColumn),
     *(ProbedMatrix, Probe, StandIn, Design, Absorbed, AbsorbedFactor),
 )
 FITS = (
@@ -99,6 +109,8 @@ FITS = (
     Call,
     GeneralizedCall,
     *BY_NAME.values(),
+    CorrelatedState,
+    CorrelatedCall,
     Basis,
     FixedRoot,
     Information,
@@ -113,6 +125,7 @@ KEPT = (
     Kept(Problem, ("design", "n_threads", "seconds"), _problem),
     Kept(MarginalProblem, ("design", "n_threads", "seconds"), _marginal_problem),
     Kept(GeneralizedProblem, ("design", "family", "n_agq", "n_threads", "seconds"), _generalized_problem),
+    Kept(CorrelatedProblem, ("design", "n_threads", "seconds", "known_sigma"), _correlated_problem),
     Kept(RowlessFit, make=restored),
     Kept(MatrixCoding, ("matrix", "names")),
     Kept(CustomContrasts, ("contrasts", "names")),

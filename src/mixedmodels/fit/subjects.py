@@ -39,12 +39,20 @@ class Subjects:
         return np.asarray(np.linalg.cholesky(self.covariance))
 
 
-def by_pattern(state: MarginalState) -> Iterator[Subjects]:
-    """Yield all subjects, those with the same visits together."""
-    Sigma, weights = state.residual_covariance, state.design.weights
-    for group, visits, rows in state.problem.patterns.each():
+def by_pattern(state: MarginalState, *, of_residuals: bool = False) -> Iterator[Subjects]:
+    """Yield all subjects, or blocks of independent rows, those with the same covariance together.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    of_residuals
+        Take the covariance of the residuals alone where there are random effects beside them.
+    """
+    weights, variance = state.design.weights, state.problem.model.scale**2
+    for rows, V in state.problem.each(state.point, of_residuals=of_residuals):
         roots = np.ones(rows.shape) if weights is None else np.sqrt(weights[rows])
-        yield Subjects(rows, Sigma[group][np.ix_(visits, visits)], roots)
+        yield Subjects(rows, variance * V, roots)
 
 
 def normalized(state: MarginalState, residual: Floats) -> Floats:
@@ -55,17 +63,17 @@ def normalized(state: MarginalState, residual: Floats) -> Floats:
     state
         The fit.
     residual
-        Response less the fixed part, (n_obs,).
+        Response less the fixed part and what random effects add, (n_obs,).
     """
     out = np.empty(len(residual))
-    for some in by_pattern(state):
+    for some in by_pattern(state, of_residuals=True):
         weighted = some.roots * residual[some.rows]
         out[some.rows] = np.linalg.solve(some.factor, weighted.T).T
     return out
 
 
 def draw_residuals(state: MarginalState, n: int, random: np.random.Generator) -> Floats:
-    """Return n draws of the residuals, (n_obs, n)."""
+    """Return n draws of the residuals and of what random effects add, (n_obs, n)."""
     out = np.empty((state.design.n_obs, n))
     for some in by_pattern(state):
         white = random.standard_normal((*some.rows.shape, n))
@@ -75,7 +83,7 @@ def draw_residuals(state: MarginalState, n: int, random: np.random.Generator) ->
 
 def sds(state: MarginalState) -> Floats:
     """Return the standard deviation of each row's residual, weights counted, (n_obs,)."""
-    rows = state.problem.rows
-    variances = np.diagonal(state.residual_covariance, axis1=1, axis2=2)[rows.group, rows.visit]
-    weights = state.design.weights
-    return np.asarray(np.sqrt(variances if weights is None else variances / weights))
+    out = np.empty(state.design.n_obs)
+    for some in by_pattern(state, of_residuals=True):
+        out[some.rows] = np.sqrt(np.diag(some.covariance)) / some.roots
+    return out

@@ -54,6 +54,7 @@ def column_uses(formula: Formula) -> Uses:
     if formula.residual is not None:  # visits may be times
         groups += [name for name in (formula.residual.group, formula.residual.subject) if name is not None]
         values |= set(formula.residual.visits)
+    values |= {term.column for term in formula.variance}
     uses = Uses(frozenset(group for group in groups if group in formula.names), frozenset(values))
     for expression in computed_expressions(formula):
         uses |= _uses_of(expression)

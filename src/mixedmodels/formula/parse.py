@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NoReturn
 
-from mixedmodels.covariance.kinds import ALIASES, KINDS, canonical, correlation_needs
+from mixedmodels.covariance.kinds import ALIASES, KINDS, canonical, correlation_needs, with_nugget
+from mixedmodels.covariance.variance_kinds import VARIANCES
 from mixedmodels.errors import FormulaError, nearest
 from mixedmodels.formula.algebra import expand, spelled
-from mixedmodels.formula.terms import Formula, RandomTerm, ResidualTerm
+from mixedmodels.formula.terms import Formula, RandomTerm, ResidualTerm, VarianceTerm
 from mixedmodels.formula.words import Text, Token, has_rest, in_python, inside, joined, split, with_depth
 
 # Covariance structures as glmmTMB, lme4, mmrm and nlme spell them.
@@ -89,6 +90,36 @@ def parse_marginal_formula(text: str) -> Formula:
     return _parse_marginal(text)
 
 
+def parse_correlated_formula(text: str, residual: str | None, variance: str | None) -> Formula:
+    """Return the parts of a formula in lme4's language, with what the residuals are like.
+
+    Parameters
+    ----------
+    text
+        The formula; it needs no random term.
+    residual
+        A covariance structure, such as ``"ar1(visit | id)"``, or None for independent residuals.
+    variance
+        A product of variance functions, such as ``"ident(sex) * power(age)"``, or None.
+
+    Raises
+    ------
+    FormulaError
+        A text cannot be read; the message shows the place.
+
+    Examples
+    --------
+    >>> parse_correlated_formula("y ~ x + (1 | id)", "ar1(visit | id)", "ident(sex)").variance[0].column
+    'sex'
+    """
+    for name, given, such in (("residual", residual, "ar1(visit | id)"), ("variance", variance, "ident(sex)")):
+        if given is not None and not isinstance(given, str):
+            raise FormulaError(f"{name} is {given!r}; it must be text, such as {name}={such!r}.")
+    if not isinstance(text, str):
+        return parse_formula(text)
+    return _parse_correlated(text, residual, variance)
+
+
 def check_subtracted(formula: Formula, columns: Collection[str]) -> None:
     """Refuse terms taken away that are not there, where ``.`` stands for some columns.
 
@@ -117,12 +148,30 @@ def _parse_marginal(text: str) -> Formula:
     return _Reader(text, is_marginal=True).formula()
 
 
+@lru_cache(maxsize=256)
+def _parse_correlated(text: str, residual: str | None, variance: str | None) -> Formula:
+    formula = _Reader(text, needs_random=False).formula()
+    names = formula.names
+    term: ResidualTerm | None = None
+    functions: tuple[VarianceTerm, ...] = ()
+    if residual is not None:
+        reader = _Reader(residual)
+        term = reader.residual_term()
+        names |= reader.names
+    if variance is not None:
+        reader = _Reader(variance)
+        functions = reader.variance_terms()
+        names |= reader.names
+    return replace(formula, residual=term, variance=functions, names=names)
+
+
 class _Reader:
     """Reads one formula; every complaint shows the place in the text."""
 
-    def __init__(self, text: str, *, is_marginal: bool = False) -> None:
+    def __init__(self, text: str, *, is_marginal: bool = False, needs_random: bool = True) -> None:
         self.text = Text(text)
         self.is_marginal = is_marginal
+        self.needs_random = needs_random and not is_marginal
         self.tokens = self.text.tokens()
         self.names: set[str] = set()
 
@@ -131,7 +180,7 @@ class _Reader:
         parts = self._right_side()
         if self.is_marginal:
             self._check_marginal(parts)
-        elif not parts.random:
+        elif self.needs_random and not parts.random:
             self._fail(
                 "There is no random term. Add one, for example (1 | g) with a grouping column g; "
                 "without one this is ordinary regression, which statsmodels and scikit-learn fit.",
@@ -143,6 +192,16 @@ class _Reader:
         offsets, random, names = tuple(parts.offsets), tuple(parts.random), frozenset(self.names)
         residual = parts.residual[0] if parts.residual else None
         return Formula(self.text.text, response, fixed, offsets, random, names, residual, tuple(parts.absorbed))
+
+    def residual_term(self) -> ResidualTerm:
+        """Return the covariance structure that is all of the text."""
+        if len(self.tokens) != 1 or not _RESIDUAL.fullmatch(self.tokens[0].text) or "|" not in self.tokens[0].text:
+            self._fail("One covariance structure of the residuals is wanted, such as ar1(visit | id).", 0)
+        return self._residual("+", self.tokens[0])
+
+    def variance_terms(self) -> tuple[VarianceTerm, ...]:
+        """Return the variance functions whose product is all of the text."""
+        return tuple(self._variance(part) for part in split(self.tokens, "*"))
 
     def check_subtracted(self, columns: Collection[str]) -> None:
         expand(self.text, self._right_side().fixed, columns)
@@ -360,7 +419,10 @@ class _Reader:
         left, *right = found[2].split("|")
         if len(right) != 1:
             self._fail("A covariance structure has one bar: us(visit | id).", call.start)
-        path = [self._column_of_residual(name, call) for name in right[0].split("/")]
+        behind, *options = right[0].split(",")
+        if options:
+            kind = self._with_options(kind, options, call)
+        path = [self._column_of_residual(name, call) for name in behind.split("/")]
         if len(path) > 2:
             self._fail("Right of the bar stands a subject, or a group and a subject: us(visit | arm / id).", call.start)
         visits = tuple(self._column_of_residual(name, call) for name in left.split(","))
@@ -373,6 +435,31 @@ class _Reader:
             self._fail("A column appears twice in this covariance structure.", call.start)
         text = re.sub(r" +", " ", call.text)
         return ResidualTerm(kind, visits, path[0] if len(path) == 2 else None, path[-1], text)
+
+    def _with_options(self, kind: str, options: Sequence[str], call: Token) -> str:
+        """Return the kind with what ``nugget=True`` behind the subject adds."""
+        if [option.replace(" ", "") for option in options] not in (["nugget=True"], ["nugget=False"]):
+            self._fail("Behind the subject may stand nugget=True, as in exp(day | id, nugget=True).", call.start)
+        if correlation_needs(kind) != "numbers":
+            self._fail("A nugget is for correlations that fall with distance: exp, gau, sph.", call.start)
+        return with_nugget(kind) if "True" in options[0] else kind
+
+    def _variance(self, part: Sequence[Token]) -> VarianceTerm:
+        """Return ``kind(column)`` taken apart."""
+        found = _RESIDUAL.fullmatch(part[0].text) if len(part) == 1 and part[0].kind == "call" else None
+        if found is None:
+            place = part[0].start if part else 0
+            self._fail("Variance functions of a column are wanted, joined by '*': ident(sex) * power(age).", place)
+        kind, column = found[1], found[2].strip()
+        if kind not in VARIANCES:
+            self._fail(
+                f"{kind!r} is no variance function; there are {', '.join(VARIANCES)}.{nearest(kind, tuple(VARIANCES))}",
+                part[0].start,
+            )
+        if not _NAME.fullmatch(column):
+            what = f"{column!r} is none" if column else "it is missing"
+            self._fail(f"A variance function takes a column, as in {kind}(x), but {what}.", part[0].start)
+        return VarianceTerm(kind, self._name(column))
 
     def _column_of_residual(self, text: str, call: Token) -> str:
         if not _NAME.fullmatch(text.strip()):

@@ -64,6 +64,27 @@ class ResidualTerm:
 
 
 @dataclass(frozen=True)
+class VarianceTerm:
+    """How standard deviations of residuals depend on a column: ``kind(column)``.
+
+    Attributes
+    ----------
+    kind
+        Name of the variance function, such as ``"power"``.
+    column
+        What it is a function of.
+    """
+
+    kind: str
+    column: str
+
+    @property
+    def text(self) -> str:
+        """The term as it is written."""
+        return f"{self.kind}({self.column})"
+
+
+@dataclass(frozen=True)
 class Formula:
     """A mixed-model formula taken apart.
 
@@ -85,6 +106,8 @@ class Formula:
         The correlations of residuals; None where they are independent.
     absorbed
         The factors of fixed effects that are absorbed, ``fe(firm)``: the variables whose combinations are their levels.
+    variance
+        What their standard deviations are proportional to, as a product.
     """
 
     text: str
@@ -95,6 +118,17 @@ class Formula:
     names: frozenset[str] = frozenset()
     residual: ResidualTerm | None = None
     absorbed: tuple[tuple[str, ...], ...] = ()
+    variance: tuple[VarianceTerm, ...] = ()
+
+    @property
+    def described(self) -> str:
+        """The formula with what is said of the residuals beside it."""
+        parts = [self.text]
+        if self.residual is not None and self.residual.text not in self.text:
+            parts.append(f"residual {self.residual.text}")
+        if self.variance:
+            parts.append(f"variance {' * '.join(term.text for term in self.variance)}")
+        return ", ".join(parts)
 
     @property
     def groups(self) -> tuple[tuple[str, ...], ...]:
@@ -103,6 +137,7 @@ class Formula:
 
     @property
     def grouping_variables(self) -> tuple[str, ...]:
-        """Columns and expressions whose values are labels: of grouping factors, subjects and visits."""
+        """Columns and expressions of grouping factors, subjects, visits and variance functions, read as they are."""
         of_residual = () if self.residual is None else self.residual.variables
-        return tuple(dict.fromkeys([*(name for group in self.groups for name in group), *of_residual]))
+        of_variance = (term.column for term in self.variance)
+        return tuple(dict.fromkeys([*(name for group in self.groups for name in group), *of_residual, *of_variance]))

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy import special
 
 from mixedmodels.errors import InferenceError
+from mixedmodels.fit.correlated_fit import CorrelatedState, fit_correlated
 from mixedmodels.fit.fit import fit_problem
 from mixedmodels.fit.marginal_fit import MarginalState, fit_marginal
 from mixedmodels.fit.records import FitState
@@ -76,7 +77,7 @@ def compare_states(states: Sequence[FixedFit], refit: bool = True, names: Sequen
     table = pd.DataFrame(rows, index=pd.Index(labels, name="model"), columns=list(COLUMNS))
     table["df"] = table["df"].astype("Int64")
     formulas = zip(labels, fitted, strict=True) if names is not None else ()
-    of_names = (f"{name}: {state.design.formula.text}" for name, state in formulas)
+    of_names = (f"{name}: {state.design.formula.described}" for name, state in formulas)
     table.attrs["notes"] = (*of_names, *notes, *_test_notes(fitted, labels))
     return table
 
@@ -148,6 +149,8 @@ def _comparable(states: Sequence[FixedFit], refit: bool) -> tuple[list[FixedFit]
 
 def _by_ml(state: FixedFit) -> FixedFit:
     """Return the same model fitted by ML."""
+    if isinstance(state, CorrelatedState):
+        return fit_correlated(state.problem, reml=False, control=state.control)
     if isinstance(state, MarginalState):
         return fit_marginal(state.problem, reml=False, control=state.control)
     assert isinstance(state, FitState)
@@ -183,7 +186,7 @@ def _n_variances(state: FixedFit) -> int:
 
 def _labels(states: Sequence[FixedFit]) -> list[str]:
     """Return the formulas; those that are not unique get a number."""
-    texts = [state.design.formula.text for state in states]
+    texts = [state.design.formula.described for state in states]
     return [
         text if texts.count(text) == 1 else f"{text} ({texts[: i + 1].count(text)})" for i, text in enumerate(texts)
     ]

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mixedmodels.errors import InferenceError, nearest
+from mixedmodels.fit.correlated_fit import CorrelatedState
 from mixedmodels.fit.marginal_fit import MarginalState
 from mixedmodels.inference.approximation import (
     Approximation,
@@ -135,6 +136,8 @@ _OF_RESIDUALS: Mapping[str, Callable[[Any], Approximation]] = MappingProxyType(
 )
 """The same for residuals that are correlated within subjects."""
 
+SAS = "kenward-roger-sas"
+
 DDF_METHODS = tuple(_BY_NAME)
 """Names of the methods, the default first."""
 
@@ -164,6 +167,11 @@ def approximation(state: FixedFit, ddf: str | Approximation = "satterthwaite") -
         If there is no such method, or if it does not apply to this fit.
     """
     methods = _OF_RESIDUALS if isinstance(state, MarginalState) else _BY_NAME
+    if ddf == SAS and isinstance(state, CorrelatedState):
+        raise InferenceError(
+            f"ddf={SAS!r} is for structures alone, without random effects, variance functions and times of each "
+            "subject's own, for which SAS's parameters are not known here. Use 'kenward-roger', which depends on none."
+        )
     if isinstance(ddf, str) and ddf in methods:
         return methods[ddf](state)
     if isinstance(ddf, str) and ddf in ("robust", *ROBUST_KINDS):

@@ -59,8 +59,8 @@ class MarginalSatterthwaite(SatterthwaiteMethod):
     def notes(self) -> tuple[str, ...]:
         """The method, and what to know about this fit."""
         is_short = self._root.shape[1] < len(self.state.slopes.gradient)
-        n = self.state.problem.rows.n_subjects
-        liberal = [LIBERAL.format(n)] if n < FEW_SUBJECTS and self.state.reml else []
+        n, is_named = self.state.problem.n_subjects, self.state.design.residual is not None
+        liberal = [LIBERAL.format(n)] if is_named and n < FEW_SUBJECTS and self.state.reml else []
         return (METHOD, *([NOT_CURVED] if is_short else []), *liberal)
 
     @property

@@ -17,7 +17,7 @@ import numpy as np
 
 from mixedmodels.covariance.kinds import is_special_case
 from mixedmodels.design.absorbed import is_aliased
-from mixedmodels.fit.marginal_fit import MarginalState
+from mixedmodels.fit.correlated_fit import CorrelatedState
 
 if TYPE_CHECKING:
     from mixedmodels.design.absorbed import Absorbed, AbsorbedFactor
@@ -52,8 +52,8 @@ def is_nested(small: FixedFit, large: FixedFit) -> bool:
         return False
     if not _fixed_spans(large, small):
         return False
-    if isinstance(small, MarginalState) or isinstance(large, MarginalState):
-        return _residuals_nested(small, large)
+    if not _residuals_nested(small, large):
+        return False
     candidates = [block for factor in b.factors for block in _blocks(factor)]
     return all(
         any(_contains(candidate, block) for candidate in candidates)
@@ -63,13 +63,28 @@ def is_nested(small: FixedFit, large: FixedFit) -> bool:
 
 
 def _residuals_nested(small: FixedFit, large: FixedFit) -> bool:
-    """Return True if both have correlated residuals of the same subjects and visits, and nested structures."""
-    if not (isinstance(small, MarginalState) and isinstance(large, MarginalState)):
+    """Return True if all that the residuals of the small model can be those of the large one can be.
+
+    Independent residuals are a special case of every structure, variance functions of products with them, and a known
+    standard deviation of one that is estimated.
+    """
+    known, free = _known_sigma(small), _known_sigma(large)
+    if free is not None and free != known:
         return False
-    a, b = small.problem.rows, large.problem.rows
+    if not {column.term for column in small.design.variance} <= {column.term for column in large.design.variance}:
+        return False
+    a, b = small.design.residual, large.design.residual
+    if a is None:
+        return True
+    if b is None:
+        return False
     same = np.array_equal(a.subject, b.subject) and np.array_equal(a.visit, b.visit)
     groups = a.term.group is None or (a.term.group == b.term.group and np.array_equal(a.group, b.group))
     return same and groups and is_special_case(a.term.kind, b.term.kind)
+
+
+def _known_sigma(state: FixedFit) -> float | None:
+    return state.problem.known_sigma if isinstance(state, CorrelatedState) else None
 
 
 def same_fixed_part(a: FixedFit, b: FixedFit) -> bool:

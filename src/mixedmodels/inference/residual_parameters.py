@@ -35,7 +35,7 @@ def residual_parameters(state: MarginalState, level: float = 0.95) -> pd.DataFra
     k = state.problem.structure.n_coordinates
     root = np.sqrt(2.0) * observed_root(state)
     rows, labels = [], []
-    groups = state.problem.rows.groups
+    groups = state.parameter_groups
     for g, parameters in enumerate(state.parameters):
         own = root[g * k : (g + 1) * k]
         for parameter in parameters:
@@ -57,6 +57,8 @@ def _limits(parameter: Parameter, error: float, quantile: float) -> tuple[float,
     """Return the interval on a scale without bounds, mapped back."""
     low, high = parameter.limits
     x = parameter.value
+    if np.isinf(low):
+        return x - quantile * error, x + quantile * error
     if np.isinf(high):
         factor = np.exp(quantile * error / x)
         return x / factor, x * factor

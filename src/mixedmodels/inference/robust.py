@@ -428,15 +428,15 @@ def _subjects(state: MarginalState, cluster: object) -> Clusters:
     InferenceError
         If others are meant, or there is one subject only.
     """
-    rows = state.problem.rows
-    if cluster is not None and cluster != rows.term.subject:
+    name, n = state.problem.cluster_name, state.problem.n_subjects
+    if cluster is not None and cluster != name:
         raise InferenceError(
-            f"cluster={cluster!r} is not available: residuals are correlated within {rows.term.subject}, whose levels "
-            "are the clusters. Leave cluster out."
+            f"cluster={cluster!r} is not available: rows are correlated within {name}, whose levels are the clusters. "
+            "Leave cluster out."
         )
-    if rows.n_subjects < 2:
-        raise InferenceError(f"There is one {rows.term.subject} only; a robust covariance needs two, and better ten.")
-    return Clusters(rows.term.subject, rows.subject.astype(np.intp), rows.n_subjects)
+    if n < 2:
+        raise InferenceError(f"There is one {name} only; a robust covariance needs two, and better ten.")
+    return Clusters(name, state.problem.cluster, n)
 
 
 def _subject_batches(state: MarginalState, kind: str) -> Iterator[_Batch]:
@@ -447,7 +447,7 @@ def _subject_batches(state: MarginalState, kind: str) -> Iterator[_Batch]:
         factor, size = some.factor / state.sigma, max(1, BATCH_VALUES // some.rows.shape[1] ** 2)
         for start in range(0, len(some.rows), size):
             rows = some.rows[start : start + size]
-            subjects = state.problem.rows.subject[rows[:, 0]].astype(np.intp)
+            subjects = state.problem.cluster[rows[:, 0]]
             root = factor[None] / some.roots[start : start + size, :, None]
             yield _Batch(subjects, X[rows], root, e[rows], np.zeros(rows.shape))
 

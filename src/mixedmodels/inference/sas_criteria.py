@@ -17,7 +17,7 @@ def sas_criteria(state: MarginalState) -> tuple[float, float]:
     """Return AIC and BIC of PROC MIXED: by REML parameters of the covariance alone count, and log n of subjects."""
     k = state.n_covariance if state.reml else state.n_params
     deviance = state.optimum.deviance
-    return deviance + 2.0 * k, deviance + k * math.log(state.problem.rows.n_subjects)
+    return deviance + 2.0 * k, deviance + k * math.log(state.problem.n_subjects)
 
 
 def criteria_table(state: MarginalState) -> pd.DataFrame:
@@ -31,7 +31,7 @@ def criteria_table(state: MarginalState) -> pd.DataFrame:
         "AICc": (criteria.aicc(state), k, f"{all_of_them}, twice, corrected for few rows"),
         "BIC": (criteria.bic(state), k, f"{all_of_them}, log of {state.design.n_obs} rows"),
         "AIC (SAS)": (sas_criteria(state)[0], n_sas, f"{of_sas}, twice"),
-        "BIC (SAS)": (sas_criteria(state)[1], n_sas, f"{of_sas}, log of {state.problem.rows.n_subjects} subjects"),
+        "BIC (SAS)": (sas_criteria(state)[1], n_sas, f"{of_sas}, log of {state.problem.n_subjects} subjects"),
     }
     rows = [(value, deviance, n, value - deviance, counted) for value, n, counted in values.values()]
     return pd.DataFrame(

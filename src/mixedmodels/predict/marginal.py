@@ -16,11 +16,13 @@ from mixedmodels.design.expression import unknown_column
 from mixedmodels.design.frame import open_frame
 from mixedmodels.design.grouping import look_up
 from mixedmodels.errors import InferenceError, nearest
-from mixedmodels.fit.fitted import marginal_fitted
+from mixedmodels.fit.correlated_fit import CorrelatedState
+from mixedmodels.fit.fitted import conditional_fitted, marginal_fitted
 from mixedmodels.fit.subjects import draw_residuals, normalized, sds
 from mixedmodels.inference.bootstrap import check_seed
 from mixedmodels.inference.degrees import approximation, estimate_rows
 from mixedmodels.inference.wald import check_level, t_quantile
+from mixedmodels.predict.correlated import known_of_blocks
 from mixedmodels.predict.rows import fitted_rows, new_rows
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from mixedmodels.inference.approximation import Approximation
     from mixedmodels.predict.rows import Rows
 
-KINDS = ("response", "pearson", "normalized")
+KINDS = ("response", "marginal", "pearson", "normalized")
 INTERVALS = ("confidence", "prediction")
 SATTERTHWAITE = "satterthwaite"
 
@@ -44,8 +46,9 @@ def marginal_residuals(state: MarginalState, kind: str = "response") -> Floats:
     state
         The fit.
     kind
-        ``"response"``: y - X beta - offset; ``"pearson"``: over its standard deviation; ``"normalized"``: L^-1 r by
-        subject, V = L L' (Pinheiro and Bates 2000, section 5.1.3).
+        ``"response"``: y - X beta - offset, less what random effects add; ``"marginal"``: without the latter;
+        ``"pearson"``: over its standard deviation; ``"normalized"``: L^-1 r by subject, R = L L' the covariance of the
+        residuals (Pinheiro and Bates 2000, section 5.1.3).
 
     Raises
     ------
@@ -55,7 +58,11 @@ def marginal_residuals(state: MarginalState, kind: str = "response") -> Floats:
     if kind not in KINDS:
         known = ", ".join(KINDS)
         raise InferenceError(f"There are no {kind!r} residuals; there are {known}.{nearest(str(kind), KINDS)}")
-    residual = state.design.y - marginal_fitted(state)
+    if isinstance(state, CorrelatedState) and kind != "marginal":
+        fitted = conditional_fitted(state)
+    else:
+        fitted = marginal_fitted(state)
+    residual = np.asarray(state.design.y - fitted)
     if kind == "pearson":
         return np.asarray(residual / sds(state))
     return normalized(state, residual) if kind == "normalized" else residual
@@ -131,7 +138,9 @@ def predict_marginal(
     is_plain = interval == "confidence" and not conditional
     if ddf != SATTERTHWAITE and not is_plain:
         raise InferenceError("ddf is for confidence intervals of the fixed part; other intervals are normal.")
-    rows = fitted_rows(state) if data is None else new_rows(state, data, (), "raise")
+    used = (bool(conditional),) * len(state.design.factors)
+    spread = interval == "prediction"
+    rows = fitted_rows(state) if data is None else new_rows(state, data, used, "population", spread=spread)
     mean = rows.X @ state.beta + rows.offset
     X, variance = rows.X, np.zeros(rows.n_rows)
     if conditional or interval == "prediction":
@@ -153,6 +162,8 @@ def predict_marginal(
 
 def _known(state: MarginalState, rows: Rows, data: object, *, conditional: bool) -> _Known:
     """Return what subjects' own rows tell; nothing but the variance where they are not to be asked."""
+    if isinstance(state, CorrelatedState):
+        return _Known(*known_of_blocks(state, rows, data, conditional=conditional))
     subject, visit, group = _places(state, rows, data)
     Sigma = state.residual_covariance
     out = _Known(np.zeros(rows.n_rows), np.zeros(rows.X.shape), Sigma[group, visit, visit])

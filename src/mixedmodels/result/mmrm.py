@@ -9,14 +9,23 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from mixedmodels.covariance.residual import correlations
+from mixedmodels.display.correlated_summary import one_line_correlated, summarize_correlated
 from mixedmodels.display.marginal_summary import one_line_marginal, summarize_marginal
 from mixedmodels.errors import InferenceError
 from mixedmodels.fit import storage
-from mixedmodels.fit.call import build_marginal, snapshot, with_columns, without_stale_contrasts
-from mixedmodels.fit.fitted import marginal_fitted
+from mixedmodels.fit.call import (
+    CorrelatedCall,
+    build_on_residuals,
+    parse_on_residuals,
+    snapshot,
+    with_columns,
+    without_stale_contrasts,
+)
+from mixedmodels.fit.correlated import CorrelatedProblem
+from mixedmodels.fit.correlated_fit import fit_correlated
+from mixedmodels.fit.fitted import conditional_fitted, marginal_fitted
 from mixedmodels.fit.marginal_fit import fit_marginal
 from mixedmodels.fit.plain_values import Kept
-from mixedmodels.formula.parse import parse_marginal_formula
 from mixedmodels.formula.update import update_formula
 from mixedmodels.inference.bootstrap import bootstrap
 from mixedmodels.inference.conf_int import Ways
@@ -30,6 +39,7 @@ from mixedmodels.predict.marginal import marginal_residuals, predict_marginal, s
 from mixedmodels.result.fixed_estimates import FixedEstimates
 from mixedmodels.result.fixed_tests import FixedTests
 from mixedmodels.result.intervals import Intervals
+from mixedmodels.result.random_estimates import RandomEstimates
 from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import OF_A_FIT, refuses_unknown, unknown_attribute
 
@@ -43,6 +53,8 @@ if TYPE_CHECKING:
     from mixedmodels.display.summary import Summary
     from mixedmodels.fit.call import Call
     from mixedmodels.fit.control import Control
+    from mixedmodels.fit.correlated_fit import CorrelatedState
+    from mixedmodels.fit.marginal import MarginalProblem
     from mixedmodels.fit.marginal_fit import MarginalState
     from mixedmodels.inference.approximation import Approximation
     from mixedmodels.inference.robust import RobustCovariance
@@ -62,6 +74,7 @@ class MmrmResult(FixedEstimates, FixedTests, Intervals):
     """
 
     state: MarginalState
+    _what = "A fit of mmrm"
 
     def __init__(self, state: MarginalState, call: Call | None = None, ddf: str = "satterthwaite") -> None:
         super().__init__(state, call)
@@ -70,7 +83,7 @@ class MmrmResult(FixedEstimates, FixedTests, Intervals):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or hasattr(type(self), name):
             return object.__getattribute__(self, name)
-        raise unknown_attribute("A fit of mmrm", name, OF_A_FIT, dir(type(self)))
+        raise unknown_attribute(self._what, name, OF_A_FIT, dir(type(self)))
 
     def _ways(self) -> Ways:
         tests = partial(approximation, self.state)
@@ -96,7 +109,7 @@ class MmrmResult(FixedEstimates, FixedTests, Intervals):
             If y has another length, another order, or values that are not finite numbers.
         """
         problem = self.state.problem.with_response(y)
-        return MmrmResult(fit_marginal(problem, reml=self.reml, control=self.state.control), None, self.ddf)
+        return fitted_result(problem, None, reml=self.reml, control=self.state.control, ddf=self.ddf)
 
     @refuses_unknown
     def update(
@@ -132,16 +145,17 @@ class MmrmResult(FixedEstimates, FixedTests, Intervals):
         given = {"weights": weights, "offset": offset, "contrasts": contrasts, "missing": missing}
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not ...}
         if formula is not None:
-            changes["formula"] = update_formula(self.state.design.formula, formula)
+            old = self.state.design.formula
+            old = old if not isinstance(call, CorrelatedCall) else replace(old, residual=None, variance=())
+            changes["formula"] = update_formula(old, formula)
         if data is not None:
             changes["data"] = snapshot(data)
         call = replace(call, **changes)
         if formula is not None and contrasts is ...:
-            call = without_stale_contrasts(call, parse_marginal_formula)
+            call = without_stale_contrasts(call, partial(parse_on_residuals, call))
         control = self.state.control if control is None else control
-        problem = build_marginal(call, control.n_threads)
-        state = fit_marginal(problem, reml=self.reml if reml is None else reml, control=control)
-        return MmrmResult(state, call, self.ddf)
+        problem = build_on_residuals(call, control.n_threads)
+        return fitted_result(problem, call, reml=self.reml if reml is None else reml, control=control, ddf=self.ddf)
 
     @refuses_unknown
     def summary(
@@ -163,7 +177,7 @@ class MmrmResult(FixedEstimates, FixedTests, Intervals):
     @property
     def n_subjects(self) -> int:
         """Subjects with rows that were used."""
-        return self.state.problem.rows.n_subjects
+        return self.state.problem.n_subjects
 
     @property
     def is_singular(self) -> bool:
@@ -223,8 +237,9 @@ class MmrmResult(FixedEstimates, FixedTests, Intervals):
         Parameters
         ----------
         kind
-            ``"response"``: response less ``fittedvalues``; ``"pearson"``: over their standard deviations;
-            ``"normalized"``: L^-1 r by subject with V = L L', uncorrelated and of variance one.
+            ``"response"``: response less ``fittedvalues``; ``"marginal"``: less X beta + offset; ``"pearson"``: over
+            their standard deviations; ``"normalized"``: L^-1 r by subject with R = L L' the covariance of the
+            residuals, uncorrelated and of variance one.
 
         Raises
         ------
@@ -295,7 +310,7 @@ class MmrmResult(FixedEstimates, FixedTests, Intervals):
         """
         design = self.state.design
         call = None if self.call is None else with_columns(self.call, design.used_columns)
-        storage.save_records(path, MMRM, MmrmResult(self.state, call, self.ddf), (KEPT_MMRM,), storage.about(design))
+        storage.save_records(path, MMRM, type(self)(self.state, call, self.ddf), KEPT_MARGINAL, storage.about(design))
 
     def check_estimated(self, what: str) -> None:
         """Refuse what is there for fits of ``lmer`` alone.
@@ -310,7 +325,10 @@ class MmrmResult(FixedEstimates, FixedTests, Intervals):
         InferenceError
             Always.
         """
-        raise InferenceError(f"{what} takes fits of lmer, and {self.formula!r} is one of mmrm. Use fit.summary().")
+        raise InferenceError(
+            f"{what} takes fits of lmer with independent residuals, and those of {self.formula!r} are not. Use "
+            "fit.summary()."
+        )
 
     def _by_group(self, matrices: Floats) -> pd.DataFrame | dict[Any, pd.DataFrame]:
         rows = self.state.problem.rows
@@ -325,5 +343,119 @@ class MmrmResult(FixedEstimates, FixedTests, Intervals):
         return self.summary().to_html()
 
 
+class CorrelatedResult(MmrmResult, RandomEstimates):
+    """A fitted model with something on its residuals, as ``lmer`` returns it for residual, variance or sigma.
+
+    Parameters
+    ----------
+    state
+        The fit as numbers.
+    call
+        What made it; None if that is not known.
+    ddf
+        Degrees of freedom that the summary uses if it is asked for no others.
+    """
+
+    state: CorrelatedState
+    _what = "A fit of lmer with correlated residuals"
+
+    @refuses_unknown
+    def summary(
+        self, ddf: str | Approximation | None = None, level: float = 0.95, *, width: int | None = None
+    ) -> Summary:
+        """Return the summary: a string, HTML in notebooks, also ``.to_latex()``, ``.to_markdown()`` and ``.tables``.
+
+        Parameters
+        ----------
+        ddf
+            As for ``coef_table``.
+        level
+            Coverage of the intervals.
+        width
+            Columns of a line, 60 or more; None for the environment's COLUMNS or the terminal's, 80 where there is none.
+        """
+        return summarize_correlated(self.state, self.ddf if ddf is None else ddf, level, width=width)
+
+    def _ways(self) -> Ways:
+        raise self._no_intervals()
+
+    def _replicated(self) -> MarginalReplicated:
+        raise self._no_intervals()
+
+    def _no_intervals(self) -> InferenceError:
+        return InferenceError(
+            "Profiles and bootstraps of models with random effects, variance functions, known variances or own times "
+            "beside a structure are not there yet. coef_table() and residual_parameters() have Wald's intervals."
+        )
+
+    @property
+    def n_subjects(self) -> int:
+        """Subjects, or blocks of independent rows where random effects join subjects or none are named."""
+        return self.state.problem.n_subjects
+
+    @property
+    def is_singular(self) -> bool:
+        """True if a variance is estimated as zero or a correlation as plus or minus one."""
+        return self.state.is_singular
+
+    @property
+    def fittedvalues(self) -> pd.Series[float]:
+        """X beta + Z b + offset of the rows used, by pandas index or position; residuals are no part of them."""
+        return self._by_row(conditional_fitted(self.state), "fitted")
+
+    @refuses_unknown
+    def predict(
+        self,
+        data: object = None,
+        *,
+        conditional: bool = False,
+        interval: str | None = None,
+        level: float = 0.95,
+        ddf: str | Approximation = "satterthwaite",
+    ) -> pd.Series[float] | pd.DataFrame:
+        """Return predictions: a Series, or ``mean, se, lower, upper`` with an interval.
+
+        Parameters
+        ----------
+        data
+            New data; None for the rows of the fit.
+        conditional
+            True adds what the rows of the fit tell: the random effects of known levels, and of the residual of a known
+            subject E[e | y] at the visit; levels and subjects that the fit did not have get nothing added.
+        interval
+            ``"confidence"``: of the mean; ``"prediction"``: of an observation of weight one; None for none.
+        level
+            Coverage.
+        ddf
+            Of confidence intervals that are not conditional, as for ``coef_table``; all others are normal.
+
+        Raises
+        ------
+        InferenceError
+            If an argument is not allowed.
+        """
+        return predict_marginal(self.state, data, conditional=conditional, interval=interval, level=level, ddf=ddf)
+
+    def __repr__(self) -> str:
+        return one_line_correlated(self.state)
+
+
+def fitted_result(
+    problem: MarginalProblem, call: Call | None, *, reml: bool, control: Control | None, ddf: str = "satterthwaite"
+) -> MmrmResult:
+    """Return the result of a problem with something on its residuals.
+
+    Parameters
+    ----------
+    problem, reml, control
+        As for ``fit_marginal``.
+    call, ddf
+        As for ``MmrmResult``.
+    """
+    if isinstance(problem, CorrelatedProblem):
+        return CorrelatedResult(fit_correlated(problem, reml=reml, control=control), call, ddf)
+    return MmrmResult(fit_marginal(problem, reml=reml, control=control), call, ddf)
+
+
 MMRM = "mmrm"
-KEPT_MMRM = Kept(MmrmResult, ("state", "call", "ddf"))
+KEPT_MARGINAL = tuple(Kept(of, ("state", "call", "ddf")) for of in (MmrmResult, CorrelatedResult))
