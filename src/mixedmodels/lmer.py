@@ -17,6 +17,7 @@ from mixedmodels.errors import (
 )
 from mixedmodels.fit.call import Call, CorrelatedCall, build_correlated, build_problem, snapshot
 from mixedmodels.fit.fit import check_reml, fit_identified, fit_problem
+from mixedmodels.fit.structured_fit import refuse_structures
 from mixedmodels.result import LmmResult, MmrmResult, fitted_result
 from mixedmodels.vocabulary import refuses_unknown
 
@@ -238,6 +239,7 @@ class LinearMixedModel:
             False for maximum likelihood.
         """
         check_reml(reml)
+        refuse_structures(self.design, "The deviance as a function of theta")
         return self.problem.deviance(theta, reml)
 
     def gradient(self, theta: npt.ArrayLike, reml: bool = True) -> Floats:
@@ -249,6 +251,7 @@ class LinearMixedModel:
             As for ``deviance``.
         """
         check_reml(reml)
+        refuse_structures(self.design, "The deviance as a function of theta")
         return self.problem.gradient(theta, reml)
 
     @refuses_unknown

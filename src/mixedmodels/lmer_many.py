@@ -25,6 +25,7 @@ from mixedmodels.fit.identification import check_identified, unidentified
 from mixedmodels.fit.long_work import Task, WorkFile, carry_out
 from mixedmodels.fit.problem import Problem
 from mixedmodels.fit.side_by_side import CANNOT_FIT, fit_side_by_side, is_constant, why_not
+from mixedmodels.fit.structured_fit import refuse_structures
 from mixedmodels.formula.parse import parse_formula
 from mixedmodels.formula.update import left_side, with_response
 from mixedmodels.inference.many_responses import tested
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mixedmodels.design.records import Finding, Floats
-    from mixedmodels.inference.variance_parameters import VarianceParameter
+    from mixedmodels.inference.variance_parameter import VarianceParameter
 
     Rows = npt.NDArray[np.intp]
 
@@ -194,6 +195,7 @@ class _Models:
             contrasts=self.contrasts,
             missing=self.missing,
         )
+        refuse_structures(design, "lmer_many")
         problem = Problem(design, n_threads=self.control.n_threads)
         check_identified(problem, self.reml)
         return problem

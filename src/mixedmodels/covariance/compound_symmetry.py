@@ -19,6 +19,7 @@ class CompoundSymmetry(Correlation):
 
     title = "compound symmetry"
     has_linear_covariances = True
+    ends = (0.0, 0.5 * np.pi)
 
     def n_coordinates(self, visits: Places) -> int:
         """Return 1."""

@@ -119,9 +119,13 @@ class Correlation(ABC):
     needs
         ``"order"``: any levels; ``"whole numbers"``: levels in their order, or numbers whose differences are whole;
         ``"equal steps"``: levels, or numbers at equal steps; ``"numbers"``.
+    ends
+        Where a coordinate is at an end of its range, the matrix being singular there: the first, and how far they are
+        apart.
     """
 
     title: ClassVar[str]
+    ends: ClassVar[tuple[float, float]] = (0.5 * np.pi, np.pi)
     has_linear_covariances: ClassVar[bool] = False
     has_several_optima: ClassVar[bool] = False
     needs: ClassVar[str] = "order"

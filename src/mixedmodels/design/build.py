@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mixedmodels.covariance.effect_kinds import ONE_VARIANCE
 from mixedmodels.design.absorbed import Absorbed, AbsorbedFactor, check_random_effects
 from mixedmodels.design.checks import (
     check_conditions,
@@ -24,6 +25,7 @@ from mixedmodels.design.checks import (
 )
 from mixedmodels.design.coding import read_contrasts
 from mixedmodels.design.design import Design
+from mixedmodels.design.effect_terms import effect_terms
 from mixedmodels.design.evaluation import Evaluation, MatrixRecipe, Memory, check_finite
 from mixedmodels.design.expression import INTERCEPT, plain_names
 from mixedmodels.design.frame import Column, Frame, Mask, check_order, open_frame, read_array
@@ -307,6 +309,11 @@ def _assemble(
     recipe = make_recipe(plan, evaluation, parts, tuple(factor_recipe for _, factor_recipe in built))
     absorbed, groupings = _absorbed(plan, parts, weights)
     if absorbed is not None:
+        if any(factor.terms for factor in factors):
+            raise DesignError(
+                f"{plan.formula.text!r}: fe(...) absorbs fixed effects beside random effects without a structure only. "
+                "Use (... | g), or write the factor without fe()."
+            )
         check_random_effects(absorbed, factors)
         recipe = replace(recipe, absorbed=groupings)
     return Design(
@@ -401,7 +408,7 @@ def by_group(random: Sequence[RandomPart]) -> dict[tuple[str, ...], list[RandomP
     found: dict[tuple[str, ...], list[RandomPart]] = {}
     for part in random:
         terms = found.setdefault(part.term.group, [])
-        if any((part.term.columns, part.term.correlated) == (p.term.columns, p.term.correlated) for p in terms):
+        if any((part.term.columns, part.term.kind) == (p.term.columns, p.term.kind) for p in terms):
             raise DesignError(f"The random term {part.term.text} is in the formula twice. Keep one of them.")
         terms.append(part)
     return found
@@ -409,8 +416,14 @@ def by_group(random: Sequence[RandomPart]) -> dict[tuple[str, ...], list[RandomP
 
 def block_sizes(terms: Sequence[RandomPart]) -> tuple[int, ...]:
     """Return the sizes of the blocks of the covariance of some terms of one factor."""
-    sizes = [(len(t.recipe.names),) if t.term.correlated else (1,) * len(t.recipe.names) for t in terms]
-    return tuple(size for block in sizes for size in block)
+    return tuple(size for t in terms for size in _sizes(t.term, len(t.recipe.names)))
+
+
+def _sizes(term: RandomTerm, n: int) -> tuple[int, ...]:
+    """Return the sizes of the blocks of a term with n columns."""
+    if term.kind == ONE_VARIANCE and n > 1:
+        return (-n,)
+    return (n,) if term.correlated else (1,) * n
 
 
 def make_factor(terms: Sequence[RandomPart], grouping: Grouping, codes: Codes, Z: Floats | None) -> RandomFactor:
@@ -422,6 +435,7 @@ def make_factor(terms: Sequence[RandomPart], grouping: Grouping, codes: Codes, Z
         columns=tuple(name for t in terms for name in t.recipe.names),
         Z=Z,
         block_sizes=block_sizes(terms),
+        terms=effect_terms([(t.term, t.recipe) for t in terms]),
     )
 
 
@@ -447,5 +461,5 @@ def split_findings(random: Sequence[RandomPart]) -> list[Finding]:
             {"term": part.term.text, "columns": part.recipe.names},
         )
         for part in random
-        if not part.term.correlated and part.recipe.has_categories
+        if not part.term.correlated and not part.term.structure and part.recipe.has_categories
     ]

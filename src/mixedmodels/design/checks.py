@@ -185,7 +185,7 @@ def _check_levels(factor: RandomFactor, n_obs: int | None) -> None:
             f"The grouping factor {factor.name!r} has one level only ({level_text(factor.levels[0])!r}). "
             "A variance between levels needs at least two."
         )
-    if n_obs is None:
+    if n_obs is None or factor.terms:  # with fewer parameters as many effects as rows may be told from the residual
         return
     if factor.n_levels >= n_obs:
         raise DesignError(

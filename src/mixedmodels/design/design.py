@@ -99,6 +99,11 @@ class Design:
         return 0 if self.absorbed is None else self.absorbed.rank
 
     @property
+    def is_structured(self) -> bool:
+        """Whether the covariance of random effects is a function of fewer parameters than theta."""
+        return any(factor.terms for factor in self.factors)
+
+    @property
     def moment_rows(self) -> Floats:
         """X, or fewer rows whose columns have the same means and, over the number of rows, the same products.
 

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mixedmodels.covariance.correlation import Visits
+
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int32]
 
@@ -36,6 +38,28 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class EffectTerm:
+    """One random term of a grouping factor, where a structure restricts the covariances of some.
+
+    Attributes
+    ----------
+    structure
+        One of ``effect_kinds.KINDS``.
+    n_effects
+        Columns of the term.
+    rank
+        Of a reduced rank; else 0.
+    visits
+        What the effects belong to: levels in their order where they are those of a category.
+    """
+
+    structure: str
+    n_effects: int
+    rank: int
+    visits: Visits
+
+
+@dataclass(frozen=True)
 class RandomFactor:
     """One grouping factor with the columns of all its terms.
 
@@ -55,6 +79,9 @@ class RandomFactor:
         Sizes of the blocks along the diagonal of this factor's Lambda, in column order; their absolute values sum to
         n_effects. ``(2,)`` is one unstructured 2 x 2 block, ``(1, 1)`` two uncorrelated effects; ``-3`` is three
         uncorrelated effects with one common variance (tied).
+    terms
+        The terms in column order, if the covariance of one is a function of fewer parameters than its block has; else
+        none.
     """
 
     name: str
@@ -63,6 +90,7 @@ class RandomFactor:
     columns: tuple[str, ...]
     Z: Floats | None
     block_sizes: tuple[int, ...]
+    terms: tuple[EffectTerm, ...] = ()
 
     @cached_property
     def n_levels(self) -> int:

@@ -19,7 +19,7 @@ from mixedmodels.fit.fitted import random_part
 from mixedmodels.fit.long_work import WorkFile, carry_out
 from mixedmodels.fit.plain_values import Kept
 from mixedmodels.fit.problem import Problem
-from mixedmodels.inference.variance_parameters import CovarianceMap, estimate
+from mixedmodels.inference.variance_parameters import covariance_map, estimate
 from mixedmodels.texts.noted_frame import show_notes
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class _Deletions:
 
     def __init__(self, state: FitState, labels: pd.Index, exact: bool) -> None:
         self.state, self.labels, self.exact = state, labels, exact
-        self.parameters = [p.name for p in CovarianceMap(state).parameters] if exact else []
+        self.parameters = [p.name for p in covariance_map(state).parameters] if exact else []
         self.fixed, self.dfbetas = np.full((2, len(labels), state.n_fixed), np.nan)
         self.variance = np.full((len(labels), len(self.parameters)), np.nan)
         self.cook = np.full(len(labels), np.nan)
@@ -250,7 +250,7 @@ def _without(state: FitState, problem: Problem, exact: bool) -> tuple[Floats, Fl
     if alone is not None:
         raise InferenceError(f"{alone} has one level only without it, and a variance needs at least two")
     without = _refit(state, problem)
-    own, psi = CovarianceMap(without), estimate(without)
+    own, psi = covariance_map(without), estimate(without)
     distance, values = state.fixed_root.distance_to(without.fixed_root), [own.value(psi, p) for p in own.parameters]
     return without.beta, np.sqrt(np.diag(without.cov_beta)), distance, values
 
@@ -262,6 +262,8 @@ def _left_alone(whole: Design, rest: Design) -> str | None:
 
 
 def _refit(state: FitState, problem: Problem) -> FitState:
+    if state.design.is_structured:  # whose parameters are not theta
+        return fit_problem(problem, reml=state.reml, control=state.control)
     # zeros are left, so that they can grow again
     start = np.where(state.theta == 0, 0.05, state.theta)
     warm = fit_problem(problem, reml=state.reml, control=state.control, start=start)

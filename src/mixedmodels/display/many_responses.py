@@ -12,7 +12,8 @@ from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.fit.plain_values import Kept
 from mixedmodels.inference.approximation import RowEstimates
 from mixedmodels.inference.multiplicity import NAMES, OF_P, adjusted_p
-from mixedmodels.inference.variance_parameters import VarianceParameter, variance_name
+from mixedmodels.inference.variance_parameter import VarianceParameter
+from mixedmodels.inference.variance_parameters import variance_name
 from mixedmodels.inference.wald import COLUMNS, check_level, row_values
 from mixedmodels.interrupted import warns_if_interrupted
 from mixedmodels.texts.noted_frame import show_notes

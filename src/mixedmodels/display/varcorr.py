@@ -79,7 +79,7 @@ class VarCorr(Mapping[str, pd.DataFrame]):
             Columns of a line; None for those of the terminal.
         """
         width = text_width(width)
-        beside = [_n_correlations(factor) for factor in self.factors]
+        beside = [0 if factor.structures else _n_correlations(factor) for factor in self.factors]
         apart: list[FactorCovariance] = []
         variances = self._variances(beside)
         while any(beside) and variances.grid().least_width() > width:
@@ -91,11 +91,18 @@ class VarCorr(Mapping[str, pd.DataFrame]):
             table
             for factor in self.factors
             if factor in apart
+            if not factor.structures
             for table in correlation_tables(
                 f"Correlations in {factor.group}", factor.effects, factor.correlation, width
             )
         ]
-        return variances, *correlations
+        return variances, *self._structures(), *correlations
+
+    def _structures(self) -> list[Table]:
+        """Return the table of the correlations of structures, if there are any."""
+        rows = [(f.group, name, fixed(value, 3)) for f in self.factors for name, value in f.structures]
+        header = ("Group", "Structure", "Corr.")
+        return [Table("Correlations of structures", header, tuple(rows), "lln", n_labels=2)] if rows else []
 
     def _variances(self, widths: Sequence[int]) -> Table:
         n_corr = max(widths, default=0)

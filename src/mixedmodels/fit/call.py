@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from mixedmodels.covariance.effect_kinds import DIAGONAL, UNSTRUCTURED
 from mixedmodels.design.build import build_design
 from mixedmodels.design.coding import contrasts_in_use
 from mixedmodels.design.design import Design
@@ -133,6 +134,7 @@ def build_correlated(call: CorrelatedCall, n_threads: int = 0) -> MarginalProble
     if not formula.random and call.residual is None and call.variance is None:
         parse_formula(call.formula)  # which says what is missing
     check_evaluation(formula, call.evaluate, call.contrasts)
+    _check_plain(formula, "models with residual, variance or sigma")
     if is_stream(call.data):
         raise DataError(
             "residual, variance and sigma need all rows at once, and these data are read in parts. Use a data frame."
@@ -167,6 +169,7 @@ def build_generalized(call: GeneralizedCall, family: Family) -> GeneralizedProbl
             formula.text.find("fe("),
         )
     check_evaluation(formula, call.evaluate, call.contrasts)
+    _check_plain(formula, "generalised models")
     design = build_design(
         formula,
         call.data,
@@ -226,6 +229,15 @@ def parse_on_residuals(call: Call, text: str) -> Formula:
     if isinstance(call, CorrelatedCall):
         return parse_correlated_formula(text, call.residual, call.variance)
     return parse_marginal_formula(text)
+
+
+def _check_plain(formula: Formula, where: str) -> None:
+    special = next((term for term in formula.random if term.kind not in (UNSTRUCTURED, DIAGONAL)), None)
+    if special is not None:
+        raise FormulaError(
+            f"{special.text}: random effects of {where} have no structured covariances. Use (... | g) for any "
+            "covariance, or (... || g)."
+        )
 
 
 def check_evaluation(formula: Formula, evaluate: str, contrasts: object = None) -> None:

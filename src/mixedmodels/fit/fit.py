@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,17 @@ from mixedmodels.fit.control import Control
 from mixedmodels.fit.findings import fit_findings, small_residual
 from mixedmodels.fit.identification import check_identified, unidentified
 from mixedmodels.fit.records import FitState, Optimum
+from mixedmodels.fit.structured_fit import (
+    StructuredMinimum,
+    StructuredState,
+    check_structures_identified,
+    minimize_structured,
+    structured_findings,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mixedmodels._engine import Minimum
     from mixedmodels.fit.problem import Problem
 
@@ -71,14 +81,18 @@ def fit_identified(
     control = check_control(control)
     check_reml(reml)
     problem = problem.with_threads(control.n_threads)
-    check_identified(problem, reml)
+    if problem.design.is_structured:
+        check_structures_identified(problem, reml)
+    else:
+        check_identified(problem, reml)
     return _fitted(problem, reml, start, control)
 
 
 def _fitted(problem: Problem, reml: bool, start: npt.ArrayLike | None, control: Control) -> FitState:
     model = problem.model
     began = perf_counter()
-    minimum = minimize_deviance(problem, reml, start, control)
+    structured = problem.design.is_structured
+    minimum = (minimize_structured if structured else minimize_deviance)(problem, reml, start, control)
     optimized = perf_counter()
     theta = minimum.theta
     beta, unscaled_cov, sigma, b = problem.solve(theta, reml)
@@ -96,7 +110,10 @@ def _fitted(problem: Problem, reml: bool, start: npt.ArrayLike | None, control: 
     )
     design, kept = problem.design, tuple(model.kept)
     fixed_names = tuple([design.x_names[j] for j in kept])
-    return FitState(
+    make: Callable[..., FitState] = FitState
+    if isinstance(minimum, StructuredMinimum):
+        make = partial(StructuredState, coordinates=minimum.coordinates)
+    return make(
         problem=problem,
         design=design,
         reml=reml,
@@ -113,9 +130,10 @@ def _fitted(problem: Problem, reml: bool, start: npt.ArrayLike | None, control: 
         is_singular=minimum.singular,
         findings=(
             *design.findings,
-            *fit_findings(design, kept, model.nearly_dependent, optimum, minimum.singular),
+            *fit_findings(design, kept, model.nearly_dependent, optimum, minimum.singular and not structured),
+            *structured_findings(problem, reml, minimum),
             *small_residual(model.spread(beta), sigma),
-            *unidentified(problem, reml),
+            *(() if structured else unidentified(problem, reml)),
         ),
     )
 

@@ -16,6 +16,7 @@ from mixedmodels.errors import InferenceError, nearest, unknown_group
 from mixedmodels.fit.control import Control
 from mixedmodels.fit.problem import Problem
 from mixedmodels.fit.records import FitState, Optimum
+from mixedmodels.fit.structured_fit import refuse_structures
 
 if TYPE_CHECKING:
     from mixedmodels.design.design import Design
@@ -92,6 +93,7 @@ def with_parameters(state: FitState, beta: object = None, varcorr: object = None
     InferenceError
         A name is unknown, or a value is not allowed.
     """
+    refuse_structures(state.design, "Stating parameters")
     factors = state.design.factors
     parts = split_theta(state.theta, [f.n_theta for f in factors])
     roots = {f.name: state.sigma * relative_factor(part, f.block_sizes) for f, part in zip(factors, parts, strict=True)}

@@ -28,7 +28,7 @@ from mixedmodels.design.functions import CODINGS
 from mixedmodels.design.grouping import Grouping
 from mixedmodels.design.probe import Probe, ProbedMatrix
 from mixedmodels.design.recipe import DesignRecipe, FactorRecipe
-from mixedmodels.design.records import Finding, RandomFactor
+from mixedmodels.design.records import EffectTerm, Finding, RandomFactor
 from mixedmodels.design.residual_rows import ResidualRows, VarianceColumn
 from mixedmodels.design.stand_in import StandIn
 from mixedmodels.errors import DataError
@@ -47,6 +47,7 @@ from mixedmodels.fit.plain_values import Kept, Packer, Table, Unpacker
 from mixedmodels.fit.problem import Problem
 from mixedmodels.fit.records import FitState, Optimum
 from mixedmodels.fit.rowless import RowlessFit, restored
+from mixedmodels.fit.structured_fit import StructuredState
 from mixedmodels.fit.undetermined import Undetermined
 from mixedmodels.fit.whole_file import read_whole, write_whole
 from mixedmodels.formula.terms import Formula, RandomTerm, ResidualTerm, VarianceTerm
@@ -97,13 +98,14 @@ def _formula(_SimpleFormula__terms: list[Term], ordering: OrderingMethod) -> Sim
 
 DESIGNS = (
     *(Formula, RandomTerm, Finding, RandomFactor, Column, Grouping, Memory, MatrixRecipe, FactorRecipe, DesignRecipe),
-    *(ProbedMatrix, Probe, Design, ResidualTerm, ResidualRows, Visits, VarianceTerm, VarianceColumn),
+    *(ProbedMatrix, Probe, Design, ResidualTerm, ResidualRows, Visits, VarianceTerm, VarianceColumn, EffectTerm),
     *(ProbedMatrix, Probe, StandIn, Design, Absorbed, AbsorbedFactor),
 )
 FITS = (
     Control,
     Optimum,
     FitState,
+    StructuredState,
     MarginalState,
     GlmmState,
     Call,

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NoReturn
 
+from mixedmodels.covariance.effect_kinds import DIAGONAL, REDUCED_RANK, with_one_sd
+from mixedmodels.covariance.effect_kinds import KINDS as EFFECT_KINDS
 from mixedmodels.covariance.kinds import ALIASES, KINDS, canonical, correlation_needs, with_nugget
 from mixedmodels.covariance.variance_kinds import VARIANCES
 from mixedmodels.errors import FormulaError, nearest
@@ -20,6 +22,7 @@ _STRUCTURE = re.compile(
     r"(ar1h?|csh?|diag|us|un|toeph?|adh?|arma11h?|idh?|ou|car1|exp|gau|sp_exp|sp_gau|mat|rr|homcs|homdiag|hetar1|homtoep"
     r"|propto|equalto|cor[A-Z]\w*|pd[A-Z]\w*)\("
 )
+_WORDS_OF_TRUTH = {"TRUE": True, "True": True, "FALSE": False, "False": False}
 _RESIDUAL = re.compile(r"\s*([\w.]+)\s*\((.*)\)\s*", re.DOTALL)
 _NAME = re.compile(r"`[^`]+`|[^\W\d][\w.]*")
 _ABSORBED = "fe("
@@ -256,6 +259,9 @@ class _Reader:
             if self.is_marginal and len(term) == 1 and term[0].kind == "call" and "|" in term[0].text:
                 parts.residual.append(self._residual(sign, term[0]))
                 continue
+            if found := _structure_of(term):
+                parts.random.extend(self._structured(sign, term[0], found))
+                continue
             self._check_structure(term)
             within = inside(term)
             bars = [i for i, token in enumerate(term) if token.text in ("|", "||")]
@@ -272,7 +278,8 @@ class _Reader:
                 self._complain_about_bar(term, bars[0])
             elif bars and within is not None:
                 if any(token.text in ("|", "||") for token, depth in with_depth(within) if depth == 0):
-                    parts.random.extend(self._random_terms(term))
+                    text = re.sub(r" +", " ", self.text.text[term[0].start : term[-1].end])
+                    parts.random.extend(self._random_terms(within, text))
                 else:
                     self._sort_terms(within, parts)
             elif len(term) == 1 and sign == "+":
@@ -326,10 +333,38 @@ class _Reader:
             )
         self._fail("A random term needs parentheses: (1 | g).", term[bar].start)
 
-    def _random_terms(self, term: Sequence[Token]) -> Iterator[RandomTerm]:
-        """Yield one term for each grouping factor of a parenthesised random term."""
-        within = inside(term)
-        assert within is not None
+    def _structured(self, sign: str, call: Token, structure: str) -> Iterator[RandomTerm]:
+        """Yield one term for each grouping factor of ``structure(columns | group, option=value)``."""
+        if sign == "-":
+            self._fail("A random term can be added but not subtracted; leave it out instead.", call.start)
+        within, *options = split(self.text.tokens(call.start + len(structure) + 1, call.end - 1), ",")
+        if not any(token.text == "|" for token in within):
+            self._fail(f"{structure}(...) has one bar: {structure}(0 + f | g).", call.start)
+        structure, rank = self._options(structure, options, call)
+        text = re.sub(r" +", " ", self.text.text[call.start : call.end])
+        for term in self._random_terms(within, text):
+            yield replace(term, correlated=structure != DIAGONAL, structure=structure, rank=rank)
+
+    def _options(self, structure: str, options: Sequence[Sequence[Token]], call: Token) -> tuple[str, int]:
+        """Return the structure with ``hom=`` read, and the number of factors of a reduced rank."""
+        rank = 2 if structure == REDUCED_RANK else 0
+        for option in options:
+            name, *value = [token.text for token in option] or [""]
+            what = value[1] if len(value) == 2 and value[0] == "=" else None
+            if name == "d" and rank and what is not None and what.isdecimal() and int(what) > 0:
+                rank = int(what)
+            elif name == "hom" and with_one_sd(structure, True) is not None and what in _WORDS_OF_TRUTH:
+                structure = str(with_one_sd(structure, _WORDS_OF_TRUTH[what]))
+            else:
+                place = option[0].start if option else call.start
+                allowed = "d=2, a number of factors" if rank else "hom=True, one standard deviation for all effects"
+                if not rank and with_one_sd(structure, True) is None:
+                    allowed = "no options"
+                self._fail(f"{structure}(...) takes {allowed}.", place)
+        return structure, rank
+
+    def _random_terms(self, within: Sequence[Token], text: str) -> Iterator[RandomTerm]:
+        """Yield one term for each grouping factor of a random term, given what its brackets hold."""
         bars = [i for i, (token, _) in enumerate(with_depth(within)) if token.text in ("|", "||")]
         if len(bars) > 1:
             self._fail("A random term has one bar.", within[bars[1]].start)
@@ -338,7 +373,6 @@ class _Reader:
             self._fail("Nothing stands left of the bar: write (1 | g) for a random intercept.", bar.start)
         if not right:
             self._fail("The grouping factor is missing: name it right of the bar, as in (1 | g).", bar.end)
-        text = re.sub(r" +", " ", self.text.text[term[0].start : term[-1].end])
         columns = self._columns(left)
         for group in self._groups(right):
             yield RandomTerm(columns, group, bar.text == "|", text)
@@ -491,6 +525,15 @@ class _Reader:
             if token.kind == "call" and "|" in token.text and (found := _STRUCTURE.match(token.text)):
                 self._fail(
                     f"The covariance structure {found[1]}(...) is not supported. A random term is (x | g), effects of "
-                    "any covariance, or (x || g), uncorrelated effects; correlated residuals are mixedmodels.mmrm's.",
+                    f"any covariance, (x || g), uncorrelated effects, or one of {', '.join(EFFECT_KINDS)}, such as "
+                    "ar1(0 + f | g), joined to the others by '+'; correlated residuals are mixedmodels.mmrm's.",
                     token.start,
                 )
+
+
+def _structure_of(term: Sequence[Token]) -> str | None:
+    """Return the covariance structure that a term is written with, None if it is no such term."""
+    if len(term) != 1 or term[0].kind != "call" or "|" not in term[0].text:
+        return None
+    name = term[0].text.partition("(")[0]
+    return name if name in EFFECT_KINDS else None

@@ -20,12 +20,23 @@ class RandomTerm:
         False for ``||``: every column has its own variance and no covariances.
     text
         The term as written, for messages.
+    structure
+        Covariance of the effects of a level, one of ``effect_kinds.KINDS``; empty where the bar says it.
+    rank
+        Of ``rr``: how many factors; else 0.
     """
 
     columns: str
     group: tuple[str, ...]
     correlated: bool
     text: str
+    structure: str = ""
+    rank: int = 0
+
+    @property
+    def kind(self) -> str:
+        """The structure of the covariance, also where the bar says it: ``"us"`` for ``|``, ``"diag"`` for ``||``."""
+        return self.structure or ("us" if self.correlated else "diag")
 
     @property
     def group_name(self) -> str:

@@ -82,15 +82,20 @@ class Text:
     def __init__(self, text: str) -> None:
         self.text = _QUOTED_OR_SPACE.sub(lambda found: found[0] if found[0].startswith("`") else " ", text)
 
-    def tokens(self) -> list[Token]:
-        """Return the words.
+    def tokens(self, start: int = 0, end: int | None = None) -> list[Token]:
+        """Return the words, or those between two places.
+
+        Parameters
+        ----------
+        start, end
+            The places; None is the end of the text.
 
         Raises
         ------
         FormulaError
             A quote or a bracket has no counterpart, or brackets are too deep.
         """
-        tokens = list(self._read())
+        tokens = list(self._read(start, len(self.text) if end is None else end))
         open_at: list[int] = []
         for token in tokens:
             if token.text == "(":
@@ -167,9 +172,8 @@ class Text:
             hint = f" What is called stands next to its bracket: {before.text}(...)."
         self.fail(f"An operator such as '+' is missing before '{token.text}'.{hint}", token.start)
 
-    def _read(self) -> Iterator[Token]:
-        position = 0
-        while match := _TOKEN.match(self.text, position):
+    def _read(self, position: int, stop: int) -> Iterator[Token]:
+        while match := _TOKEN.match(self.text, position, stop):
             kind, word, end = str(match.lastgroup), match[0], match.end()
             if kind == "op":
                 word = _SIGNS.get(word, word)

@@ -22,6 +22,7 @@ import pandas as pd
 
 from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.fit.fitted import random_part
+from mixedmodels.fit.structured_fit import refuse_structures
 from mixedmodels.inference import criteria
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def conditional_aic(state: FitState) -> ConditionalAic:
     state
         The fit.
     """
+    refuse_structures(state.design, "The conditional AIC")
     design = state.design
     y = design.y if design.offset is None else design.y - design.offset
     weights = np.ones(design.n_obs) if design.weights is None else design.weights

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mixedmodels.covariance.unstructured import relative_factor, split_theta
+from mixedmodels.fit.structured_fit import StructuredState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +35,8 @@ class FactorCovariance:
         sigma^2 Lambda Lambda', (n_effects, n_effects), in squared units of the response.
     estimated
         Which elements the model estimates; the others are zero by ``||``.
+    structures
+        Names and values of the correlations that a structure of the covariance has; none where there is no structure.
     """
 
     group: str
@@ -41,6 +44,7 @@ class FactorCovariance:
     effects: tuple[str, ...]
     covariance: Floats
     estimated: npt.NDArray[np.bool_]
+    structures: tuple[tuple[str, float], ...] = ()
 
     @cached_property
     def sd(self) -> Floats:
@@ -73,10 +77,12 @@ def factor_roots(state: MixedFit) -> list[Floats]:
 def factor_covariances(state: MixedFit) -> tuple[FactorCovariance, ...]:
     """Return the random-effects covariance of each grouping factor, most levels first."""
     out = []
+    own = state.structure_correlations if isinstance(state, StructuredState) else {}
     for factor, root in zip(state.design.factors, factor_roots(state), strict=True):
         covariance = root @ root.T
         estimated = _same_block(factor.block_sizes)
-        out.append(FactorCovariance(factor.name, factor.n_levels, factor.columns, covariance, estimated))
+        structures = own.get(factor.name, ())
+        out.append(FactorCovariance(factor.name, factor.n_levels, factor.columns, covariance, estimated, structures))
     return tuple(out)
 
 

@@ -30,6 +30,7 @@ import numpy as np
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.fit.correlated_fit import CorrelatedState
 from mixedmodels.fit.marginal_fit import MarginalState
+from mixedmodels.fit.structured_fit import StructuredState
 from mixedmodels.inference.approximation import (
     Approximation,
     FTest,
@@ -45,6 +46,7 @@ from mixedmodels.inference.marginal_degrees import VARIANTS, MarginalKenwardRoge
 from mixedmodels.inference.robust import KINDS as ROBUST_KINDS
 from mixedmodels.inference.robust import robust_covariance
 from mixedmodels.inference.satterthwaite import Satterthwaite
+from mixedmodels.inference.structured_degrees import StructuredKenwardRoger, StructuredSatterthwaite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -126,6 +128,11 @@ _BY_NAME: Mapping[str, Callable[[Any], Approximation]] = MappingProxyType(
     }
 )
 
+_OF_STRUCTURES: Mapping[str, Callable[[Any], Approximation]] = MappingProxyType(
+    {**_BY_NAME, "satterthwaite": StructuredSatterthwaite, "kenward-roger": StructuredKenwardRoger}
+)
+"""The same for structured covariances of random effects."""
+
 _OF_RESIDUALS: Mapping[str, Callable[[Any], Approximation]] = MappingProxyType(
     {
         "satterthwaite": MarginalSatterthwaite,
@@ -172,6 +179,8 @@ def approximation(state: FixedFit, ddf: str | Approximation = "satterthwaite") -
             f"ddf={SAS!r} is for structures alone, without random effects, variance functions and times of each "
             "subject's own, for which SAS's parameters are not known here. Use 'kenward-roger', which depends on none."
         )
+    if isinstance(state, StructuredState):
+        methods = _OF_STRUCTURES
     if isinstance(ddf, str) and ddf in methods:
         return methods[ddf](state)
     if isinstance(ddf, str) and ddf in ("robust", *ROBUST_KINDS):

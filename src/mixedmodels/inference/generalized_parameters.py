@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixedmodels.fit.generalized_findings import NO_DISPERSION
-from mixedmodels.inference.variance_parameters import CovarianceMap, VarianceParameter, of_factors
+from mixedmodels.inference.variance_parameter import VarianceParameter
+from mixedmodels.inference.variance_parameters import CovarianceMap, of_factors
 
 if TYPE_CHECKING:
     from mixedmodels.design.design import Design

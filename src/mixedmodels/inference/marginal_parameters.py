@@ -11,7 +11,7 @@ import numpy as np
 from mixedmodels.design.labels import shown_level
 from mixedmodels.errors import InferenceError
 from mixedmodels.inference.marginal_degrees import observed_root
-from mixedmodels.inference.variance_parameters import VarianceParameter
+from mixedmodels.inference.variance_parameter import VarianceParameter
 
 if TYPE_CHECKING:
     from collections.abc import Callable

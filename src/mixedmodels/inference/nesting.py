@@ -3,8 +3,9 @@
 A model is nested in another of the same rows if its fixed columns are combinations of the other's and every covariance
 Z S Z' that it allows is one that the other allows. The second is checked block by block: a block of random effects is
 contained in an unstructured block of the same grouping whose columns span its own, since Z_0 = Z M gives
-Z_0 S Z_0' = Z (M S M') Z'. So are random intercepts of cells, ``(1 | g:f)`` in ``(f | g)``: compound
-symmetry is a covariance of the cells like any other. This is enough for nesting, and all that formulas usually say.
+Z_0 S Z_0' = Z (M S M') Z', and a structure in a wider one over the same columns. So are random intercepts of cells,
+``(1 | g:f)`` in ``(f | g)``: compound symmetry is a covariance of the cells like any other. This is enough for nesting,
+and all that formulas usually say.
 """
 
 from __future__ import annotations
@@ -15,7 +16,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mixedmodels.covariance.kinds import is_special_case
+from mixedmodels.covariance.effect_kinds import (
+    CORRELATIONS,
+    DIAGONAL,
+    ONE_VARIANCE,
+    REDUCED_RANK,
+    UNSTRUCTURED,
+    is_special_case,
+)
+from mixedmodels.covariance.kinds import is_special_case as is_special_residual
 from mixedmodels.design.absorbed import is_aliased
 from mixedmodels.fit.correlated_fit import CorrelatedState
 
@@ -31,12 +40,13 @@ SPAN_TOL = 1e-8
 
 @dataclass(frozen=True)
 class _Block:
-    """One diagonal block of Lambda: its grouping, columns (n_obs, m), and whether its effects share one variance."""
+    """Random effects with covariances of one of ``effect_kinds.KINDS``: their grouping and columns (n_obs, m)."""
 
     codes: Codes
     n_levels: int
     Z: Floats
-    tied: bool
+    kind: str
+    rank: int = 0
 
 
 def is_nested(small: FixedFit, large: FixedFit) -> bool:
@@ -55,10 +65,14 @@ def is_nested(small: FixedFit, large: FixedFit) -> bool:
     if not _residuals_nested(small, large):
         return False
     candidates = [block for factor in b.factors for block in _blocks(factor)]
+
+    def is_contained(block: _Block) -> bool:
+        return any(_contains(candidate, block) for candidate in candidates)
+
     return all(
-        any(_contains(candidate, block) for candidate in candidates)
+        (factor.n_effects > 1 and set(factor.block_sizes) == {1} and is_contained(_whole(factor)))
+        or all(map(is_contained, _blocks(factor)))
         for factor in a.factors
-        for block in _blocks(factor)
     )
 
 
@@ -80,7 +94,7 @@ def _residuals_nested(small: FixedFit, large: FixedFit) -> bool:
         return False
     same = np.array_equal(a.subject, b.subject) and np.array_equal(a.visit, b.visit)
     groups = a.term.group is None or (a.term.group == b.term.group and np.array_equal(a.group, b.group))
-    return same and groups and is_special_case(a.term.kind, b.term.kind)
+    return same and groups and is_special_residual(a.term.kind, b.term.kind)
 
 
 def _known_sigma(state: FixedFit) -> float | None:
@@ -136,19 +150,38 @@ def _same(a: np.ndarray | None, b: np.ndarray | None) -> bool:
 
 
 def _blocks(factor: RandomFactor) -> Iterator[_Block]:
-    Z = np.ones((len(factor.codes), 1)) if factor.Z is None else factor.Z
-    start = 0
-    for size in factor.block_sizes:
-        yield _Block(factor.codes, factor.n_levels, Z[:, start : start + abs(size)], size < -1)
-        start += abs(size)
+    """Yield the terms of a factor with structures, the blocks of Lambda of another."""
+    Z, start = _columns(factor), 0
+    plain = [(abs(size), ONE_VARIANCE if size < -1 else UNSTRUCTURED, 0) for size in factor.block_sizes]
+    for size, kind, rank in [(term.n_effects, term.structure, term.rank) for term in factor.terms] or plain:
+        yield _Block(factor.codes, factor.n_levels, Z[:, start : start + size], kind, rank)
+        start += size
+
+
+def _whole(factor: RandomFactor) -> _Block:
+    """Return all effects of a factor, which are not correlated, as one block."""
+    return _Block(factor.codes, factor.n_levels, _columns(factor), DIAGONAL)
+
+
+def _columns(factor: RandomFactor) -> Floats:
+    return np.ones((len(factor.codes), 1)) if factor.Z is None else factor.Z
 
 
 def _contains(large: _Block, small: _Block) -> bool:
     if not _same_grouping(large, small):
-        return not large.tied and _holds_cells(large, small)
-    if large.tied:
-        return small.tied and np.array_equal(large.Z, small.Z)
-    return _spans(large.Z, small.Z)
+        return large.kind == UNSTRUCTURED and _holds_cells(large, small)
+    if large.kind == UNSTRUCTURED:
+        return _spans(large.Z, small.Z)
+    if large.kind in CORRELATIONS and _is_intercept(small):  # correlations of one, of the effects of levels
+        return bool(np.all(large.Z.sum(axis=1) == 1))
+    same = np.array_equal(large.Z, small.Z)
+    if REDUCED_RANK in (large.kind, small.kind):
+        return same and large.kind == small.kind and small.rank <= large.rank
+    return same and is_special_case(small.kind, large.kind)
+
+
+def _is_intercept(block: _Block) -> bool:
+    return block.Z.shape[1] == 1 and bool(np.all(block.Z == 1))
 
 
 def _holds_cells(large: _Block, small: _Block) -> bool:
@@ -157,7 +190,7 @@ def _holds_cells(large: _Block, small: _Block) -> bool:
     The large block's columns Z then have one row a cell, indicators of different rows are combinations of the columns
     (as many rows as columns that are independent), and no two cells of a level share a row.
     """
-    if small.n_levels <= large.n_levels or not np.array_equal(small.Z, np.ones((len(small.codes), 1))):
+    if small.n_levels <= large.n_levels or not _is_intercept(small):
         return False
     kinds, kind = np.unique(large.Z, axis=0, return_inverse=True)
     kind = kind.ravel()

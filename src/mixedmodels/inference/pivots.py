@@ -23,7 +23,7 @@ from mixedmodels.covariance.unstructured import relative_factor, split_theta
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
     from mixedmodels.fit.records import FitState
-    from mixedmodels.inference.variance_parameters import VarianceParameter
+    from mixedmodels.inference.variance_parameter import VarianceParameter
 
 LIFT = 0.01
 """What a zero on the diagonal of Lambda~ is raised to, to see the information that levels have on the effect."""
@@ -80,7 +80,7 @@ class Pivots:
             values = self._values[parameter.name].to_numpy()
             low, high = np.quantile(values[1:], tails)
             return float(values[0] ** 2 / high), float(values[0] ** 2 / low) if low > 0 else np.inf
-        if parameter.factor < 0:  # of residuals, which levels' errors have no part in
+        if parameter.factor < 0:  # of residuals or structures, which levels' errors have no part in
             z = np.array([parameter.free(value) for value in self._values[parameter.name]])
             low, high = 2 * z[0] - np.quantile(z[1:], tails)[::-1]
             return parameter.natural(low)[0], parameter.natural(high)[0]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mixedmodels.design.records import Floats
-    from mixedmodels.inference.variance_parameters import VarianceParameter
+    from mixedmodels.inference.variance_parameter import VarianceParameter
 
     Surface = Callable[[Floats], tuple[float, Floats, Floats]]
 

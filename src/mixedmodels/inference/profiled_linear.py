@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixedmodels.fit.problem import Problem
+from mixedmodels.fit.structured_fit import refuse_structures
 from mixedmodels.inference.measure import Measure
 from mixedmodels.inference.profiler import FixedEffect, Point
-from mixedmodels.inference.variance_parameters import LinearParameters, VarianceParameter
+from mixedmodels.inference.variance_parameter import VarianceParameter
+from mixedmodels.inference.variance_parameters import LinearParameters
 from mixedmodels.inference.without_effect import Without, fit_without
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ class LinearProfiled(LinearParameters):
     @cached_property
     def diagonal(self) -> npt.NDArray[np.bool_]:
         """Which elements of psi are diagonal ones of Lambda~, (n_theta + 1,)."""
+        refuse_structures(self.state.design, "A profile")
         _, row, column = self.state.problem.model.parameters.T
         return np.append(row == column, False)
 

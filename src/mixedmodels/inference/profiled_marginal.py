@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mixedmodels.design.records import Floats
-    from mixedmodels.inference.variance_parameters import VarianceParameter
+    from mixedmodels.inference.variance_parameter import VarianceParameter
     from mixedmodels.inference.without_effect import Without
 
 

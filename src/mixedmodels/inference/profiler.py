@@ -15,7 +15,8 @@ import pandas as pd
 from mixedmodels.errors import InferenceError
 from mixedmodels.inference.measure import Measure, Parameters
 from mixedmodels.inference.selection import unknown_parameter
-from mixedmodels.inference.variance_parameters import Parametrized, VarianceParameter
+from mixedmodels.inference.variance_parameter import VarianceParameter
+from mixedmodels.inference.variance_parameters import Parametrized
 
 if TYPE_CHECKING:
     import numpy.typing as npt

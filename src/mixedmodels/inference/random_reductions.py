@@ -15,6 +15,7 @@ from mixedmodels.design.evaluation import Evaluation, Memory
 from mixedmodels.design.expression import INTERCEPT
 from mixedmodels.design.plan import read_part
 from mixedmodels.design.records import RandomFactor
+from mixedmodels.fit.structured_fit import refuse_structures
 from mixedmodels.formula.algebra import terms_of
 from mixedmodels.formula.reduced import reduced
 
@@ -111,6 +112,7 @@ def reductions(design: Design) -> Iterator[Reduction]:
     design
         The larger model.
     """
+    refuse_structures(design, "Taking random terms out one by one")
     if not design.formula.random:
         yield from _without_blocks(design)
         return

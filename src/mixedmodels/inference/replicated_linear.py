@@ -10,13 +10,15 @@ import numpy as np
 
 from mixedmodels.covariance.unstructured import relative_factor, split_theta
 from mixedmodels.design.subset import draw_levels, take_rows
+from mixedmodels.errors import MixedModelsError
 from mixedmodels.fit.fit import fit_problem
 from mixedmodels.fit.fitted import conditional_fitted, marginal_fitted, random_part
 from mixedmodels.fit.problem import Problem, net_responses, row_arguments
+from mixedmodels.fit.structured_fit import StructuredState
 from mixedmodels.inference.bootstrap import CANNOT_FIT, KINDS, STOPPED_EARLY, Draw, Refits
 from mixedmodels.inference.covariances import factor_covariances
 from mixedmodels.inference.pivots import error_covariances
-from mixedmodels.inference.variance_parameters import LinearParameters, natural_values
+from mixedmodels.inference.variance_parameters import LinearParameters, covariance_map, estimate, natural_values
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -52,6 +54,8 @@ class LinearReplicated(LinearParameters):
 
     def values_of(self, state: FitState) -> Floats:
         """Return fixed effects and variance parameters of one fit, (n_fixed + n_parameters,)."""
+        if isinstance(state, StructuredState):
+            return np.append(state.beta, covariance_map(state).values(estimate(state)[None])[0])
         row: Floats = self._values(state.beta[None], np.array([state.sigma]), state.theta[None])[0]
         return row
 
@@ -70,6 +74,8 @@ class LinearReplicated(LinearParameters):
     def refits(self, Y: Floats) -> Refits:
         """Return estimates from responses, (m, n_obs), which the engine fits side by side."""
         design, problem = self.state.design, self.state.problem
+        if design.is_structured:
+            return self._one_by_one(Y)
         start = np.ascontiguousarray(self.state.theta)
         beta, std_errors, sigma, theta, _, status, singular = problem.model.refit_many(
             net_responses(design, Y), *row_arguments(design), self.state.reml, start
@@ -80,6 +86,24 @@ class LinearReplicated(LinearParameters):
         failures = tuple(CANNOT_FIT if code < 0 else STOPPED_EARLY for code in status[~fitted])
         std_errors[~fitted] = np.nan
         return Refits(values, std_errors, singular, failures)
+
+    def _one_by_one(self, Y: Floats) -> Refits:
+        """Return estimates from responses, fitted one after the other."""
+        n_fixed, failures = self.state.n_fixed, []
+        values = np.full((len(Y), n_fixed + len(self.map.parameters)), np.nan)
+        std_errors, singular = np.full((len(Y), n_fixed), np.nan), np.zeros(len(Y), dtype=bool)
+        for i, y in enumerate(Y):
+            try:
+                state = self.refit(y)
+            except MixedModelsError as error:
+                failures.append(str(error))
+                continue
+            singular[i] = state.is_singular
+            if not state.optimum.converged:
+                failures.append(STOPPED_EARLY)
+                continue
+            values[i], std_errors[i] = self.values_of(state), np.sqrt(np.diag(state.cov_beta))
+        return Refits(values, std_errors, singular, tuple(failures))
 
     def _fit(self, problem: Problem) -> FitState:
         return fit_problem(problem, reml=self.state.reml, control=self.state.control)

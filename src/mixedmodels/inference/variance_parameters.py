@@ -19,7 +19,10 @@ from scipy.special import ndtri
 
 from mixedmodels.covariance.unstructured import theta_elements
 from mixedmodels.errors import InferenceError, nearest
+from mixedmodels.fit.structured_fit import StructuredState
 from mixedmodels.inference.curvature import flat_directions, has_first_order_effect, inverse_root
+from mixedmodels.inference.structured_map import STRUCTURE, StructuredMap
+from mixedmodels.inference.variance_parameter import VarianceParameter
 from mixedmodels.inference.wald import check_level
 
 if TYPE_CHECKING:
@@ -32,45 +35,6 @@ if TYPE_CHECKING:
 SCALES = ("sd", "variance", "log")
 BOUNDARY_SD = 1e-6
 """Standard deviation relative to the residual's, or distance of a correlation from one, that counts as a boundary."""
-
-
-@dataclass(frozen=True)
-class VarianceParameter:
-    """One standard deviation, correlation, the residual's sigma or a family's dispersion.
-
-    Attributes
-    ----------
-    name
-        ``sd_Days|Subject``, ``cor_Days.Intercept|Subject``, ``sigma``, ``dispersion``.
-    kind
-        ``"sd"``, ``"cor"``, ``"sigma"`` or ``"dispersion"``.
-    factor, row, column
-        Place in the covariance of that factor; row > column for a correlation. -1 for what is of no factor.
-    """
-
-    name: str
-    kind: str
-    factor: int
-    row: int
-    column: int
-
-    @property
-    def limits(self) -> tuple[float, float]:
-        """What it lies between."""
-        return (-1.0, 1.0) if self.kind == "cor" else (0.0, np.inf)
-
-    def free(self, value: float) -> float:
-        """Return the logarithm of a value, or Fisher's z between the limits."""
-        low, high = self.limits
-        return float(np.log(value) if np.isinf(high) else np.arctanh(2 * (value - low) / (high - low) - 1))
-
-    def natural(self, c: float) -> tuple[float, float]:
-        """Return the parameter where its free value is c, and its slope in c."""
-        low, high = self.limits
-        if np.isinf(high):
-            return float(np.exp(c)), float(np.exp(c))
-        u, half = np.tanh(c), 0.5 * (high - low)
-        return float(low + half * (1 + u)), float(half * (1 - u * u))
 
 
 def list_parameters(factors: tuple[RandomFactor, ...]) -> tuple[VarianceParameter, ...]:
@@ -282,8 +246,14 @@ class CovarianceMap:
 
 
 def estimate(state: FitState) -> Floats:
-    """Return psi = (theta~, log sigma) at the optimum."""
-    return np.append(state.engine_theta, np.log(state.sigma))
+    """Return psi = (theta~, log sigma) at the optimum; coordinates of structures are in the place of theta~."""
+    own = state.coordinates if isinstance(state, StructuredState) else state.engine_theta
+    return np.append(own, np.log(state.sigma))
+
+
+def covariance_map(state: FitState) -> CovarianceMap | StructuredMap:
+    """Return the map from psi to the parameters of a fit."""
+    return StructuredMap(state) if isinstance(state, StructuredState) else CovarianceMap(state)
 
 
 @dataclass(frozen=True)
@@ -299,9 +269,9 @@ class LinearParameters:
     state: FitState
 
     @cached_property
-    def map(self) -> CovarianceMap:
+    def map(self) -> CovarianceMap | StructuredMap:
         """From psi to the parameters."""
-        return CovarianceMap(self.state)
+        return covariance_map(self.state)
 
     @cached_property
     def psi(self) -> Floats:
@@ -350,7 +320,8 @@ def variance_parameters(fit: Parametrized, scale: str = "sd", level: float = 0.9
     z = float(ndtri(0.5 + level / 2))
     rows = {}
     for parameter in fit.map.parameters:
-        name = parameter.name if scale != "variance" else variance_name(parameter.name)
+        has_square = scale == "variance" and not is_structures_correlation(parameter)
+        name = variance_name(parameter.name) if has_square else parameter.name
         if fit.is_undetermined(parameter):
             rows[name] = (_value(fit.map, fit.psi, parameter, scale), np.nan, np.nan, np.nan)
         else:
@@ -371,6 +342,8 @@ def undetermined_notes(fit: Parametrized) -> tuple[str, ...]:
 
 def covariance_root(state: FitState) -> Floats:
     """Return R with Var(psi) = R R' = 2 H^-1 on the directions in which the likelihood is curved, (n_theta + 1, m)."""
+    if isinstance(state, StructuredState):
+        return math.sqrt(2) * inverse_root(state.information.hessian, np.zeros((0, len(state.coordinates) + 1)))
     regular = np.append(has_first_order_effect(state.information), True)
     flat = flat_directions(state.problem, state.reml, state.information)
     return math.sqrt(2) * inverse_root(state.information.hessian, flat, regular)
@@ -380,7 +353,14 @@ def is_undetermined(state: FitState, parameter: VarianceParameter) -> bool:
     """Return whether the criterion is flat along a direction that moves the parameter."""
     if parameter.kind == "sigma":
         return state.undetermined.residual
+    if parameter.factor < 0:
+        return False
     return state.undetermined.has(parameter.factor, parameter.row, parameter.column)
+
+
+def is_structures_correlation(parameter: VarianceParameter) -> bool:
+    """Return whether a parameter is a correlation that no covariance stands for."""
+    return parameter.kind == "cor" and parameter.factor == STRUCTURE
 
 
 def _row(
@@ -395,7 +375,7 @@ def _row(
     if scale == "log":
         return free, se, low, high
     if parameter.kind == "cor":
-        if scale == "sd":
+        if scale == "sd" or is_structures_correlation(parameter):
             return value, parameter.natural(free)[1] * se, parameter.natural(low)[0], parameter.natural(high)[0]
         place = parameter.factor, parameter.row, parameter.column
         covariance, slope = covariance_map.covariance(psi, *place)
@@ -411,7 +391,7 @@ def _value(covariance_map: ParameterMap, psi: Floats, parameter: VarianceParamet
     """Return a parameter that has no standard error; none on the log scale, where it may be infinite."""
     if scale == "log":
         return np.nan if covariance_map.on_boundary(psi, parameter) else covariance_map.unbounded(psi, parameter)[0]
-    if scale == "sd" or parameter.kind in {"sigma", "dispersion"}:
+    if scale == "sd" or parameter.kind in {"sigma", "dispersion"} or is_structures_correlation(parameter):
         return covariance_map.value(psi, parameter) ** (2 if scale == "variance" and parameter.kind == "sigma" else 1)
     return covariance_map.covariance(psi, parameter.factor, parameter.row, parameter.column)[0]
 

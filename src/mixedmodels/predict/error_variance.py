@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixedmodels.covariance.unstructured import relative_factor, relative_theta, split_theta
+from mixedmodels.fit.structured_fit import StructuredState, refuse_structures
 from mixedmodels.inference.variance_parameters import covariance_root, estimate
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ class ErrorVariance:
         for i in np.flatnonzero(root[:-1].any(axis=1)):
             moved = theta.copy()
             moved[i] += SLOPE_STEP
-            slopes[:, i] = (self._relative(moved) / np.maximum(self._at_estimate, 1e-300) - 1) / SLOPE_STEP
+            slopes[:, i] = (
+                self._relative(self._in_engine(moved)) / np.maximum(self._at_estimate, 1e-300) - 1
+            ) / SLOPE_STEP
         return np.asarray(2.0 / np.sum((slopes @ root) ** 2, axis=1))
 
     @cached_property
@@ -78,6 +81,7 @@ class ErrorVariance:
         function linear in gamma, whence A = -1/2 d^2 v / dgamma dgamma'. Roots R = (sigma, sigma Lambda) of gamma move
         by D: R + D, R - D and a root of RR' + DD' lie on a line in gamma, at equal distances RD' + DR'.
         """
+        refuse_structures(self.state.design, "What estimating variance parameters adds to a prediction's variance")
         theta, root = estimate(self.state)[:-1], covariance_root(self.state)
         total = np.zeros(self.rows.n_rows)
         for direction in root.T:
@@ -95,7 +99,14 @@ class ErrorVariance:
 
     @cached_property
     def _at_estimate(self) -> Floats:
-        return self._relative(estimate(self.state)[:-1])
+        return self._relative(self._in_engine(estimate(self.state)[:-1]))
+
+    def _in_engine(self, own: Floats) -> Floats:
+        """Return the engine's theta, which coordinates of structures stand for in models that have them."""
+        state = self.state
+        if not isinstance(state, StructuredState):
+            return own
+        return state.problem.model.to_engine(np.ascontiguousarray(state.criterion.theta(own)))
 
     def _relative(self, theta: Floats) -> Floats:
         """Return the variance over sigma^2, (n_rows,), at the engine's theta."""

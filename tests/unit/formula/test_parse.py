@@ -102,6 +102,33 @@ def test_offsets() -> None:
     assert formula.fixed == "x"
 
 
+@pytest.mark.parametrize(
+    ("text", "kind", "rank"),
+    [
+        ("us(x | g)", "us", 0),
+        ("diag(x | g)", "diag", 0),
+        ("homdiag(0 + f | g)", "homdiag", 0),
+        ("cs(0 + f | g, hom = TRUE)", "homcs", 0),
+        ("ar1(0 + f | g, hom=False)", "hetar1", 0),
+        ("hetar1(0 + f | g)", "hetar1", 0),
+        ("toep(0 + f | g, hom=FALSE)", "toep", 0),
+        ("rr(0 + f | g)", "rr", 2),
+        ("rr(0 + f | g, d = 3)", "rr", 3),
+        ("(x | g)", "us", 0),
+        ("(x || g)", "diag", 0),
+    ],
+)
+def test_structures_of_random_effects(text: str, kind: str, rank: int) -> None:
+    (term,) = parse_formula(f"y ~ x + {text}").random
+    assert (term.kind, term.rank, term.group, term.text) == (kind, rank, ("g",), text)
+
+
+def test_a_structure_over_nested_factors_is_one_term_for_each() -> None:
+    inner, outer = parse_formula("y ~ ar1(0 + factor(t) | g / h)").random
+    assert (inner.group, outer.group) == (("h", "g"), ("g",))
+    assert inner.columns == outer.columns == "0 + factor(t)"
+
+
 def test_whitespace_and_printed_signs() -> None:
     plain = parse_formula("y ~ x - 1 + (1 | g)")
     for text in ("y ~\n  x - 1 +\n  (1 | g)", "y\u00a0~ x \u2212 1 + (1 \u2223 g)", "y \u223c x - 1 + (1\t| g)"):
@@ -127,8 +154,15 @@ def test_results_are_cached() -> None:
     [
         # `place` marks the character that the caret points to; '^' under the formula
         ("y ~ x", "     ^", "no random term"),
-        ("y ~ x + ar1(t | g)", "        ^", "structure ar1(...) is not supported. A random term is (x | g)"),
-        ("y ~ cs(1 | g) + (1 | g)", "    ^", "structure cs(...) is not supported"),
+        ("y ~ x + ou(t | g)", "        ^", "structure ou(...) is not supported. A random term is (x | g)"),
+        ("y ~ x:cs(f | g) + (1 | g)", "      ^", "structure cs(...) is not supported"),
+        ("y ~ x - cs(f | g)", "        ^", "can be added but not subtracted"),
+        ("y ~ x + cs(f || g)", "        ^", "cs(...) has one bar"),
+        ("y ~ x + cs(f | g, d=2)", "                  ^", "cs(...) takes hom=True"),
+        ("y ~ x + rr(f | g, d=0)", "                  ^", "rr(...) takes d=2"),
+        ("y ~ x + rr(f | g, 2)", "                  ^", "rr(...) takes d=2"),
+        ("y ~ x + us(f | g, hom=TRUE)", "                  ^", "us(...) takes no options"),
+        ("y ~ x + ar1(f | g | h)", "                  ^", "one bar"),
         ("y ~ x + (1 | g) + corAR1(form = ~ 1 | g)", "                  ^", "structure corAR1(...) is not supported"),
         ("y ~ x + (1 | g) # both", "                ^", "has no comments"),
         ("y x + (1|g)", "  ^", "needs '~'"),
