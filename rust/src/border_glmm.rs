@@ -1,6 +1,6 @@
 //! The border to Python for generalised models.
 
-use crate::family::{Family, Link};
+use crate::family::Family;
 use crate::glmm::{GlmmMinimum, Observed};
 use crate::memory::zeros;
 use crate::modes::Glmm;
@@ -70,29 +70,6 @@ impl GeneralizedMinimum {
     }
 }
 
-fn family(name: &str) -> PyResult<Family> {
-    Ok(match name {
-        "binomial-logit" => Family::Binomial(Link::Logit),
-        "binomial-probit" => Family::Binomial(Link::Probit),
-        "binomial-cloglog" => Family::Binomial(Link::Cloglog),
-        "poisson-log" => Family::Poisson,
-        "gamma-log" => Family::Gamma,
-        "negative_binomial-log" => Family::NegativeBinomial,
-        "beta-logit" => Family::Beta,
-        _ => return Err(PyValueError::new_err(format!("the engine has no family {name}"))),
-    })
-}
-
-/// A response outside of the family's support.
-fn is_outside(family: Family, y: f64, trials: f64) -> bool {
-    match family {
-        Family::Binomial(_) => !(y >= 0.0 && y <= trials),
-        Family::Poisson | Family::NegativeBinomial => y < 0.0,
-        Family::Gamma => y <= 0.0,
-        Family::Beta => !(y > 0.0 && y < 1.0),
-    }
-}
-
 #[pymethods]
 impl GeneralizedModel {
     #[new]
@@ -121,7 +98,6 @@ impl GeneralizedModel {
         if n_threads > MAX_THREADS {
             return refuse(format!("n_threads is {n_threads}; at most {MAX_THREADS} are allowed"));
         }
-        let family = family(family_name)?;
         let block = |size: isize| Block { size: size.unsigned_abs(), tied: size < 0 };
         let blocks = blocks.into_iter().map(|sizes| sizes.into_iter().map(block).collect());
         let shape: Vec<Shape> = n_levels.into_iter().zip(blocks).collect();
@@ -137,7 +113,10 @@ impl GeneralizedModel {
             return refuse(format!("offset must be {n} finite numbers"));
         }
         let observed = Observed { y: checked.y, trials, weights: checked.weights, offset };
-        if (0..n).any(|i| is_outside(family, observed.y[i], trials.map_or(1.0, |t| t[i]))) {
+        let Some(family) = Family::named(family_name, observed.y) else {
+            return refuse(format!("the engine has no family {family_name}"));
+        };
+        if (0..n).any(|i| !family.admits(observed.y[i], trials.map_or(1.0, |t| t[i]))) {
             return refuse("a response is outside of what the family allows".into());
         }
         let nodes = match &nodes {
@@ -304,7 +283,7 @@ impl GeneralizedModel {
         for (r, &i) in self.glmm.rows.order.iter().enumerate() {
             let i = i as usize;
             let (y, m) = (responses.y[r], responses.trials[r]);
-            let w = responses.weights.as_ref().map_or(1.0, |w| w[r]);
+            let w = responses.weight(r);
             let row = at.row(y, m, eta[i]);
             out[i] = w * (row.l + family.saturated(y, m));
             (out[n + i], out[2 * n + i]) = (w * row.d1, w * row.d2);

@@ -86,13 +86,13 @@ impl Glmm {
     fn without_effects(&self) -> Option<(Vec<f64>, Rows)> {
         let n = self.rows.n as f64;
         let responses = &self.responses;
-        let first = responses.y.iter().zip(&responses.trials).zip(&responses.offset);
-        let target: Vec<f64> = first.map(|((y, m), o)| self.family.start_eta(*y, *m) - o).collect();
+        let first = self.family.start(responses);
+        let target: Vec<f64> = first.iter().zip(&responses.offset).map(|(eta, o)| eta - o).collect();
         let mut beta = self.rows.fixed_transposed(&target);
         beta.iter_mut().for_each(|b| *b /= n);
         let fitted = self.rows.fixed(&zeros(self.rows.n), &beta);
         let spread = target.iter().zip(fitted).map(|(t, f)| (t - f).powi(2)).sum::<f64>() / n;
-        let start = [beta, self.family.start_phi(spread)].concat();
+        let start = [beta, self.family.start_phi(responses, spread)].concat();
         let run = trust_region::minimize(&WithoutEffects(self), start, &[], MAX_STEPS)?;
         Some((run.point, run.kept))
     }

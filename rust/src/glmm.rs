@@ -149,7 +149,7 @@ impl Glmm {
         }
     }
 
-    /// The same psi with columns of Lambda turned up, and phi of the negative binomial positive.
+    /// The same psi with columns of Lambda turned up, and phi positive where its sign says nothing.
     fn with_positive_diagonals(&self, psi: Vec<f64>) -> Vec<f64> {
         let k = self.problem.n_theta();
         let mut sign = 1.0;
@@ -160,8 +160,8 @@ impl Glmm {
             }
             *t *= sign;
         }
-        if self.family == Family::NegativeBinomial {
-            out[k + self.rows.p] = out[k + self.rows.p].abs();
+        if self.family.is_even() {
+            out[k + self.rows.p..].iter_mut().for_each(|phi| *phi = phi.abs());
         }
         out
     }

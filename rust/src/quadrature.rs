@@ -7,7 +7,7 @@
 
 use crate::block;
 use crate::effects::Effects;
-use crate::family::At;
+use crate::family::{At, Scores};
 use crate::laplace::Parts;
 use crate::memory::{copied, reserved, zeros};
 use crate::modes::{Glmm, Mode};
@@ -167,8 +167,9 @@ impl Glmm {
                 for (i, [eta, d1]) in rows.clone().zip(&kept[j * rows.len()..]) {
                     out.direct[i - first] -= 2.0 * p * d1;
                     score.iter_mut().zip(self.rows.first(i)).for_each(|(s, z)| *s += z * d1);
-                    if let Some(phi) = out.phi.first_mut() {
-                        *phi -= 2.0 * p * responses.weight(i) * at.extra(responses.y[i], *eta).l;
+                    if !out.phi.is_empty() {
+                        let mut sums = Scores { weight: -2.0 * p * responses.weight(i), sums: &mut out.phi };
+                        at.extra(responses.y[i], responses.trials[i], *eta, &mut sums);
                     }
                 }
                 block::transpose_times(lambda, &score, q, q, 1, &mut t);

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
@@ -17,17 +17,20 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from mixedmodels.errors import FitError, nearest
+from mixedmodels.errors import FitError, InferenceError, nearest
 
 Floats = npt.NDArray[np.float64]
 
-__all__ = ["Beta", "Binomial", "Family", "Gamma", "NegativeBinomial", "Poisson", "read_family"]
+__all__ = ["Beta", "Binomial", "Family", "Gamma", "NegativeBinomial", "Ordinal", "Poisson", "read_family"]
 
 LARGEST_LOG = 700.0
 """Of a mean, beyond which it is no number."""
 
 LEAST_DISPERSION = 1e-9
 """Of the negative binomial, below which SciPy's numbers are worse than Poisson's."""
+
+COUNTS = "counts are whole numbers from 0 on"
+"""What they must be."""
 
 
 def _laws() -> Any:
@@ -52,6 +55,16 @@ class Family(ABC):
         Links that there are, the usual one first.
     variance_text
         The variance in words; ``d`` is the dispersion, ``m`` the mean.
+    responses
+        How they are read: ``"numbers"``, ``"successes"`` among trials, or ``"categories"`` in order.
+    rule
+        What a response must be, for messages.
+    is_counted
+        Responses are whole numbers, so that their distribution has steps.
+    is_even
+        The dispersion is the square of phi, so that zero, a simpler family, is an ordinary point.
+    residual_kinds
+        Kinds of residuals that there are, the usual one first.
     """
 
     link: str
@@ -59,7 +72,12 @@ class Family(ABC):
     name: ClassVar[str]
     links: ClassVar[tuple[str, ...]]
     variance_text: ClassVar[str]
+    rule: ClassVar[str]
     n_extra: ClassVar[int] = 0
+    responses: ClassVar[str] = "numbers"
+    is_counted: ClassVar[bool] = False
+    is_even: ClassVar[bool] = False
+    residual_kinds: ClassVar[tuple[str, ...]] = ("deviance", "pearson", "response", "quantile")
 
     def __post_init__(self) -> None:
         if self.link not in self.links:
@@ -82,15 +100,7 @@ class Family(ABC):
         eta
             (n,).
         """
-        match self.link:
-            case "logit":
-                return np.asarray(special.expit(eta))
-            case "probit":
-                return np.asarray(special.ndtr(eta))
-            case "cloglog":
-                return np.asarray(-np.expm1(-np.exp(np.minimum(eta, LARGEST_LOG))))
-            case _:
-                return np.asarray(np.exp(np.minimum(eta, LARGEST_LOG)))
+        return self._mean(eta)
 
     def predictor(self, mean: Floats) -> Floats:
         """Return the linear predictor of means, infinite at their ends.
@@ -119,15 +129,7 @@ class Family(ABC):
         eta
             (n,).
         """
-        match self.link:
-            case "logit":
-                return np.asarray(special.expit(eta) * special.expit(-eta))
-            case "probit":
-                return np.asarray(np.exp(-0.5 * eta**2) / math.sqrt(2 * math.pi))
-            case "cloglog":
-                return np.asarray(np.exp(eta - np.exp(np.minimum(eta, LARGEST_LOG))))
-            case _:
-                return self.mean(eta)
+        return self._slope(eta)
 
     def dispersion(self, phi: Floats) -> float | None:
         """Return the dispersion that ``variance_text`` means; None for families without one.
@@ -163,8 +165,108 @@ class Family(ABC):
         """
         return self._distribution(mean, trials, _given(dispersion))
 
+    def impossible(self, y: Floats) -> npt.NDArray[np.bool_]:
+        """Return which responses cannot be, (n,), see ``rule``.
+
+        Parameters
+        ----------
+        y
+            (n,).
+        """
+        return self._impossible(y)
+
+    def unbounded(self, y: Floats, trials: Floats) -> Floats:
+        """Return where the likelihood grows with the linear predictor without bound: 1 upwards, -1 downwards, else 0.
+
+        Missing where a row says nothing.
+
+        Parameters
+        ----------
+        y, trials
+            (n,).
+        """
+        return self._unbounded(y, trials)
+
+    def unit_deviance(self, y: Floats, expected: Floats, trials: Floats, dispersion: float | None = None) -> Floats:
+        """Return twice the log density at y's own mean less that at the mean, (n,).
+
+        Parameters
+        ----------
+        y, expected, trials
+            (n,); expected numbers of successes for the binomial.
+        dispersion
+            As ``dispersion`` returns it.
+        """
+        return self._unit_deviance(y, expected, trials, dispersion)
+
+    def cumulative(self, y: Floats, eta: Floats, trials: Floats, phi: Floats) -> tuple[Floats, Floats]:
+        """Return P(Y < y) and P(Y <= y), (n,) each.
+
+        Parameters
+        ----------
+        y, eta, trials
+            (n,).
+        phi
+            The engine's extra parameters.
+        """
+        return self._cumulative(y, eta, trials, phi)
+
+    def draw(self, eta: Floats, trials: Floats, phi: Floats, rng: np.random.Generator) -> Floats:
+        """Return responses, (n,), as the engine takes them.
+
+        Parameters
+        ----------
+        eta, trials
+            (n,).
+        phi
+            The engine's extra parameters.
+        rng
+            Where they are drawn from.
+        """
+        return self._draw(eta, trials, phi, rng)
+
+    def _mean(self, eta: Floats) -> Floats:
+        match self.link:
+            case "logit":
+                return np.asarray(special.expit(eta))
+            case "probit":
+                return np.asarray(special.ndtr(eta))
+            case "cloglog":
+                return np.asarray(-np.expm1(-np.exp(np.minimum(eta, LARGEST_LOG))))
+            case _:
+                return np.asarray(np.exp(np.minimum(eta, LARGEST_LOG)))
+
+    def _slope(self, eta: Floats) -> Floats:
+        match self.link:
+            case "logit":
+                return np.asarray(special.expit(eta) * special.expit(-eta))
+            case "probit":
+                return np.asarray(np.exp(-0.5 * eta**2) / math.sqrt(2 * math.pi))
+            case "cloglog":
+                return np.asarray(np.exp(eta - np.exp(np.minimum(eta, LARGEST_LOG))))
+            case _:
+                return self._mean(eta)
+
     def _dispersion(self, phi: float) -> float:
         return phi
+
+    def _impossible(self, y: Floats) -> npt.NDArray[np.bool_]:
+        return np.zeros(len(y), dtype=bool)
+
+    def _unbounded(self, y: Floats, trials: Floats) -> Floats:
+        return np.zeros(len(y))
+
+    def _unit_deviance(self, y: Floats, expected: Floats, trials: Floats, d: float | None) -> Floats:
+        raise NotImplementedError(self.name)
+
+    def _cumulative(self, y: Floats, eta: Floats, trials: Floats, phi: Floats) -> tuple[Floats, Floats]:
+        distribution = self.distribution(self.mean(eta), trials, self.dispersion(phi))
+        upper = np.asarray(distribution.cdf(y))
+        return (np.asarray(distribution.cdf(y - 1)) if self.is_counted else upper), upper
+
+    def _draw(self, eta: Floats, trials: Floats, phi: Floats, rng: np.random.Generator) -> Floats:
+        distribution = self.distribution(self.mean(eta), trials, self.dispersion(phi))
+        return np.asarray(distribution.rvs(size=len(eta), random_state=rng), dtype=np.float64)
 
     @abstractmethod
     def _variance(self, mean: Floats, trials: Floats, d: float) -> Floats:
@@ -190,12 +292,23 @@ class Binomial(Family):
     name: ClassVar[str] = "binomial"
     links: ClassVar[tuple[str, ...]] = ("logit", "probit", "cloglog")
     variance_text: ClassVar[str] = "m (1 - m) a trial"
+    rule: ClassVar[str] = (
+        "a binomial response is 0 or 1, a proportion with weights= its trials, or cbind(successes, failures)"
+    )
+    responses: ClassVar[str] = "successes"
+    is_counted: ClassVar[bool] = True
 
     def _variance(self, mean: Floats, trials: Floats, d: float) -> Floats:
         return np.asarray(trials * mean * (1 - mean))
 
     def _distribution(self, mean: Floats, trials: Floats, d: float) -> Any:
         return _laws().binom(trials.astype(np.int64), mean)
+
+    def _unbounded(self, y: Floats, trials: Floats) -> Floats:
+        return np.where(trials == 0, np.nan, np.where(y == trials, 1.0, np.where(y == 0, -1.0, 0.0)))
+
+    def _unit_deviance(self, y: Floats, expected: Floats, trials: Floats, d: float | None) -> Floats:
+        return np.asarray(2 * (_log_term(y, expected) + _log_term(trials - y, trials - expected)))
 
 
 @dataclass(frozen=True)
@@ -213,12 +326,23 @@ class Poisson(Family):
     name: ClassVar[str] = "poisson"
     links: ClassVar[tuple[str, ...]] = ("log",)
     variance_text: ClassVar[str] = "m"
+    rule: ClassVar[str] = COUNTS
+    is_counted: ClassVar[bool] = True
 
     def _variance(self, mean: Floats, trials: Floats, d: float) -> Floats:
         return mean
 
     def _distribution(self, mean: Floats, trials: Floats, d: float) -> Any:
         return _laws().poisson(mean)
+
+    def _impossible(self, y: Floats) -> npt.NDArray[np.bool_]:
+        return _no_counts(y)
+
+    def _unbounded(self, y: Floats, trials: Floats) -> Floats:
+        return np.where(y == 0, -1.0, 0.0)
+
+    def _unit_deviance(self, y: Floats, expected: Floats, trials: Floats, d: float | None) -> Floats:
+        return np.asarray(2 * (_log_term(y, expected) - (y - expected)))
 
 
 @dataclass(frozen=True)
@@ -237,6 +361,7 @@ class Gamma(Family):
     links: ClassVar[tuple[str, ...]] = ("log",)
     variance_text: ClassVar[str] = "d m^2"
     n_extra: ClassVar[int] = 1
+    rule: ClassVar[str] = "a gamma response is positive"
 
     def _dispersion(self, phi: float) -> float:
         return math.exp(-phi)
@@ -246,6 +371,12 @@ class Gamma(Family):
 
     def _distribution(self, mean: Floats, trials: Floats, d: float) -> Any:
         return _laws().gamma(1 / d, scale=mean * d)
+
+    def _impossible(self, y: Floats) -> npt.NDArray[np.bool_]:
+        return np.asarray(y <= 0)
+
+    def _unit_deviance(self, y: Floats, expected: Floats, trials: Floats, d: float | None) -> Floats:
+        return np.asarray(2 * ((y - expected) / expected - np.log(y / expected)))
 
 
 @dataclass(frozen=True)
@@ -264,6 +395,9 @@ class NegativeBinomial(Family):
     links: ClassVar[tuple[str, ...]] = ("log",)
     variance_text: ClassVar[str] = "m + d m^2"
     n_extra: ClassVar[int] = 1
+    rule: ClassVar[str] = COUNTS
+    is_counted: ClassVar[bool] = True
+    is_even: ClassVar[bool] = True
 
     def _dispersion(self, phi: float) -> float:
         return phi**2
@@ -273,6 +407,18 @@ class NegativeBinomial(Family):
 
     def _distribution(self, mean: Floats, trials: Floats, d: float) -> Any:
         return _laws().poisson(mean) if d < LEAST_DISPERSION else _laws().nbinom(1 / d, 1 / (1 + d * mean))
+
+    def _impossible(self, y: Floats) -> npt.NDArray[np.bool_]:
+        return _no_counts(y)
+
+    def _unbounded(self, y: Floats, trials: Floats) -> Floats:
+        return np.where(y == 0, -1.0, 0.0)
+
+    def _unit_deviance(self, y: Floats, expected: Floats, trials: Floats, d: float | None) -> Floats:
+        if not d:
+            return np.asarray(2 * (_log_term(y, expected) - (y - expected)))
+        size = 1 / d
+        return np.asarray(2 * (_log_term(y, expected) - (y + size) * np.log((y + size) / (expected + size))))
 
 
 @dataclass(frozen=True)
@@ -291,6 +437,11 @@ class Beta(Family):
     links: ClassVar[tuple[str, ...]] = ("logit",)
     variance_text: ClassVar[str] = "m (1 - m) / (1 + d)"
     n_extra: ClassVar[int] = 1
+    rule: ClassVar[str] = (
+        "a beta response lies between 0 and 1 and is neither. Proportions of counts are binomial: "
+        "cbind(successes, failures)"
+    )
+    residual_kinds: ClassVar[tuple[str, ...]] = ("pearson", "response", "quantile")
 
     def _dispersion(self, phi: float) -> float:
         return math.exp(phi)
@@ -301,21 +452,134 @@ class Beta(Family):
     def _distribution(self, mean: Floats, trials: Floats, d: float) -> Any:
         return _laws().beta(mean * d, (1 - mean) * d)
 
+    def _impossible(self, y: Floats) -> npt.NDArray[np.bool_]:
+        return np.asarray((y <= 0) | (y >= 1))
+
+
+@dataclass(frozen=True)
+class Ordinal(Family):
+    """Ordered categories: P(Y <= k) = F(threshold_k - x'beta - z'b), the cumulative link model (McCullagh 1980).
+
+    F is the distribution function that the link is the inverse of. The thresholds stand in the place of an intercept:
+    the engine's linear predictor has one, which is minus the first threshold, and phi are the others' distances to it.
+
+    Parameters
+    ----------
+    link
+        ``"logit"`` (proportional odds), ``"probit"`` or ``"cloglog"`` (proportional hazards).
+    """
+
+    link: str = "logit"
+
+    name: ClassVar[str] = "ordinal"
+    links: ClassVar[tuple[str, ...]] = ("logit", "probit", "cloglog")
+    variance_text: ClassVar[str] = ""
+    rule: ClassVar[str] = "an ordinal response has ordered categories"
+    responses: ClassVar[str] = "categories"
+    is_counted: ClassVar[bool] = True
+    residual_kinds: ClassVar[tuple[str, ...]] = ("probability", "surrogate", "quantile")
+
+    def cuts(self, phi: Floats) -> Floats:
+        """Return the thresholds less the first, which the engine's linear predictor is compared with, (n_thresholds,).
+
+        Parameters
+        ----------
+        phi
+            The engine's extra parameters, (n_categories - 2,).
+        """
+        return np.concatenate([[0.0], phi])
+
+    def below(self, distance: Floats) -> Floats:
+        """Return F at distances from the linear predictor to thresholds.
+
+        Parameters
+        ----------
+        distance
+            Of any shape.
+        """
+        return super()._mean(distance)
+
+    def below_slope(self, distance: Floats) -> Floats:
+        """Return the derivative of ``below``.
+
+        Parameters
+        ----------
+        distance
+            Of any shape.
+        """
+        return super()._slope(distance)
+
+    def chances(self, eta: Floats, phi: Floats) -> Floats:
+        """Return the chances of the categories, (n, n_categories).
+
+        Parameters
+        ----------
+        eta
+            The engine's linear predictor, (n,).
+        phi
+            The engine's extra parameters.
+        """
+        distance = self.cuts(phi) - eta[:, None]
+        ends = np.zeros((len(eta), 1))
+        below = np.hstack([ends, self.below(distance), ends + 1])
+        above = np.hstack([ends + 1, self._above(distance), ends])
+        # from the smaller tails, which have the digits
+        return np.where(below[:, 1:] < above[:, :-1], np.diff(below), -np.diff(above))
+
+    def _above(self, distance: Floats) -> Floats:
+        """Return 1 - F."""
+        if self.link == "cloglog":
+            return np.asarray(np.exp(-np.exp(np.minimum(distance, LARGEST_LOG))))
+        return self.below(-distance)
+
+    def _mean(self, eta: Floats) -> Floats:
+        raise InferenceError(NO_MEAN)
+
+    def _slope(self, eta: Floats) -> Floats:
+        raise InferenceError(NO_MEAN)
+
+    def _cumulative(self, y: Floats, eta: Floats, trials: Floats, phi: Floats) -> tuple[Floats, Floats]:
+        ends = np.zeros((len(eta), 1))
+        below = np.hstack([ends, self.below(self.cuts(phi) - eta[:, None]), ends + 1])
+        code, rows = y.astype(np.intp), np.arange(len(y))
+        return below[rows, code], below[rows, code + 1]
+
+    def _draw(self, eta: Floats, trials: Floats, phi: Floats, rng: np.random.Generator) -> Floats:
+        share = rng.uniform(size=len(eta))
+        above = share[:, None] > self.below(self.cuts(phi) - eta[:, None])
+        return np.asarray(above.sum(axis=1), dtype=np.float64)
+
+    def _variance(self, mean: Floats, trials: Floats, d: float) -> Floats:
+        raise InferenceError(NO_MEAN)
+
+    def _distribution(self, mean: Floats, trials: Floats, d: float) -> Any:
+        raise InferenceError(NO_MEAN)
+
+
+NO_MEAN = "Ordered categories have no mean. fit.predict() returns the chance of each category."
+
+
+def _no_counts(y: Floats) -> npt.NDArray[np.bool_]:
+    return np.asarray((y < 0) | (y != np.round(y)))
+
+
+def _log_term(y: Floats, mean: Floats) -> Floats:
+    """Return y log(y / mean), zero where y is."""
+    return np.asarray(special.xlogy(y, y) - special.xlogy(y, mean))
+
 
 def _given(dispersion: float | None) -> float:
     return math.nan if dispersion is None else dispersion
 
 
-BY_NAME: Mapping[str, type[Binomial | Poisson | Gamma | NegativeBinomial | Beta]] = MappingProxyType(
-    {family.name: family for family in (Binomial, Poisson, Gamma, NegativeBinomial, Beta)}
+BY_NAME: Mapping[str, Callable[..., Family]] = MappingProxyType(
+    {family.name: family for family in (Binomial, Poisson, Gamma, NegativeBinomial, Beta, Ordinal)}
 )
 """The families by their names."""
 
 NOT_YET: Mapping[str, str] = MappingProxyType({
     "gaussian": "Responses with normal residuals are fitted by mixedmodels.lmer",
     "normal": "Responses with normal residuals are fitted by mixedmodels.lmer",
-    "ordinal": "Ordered categories cannot be fitted yet",
-    "cumulative": "Ordered categories cannot be fitted yet",
     "multinomial": "Unordered categories cannot be fitted yet",
     "betabinomial": "It cannot be fitted yet; a random effect of each row is another way to overdispersed proportions",
     "nbinom1": "It cannot be fitted yet; 'negative_binomial' has a variance of m + d m^2",
@@ -329,7 +593,8 @@ NOT_YET: Mapping[str, str] = MappingProxyType({
 
 OTHER_NAMES: Mapping[str, str] = MappingProxyType({
     "bernoulli": "binomial", "logistic": "binomial", "nbinom": "negative_binomial", "nbinom2": "negative_binomial",
-    "negbin": "negative_binomial", "count": "poisson", "counts": "poisson",
+    "negbin": "negative_binomial", "count": "poisson", "counts": "poisson", "cumulative": "ordinal",
+    "clm": "ordinal", "clmm": "ordinal", "ordered": "ordinal", "polr": "ordinal",
 })  # fmt: skip
 """What others call the families, for messages."""
 

@@ -44,14 +44,15 @@ def glmer(
     formula
         An lme4 formula, such as ``"y ~ x + (1 | g)"``. On the left of a binomial model stand 0 and 1, booleans, a
         category of two levels (the second is a success), ``cbind(successes, failures)``, or a proportion with
-        ``weights`` its trials.
+        ``weights`` its trials; of an ordinal one categories in order, whole numbers or texts.
     data
         As for ``lmer``.
     family
-        ``"binomial"``, ``"poisson"``, ``"gamma"``, ``"negative_binomial"`` or ``"beta"``; or one of
+        ``"binomial"``, ``"poisson"``, ``"gamma"``, ``"negative_binomial"``, ``"beta"`` or ``"ordinal"``; or one of
         ``mixedmodels.families``.
     link
-        Of a family that is named: for the binomial ``"logit"``, ``"probit"`` or ``"cloglog"``. None: its usual one.
+        Of a family that is named: for binomial and ordinal ``"logit"``, ``"probit"`` or ``"cloglog"``. None: its usual
+        one.
     n_agq
         Nodes of adaptive Gauss-Hermite quadrature an effect, for models with one grouping factor; 1 is Laplace's
         approximation.
@@ -157,7 +158,8 @@ class GeneralizedLinearMixedModel:
         beta
             Fixed effects of the columns that are no combinations of others.
         phi
-            Of the family: log of the shape (gamma) or precision (beta), the root of the dispersion (negative binomial).
+            Of the family: log of the shape (gamma) or precision (beta), the root of the dispersion (negative binomial),
+            distances of the thresholds after the first from it (ordinal, whose intercept is minus the first).
         """
         return self.problem.psi(theta, beta, phi)
 

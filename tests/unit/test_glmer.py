@@ -54,7 +54,6 @@ def test_kinds_of_binary_responses_agree(counts: pd.DataFrame) -> None:
         ("all_one ~ x + (1 | g)", {"family": "beta"}, "between 0 and 1"),
         ("yes ~ x + (1 | g)", {"family": "binomal"}, "Did you mean 'binomial'"),
         ("yes ~ x + (1 | g)", {"family": "nbinom2"}, "Did you mean 'negative_binomial'"),
-        ("yes ~ x + (1 | g)", {"family": "ordinal"}, "cannot be fitted yet"),
         ("yes ~ x + (1 | g)", {"family": "gaussian"}, "mixedmodels.lmer"),
         ("yes ~ x + (1 | g)", {"link": "cauchit"}, "must be 'logit'"),
         ("yes ~ x + (1 | g)", {"n_agq": 0}, "from 1, which is Laplace's"),

@@ -30,6 +30,7 @@ from mixedmodels.design.evaluation import Evaluation, MatrixRecipe, Memory, chec
 from mixedmodels.design.expression import INTERCEPT, plain_names
 from mixedmodels.design.frame import Column, Frame, Mask, check_order, open_frame, read_array
 from mixedmodels.design.grouping import Grouping, group_rows, level_codes
+from mixedmodels.design.labels import shown_level
 from mixedmodels.design.missing import Gaps, UsedRows, refuse
 from mixedmodels.design.plan import Arguments, Part, Plan, make_plan
 from mixedmodels.design.probe import Probe, make_probe
@@ -343,6 +344,7 @@ def _assemble(
         variance=variance_columns(plan.formula.variance, parts.groups),
         trials=None if trials is None else np.array(trials.values, dtype=np.float64),
         absorbed=absorbed,
+        categories=() if parts.response.categories is None else tuple(map(shown_level, parts.response.categories)),
     )
 
 

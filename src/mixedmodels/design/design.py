@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +64,8 @@ class Design:
         What the responses are successes among, (n_obs,), where the formula says it; else None.
     absorbed
         Factors of fixed effects that have no columns in X, or None.
+    categories
+        What the responses are positions of, in order, where they are categories; else none.
     """
 
     formula: Formula
@@ -86,6 +88,7 @@ class Design:
     stand_in: StandIn | None = None
     trials: Floats | None = None
     absorbed: Absorbed | None = None
+    categories: tuple[Any, ...] = ()
 
     @cached_property
     def absorbed_columns(self) -> AbsorbedColumns:

@@ -8,18 +8,17 @@ import numpy as np
 from scipy import special
 
 from mixedmodels.errors import InferenceError, nearest
-from mixedmodels.families import Beta, Binomial, Gamma, NegativeBinomial, Poisson
+from mixedmodels.families import Binomial
 from mixedmodels.inference.bootstrap import check_seed
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
     from mixedmodels.fit.generalized import GlmmState
 
-KINDS = ("deviance", "pearson", "response", "quantile")
 ROUNDING = 2.0**-53
 
 
-def generalized_residuals(state: GlmmState, kind: str = "deviance", seed: int | None = None) -> Floats:
+def generalized_residuals(state: GlmmState, kind: str | None = None, seed: int | None = None) -> Floats:
     """Return residuals given the effects of the levels, shape (n_obs,).
 
     Parameters
@@ -27,23 +26,39 @@ def generalized_residuals(state: GlmmState, kind: str = "deviance", seed: int | 
     state
         The fit.
     kind
-        ``"deviance"``: roots of what each row adds to the deviance, with the sign of y - mean (none for the beta
-        family); ``"pearson"``: y - mean over its standard deviation; ``"response"``: y - mean, of a proportion for the
-        binomial; ``"quantile"``: normal quantiles of the distribution at y, drawn between its steps where responses are
-        counted (Dunn and Smyth 1996).
+        ``"deviance"``: roots of what each row adds to the deviance, with the sign of y - mean; ``"pearson"``: y - mean
+        over its standard deviation; ``"response"``: y - mean, of a proportion for the binomial; ``"quantile"``: normal
+        quantiles of the distribution at y, drawn between its steps where responses are counted (Dunn and Smyth 1996).
+        Of ordered categories ``"probability"``: P(Y < y) - P(Y > y) (Li and Shepherd 2012); ``"surrogate"``: a latent
+        response drawn within its category, less its mean (Liu and Zhang 2018). None: the first of those that the family
+        has.
     seed
         Of what is drawn.
 
     Raises
     ------
     InferenceError
-        If there is no such kind, or not for this family.
+        If there is no such kind for this family.
     """
-    if kind not in KINDS:
+    kinds = state.family.residual_kinds
+    kind = kinds[0] if kind is None else kind
+    if kind not in kinds:
         raise InferenceError(
-            f"There are no {kind!r} residuals; there are {', '.join(KINDS)}.{nearest(str(kind), KINDS)}"
+            f"There are no {kind!r} residuals of the family {state.family.name!r}; there are {', '.join(kinds)}."
+            f"{nearest(str(kind), kinds)}"
         )
     check_seed(seed)
+    if kind == "quantile":
+        return quantile_residuals(state, np.random.default_rng(seed))
+    if kind == "surrogate":
+        return surrogate_residuals(state, np.random.default_rng(seed))
+    if kind == "probability":
+        below, upto = _cumulative(state)
+        return np.asarray(below - (1 - upto))
+    return _of_the_mean(state, kind)
+
+
+def _of_the_mean(state: GlmmState, kind: str) -> Floats:
     observed, trials = state.problem.observed, state.trials
     mean = state.family.mean(state.eta)
     y, expected = observed.y, mean * trials if isinstance(state.family, Binomial) else mean
@@ -54,50 +69,35 @@ def generalized_residuals(state: GlmmState, kind: str = "deviance", seed: int | 
         variance = state.family.variance(mean, trials, state.dispersion)
         positive = variance > 0
         return np.asarray((y - expected) * np.sqrt(weights / np.where(positive, variance, np.inf)))
-    if kind == "deviance":
-        unit = unit_deviance(state, y, expected, trials)
-        return np.asarray(np.sign(y - expected) * np.sqrt(weights * np.maximum(unit, 0.0)))
-    return quantile_residuals(state, mean, y, trials, np.random.default_rng(seed))
+    unit = state.family.unit_deviance(y, expected, trials, state.dispersion)
+    return np.asarray(np.sign(y - expected) * np.sqrt(weights * np.maximum(unit, 0.0)))
 
 
-def unit_deviance(state: GlmmState, y: Floats, mean: Floats, trials: Floats) -> Floats:
-    """Return twice the log density at y's own mean less that at the mean, (n_obs,).
-
-    Raises
-    ------
-    InferenceError
-        If the family has none.
-    """
-    match state.family:
-        case Binomial():
-            return np.asarray(2 * (_log_term(y, mean) + _log_term(trials - y, trials - mean)))
-        case Poisson():
-            return np.asarray(2 * (_log_term(y, mean) - (y - mean)))
-        case Gamma():
-            return np.asarray(2 * ((y - mean) / mean - np.log(y / mean)))
-        case NegativeBinomial() if state.dispersion:
-            size = 1 / state.dispersion
-            return np.asarray(2 * (_log_term(y, mean) - (y + size) * np.log((y + size) / (mean + size))))
-        case NegativeBinomial():
-            return np.asarray(2 * (_log_term(y, mean) - (y - mean)))
-        case Beta() | _:
-            raise InferenceError(
-                "The beta family has no deviance residuals; take 'quantile' or 'pearson', which it has."
-            )
+def _cumulative(state: GlmmState) -> tuple[Floats, Floats]:
+    """Return P(Y < y) and P(Y <= y), (n_obs,) each."""
+    return state.family.cumulative(state.problem.observed.y, state.eta, state.trials, state.phi)
 
 
-def _log_term(y: Floats, mean: Floats) -> Floats:
-    """Return y log(y / mean), zero where y is."""
-    return np.asarray(special.xlogy(y, y) - special.xlogy(y, mean))
+def _shares(state: GlmmState, rng: np.random.Generator) -> Floats:
+    """Return P(Y < y) + U P(Y = y), (n_obs,)."""
+    below, upto = _cumulative(state)
+    share = below + rng.uniform(size=len(below)) * (upto - below) if state.family.is_counted else upto
+    return np.asarray(np.clip(share, ROUNDING, 1 - ROUNDING))
 
 
-def quantile_residuals(state: GlmmState, mean: Floats, y: Floats, trials: Floats, rng: np.random.Generator) -> Floats:
+def quantile_residuals(state: GlmmState, rng: np.random.Generator) -> Floats:
     """Return normal quantiles of P(Y < y) + U P(Y = y), (n_obs,)."""
-    distribution = state.family.distribution(mean, trials, state.dispersion)
-    upper = distribution.cdf(y)
-    if isinstance(state.family, Gamma | Beta):
-        share = upper
-    else:
-        lower = distribution.cdf(y - 1)
-        share = lower + rng.uniform(size=len(y)) * (upper - lower)
-    return np.asarray(special.ndtri(np.clip(share, ROUNDING, 1 - ROUNDING)))
+    return np.asarray(special.ndtri(_shares(state, rng)))
+
+
+def surrogate_residuals(state: GlmmState, rng: np.random.Generator) -> Floats:
+    """Return latent responses drawn within their categories, less their means, (n_obs,)."""
+    share = _shares(state, rng)
+    match state.family.link:
+        case "logit":
+            return np.asarray(special.logit(share))
+        case "probit":
+            return np.asarray(special.ndtri(share))
+        case _:
+            # the smallest extreme value's distribution, 1 - exp(-exp(x)), has the mean -gamma
+            return np.asarray(np.log(-np.log1p(-share)) + np.euler_gamma)

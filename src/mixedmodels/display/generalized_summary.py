@@ -12,6 +12,7 @@ from mixedmodels.display.table import Table
 from mixedmodels.display.varcorr import VarCorr, correlation_tables
 from mixedmodels.inference import criteria
 from mixedmodels.inference.generalized import NOTE, z_values
+from mixedmodels.inference.thresholds import threshold_table
 from mixedmodels.texts import numbers
 from mixedmodels.texts.layout import text_width
 
@@ -37,12 +38,16 @@ def summarize_generalized(
     """
     width = text_width(width)
     tables = [_facts(state), *VarCorr.from_state(state).tables(width)]
-    if state.n_fixed:
-        tables.append(coefficient_table(state.fixed_names, z_values(state, level), level, whole_df=True))
-    if correlation:
+    own = state.own_fixed
+    names = state.fixed_names[own]
+    if names:
+        tables.append(coefficient_table(names, z_values(state, level), level, whole_df=True))
+    if state.design.categories:
+        tables.append(_thresholds(state, level))
+    if correlation and names:
         scale = np.sqrt(np.diag(state.cov_beta))
-        matrix = state.cov_beta / np.outer(scale, scale)
-        tables.extend(correlation_tables("Correlations of the fixed effects", state.fixed_names, matrix, width))
+        matrix = (state.cov_beta / np.outer(scale, scale))[own, own]
+        tables.extend(correlation_tables("Correlations of the fixed effects", names, matrix, width))
     family = state.family.name.replace("_", " ")
     heading = f"Generalised linear mixed model: {family}, {state.family.link} link; {_approximation(state)}"
     return Summary(heading, state.design.formula.text, tables, list(_notes(state)), width)
@@ -71,6 +76,16 @@ def _facts(state: GlmmState) -> Table:
         ("Deviance", numbers.criterion(state.optimum.deviance), "BIC", numbers.criterion(criteria.bic(state))),
     )
     return Table("", (), rows, "lrlr")
+
+
+def _thresholds(state: GlmmState, level: float) -> Table:
+    table = threshold_table(state, level)
+    tail = 100 * (1 - level) / 2
+    header = ("", "Estimate", "Std. error", f"{tail:.3g} %", f"{100 - tail:.5g} %")
+    places = numbers.places(table["std_error"].tolist())
+    values = zip(table.index, table.to_numpy().tolist(), places, strict=True)
+    rows = tuple((name, *numbers.to_place(row, place)) for name, row, place in values)
+    return Table("Thresholds", header, rows, "lnnnn")
 
 
 def _notes(state: GlmmState) -> Iterator[str]:

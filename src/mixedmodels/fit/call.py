@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any
 
 import narwhals as nw
@@ -16,11 +17,12 @@ from mixedmodels.covariance.effect_kinds import DIAGONAL, UNSTRUCTURED
 from mixedmodels.design.build import build_design
 from mixedmodels.design.coding import contrasts_in_use
 from mixedmodels.design.design import Design
+from mixedmodels.design.expression import INTERCEPT
 from mixedmodels.design.frame import open_frame
 from mixedmodels.design.open_rows import is_stream, open_rows
-from mixedmodels.design.response import read_numbers, read_successes
+from mixedmodels.design.response import read_categories, read_numbers, read_successes
 from mixedmodels.errors import DataError, FormulaError, nearest
-from mixedmodels.families import Binomial, Family
+from mixedmodels.families import Family
 from mixedmodels.fit.correlated import CorrelatedProblem, check_sigma, has_visits_alone
 from mixedmodels.fit.generalized import GeneralizedProblem
 from mixedmodels.fit.marginal import MarginalProblem
@@ -32,6 +34,9 @@ from mixedmodels.formula.terms import Formula
 
 EVALUATIONS = ("python", "restricted")
 """What expressions of a formula may be."""
+
+READERS = MappingProxyType({"numbers": read_numbers, "successes": read_successes, "categories": read_categories})
+"""How the left-hand side becomes numbers, by what a family says of its responses."""
 
 
 @dataclass(frozen=True)
@@ -177,9 +182,14 @@ def build_generalized(call: GeneralizedCall, family: Family) -> GeneralizedProbl
         offset=call.offset,
         contrasts=call.contrasts,
         missing=call.missing,
-        read_response=read_successes if isinstance(family, Binomial) else read_numbers,
+        read_response=READERS[family.responses],
         residual=False,
     )
+    if design.categories and INTERCEPT not in design.x_names[:1]:
+        raise FormulaError(
+            f"{formula.text!r} has no intercept; an ordinal model has thresholds in its place, and is written with it: "
+            "leave out '0 +' or '- 1'."
+        )
     return GeneralizedProblem(design, family, n_agq=call.n_agq, design_seconds=perf_counter() - began)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from mixedmodels._engine import GeneralizedModel
 from mixedmodels.errors import FitError, MixedModelsError, memory_told
+from mixedmodels.families import Ordinal
 from mixedmodels.fit.findings import aliased_columns, nearly_aliased_columns, not_converged, other_optima, singular_fit
 from mixedmodels.fit.fit import DEFAULT, STATUS
 from mixedmodels.fit.fixed_root import Basis, FixedRoot
@@ -175,7 +176,7 @@ class GlmmState(MixedFit):
     family
         What the responses are.
     phi
-        Its extra parameter as the engine has it, (n_extra,).
+        Its extra parameters as the engine has them, (n_extra,).
     psi
         Where the criterion is lowest, in the engine's parameters.
     cov_psi
@@ -236,6 +237,11 @@ class GlmmState(MixedFit):
     def dispersion(self) -> float | None:
         """The family's dispersion; None without one."""
         return self.family.dispersion(self.phi)
+
+    @property
+    def own_fixed(self) -> slice:
+        """Fixed effects that are shown as such: not the intercept in whose place there are thresholds."""
+        return slice(1, None) if isinstance(self.family, Ordinal) else slice(None)
 
     @property
     def trials(self) -> Floats:

@@ -8,7 +8,6 @@ import numpy as np
 
 from mixedmodels.covariance.unstructured import relative_factor, split_theta
 from mixedmodels.design.records import Finding
-from mixedmodels.families import NegativeBinomial
 
 if TYPE_CHECKING:
     from mixedmodels.design.design import Design
@@ -42,7 +41,7 @@ def huge_effects(design: Design, theta: Floats) -> list[Finding]:
 
 def no_overdispersion(family: Family, phi: Floats) -> list[Finding]:
     """Return the finding that counts vary no more than Poisson's, if so."""
-    if not (isinstance(family, NegativeBinomial) and phi[0] ** 2 < NO_DISPERSION):
+    if not (family.is_even and phi[0] ** 2 < NO_DISPERSION):
         return []
     return [
         Finding(

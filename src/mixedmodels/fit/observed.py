@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixedmodels.errors import DataError
-from mixedmodels.families import Beta, Binomial, Gamma, NegativeBinomial, Poisson
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -28,7 +27,7 @@ class Observed:
     Attributes
     ----------
     y
-        (n_obs,); successes for the binomial.
+        (n_obs,); successes for the binomial, positions of categories from 0 on.
     trials
         (n_obs,), or None where each is one.
     weights
@@ -55,30 +54,30 @@ def read_observed(design: Design, family: Family) -> Observed:
     DataError
         If a response is not one of the family's, or all are the same where that leaves nothing to estimate.
     """
-    match family:
-        case Binomial():
-            return _read_successes(design)
-        case Poisson() | NegativeBinomial():
-            _check(design, "counts are whole numbers from 0 on", (design.y < 0) | (design.y != np.round(design.y)))
-            if not design.y.any():
-                raise DataError(
-                    f"The response {design.response_name!r} is 0 in all {design.n_obs} rows. "
-                    "There is no mean to explain."
-                )
-        case Gamma():
-            _check(design, "a gamma response is positive", design.y <= 0)
-            _check_varies(design)
-        case Beta():
-            hint = (
-                "a beta response lies between 0 and 1 and is neither. Proportions of counts are binomial: "
-                "cbind(successes, failures)"
-            )
-            _check(design, hint, (design.y <= 0) | (design.y >= 1))
-            _check_varies(design)
+    if family.responses == "successes":
+        return _read_successes(design, family)
+    _check(design, family.rule, family.impossible(design.y))
+    if family.responses == "categories":
+        _check_categories(design)
+    elif family.is_counted and not design.y.any():
+        raise DataError(
+            f"The response {design.response_name!r} is 0 in all {design.n_obs} rows. There is no mean to explain."
+        )
+    elif not family.is_counted:
+        _check_varies(design)
     return Observed(design.y, None, design.weights)
 
 
-def _read_successes(design: Design) -> Observed:
+def _check_categories(design: Design) -> None:
+    if design.y.any():
+        return
+    raise DataError(
+        f"The response {design.response_name!r} is {design.categories[0]!r} in all {design.n_obs} rows. "
+        "There are no categories to tell apart."
+    )
+
+
+def _read_successes(design: Design, family: Family) -> Observed:
     y, trials, weights = design.y, design.trials, design.weights
     if trials is not None:
         bad = (y < 0) | (trials < y) | (y != np.round(y)) | (trials != np.round(trials))
@@ -86,8 +85,7 @@ def _read_successes(design: Design) -> Observed:
     elif ((y == 0) | (y == 1)).all():
         pass
     elif (y < 0).any() or (y > 1).any():
-        told = "a binomial response is 0 or 1, a proportion with weights= its trials, or cbind(successes, failures)"
-        _check(design, told, (y < 0) | (y > 1))
+        _check(design, family.rule, (y < 0) | (y > 1))
     elif weights is None:
         raise DataError(
             f"The response {design.response_name!r} holds proportions, such as {float(y[(y > 0) & (y < 1)][0])!r}, and "

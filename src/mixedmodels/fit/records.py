@@ -144,6 +144,11 @@ class FixedFit(ABC):
         return None
 
     @property
+    def own_fixed(self) -> slice:
+        """Fixed effects that are shown as such: all, unless the model has others in the place of its intercept."""
+        return slice(None)
+
+    @property
     def kind(self) -> tuple[str, ...]:
         """What fits whose likelihoods may be nested have in common."""
         return ("linear",)

@@ -2,7 +2,8 @@
 
 A direction d of the fixed effects separates a binomial response if x'd >= 0 where all trials succeed, <= 0 where all
 fail, = 0 elsewhere, and not everywhere; counts if x'd <= 0 at zeros and = 0 elsewhere (Correia, Guimaraes and Zylkin
-2019). A linear program over the distinct rows finds it (Konis 2007).
+2019); ordered categories if no row comes nearer to a threshold. A linear program over the distinct rows finds it (Konis
+2007).
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mixedmodels.design.expression import INTERCEPT
 from mixedmodels.design.records import Finding
-from mixedmodels.families import Binomial, NegativeBinomial, Poisson
+from mixedmodels.families import Ordinal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,16 +49,14 @@ def separated(design: Design, kept: Sequence[int], observed: Observed, family: F
     """
     if not (np.abs(eta) > FAR).any():
         return []
-    sign = _signs(observed, family)
-    if sign is None or not sign.any():
+    told, direction = _separated_rows(design.X[:, list(kept)], observed, family)
+    if not told.any():
         return []
-    X = design.X[:, list(kept)]
-    size = np.abs(X).max(axis=0)
-    direction = _direction(X / np.where(size > 0, size, 1.0), sign)
-    if direction is None:
-        return []
-    told = np.abs((X / size) @ direction) > SEEN
-    names = [design.x_names[j] for j, d in zip(kept, direction, strict=True) if abs(d) > SEEN]
+    names = [
+        design.x_names[j]
+        for j, d in zip(kept, direction, strict=True)
+        if abs(d) > SEEN and not (design.categories and design.x_names[j] == INTERCEPT)
+    ]
     listed = ", ".join(names[:MAX_NAMED]) + (", ..." if len(names) > MAX_NAMED else "")
     return [
         Finding(
@@ -69,15 +69,37 @@ def separated(design: Design, kept: Sequence[int], observed: Observed, family: F
     ]
 
 
-def _signs(observed: Observed, family: Family) -> Floats | None:
-    """Return 1 where eta may grow without bound, -1 where it may fall, 0 where neither, (n_obs,)."""
-    y = observed.y
-    if isinstance(family, Binomial):
-        trials = np.ones(len(y)) if observed.trials is None else observed.trials
-        return np.where(trials == 0, np.nan, np.where(y == trials, 1.0, np.where(y == 0, -1.0, 0.0)))
-    if isinstance(family, Poisson | NegativeBinomial):
-        return np.where(y == 0, -1.0, 0.0)
-    return None
+def _separated_rows(X: Floats, observed: Observed, family: Family) -> tuple[npt.NDArray[np.bool_], Floats]:
+    """Return which rows a direction of the fixed effects tells without error, (n_obs,), and its part in X's columns."""
+    n, p = X.shape
+    size = np.abs(X).max(axis=0)
+    X = X / np.where(size > 0, size, 1.0)
+    row = np.arange(n)
+    if isinstance(family, Ordinal):
+        X, row = _beside_thresholds(X, observed.y.astype(np.intp))
+        sign = np.ones(len(X))
+    else:
+        trials = np.ones(n) if observed.trials is None else observed.trials
+        sign = family.unbounded(observed.y, trials)
+    told = np.zeros(n, dtype=bool)
+    direction = _direction(X, sign) if sign.any() else None
+    if direction is None:
+        return told, np.zeros(p)
+    told[row[np.abs(X @ direction) > SEEN]] = True
+    return told, direction[:p]
+
+
+def _beside_thresholds(X: Floats, category: npt.NDArray[np.intp]) -> tuple[Floats, npt.NDArray[np.intp]]:
+    """Return distances to the thresholds below and above each row, with one more column a threshold but the first.
+
+    The likelihood grows without bound along directions that shorten none.
+    """
+    last = int(category.max())
+    thresholds = np.vstack([np.zeros(last - 1), np.eye(last - 1)])
+    below, above = np.flatnonzero(category > 0), np.flatnonzero(category < last)
+    lower = np.hstack([X[below], -thresholds[category[below] - 1]])
+    upper = np.hstack([-X[above], thresholds[category[above]]])
+    return np.vstack([lower, upper]), np.concatenate([below, above])
 
 
 def _direction(X: Floats, sign: Floats) -> npt.NDArray[np.float64] | None:

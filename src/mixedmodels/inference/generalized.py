@@ -28,8 +28,9 @@ def wald_tests(state: GlmmState) -> FixedDegrees:
 
 
 def z_values(state: GlmmState, level: float = 0.95) -> Floats:
-    """Return the rows of the coefficient table, (n_fixed, 7)."""
-    return row_values(estimate_rows(state, np.eye(state.n_fixed), wald_tests(state)), level)
+    """Return the rows of the coefficient table, 7 columns."""
+    rows = np.eye(state.n_fixed)[state.own_fixed]
+    return row_values(estimate_rows(state, rows, wald_tests(state)), level)
 
 
 def chi_squared_table(state: GlmmState, type: int = 3) -> pd.DataFrame:
@@ -85,4 +86,4 @@ def z_table(state: GlmmState, level: float = 0.95, exponentiate: bool = False) -
         values[:, 0] = np.exp(values[:, 0])
         values[:, 1] *= values[:, 0]
         values[:, 5:] = np.exp(values[:, 5:])
-    return pd.DataFrame(values, index=pd.Index(state.fixed_names, name="term"), columns=COLUMNS)
+    return pd.DataFrame(values, index=pd.Index(state.fixed_names[state.own_fixed], name="term"), columns=COLUMNS)

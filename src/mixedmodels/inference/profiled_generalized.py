@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixedmodels.errors import InferenceError
-from mixedmodels.families import NegativeBinomial
 from mixedmodels.fit.generalized import fit_generalized
 from mixedmodels.inference.generalized_parameters import GeneralizedParameters
 from mixedmodels.inference.measure import Measure
@@ -51,7 +50,7 @@ class GeneralizedProfiled(GeneralizedParameters):
         """Which elements of psi are diagonal ones of Lambda~, or the root of a dispersion, (n_psi,)."""
         out = np.zeros(len(self.psi), dtype=bool)
         out[: len(self.state.theta)] = [parameter.kind == "sd" for parameter in self._of_theta]
-        if isinstance(self.state.family, NegativeBinomial):
+        if self.state.family.is_even:
             out[-1] = True
         return out
 
@@ -112,7 +111,7 @@ class GeneralizedProfiled(GeneralizedParameters):
         """Return the lowest criterion where a standard deviation, or what makes counts vary more, is zero."""
         state = self.state
         if parameter.kind == "dispersion":
-            return self._with_zeros(len(self.psi) - 1) if isinstance(state.family, NegativeBinomial) else None
+            return self._with_zeros(len(self.psi) - 1) if state.family.is_even else None
         if parameter.kind != "sd":
             return None
         reduced = design_without(state.design, parameter.factor, parameter.row)

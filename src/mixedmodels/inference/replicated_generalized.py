@@ -140,13 +140,11 @@ def _off_zero(psi: Floats) -> Floats:
 def generalized_draw(state: GlmmState) -> Draw:
     """Return the function that draws responses: first the effects of each factor, then the rows'."""
     design, eta, roots = state.design, marginal_fitted(state), factor_roots(state)
-    family, trials, dispersion = state.family, state.trials, state.dispersion
 
     def draw(rng: np.random.Generator) -> Floats:
         drawn = eta.copy()
         for factor, root in zip(design.factors, roots, strict=True):
             drawn += random_part(factor, rng.standard_normal((factor.n_levels, factor.n_effects)) @ root.T)
-        distribution = family.distribution(family.mean(drawn), trials, dispersion)
-        return np.asarray(distribution.rvs(size=design.n_obs, random_state=rng), dtype=np.float64)
+        return state.family.draw(drawn, state.trials, state.phi, rng)
 
     return draw

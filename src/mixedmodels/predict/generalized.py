@@ -17,10 +17,11 @@ from scipy import special
 from mixedmodels.design.expression import unknown_column
 from mixedmodels.design.frame import open_frame
 from mixedmodels.errors import InferenceError, nearest
-from mixedmodels.families import Binomial
+from mixedmodels.families import Binomial, Ordinal
 from mixedmodels.inference.bootstrap import check_seed
 from mixedmodels.inference.covariances import factor_roots
 from mixedmodels.inference.wald import check_level
+from mixedmodels.predict.categories import as_categories, predict_categories
 from mixedmodels.predict.choice import chosen_columns
 from mixedmodels.predict.predict import predicted_mean
 from mixedmodels.predict.rows import Rows, fitted_rows, level_table, new_rows, with_columns
@@ -55,7 +56,8 @@ def predict_generalized(
     data
         New data; None for the rows of the fit.
     scale
-        ``"response"``: the mean, a chance of success for the binomial; ``"link"``: the linear predictor.
+        ``"response"``: the mean, a chance of success for the binomial, the chance of each category for the ordinal;
+        ``"link"``: the linear predictor.
     random_effects
         ``"conditional"``, ``"population"`` (all effects zero), ``"averaged"`` (the mean over new levels of all
         factors), or names of grouping factors and texts of terms.
@@ -89,6 +91,14 @@ def predict_generalized(
     rows = fitted_rows(state) if data is None else new_rows(state, data, used, new_levels, spread=averaged)
     eta = predicted_mean(state, with_columns(rows, chosen), used)
     family = state.family
+    if isinstance(family, Ordinal):
+        if interval is not None and random_effects != "population":
+            raise InferenceError(
+                "Intervals of ordered categories are those of random_effects='population'; with the effects of levels, "
+                "or averaged over them, there are none yet."
+            )
+        variance = effect_variance(state, rows) if averaged else None
+        return predict_categories(state, rows, eta, variance, scale=scale, level=None if interval is None else level)
     mean = eta if scale == "link" else averaged_mean(state, rows, eta) if averaged else family.mean(eta)
     mean = np.where(rows.missing, np.nan, mean)
     if interval is None:
@@ -213,9 +223,7 @@ def averaged_mean(state: GlmmState, rows: Rows, eta: Floats) -> Floats:
     eta
         Their linear predictor without random effects, (n_rows,).
     """
-    variance = np.zeros(rows.n_rows)
-    for k, root in enumerate(factor_roots(state)):
-        variance += ((rows.columns(k) @ root) ** 2).sum(axis=1)
+    variance = effect_variance(state, rows)
     family = state.family
     match family.link:
         case "log":
@@ -228,6 +236,14 @@ def averaged_mean(state: GlmmState, rows: Rows, eta: Floats) -> Floats:
             return np.asarray(means @ (weights / weights.sum()))
 
 
+def effect_variance(state: GlmmState, rows: Rows) -> Floats:
+    """Return the variance of z'b of levels drawn anew, (n_rows,)."""
+    variance = np.zeros(rows.n_rows)
+    for k, root in enumerate(factor_roots(state)):
+        variance += ((rows.columns(k) @ root) ** 2).sum(axis=1)
+    return variance
+
+
 def simulate_generalized(
     state: GlmmState,
     n: int = 1,
@@ -237,7 +253,7 @@ def simulate_generalized(
     data: object = None,
     trials: object = None,
 ) -> Floats:
-    """Return simulated responses, (n_rows, n); numbers of successes for the binomial.
+    """Return simulated responses, (n_rows, n); numbers of successes for the binomial, categories for the ordinal.
 
     Parameters
     ----------
@@ -262,7 +278,8 @@ def simulate_generalized(
     if not isinstance(n, int | np.integer) or isinstance(n, bool) or n < 1:
         raise InferenceError(f"n is {n!r}; the number of responses must be a positive integer.")
     draws = generalized_responses(state, seed=seed, random_effects=random_effects, data=data, trials=trials)
-    return np.column_stack([next(draws) for _ in range(n)])
+    drawn = np.column_stack([next(draws) for _ in range(n)])
+    return as_categories(state, drawn) if isinstance(state.family, Ordinal) else drawn
 
 
 def generalized_responses(
@@ -273,7 +290,10 @@ def generalized_responses(
     data: object = None,
     trials: object = None,
 ) -> Iterator[Floats]:
-    """Yield simulated responses without end, (n_rows,) each; arguments as for ``simulate_generalized``."""
+    """Yield simulated responses without end, (n_rows,) each, as the engine takes them.
+
+    Arguments are as for ``simulate_generalized``.
+    """
     if random_effects not in CHOICES:
         raise InferenceError(f"random_effects={random_effects!r} is not available; it must be 'new' or 'conditional'.")
     check_seed(seed)
@@ -290,8 +310,7 @@ def generalized_responses(
             if not known:
                 b = rng.standard_normal((int(codes.max(initial=-1)) + 1, len(root))) @ root.T
                 drawn += (rows.columns(k) * b[codes]).sum(axis=1)
-        distribution = state.family.distribution(state.family.mean(drawn), of_rows, state.dispersion)
-        y = np.asarray(distribution.rvs(size=rows.n_rows, random_state=rng), dtype=np.float64)
+        y = state.family.draw(drawn, of_rows, state.phi, rng)
         y[rows.missing] = np.nan
         yield y
 

@@ -22,20 +22,23 @@ class FixedEstimates(FixedChapter):
     @property
     def fe_params(self) -> pd.Series[float]:
         """Fixed effects."""
-        return pd.Series(self.state.beta, index=list(self.state.fixed_names), name="estimate", copy=True)
+        own = self.state.own_fixed
+        return pd.Series(self.state.beta[own], index=list(self.state.fixed_names[own]), name="estimate", copy=True)
 
     @property
     def bse_fe(self) -> pd.Series[float]:
         """Standard errors of the fixed effects."""
         se = np.sqrt(np.diag(self.state.cov_beta))
         se[self.state.undetermined_rows(np.eye(len(se)))] = np.nan
-        return pd.Series(se, index=list(self.state.fixed_names), name="std_error")
+        own = self.state.own_fixed
+        return pd.Series(se[own], index=list(self.state.fixed_names[own]), name="std_error")
 
     @property
     def cov_fe(self) -> pd.DataFrame:
         """Covariance of the fixed effects."""
-        names = list(self.state.fixed_names)
-        return show_notes(pd.DataFrame(self.state.cov_beta, index=names, columns=names, copy=True))
+        own = self.state.own_fixed
+        names = list(self.state.fixed_names[own])
+        return show_notes(pd.DataFrame(self.state.cov_beta[own, own], index=names, columns=names, copy=True))
 
     @property
     def sigma(self) -> float:

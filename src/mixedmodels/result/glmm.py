@@ -11,7 +11,7 @@ import pandas as pd
 from mixedmodels.diagnose.generalized_residuals import generalized_residuals
 from mixedmodels.display.generalized_summary import one_line_generalized, summarize_generalized
 from mixedmodels.errors import UnknownArgumentError
-from mixedmodels.families import Family, read_family
+from mixedmodels.families import Family, Ordinal, read_family
 from mixedmodels.fit import storage
 from mixedmodels.fit.call import GeneralizedCall, build_generalized, snapshot, with_columns, without_stale_contrasts
 from mixedmodels.fit.generalized import fit_generalized
@@ -23,11 +23,13 @@ from mixedmodels.inference.conf_int import Ways
 from mixedmodels.inference.generalized import wald_tests
 from mixedmodels.inference.profiled_generalized import GeneralizedProfiled
 from mixedmodels.inference.replicated_generalized import GeneralizedReplicated
+from mixedmodels.inference.thresholds import threshold_names, threshold_table, thresholds
 from mixedmodels.predict.generalized import predict_generalized, simulate_generalized
 from mixedmodels.result.fixed_estimates import FixedEstimates
 from mixedmodels.result.generalized_tests import GeneralizedTests
 from mixedmodels.result.intervals import VarianceIntervals
 from mixedmodels.result.random_estimates import RandomEstimates
+from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import OF_A_FIT, OF_A_GENERALIZED_FIT, refuses_unknown, unknown_attribute
 
 if TYPE_CHECKING:
@@ -85,43 +87,71 @@ class GlmmResult(RandomEstimates, FixedEstimates, GeneralizedTests, VarianceInte
         return 1.0 if self.state.dispersion is None else self.state.dispersion
 
     @property
+    def thresholds(self) -> pd.Series[float]:
+        """Thresholds between ordered categories, named ``1|2``; those of ``family="ordinal"``."""
+        return pd.Series(thresholds(self.state), index=threshold_names(self.state), name="estimate")
+
+    @refuses_unknown
+    def threshold_table(self, level: float = 0.95) -> pd.DataFrame:
+        """Return the thresholds between ordered categories: ``estimate, std_error, ci_lower, ci_upper``.
+
+        Parameters
+        ----------
+        level
+            Coverage of Wald's intervals.
+
+        Raises
+        ------
+        InferenceError
+            If the responses are no ordered categories.
+        """
+        return show_notes(threshold_table(self.state, level))
+
+    @property
     def n_agq(self) -> int:
         """Nodes of the quadrature an effect; 1 is Laplace's approximation."""
         return self.state.n_agq
 
     @property
-    def fittedvalues(self) -> pd.Series[float]:
-        """Conditional means of the rows used (chances of success for the binomial), by pandas index or position."""
+    def fittedvalues(self) -> pd.Series[float] | pd.DataFrame:
+        """Conditional means or chances (of success, of each category) of the rows used, by pandas index or position."""
+        if isinstance(self.family, Ordinal):
+            return predict_generalized(self.state)
         return self._by_row(self.family.mean(self.state.eta), "fitted")
 
     @property
     def linear_predictor(self) -> pd.Series[float]:
         """Conditional linear predictor of the rows used, X beta + Z b + offset, by pandas index or position."""
-        return self._by_row(self.state.eta, "linear_predictor")
+        # thresholds stand in the place of an intercept
+        own = self.state.eta - (self.state.beta[0] if isinstance(self.family, Ordinal) else 0.0)
+        return self._by_row(own, "linear_predictor")
 
     @refuses_unknown
-    def residuals(self, kind: str = "deviance", *, seed: int | None = None) -> pd.Series[float]:
+    def residuals(self, kind: str | None = None, *, seed: int | None = None) -> pd.Series[float]:
         """Return residuals of the rows used given the effects of the levels.
 
         Parameters
         ----------
         kind
             ``"deviance"``; ``"pearson"``; ``"response"``: y less the mean; ``"quantile"``: normal quantiles of each
-            row's own distribution, drawn between its steps where responses are counted (Dunn and Smyth 1996).
+            row's own distribution, drawn between its steps where responses are counted (Dunn and Smyth 1996). Of
+            ordered categories ``"probability"``: P(Y < y) - P(Y > y) (Li and Shepherd 2012), and ``"surrogate"``: a
+            latent response drawn within its category, less its mean (Liu and Zhang 2018). None: the family's first,
+            ``family.residual_kinds``.
         seed
             Of what is drawn.
 
         Raises
         ------
         InferenceError
-            If there is no such kind, or not for this family.
+            If there is no such kind for this family.
         """
         return self._by_row(generalized_residuals(self.state, kind, seed), "resid")
 
     @property
     def resid(self) -> pd.Series[float]:
-        """Deviance residuals of the rows used; Pearson's for the beta family, which has none of those."""
-        return self.residuals("pearson" if self.family.name == "beta" else "deviance")
+        """Residuals of the family's first kind, deviance residuals where it has these."""
+        return self.residuals()
 
     @refuses_unknown
     def summary(self, level: float = 0.95, correlation: bool = False, *, width: int | None = None) -> Summary:
@@ -156,7 +186,8 @@ class GlmmResult(RandomEstimates, FixedEstimates, GeneralizedTests, VarianceInte
         data
             New data; None for the rows of the fit.
         scale
-            ``"response"``: the mean, a chance of success for the binomial; ``"link"``: the linear predictor.
+            ``"response"``: the mean, a chance of success for the binomial, the chance of each category for the ordinal;
+            ``"link"``: the linear predictor, x'beta + z'b without thresholds for the ordinal.
         random_effects
             ``"conditional"``; ``"population"``: all effects zero, the average level; ``"averaged"``: the mean over new
             levels of all grouping factors; or names of grouping factors and texts of terms.
@@ -170,7 +201,8 @@ class GlmmResult(RandomEstimates, FixedEstimates, GeneralizedTests, VarianceInte
         Returns
         -------
         pandas.Series or pandas.DataFrame
-            With an interval ``mean, se, lower, upper``.
+            With an interval ``mean, se, lower, upper``. For the ordinal a column a category, and with an interval a row
+            a category.
 
         Raises
         ------
