@@ -16,7 +16,7 @@ of_lme4 <- function(formula, data, family) {
 # glmmTMB's parameters are log sds, log dispersion and a root t of a correlation t / sqrt(1 + t^2); all brought back here
 of_glmmTMB <- function(formula, data, family) {
   m <- glmmTMB(as.formula(formula), data, family = family)
-  one <- function(i) confint(tmbprofile(m$obj, name = i, trace = FALSE, ytol = 3, ystep = 0.05))
+  one <- function(i) confint(tmbprofile(m$obj, name = i, trace = FALSE, ytol = 2.5, ystep = 0.1))
   found <- t(sapply(seq_along(m$fit$par), one))
   names <- names(m$fit$par)
   is_cor <- seq_along(names) == match("theta", names) + 2 & grepl("urban |", formula, fixed = TRUE)
@@ -29,7 +29,7 @@ cases <- list(
   list(data = "cbpp", factors = c("herd", "period"), family = "binomial", link = "logit", by = "lme4",
        formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"),
   list(data = "Contraception", factors = c("district", "urban"), family = "binomial", link = "logit", by = "glmmTMB",
-       formula = "used ~ age + urban + (urban | district)"),
+       every = 2, formula = "used ~ urban + (urban | district)"),
   list(data = "epil", factors = c("subject", "trt"), family = "poisson", link = "log", by = "glmmTMB",
        formula = "y ~ trt + lbase + lage + V4 + (1 | subject)"),
   list(data = "grouseticks", factors = c("BROOD", "LOCATION", "YEAR"), family = "nbinom2", link = "log", by = "glmmTMB",
@@ -42,6 +42,7 @@ out <- lapply(cases, function(case) {
   if (case$data == "Contraception") data$used <- as.integer(data$use == "Y")
   if (case$data == "epil") { data$lbase <- log(data$base / 4); data$lage <- log(data$age) }
   if (case$data == "bacteria") data$yes <- as.integer(data$y == "y")
+  if (!is.null(case$every)) data <- data[seq(1, nrow(data), case$every), ]
   family <- switch(case$family, nbinom2 = nbinom2(), poisson = poisson(), binomial(link = case$link))
   c(case, switch(case$by, lme4 = of_lme4, glmmTMB = of_glmmTMB)(case$formula, data, family))
 })

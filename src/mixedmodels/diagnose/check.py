@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FitState, FixedFit, MixedFit
 
 FEW_LEVELS = 5
 STRONG_INFLATION = 10.0
@@ -47,30 +47,38 @@ def check(state: FitState) -> pd.DataFrame:
         The fit.
     """
     refuse_absorbed(state.design.absorbed, "check()")
-    rows = [
-        *_optimum(state),
-        *_levels(state),
-        *_collinearity(state),
-        *_residuals(state),
-        *_effects(state),
-        *_influence(state),
-    ]
+    return table(
+        [
+            *of_optimum(state),
+            *of_levels(state),
+            *of_collinearity(state),
+            *_residuals(state),
+            *of_effects(state),
+            *_influence(state),
+        ]
+    )
+
+
+def table(rows: list[Row]) -> pd.DataFrame:
+    """Return rows of checks as a table: ``verdict, found, advice`` by check."""
     return pd.DataFrame(rows, columns=["check", "verdict", "found", "advice"]).set_index("check")
 
 
-def _row(name: str, good: bool, found: str, advice: str) -> Row:
+def a_row(name: str, good: bool, found: str, advice: str) -> Row:
+    """Return one row of the table; advice is for what is worth a look."""
     return name, "good" if good else "look", found, "" if good else advice
 
 
-def _optimum(state: FitState) -> Iterator[Row]:
+def of_optimum(state: MixedFit) -> Iterator[Row]:
+    """Yield whether the optimiser ended well, and whether a covariance is singular."""
     optimum = state.optimum
-    yield _row(
+    yield a_row(
         "convergence",
         optimum.converged,
         f"{optimum.status} after {optimum.n_iterations} iterations",
         "Do not use these estimates; try control=Control(n_starts=10) or a simpler model.",
     )
-    yield _row(
+    yield a_row(
         "singularity",
         not state.is_singular,
         "a variance is zero or a correlation one" if state.is_singular else "all variances positive",
@@ -78,9 +86,10 @@ def _optimum(state: FitState) -> Iterator[Row]:
     )
 
 
-def _levels(state: FitState) -> Iterator[Row]:
+def of_levels(state: MixedFit) -> Iterator[Row]:
+    """Yield whether each grouping factor has enough levels."""
     for factor in state.design.factors:
-        yield _row(
+        yield a_row(
             f"levels of {factor.name}",
             factor.n_levels > FEW_LEVELS,
             f"{factor.n_levels} levels",
@@ -88,11 +97,12 @@ def _levels(state: FitState) -> Iterator[Row]:
         )
 
 
-def _collinearity(state: FitState) -> Iterator[Row]:
+def of_collinearity(state: FixedFit) -> Iterator[Row]:
+    """Yield whether terms carry the same information."""
     if len(estimated_terms(state)) < 2 or (worst := vif(state)["gvif_scaled"].round(8)).empty:  # equal ones: the first
         return
     largest = float(worst.max()) ** 2
-    yield _row(
+    yield a_row(
         "collinearity",
         largest < STRONG_INFLATION,
         f"largest variance inflation {largest:.1f} ({worst.idxmax()})",
@@ -102,21 +112,21 @@ def _collinearity(state: FitState) -> Iterator[Row]:
 
 def _residuals(state: FitState) -> Iterator[Row]:
     r = residuals(state, "standardized")
-    skew, far = float(_skewness(r)), int(np.sum(np.abs(r) > FAR_OUT))
-    yield _row(
+    skew, far = float(skewness(r)), int(np.sum(np.abs(r) > FAR_OUT))
+    yield a_row(
         "residual shape",
         abs(skew) < MUCH_SKEW,
         f"skewness {skew:.2f}",
         "Look at mm.plot.qq(fit); a log or root of the response may help.",
     )
-    yield _row(
+    yield a_row(
         "outliers",
         far <= round(EXPECTED_FAR * len(r)),
         f"{far} of {len(r)} standardised residuals beyond {FAR_OUT:.0f}",
         "Look at these rows; fit without them to see whether they matter.",
     )
     rho, p = _rank_correlation(np.abs(r), conditional_fitted(state))
-    yield _row(
+    yield a_row(
         "constant spread",
         not (p < SOLID_P and abs(rho) > 0.1),
         f"rank correlation of spread with fitted values {rho:.2f}",
@@ -134,20 +144,21 @@ def _rank_correlation(a: Floats, b: Floats) -> tuple[float, float]:
     return rho, float(2 * special.stdtr(df, -t))
 
 
-def _skewness(x: Floats) -> Floats:
+def skewness(x: Floats) -> Floats:
     """Return the third standardised moment of each column."""
     centred = x - x.mean(axis=0)
     centred = centred / np.abs(centred).max(axis=0)
     return np.asarray(np.mean(centred**3, axis=0) / np.mean(centred**2, axis=0) ** 1.5)
 
 
-def _effects(state: FitState) -> Iterator[Row]:
+def of_effects(state: MixedFit) -> Iterator[Row]:
+    """Yield whether the effects of levels are skewed."""
     for factor, b in zip(state.design.factors, state.b, strict=True):
         if factor.n_levels < 8 or not np.ptp(b, axis=0).all():
             continue
-        skew = _skewness(b)
+        skew = skewness(b)
         worst = int(np.argmax(np.abs(skew)))
-        yield _row(
+        yield a_row(
             f"effects of {factor.name}",
             bool(abs(skew[worst]) < MUCH_SKEW),
             f"skewness {float(skew[worst]):.2f} ({factor.columns[worst]})",
@@ -166,7 +177,7 @@ def _influence(state: FitState) -> Iterator[Row]:
         if distance.isna().all():
             continue
         top, where = float(distance.max()), label_text(distance.idxmax())
-        yield _row(
+        yield a_row(
             "influence of rows" if by is None else f"influence of {by}",
             top < LARGE_COOK,
             f"largest Cook's D of fixed effects {top:.2f} ({'row' if by is None else 'level'} {where})",

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     from mixedmodels.design.design import Design
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FixedFit
 
 NEGLIGIBLE = 1e-9
 """Share of a direction's length below which it is rounding: an aliased one, or no constant among the columns."""
 
 
-def vif(state: FitState) -> pd.DataFrame:
+def vif(state: FixedFit) -> pd.DataFrame:
     """Return the generalised variance-inflation factor of each fixed term but the intercept (Fox and Monette 1992).
 
     It compares the variance of the estimates of a term with what it would be if all other terms were uncorrelated with
@@ -67,7 +67,7 @@ def vif(state: FitState) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=["df", "gvif", "gvif_scaled"]).rename_axis("term")
 
 
-def estimated_terms(state: FitState) -> dict[str, list[int]]:
+def estimated_terms(state: FixedFit) -> dict[str, list[int]]:
     """Return the positions of each term's coefficients among the fixed effects, the intercept not among them."""
     place = {column: i for i, column in enumerate(state.kept)}
     by_term = columns_by_term(state.design).items()
@@ -87,7 +87,7 @@ def _terms(design: Design) -> TermMatrix:
     )
 
 
-def _columns_by_term(state: FitState, terms: TermMatrix) -> list[Floats]:
+def _columns_by_term(state: FixedFit, terms: TermMatrix) -> list[Floats]:
     """Return the columns of each term, of length one, where the products of fitted values are those of X'V^-1X.
 
     The constant is taken out of all of them where the model has it.

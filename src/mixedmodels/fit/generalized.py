@@ -136,6 +136,24 @@ class GeneralizedProblem:
         """
         return GeneralizedProblem(design, self.family, n_agq=self.n_agq, n_threads=self.n_threads)
 
+    def with_nodes(self, n_agq: int) -> GeneralizedProblem:
+        """Return the criterion by quadrature of other nodes; its psi is the same.
+
+        Parameters
+        ----------
+        n_agq
+            Nodes an effect.
+
+        Raises
+        ------
+        FitError
+            If the quadrature is not for this model.
+        """
+        out = copy(self)
+        out.n_agq, out.nodes, out._model = n_agq, quadrature_nodes(n_agq, self.design), None
+        out.seconds = {"design": 0.0, "products": 0.0}
+        return out
+
     def psi(self, theta: npt.ArrayLike, beta: npt.ArrayLike, phi: npt.ArrayLike = ()) -> Floats:
         """Return the engine's parameters of theta, beta (of the columns kept) and phi.
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from mixedmodels.diagnose.generalized_check import check_generalized
 from mixedmodels.diagnose.generalized_residuals import generalized_residuals
+from mixedmodels.display.check_frame import CheckFrame
 from mixedmodels.display.generalized_summary import one_line_generalized, summarize_generalized
 from mixedmodels.errors import UnknownArgumentError
 from mixedmodels.families import Family, Ordinal, read_family
@@ -21,6 +23,7 @@ from mixedmodels.formula.update import update_formula
 from mixedmodels.inference.bootstrap import bootstrap
 from mixedmodels.inference.conf_int import Ways
 from mixedmodels.inference.generalized import wald_tests
+from mixedmodels.inference.generalized_sizes import generalized_icc, generalized_r2
 from mixedmodels.inference.profiled_generalized import GeneralizedProfiled
 from mixedmodels.inference.replicated_generalized import GeneralizedReplicated
 from mixedmodels.inference.thresholds import threshold_names, threshold_table, thresholds
@@ -152,6 +155,24 @@ class GlmmResult(RandomEstimates, FixedEstimates, GeneralizedTests, VarianceInte
     def resid(self) -> pd.Series[float]:
         """Residuals of the family's first kind, deviance residuals where it has these."""
         return self.residuals()
+
+    def r2(self) -> dict[str, float]:
+        """Return R-squared on the link scale: ``marginal`` (fixed part) and ``conditional`` (with random effects).
+
+        Of Nakagawa, Johnson and Schielzeth (2017), with the family's own variance there. Not for the beta family.
+        """
+        return generalized_r2(self.state)
+
+    def icc(self) -> dict[str, float]:
+        """Return intraclass correlations on the link scale: ``adjusted`` and ``unadjusted`` (for the fixed part)."""
+        return generalized_icc(self.state)
+
+    def check(self) -> pd.DataFrame:
+        """Return what is worth looking at after a fit: ``verdict, found, advice`` by check.
+
+        Overdispersion, zeros, separation and the accuracy of Laplace's approximation are among the checks.
+        """
+        return CheckFrame(check_generalized(self.state))
 
     @refuses_unknown
     def summary(self, level: float = 0.95, correlation: bool = False, *, width: int | None = None) -> Summary:
