@@ -13,7 +13,7 @@ of_lme4 <- function(formula, data, family) {
   ci <- confint(p)
   list(names = rownames(ci), lower = ci[, 1], upper = ci[, 2])
 }
-# glmmTMB's parameters are log sds, log dispersion and a root t of a correlation t / sqrt(1 + t^2); all brought back here
+# glmmTMB's parameters are log sds and log dispersion, brought back here, and a root of a correlation
 of_glmmTMB <- function(formula, data, family) {
   m <- glmmTMB(as.formula(formula), data, family = family)
   one <- function(i) confint(tmbprofile(m$obj, name = i, trace = FALSE, ytol = 2.5, ystep = 0.1))
@@ -22,7 +22,7 @@ of_glmmTMB <- function(formula, data, family) {
   is_cor <- seq_along(names) == match("theta", names) + 2 & grepl("urban |", formula, fixed = TRUE)
   log_scale <- names != "beta" & !is_cor
   found[log_scale, ] <- exp(found[log_scale, ])
-  found[is_cor, ] <- found[is_cor, ] / sqrt(1 + found[is_cor, ]^2)
+  found[is_cor, ] <- NA # its profile stops before the level; a twin takes its place
   list(names = names, lower = found[, 1], upper = found[, 2])
 }
 cases <- list(

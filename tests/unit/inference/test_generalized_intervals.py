@@ -54,6 +54,22 @@ def test_a_standard_deviation_held_is_a_minimum_over_the_rest(fit: mm.GlmmResult
         assert fit.deviance + zeta**2 == pytest.approx(found.fun, abs=1e-5)
 
 
+def test_a_correlation_held_is_a_minimum_over_the_rest() -> None:
+    data = load("Contraception").iloc[::2]
+    model = mm.GeneralizedLinearMixedModel("use ~ urban + (urban | district)", data)
+    fit = model.fit()
+    upper = fit.conf_int("profile", which="cor_urban[T.Y].Intercept|district")["upper"].iloc[0]
+
+    def deviance(free: np.ndarray) -> float:
+        first, second = np.exp(free[:2])
+        theta = [first, upper * second, np.sqrt(1 - upper**2) * second]
+        return model.deviance(model.psi(theta, free[2:]))
+
+    start = [np.log(0.6), np.log(0.7), *fit.fe_params]
+    found = optimize.minimize(deviance, start, method="BFGS", options={"gtol": 1e-3})
+    assert np.sqrt(found.fun - fit.deviance) == pytest.approx(1.959964, abs=2e-4)
+
+
 def test_zeta_rises_and_is_zero_at_the_estimate(fit: mm.GlmmResult) -> None:
     profile = fit.profile()
     assert set(profile.zeta["parameter"]) == {*fit.fe_params.index, "sd_Intercept|herd"}
