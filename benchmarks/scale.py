@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+from lookalikes import film_ratings
 
 import mixedmodels as mm
 
@@ -31,7 +32,42 @@ def genes() -> dict[str, float]:
     return {**seconds, "slopes": _seconds(lambda: mm.lmer_many("~ x + f + (x | g)", data, Y, progress=False))}
 
 
-PROBLEMS: dict[str, Callable[[], dict[str, float]]] = {"genes": genes}
+def absorb() -> dict[str, float]:
+    """Fit 1,000,000 rows with 100,000 levels fixed or random and 500 random ones: aim 1.5 times the random fit."""
+    rng = np.random.default_rng(5)
+    n, n_firms, n_workers = 1_000_000, 100_000, 500
+    firm = np.concatenate([np.arange(n_firms), rng.integers(n_firms, size=n - n_firms)])
+    worker, x = rng.integers(n_workers, size=n), rng.standard_normal(n)
+    y = 0.5 * x + 2 * rng.normal(size=n_firms)[firm] + 0.3 * rng.normal(size=n_workers)[worker] + rng.standard_normal(n)
+    data = pd.DataFrame({"y": y, "x": x, "firm": firm, "worker": worker})
+    return {
+        "random": _seconds(lambda: mm.lmer("y ~ x + (1 | firm) + (1 | worker)", data)),
+        "fixed": _seconds(lambda: mm.lmer("y ~ x + fe(firm) + (1 | worker)", data)),
+        "fixed, ML": _seconds(lambda: mm.lmer("y ~ x + fe(firm) + (1 | worker)", data, reml=False)),
+    }
+
+
+def movielens() -> dict[str, float]:
+    """Fit 1,000,000 ratings by sampling and exactly: aims theta to 1e-3 of its error, -2 log L to 2 of its own."""
+    data, formula = film_ratings(), "rating ~ 1 + (1 | user) + (1 | movie)"
+    fits = {}
+    seconds = {}
+    for method in ("sampled", "exact"):
+        began = time.process_time()
+        fits[method] = mm.lmer(formula, data, reml=False, method=method)
+        seconds[f"{method}, cpu"] = round(time.process_time() - began, 2)
+    error = next(finding.data["std_error"] for finding in fits["sampled"].findings if finding.kind == "sampled")
+    spread = fits["exact"].variance_parameters()
+    moved = fits["sampled"].variance_parameters()["estimate"] - spread["estimate"]
+    return {
+        **seconds,
+        "difference of -2 log L": fits["sampled"].deviance - fits["exact"].deviance,
+        "its stated error": error,
+        "largest change of a standard deviation, over its error": float((moved / spread["std_error"]).abs().max()),
+    }
+
+
+PROBLEMS: dict[str, Callable[[], dict[str, float]]] = {"genes": genes, "absorb": absorb, "movielens": movielens}
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -17,6 +17,7 @@ from mixedmodels.errors import (
 )
 from mixedmodels.fit.call import Call, CorrelatedCall, build_correlated, build_problem, snapshot
 from mixedmodels.fit.fit import check_reml, fit_identified, fit_problem
+from mixedmodels.fit.sampled_fit import chosen
 from mixedmodels.fit.structured_fit import refuse_structures
 from mixedmodels.result import LmmResult, MmrmResult, fitted_result
 from mixedmodels.vocabulary import refuses_unknown
@@ -90,6 +91,7 @@ def lmer(
     contrasts: Mapping[str, object] | str | None = None,
     missing: str = "drop",
     evaluate: str = "python",
+    method: str = "auto",
     start: npt.ArrayLike | None = None,
     control: Control | None = None,
     residual: str | None = None,
@@ -127,6 +129,10 @@ def lmer(
         ``"python"``: expressions in the formula are run as Python, with all that it can do. ``"restricted"``, for
         formulas that strangers write: names of columns, numbers, operators and listed functions only, for ``update``
         too. It bounds what is run, not how long that takes.
+    method
+        ``"exact"``: the likelihood by elimination. ``"sampled"``, for two crossed factors with one random effect a
+        level and 10^5 levels: log-determinants by probes, until the criterion's Monte Carlo standard error is below
+        0.01; the summary says so. ``"auto"`` samples where, and only where, elimination does not fit in memory.
     start
         First theta, in the order of ``LinearMixedModel.theta_names``.
     control
@@ -161,16 +167,29 @@ def lmer(
     {'Intercept': 251.405, 'Days': 10.467}
     """
     if residual is not None or variance is not None or sigma is not None:
+        if method != "auto":
+            raise FitError(
+                "method is for models with independent residuals; leave it out beside residual and variance."
+            )
         return _with_residuals(
             CorrelatedCall(
-                formula, snapshot(data), weights, offset, contrasts, missing, evaluate, residual, variance, sigma
+                formula,
+                snapshot(data),
+                weights,
+                offset,
+                contrasts,
+                missing,
+                evaluate,
+                residual=residual,
+                variance=variance,
+                sigma=sigma,
             ),
             reml=reml,
             start=start,
             control=control,
         )
-    call = Call(formula, snapshot(data), weights, offset, contrasts, missing, evaluate)
-    state = fit_identified(build_problem(call), reml=reml, start=start, control=control)
+    call = Call(formula, snapshot(data), weights, offset, contrasts, missing, evaluate, method)
+    state = fit_identified(chosen(build_problem(call), method), reml=reml, start=start, control=control)
     warn_of_findings(state.findings)
     return LmmResult(state, call)
 

@@ -13,6 +13,7 @@ from mixedmodels.diagnose.influence import influence, label_text
 from mixedmodels.diagnose.residuals import residuals
 from mixedmodels.diagnose.vif import estimated_terms, vif
 from mixedmodels.fit.fitted import conditional_fitted
+from mixedmodels.fit.sampled_fit import refuse_sampled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +48,7 @@ def check(state: FitState) -> pd.DataFrame:
         The fit.
     """
     refuse_absorbed(state.design.absorbed, "check()")
+    refuse_sampled(state, "check()")
     return table(
         [
             *of_optimum(state),

@@ -19,6 +19,7 @@ from mixedmodels.fit.fitted import random_part
 from mixedmodels.fit.long_work import WorkFile, carry_out
 from mixedmodels.fit.plain_values import Kept
 from mixedmodels.fit.problem import Problem
+from mixedmodels.fit.sampled_fit import refuse_sampled
 from mixedmodels.inference.variance_parameters import covariance_map, estimate
 from mixedmodels.texts.noted_frame import show_notes
 
@@ -131,6 +132,7 @@ def influence(
         On Ctrl-C; its ``partial`` holds the deletions that were made, None if there are none.
     """
     refuse_absorbed(state.design.absorbed, "influence()")
+    refuse_sampled(state, "influence()")
     if method not in METHODS:
         raise InferenceError(f"method={method!r} is not available; it must be 'exact' or 'one-step'.")
     if state.n_fixed == 0:

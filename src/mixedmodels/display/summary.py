@@ -15,6 +15,7 @@ from mixedmodels.display.table import Table, to_latex_text, to_markdown_text
 from mixedmodels.display.varcorr import VarCorr, correlation_tables
 from mixedmodels.display.word import write_docx
 from mixedmodels.fit.rowless import is_rowless
+from mixedmodels.fit.sampled_fit import SampledState
 from mixedmodels.inference import criteria
 from mixedmodels.inference.degrees import FixedDegrees, approximation, estimate_rows
 from mixedmodels.inference.wald import row_values
@@ -159,8 +160,14 @@ def summarize(
         matrix = state.cov_beta / np.outer(scale, scale)
         tables.extend(correlation_tables("Correlations of the fixed effects", state.fixed_names, matrix, width))
     method = "REML" if state.reml else "maximum likelihood"
-    heading = f"Linear mixed model fitted by {method}"
+    heading = f"Linear mixed model fitted by {method}{_by_sampling(state)}"
     return Summary(heading, state.design.formula.text, tables, list(notes(state, tests)), width)
+
+
+def _by_sampling(state: FitState) -> str:
+    if not isinstance(state, SampledState) or state.monte_carlo is None:
+        return ""
+    return f", sampled: criterion +- {numbers.significant(state.monte_carlo.std_error, 2)}"
 
 
 def one_line(state: FitState) -> str:

@@ -50,6 +50,7 @@ class Call:
     contrasts: Mapping[str, object] | str | None = None
     missing: str = "drop"
     evaluate: str = "python"
+    method: str = "auto"
 
     def __repr__(self) -> str:
         options = [(f.name, _shown(getattr(self, f.name)), repr(f.default)) for f in fields(self)[2:]]

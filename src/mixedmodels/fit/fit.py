@@ -14,6 +14,7 @@ from mixedmodels.fit.control import Control
 from mixedmodels.fit.findings import fit_findings, small_residual
 from mixedmodels.fit.identification import check_identified, unidentified
 from mixedmodels.fit.records import FitState, Optimum
+from mixedmodels.fit.sampled_fit import SampledProblem, fit_sampled
 from mixedmodels.fit.structured_fit import (
     StructuredMinimum,
     StructuredState,
@@ -83,12 +84,14 @@ def fit_identified(
     problem = problem.with_threads(control.n_threads)
     if problem.design.is_structured:
         check_structures_identified(problem, reml)
-    else:
+    elif not isinstance(problem, SampledProblem):
         check_identified(problem, reml)
     return _fitted(problem, reml, start, control)
 
 
 def _fitted(problem: Problem, reml: bool, start: npt.ArrayLike | None, control: Control) -> FitState:
+    if isinstance(problem, SampledProblem):
+        return fit_sampled(problem, reml, start, control)
     model = problem.model
     began = perf_counter()
     structured = problem.design.is_structured

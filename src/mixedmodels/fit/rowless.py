@@ -9,10 +9,11 @@ from typing import Any
 from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.design.design import Design
 from mixedmodels.design.left_out import LeftOut
-from mixedmodels.errors import MixedModelsError
+from mixedmodels.errors import InferenceError, MixedModelsError
 from mixedmodels.fit.information import Identification
 from mixedmodels.fit.problem import Problem
 from mixedmodels.fit.records import FitState
+from mixedmodels.fit.sampled_fit import SampledState
 
 COMPUTED = ("information", "fixed_root", "engine_theta", "bases", "undetermined", "n_determined", "open_directions")
 """What a fit computes of its rows when it is first asked, and is asked for here."""
@@ -51,6 +52,8 @@ def is_rowless(design: Design) -> bool:
 def without_rows(state: FitState) -> RowlessFit:
     """Return a fit without its rows, what is computed of them computed."""
     refuse_absorbed(state.design.absorbed, "save(data=False)")
+    if isinstance(state, SampledState):
+        raise InferenceError("save(data=False) is not available for a fit by sampling. Save it with its rows.")
     computed = {}
     for name in (*COMPUTED, *(name for name in COSTLY if name in vars(state))):
         try:

@@ -47,6 +47,7 @@ from mixedmodels.fit.plain_values import Kept, Packer, Table, Unpacker
 from mixedmodels.fit.problem import Problem
 from mixedmodels.fit.records import FitState, Optimum
 from mixedmodels.fit.rowless import RowlessFit, restored
+from mixedmodels.fit.sampled_fit import MonteCarlo, SampledProblem, SampledState
 from mixedmodels.fit.structured_fit import StructuredState
 from mixedmodels.fit.undetermined import Undetermined
 from mixedmodels.fit.whole_file import read_whole, write_whole
@@ -58,6 +59,12 @@ MAGIC = b"mixedmodels "
 
 def _problem(design: Design, n_threads: int, seconds: dict[str, float]) -> Problem:
     problem = Problem(design, n_threads=n_threads)
+    problem.seconds = seconds
+    return problem
+
+
+def _sampled_problem(design: Design, n_threads: int, seconds: dict[str, float]) -> SampledProblem:
+    problem = SampledProblem(design, n_threads=n_threads)
     problem.seconds = seconds
     return problem
 
@@ -106,6 +113,8 @@ FITS = (
     Optimum,
     FitState,
     StructuredState,
+    MonteCarlo,
+    SampledState,
     MarginalState,
     GlmmState,
     Call,
@@ -125,6 +134,7 @@ NAMES = (OrderingMethod, ClusterBy, NAAction, Factor.EvalMethod, Factor.Kind, Se
 KEPT = (
     *map(Kept, (*DESIGNS, *FITS, *FORMULAIC, *NAMES)),
     Kept(Problem, ("design", "n_threads", "seconds"), _problem),
+    Kept(SampledProblem, ("design", "n_threads", "seconds"), _sampled_problem),
     Kept(MarginalProblem, ("design", "n_threads", "seconds"), _marginal_problem),
     Kept(GeneralizedProblem, ("design", "family", "n_agq", "n_threads", "seconds"), _generalized_problem),
     Kept(CorrelatedProblem, ("design", "n_threads", "seconds", "known_sigma"), _correlated_problem),

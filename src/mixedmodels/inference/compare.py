@@ -15,6 +15,7 @@ from mixedmodels.fit.correlated_fit import CorrelatedState, fit_correlated
 from mixedmodels.fit.fit import fit_problem
 from mixedmodels.fit.marginal_fit import MarginalState, fit_marginal
 from mixedmodels.fit.records import FitState
+from mixedmodels.fit.sampled_fit import SampledState
 from mixedmodels.inference import criteria
 from mixedmodels.inference.nesting import is_nested, same_fixed_part, same_rows
 
@@ -26,6 +27,9 @@ MISSED = 1e-4
 
 SPECIAL_CASES = {(("poisson", "log"), ("negative_binomial", "log"))}
 """Kinds of fits of which one is the other with a variance of zero."""
+
+LARGEST_ERROR = 0.05
+"""Monte Carlo standard error of a difference of criteria up to which fits are compared."""
 
 COLUMNS = ("n_params", "aic", "bic", "llf", "deviance", "chisq", "df", "p_value")
 
@@ -78,7 +82,7 @@ def compare_states(states: Sequence[FixedFit], refit: bool = True, names: Sequen
     table["df"] = table["df"].astype("Int64")
     formulas = zip(labels, fitted, strict=True) if names is not None else ()
     of_names = (f"{name}: {state.design.formula.described}" for name, state in formulas)
-    table.attrs["notes"] = (*of_names, *notes, *_test_notes(fitted, labels))
+    table.attrs["notes"] = (*of_names, *notes, *_check_sampled(fitted), *_test_notes(fitted, labels))
     return table
 
 
@@ -190,6 +194,20 @@ def _labels(states: Sequence[FixedFit]) -> list[str]:
     return [
         text if texts.count(text) == 1 else f"{text} ({texts[: i + 1].count(text)})" for i, text in enumerate(texts)
     ]
+
+
+def _check_sampled(states: Sequence[FixedFit]) -> tuple[str, ...]:
+    """Return the note on criteria by sampling, of which a difference must be worth more than its error."""
+    errors = [state.monte_carlo.std_error for state in states if isinstance(state, SampledState) and state.monte_carlo]
+    if not errors:
+        return ()
+    error = math.hypot(*sorted(errors)[-2:])
+    if error > LARGEST_ERROR:
+        raise InferenceError(
+            "The criteria of these fits are sampled, and a difference of two has a Monte Carlo standard error of up "
+            f"to {error:.2g}; a comparison allows {LARGEST_ERROR}. Fit them with method='exact'."
+        )
+    return (f"Sampled criteria: a difference of two has a Monte Carlo standard error of at most {error:.2g}.",)
 
 
 def _test_notes(states: Sequence[FixedFit], labels: Sequence[str]) -> Iterator[str]:

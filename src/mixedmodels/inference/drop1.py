@@ -21,6 +21,7 @@ from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.fit.fit import fit_problem
 from mixedmodels.fit.long_work import carry_out
 from mixedmodels.fit.problem import Problem
+from mixedmodels.fit.sampled_fit import refuse_sampled
 from mixedmodels.inference import criteria
 from mixedmodels.inference.anova import f_row, f_table
 from mixedmodels.inference.approximation import doubts
@@ -80,6 +81,7 @@ def drop1(
         table = f_table(rows, names)
         table.attrs["notes"] = doubts(method)
         return show_notes(table)
+    refuse_sampled(state, "drop1(test='LRT')")
     tests: list[_Row] = []
 
     def blocks() -> Iterator[int]:

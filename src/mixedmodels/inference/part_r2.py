@@ -17,6 +17,7 @@ from mixedmodels.design.expression import INTERCEPT
 from mixedmodels.design.fixed_terms import term_matrix
 from mixedmodels.fit.fit import fit_problem
 from mixedmodels.fit.problem import Problem
+from mixedmodels.fit.sampled_fit import refuse_sampled
 from mixedmodels.inference.drop1 import with_fixed_columns
 from mixedmodels.inference.marginality import TermContrasts
 from mixedmodels.inference.r2 import variance_parts
@@ -47,6 +48,7 @@ def part_r2(state: FitState) -> pd.DataFrame:
         negative parts mean.
     """
     refuse_absorbed(state.design.absorbed, "part_r2()")
+    refuse_sampled(state, "part_r2()")
     contrasts = TermContrasts.of(state)
     fixed, random, residual = variance_parts(state)
     whole = fixed + sum(random.values()) + residual

@@ -21,6 +21,7 @@ from mixedmodels.errors import InferenceError
 from mixedmodels.fit.fit import fit_problem
 from mixedmodels.fit.long_work import carry_out
 from mixedmodels.fit.problem import Problem
+from mixedmodels.fit.sampled_fit import refuse_sampled
 from mixedmodels.inference import criteria
 from mixedmodels.inference.bootstrap import check_seed
 from mixedmodels.inference.boundary_law import boundary_law
@@ -70,6 +71,7 @@ def ranova(
     KeyboardInterrupt
         On Ctrl-C; its ``partial`` is the table of the terms that were tested, None if there are none.
     """
+    refuse_sampled(state, "ranova()")
     _check_exact(state, n_exact)
     if n_exact and not isinstance(seed, np.random.Generator):
         check_seed(seed)

@@ -23,6 +23,7 @@ from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.fit.fit import fit_problem
 from mixedmodels.fit.fitted import conditional_fitted
 from mixedmodels.fit.problem import Problem
+from mixedmodels.fit.sampled_fit import refuse_sampled
 from mixedmodels.inference.drop1 import with_fixed_columns
 from mixedmodels.inference.wald import coef_table
 
@@ -60,6 +61,7 @@ def standardized(
         If an argument is not allowed, or the method does not apply to this fit.
     """
     refuse_absorbed(state.design.absorbed, "standardized()")
+    refuse_sampled(state, "standardized()")
     if not isinstance(method, str) or method not in METHODS:
         raise InferenceError(
             f"method is {method!r}; it must be 'refit', 'basic' or 'pseudo'.{nearest(str(method), METHODS)}"

@@ -17,6 +17,7 @@ from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.fit.call import build_problem, with_rows, without_stale_contrasts
 from mixedmodels.fit.fit import fit_identified
+from mixedmodels.fit.sampled_fit import refuse_sampled
 from mixedmodels.formula.reduced import with_fixed_terms, with_random_terms
 from mixedmodels.inference.drop1 import drop1
 from mixedmodels.inference.marginality import TermContrasts
@@ -99,6 +100,7 @@ def step(
         If an argument is not allowed, or ``ddf`` does not apply.
     """
     refuse_absorbed(state.design.absorbed, "step()")
+    refuse_sampled(state, "step()")
     for name, alpha in (("alpha_random", alpha_random), ("alpha_fixed", alpha_fixed)):
         if isinstance(alpha, bool) or not isinstance(alpha, int | float | np.number) or not 0 < alpha <= 1:
             raise InferenceError(
