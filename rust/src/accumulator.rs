@@ -24,6 +24,9 @@ use std::sync::Arc;
 /// Share of the sum of squares about the first fit that must be left, lest digits be lost.
 const LOST: f64 = 1e-4;
 
+/// For how many rows each row stands; None for itself alone.
+pub type Counts<'a> = Option<&'a [f64]>;
+
 /// Sums over rows of [1, q, r]: q in the provisional basis of X, r the residual of the first fit.
 #[derive(Clone)]
 pub struct FixedSums {
@@ -51,9 +54,8 @@ pub struct FactorSums {
     /// Products of its columns without weights, q x q; empty where there are none.
     plain: Vec<f64>,
     squares: [Vec<f64>; 2],
-    /// q x q and q x (p + 1) a level.
-    zz: Vec<f64>,
-    zx: Vec<f64>,
+    /// Products with [z, q, r] a level, a row of q + p + 1 for each of its columns: one visit to memory for a row.
+    sums: Vec<f64>,
 }
 
 /// The sums of one model.
@@ -109,15 +111,15 @@ impl FixedSums {
         self.basis.len()
     }
 
-    /// Adds some rows; `out` is sqrt(w) [q, r] of each.
-    fn add(&mut self, rows: &ModelRows, range: Range<usize>, out: &mut [f64]) {
+    /// Adds some rows; `out` is sqrt(w) [q, r] of each, with its count under the root.
+    fn add(&mut self, rows: &ModelRows, counts: Counts, range: Range<usize>, out: &mut [f64]) {
         let p = self.p();
-        with_size!(p, self.add_rows(rows, range, out, p));
+        with_size!(p, self.add_rows(rows, counts, range, out, p));
     }
 
     #[inline(always)]
-    fn add_rows(&mut self, rows: &ModelRows, range: Range<usize>, out: &mut [f64], p: usize) {
-        let (m, s, n) = (p + 1, p + 2, range.len());
+    fn add_rows(&mut self, rows: &ModelRows, counts: Counts, range: Range<usize>, out: &mut [f64], p: usize) {
+        let (m, s) = (p + 1, p + 2);
         let (mean, map) = self.basis.centred();
         // sums of few columns stay in registers
         let mut few = [0.0; (MAX_SIZE + 1) * (MAX_SIZE + 1)];
@@ -128,19 +130,27 @@ impl FixedSums {
             provisional(rows.x.row(i), mean, map, p, out);
             let fit: f64 = out[..p].iter().zip(&self.first[..p]).map(|(q, b)| q * b).sum();
             out[p] = rows.y[i] - fit;
-            sums.iter_mut().zip(&*out).for_each(|(s, v)| *s += v);
+            match counts {
+                None => sums.iter_mut().zip(&*out).for_each(|(s, v)| *s += v),
+                Some(counts) => {
+                    sums.iter_mut().zip(&*out).for_each(|(s, v)| *s += counts[i] * v);
+                    let root = counts[i].sqrt();
+                    out.iter_mut().for_each(|v| *v *= root);
+                }
+            }
             for b in 0..m {
                 (b..m).for_each(|a| gram[b * m + a] += out[a] * out[b]);
             }
         }
-        self.plain[0] += n as f64;
+        self.plain[0] += total(counts, range.clone());
         for b in 0..m {
             self.plain[b + 1] += sums[b];
             (b..m).for_each(|a| self.plain[(b + 1) * s + a + 1] += gram[b * m + a]);
         }
         for i in range.clone() {
-            self.squares[0].iter_mut().zip(rows.x.row(i)).for_each(|(s, x)| *s += x * x);
-            self.y_square += rows.weights.map_or(1.0, |w| w[i]) * rows.y[i] * rows.y[i];
+            let count = counts.map_or(1.0, |c| c[i]);
+            self.squares[0].iter_mut().zip(rows.x.row(i)).for_each(|(s, x)| *s += count * x * x);
+            self.y_square += count * rows.weights.map_or(1.0, |w| w[i]) * rows.y[i] * rows.y[i];
         }
         let Some(weights) = rows.weights else { return };
         let mut weighted = zeros(m * m);
@@ -203,8 +213,17 @@ impl FactorSums {
             joint: joint.map(|basis| (basis, zeros(q * q))),
             plain: zeros(if is_weighted { q * q } else { 0 }),
             squares: [zeros(q), zeros(if is_weighted { q } else { 0 })],
-            zz: zeros(n_levels * q * q),
-            zx: zeros(n_levels * q * (p + 1)),
+            sums: zeros(n_levels * q * (q + p + 1)),
+        }
+    }
+
+    /// Values of one level: its columns' products with themselves, q x q, and with [q, r], q x (p + 1).
+    fn level(&self, level: usize, zz: &mut [f64], zx: &mut [f64]) {
+        let q = self.basis.q;
+        let width = q + zx.len() / q;
+        for (a, row) in self.sums[level * q * width..(level + 1) * q * width].chunks_exact(width).enumerate() {
+            (0..q).for_each(|b| zz[b * q + a] = row[b]);
+            (q..width).for_each(|x| zx[(x - q) * q + a] = row[x]);
         }
     }
 
@@ -213,17 +232,31 @@ impl FactorSums {
         let q = self.basis.q;
         if n_levels > self.n_levels {
             self.n_levels = n_levels;
-            for (values, size) in [(&mut self.zz, n_levels * q * q), (&mut self.zx, n_levels * q * (p + 1))] {
-                reserve(values, size - values.len());
-                values.resize(size, 0.0);
-            }
+            let size = n_levels * q * (q + p + 1);
+            let more = size - self.sums.len();
+            reserve(&mut self.sums, more);
+            self.sums.resize(size, 0.0);
         }
     }
 
     /// Adds some rows, whose sqrt(w) [q, r] are `xr`; `out` is sqrt(w) z of each.
-    fn add(&mut self, rows: &ModelRows, factor: &FactorRows, range: Range<usize>, xr: &[f64], out: &mut [f64]) {
+    fn add(
+        &mut self,
+        rows: &ModelRows,
+        factor: &FactorRows,
+        counts: Counts,
+        range: Range<usize>,
+        xr: &[f64],
+        out: &mut [f64],
+    ) {
         let (q, m) = (self.basis.q, xr.len() / range.len());
-        self.map_rows(factor, range.clone(), out);
+        self.map_rows(factor, counts, range.clone(), out);
+        if let Some(counts) = counts {
+            for (count, out) in counts[range.clone()].iter().zip(out.chunks_exact_mut(q)) {
+                let root = count.sqrt();
+                out.iter_mut().for_each(|v| *v *= root);
+            }
+        }
         if let Some(weights) = rows.weights {
             for (i, out) in range.clone().zip(out.chunks_exact_mut(q)) {
                 add_lower(&mut self.plain, out, q);
@@ -236,38 +269,25 @@ impl FactorSums {
             let mut joint = zeros(q);
             for i in range.clone() {
                 basis.apply(factor.z.row(i), &mut joint);
-                let root = rows.weights.map_or(1.0, |w| w[i].sqrt());
+                let root = rows.weights.or(counts).map_or(1.0, |w| w[i].sqrt());
                 joint.iter_mut().for_each(|v| *v *= root);
                 add_lower(gram, &joint, q);
             }
         }
         let codes = &factor.codes[range];
-        with_size!(q, {
-            for ((&code, z), xr) in codes.iter().zip(out.chunks_exact(q)).zip(xr.chunks_exact(m)) {
-                let level = code as usize;
-                let zz = &mut self.zz[level * q * q..(level + 1) * q * q];
-                for b in 0..q {
-                    for a in 0..q {
-                        zz[b * q + a] += z[a] * z[b];
-                    }
-                }
-                let zx = &mut self.zx[level * q * m..(level + 1) * q * m];
-                for (column, x) in zx.chunks_exact_mut(q).zip(xr) {
-                    column.iter_mut().zip(z).for_each(|(s, z)| *s += z * x);
-                }
-            }
-        });
+        with_size!(q, with_size!(m, add_by_level(&mut self.sums, codes, out, xr, q, m)));
     }
 
     /// Provisional columns of some rows, and the squares of the raw ones.
-    fn map_rows(&mut self, factor: &FactorRows, range: Range<usize>, out: &mut [f64]) {
+    fn map_rows(&mut self, factor: &FactorRows, counts: Counts, range: Range<usize>, out: &mut [f64]) {
         let q = self.basis.q;
+        let count = |i: usize| counts.map_or(1.0, |c| c[i]);
         match (&factor.z, &self.basis.parts[..]) {
             (Source::Ones(_), _) => {
                 self.basis.apply(&[1.0], &mut out[..1]);
                 let one = out[0];
                 out.fill(one);
-                self.squares[0][0] += range.len() as f64;
+                self.squares[0][0] += total(counts, range);
             }
             (_, [(_, basis)]) => {
                 let (mean, map) = basis.centred();
@@ -276,7 +296,8 @@ impl FactorSums {
                     for (i, out) in range.zip(out.chunks_exact_mut(q)) {
                         let raw = factor.z.row(i);
                         provisional(raw, mean, map, q, out);
-                        squares.iter_mut().zip(raw).for_each(|(s, z)| *s += z * z);
+                        let count = count(i);
+                        squares.iter_mut().zip(raw).for_each(|(s, z)| *s += count * z * z);
                     }
                 });
             }
@@ -284,7 +305,7 @@ impl FactorSums {
                 for (i, out) in range.zip(out.chunks_exact_mut(q)) {
                     let raw = factor.z.row(i);
                     self.basis.apply(raw, out);
-                    self.squares[0].iter_mut().zip(raw).for_each(|(s, z)| *s += z * z);
+                    self.squares[0].iter_mut().zip(raw).for_each(|(s, z)| *s += count(i) * z * z);
                 }
             }
         }
@@ -294,11 +315,10 @@ impl FactorSums {
         let n_levels = codes.iter().map(|&c| c as usize + 1).max().unwrap_or(0);
         self.grow(n_levels.max(self.n_levels), p);
         let q = self.basis.q;
-        for (level, &code) in codes.iter().enumerate().take(other.n_levels) {
-            for (own, of, size) in [(&mut self.zz, &other.zz, q * q), (&mut self.zx, &other.zx, q * (p + 1))] {
-                let at = code as usize * size;
-                add_slice(&mut own[at..at + size], &of[level * size..(level + 1) * size]);
-            }
+        let size = q * (q + p + 1);
+        for (of, &code) in other.sums.chunks_exact(size).zip(codes) {
+            let at = code as usize * size;
+            add_slice(&mut self.sums[at..at + size], of);
         }
         add_slice(&mut self.plain, &other.plain);
         self.squares.iter_mut().zip(&other.squares).for_each(|(a, b)| add_slice(a, b));
@@ -310,8 +330,13 @@ impl FactorSums {
     /// Products of its columns over all levels, q x q, with weights and without.
     pub fn grams(&self) -> [Vec<f64>; 2] {
         let q = self.basis.q;
+        let width = self.sums.len() / (self.n_levels * q).max(1);
         let mut gram = zeros(q * q);
-        self.zz.chunks_exact(q * q).for_each(|zz| add_slice(&mut gram, zz));
+        for level in self.sums.chunks_exact((q * width).max(1)) {
+            for (column, row) in gram.chunks_exact_mut(q).zip(level.chunks_exact(width)) {
+                add_slice(column, &row[..q]);
+            }
+        }
         let plain = if self.plain.is_empty() { copied(&gram) } else { copied(&self.plain) };
         [gram, plain]
     }
@@ -423,11 +448,11 @@ impl Accumulator {
         columns(self) == columns(other)
     }
 
-    /// Adds rows; factors may have more levels than before.
-    pub fn add(&mut self, rows: &ModelRows) {
+    /// Adds rows, each as often as `counts` says, which go without weights; factors may have more levels than before.
+    pub fn add(&mut self, rows: &ModelRows, counts: Counts) {
         let p = self.fixed.p();
         let n = rows.y.len();
-        self.n += n;
+        self.n += total(counts, 0..n).round() as usize;
         self.factors.iter_mut().zip(&rows.factors).for_each(|(f, of)| f.grow(of.n_levels, p));
         if let Some(w) = rows.weights {
             let (mut low, mut high) = self.weights;
@@ -445,14 +470,16 @@ impl Accumulator {
             stop.check();
             let range = start..n.min(start + CHUNK);
             let xr = &mut xr[..range.len() * (p + 1)];
-            self.fixed.add(rows, range.clone(), xr);
+            self.fixed.add(rows, counts, range.clone(), xr);
             for ((sums, factor), z) in self.factors.iter_mut().zip(&rows.factors).zip(&mut z) {
                 let z = &mut z[..range.len() * sums.basis.q];
-                sums.add(rows, factor, range.clone(), xr, z);
+                sums.add(rows, factor, counts, range.clone(), xr, z);
             }
             for ((j, k), pairs) in pairs_of(self.factors.len()).zip(&mut self.pairs) {
                 let codes = [&rows.factors[j].codes[range.clone()], &rows.factors[k].codes[range.clone()]];
-                pairs.add(codes, [&z[j], &z[k]], [self.factors[j].basis.q, self.factors[k].basis.q]);
+                let (a, b) = (&self.factors[j], &self.factors[k]);
+                pairs.make_room([a.n_levels, b.n_levels], 0);
+                pairs.add(codes, [&z[j], &z[k]], [a.basis.q, b.basis.q]);
             }
         }
     }
@@ -466,6 +493,7 @@ impl Accumulator {
         self.fixed.merge(&other.fixed);
         self.factors.iter_mut().zip(&other.factors).zip(codes).for_each(|((f, of), codes)| f.merge(of, codes, p));
         for ((j, k), (own, of)) in pairs_of(self.factors.len()).zip(self.pairs.iter_mut().zip(&other.pairs)) {
+            own.make_room([self.factors[j].n_levels, self.factors[k].n_levels], of.len());
             own.merge(of, codes[j], codes[k]);
         }
     }
@@ -588,7 +616,7 @@ impl Accumulator {
         }
         let mut count = filled(0usize, n_levels);
         for &(pairs, swapped, ..) in &tables {
-            pairs.keys().for_each(|(_, a, b)| count[places[own][if swapped { b } else { a }] as usize] += 1);
+            pairs.for_each(None, |_, a, b| count[places[own][if swapped { b } else { a }] as usize] += 1);
         }
         let mut next = reserved(n_levels);
         let mut total = 0;
@@ -597,18 +625,23 @@ impl Accumulator {
             total += c;
         }
         let mut met = filled((0u32, 0u32, 0u32), total); // block, table, slot
+        let known = places.iter().zip(&self.factors);
+        let orders: Vec<Vec<u32>> = known.map(|(places, f)| in_order(places, f.n_levels)).collect();
         for (t, &(pairs, swapped, other, first)) in tables.iter().enumerate() {
-            for (slot, a, b) in pairs.keys() {
+            let (j, k) = (own.min(other), own.max(other));
+            pairs.for_each(Some([&orders[j], &orders[k]]), |slot, a, b| {
                 let (a, b) = if swapped { (b, a) } else { (a, b) };
                 let at = &mut next[places[own][a] as usize];
                 met[*at] = ((first + places[other][b] as usize) as u32, t as u32, slot as u32);
                 *at += 1;
-            }
+            });
         }
-        let mut start = 0;
-        for c in &count {
-            met[start..start + c].sort_unstable();
-            start += c;
+        if tables.iter().any(|(pairs, ..)| !pairs.is_ordered()) {
+            let mut start = 0;
+            for c in &count {
+                met[start..start + c].sort_unstable();
+                start += c;
+            }
         }
         let size: usize = tables.iter().map(|(pairs, ..)| pairs.len() * pairs.width).sum();
         let (mut block, mut value) = (reserved(total), reserved(size));
@@ -682,7 +715,7 @@ impl Accumulator {
         self.fixed.squares.iter().for_each(|v| out.numbers(v));
         for f in &self.factors {
             out.size(f.n_levels);
-            [&f.plain, &f.squares[0], &f.squares[1], &f.zz, &f.zx].into_iter().for_each(|v| out.numbers(v));
+            [&f.plain, &f.squares[0], &f.squares[1], &f.sums].into_iter().for_each(|v| out.numbers(v));
             if let Some((_, gram)) = &f.joint {
                 out.numbers(gram);
             }
@@ -711,9 +744,9 @@ impl Accumulator {
             let n_levels = from.size()?;
             f.plain = from.numbers()?;
             f.squares = [from.numbers()?, from.numbers()?];
-            (f.zz, f.zx) = (from.numbers()?, from.numbers()?);
+            f.sums = from.numbers()?;
             let q = f.basis.q;
-            if f.zz.len() != n_levels.checked_mul(q * q)? || f.zx.len() != n_levels.checked_mul(q * (p + 1))? {
+            if f.sums.len() != n_levels.checked_mul(q * (q + p + 1))? {
                 return None;
             }
             f.n_levels = n_levels;
@@ -726,6 +759,18 @@ impl Accumulator {
         }
         from.0.is_empty().then_some(a)
     }
+}
+
+/// The codes below `n_levels` in the order of their places.
+fn in_order(places: &[i32], n_levels: usize) -> Vec<u32> {
+    let mut out = filled(0, places.len());
+    places.iter().enumerate().for_each(|(code, &place)| out[place as usize] = code as u32);
+    out.retain(|&code| (code as usize) < n_levels);
+    out
+}
+
+fn total(counts: Counts, range: Range<usize>) -> f64 {
+    counts.map_or(range.len() as f64, |c| c[range].iter().sum())
 }
 
 /// Sums by levels in the basis of all rows, the levels at their places.
@@ -741,11 +786,13 @@ fn turn_levels(
     let mut zz = zeros(places.len() * q * q);
     let mut zx = zeros(places.len() * q * m_final);
     let (mut half, mut half_x) = (zeros(q * q), zeros(q * m));
+    let (mut own, mut own_x) = (zeros(q * q), zeros(q * m));
     for (level, &place) in places.iter().enumerate().take(sums.n_levels) {
         let place = place as usize;
-        block::transpose_times(&settled.turn, &sums.zz[level * q * q..(level + 1) * q * q], q, q, q, &mut half);
+        sums.level(level, &mut own, &mut own_x);
+        block::transpose_times(&settled.turn, &own, q, q, q, &mut half);
         block::times(&half, &settled.turn, q, q, q, &mut zz[place * q * q..(place + 1) * q * q]);
-        block::transpose_times(&settled.turn, &sums.zx[level * q * m..(level + 1) * q * m], q, q, m, &mut half_x);
+        block::transpose_times(&settled.turn, &own_x, q, q, m, &mut half_x);
         block::times(&half_x, to_final, q, m, m_final, &mut zx[place * q * m_final..(place + 1) * q * m_final]);
     }
     (zz, zx)
@@ -776,6 +823,20 @@ fn provisional(raw: &[f64], mean: &[f64], map: &[f64], p: usize, out: &mut [f64]
     for b in 0..p {
         let column = &map[b * p..b * p + b + 1];
         out[b] = (0..=b).map(|a| column[a] * (raw[a] - mean[a] * first)).sum();
+    }
+}
+
+/// Adds z [z, xr] of some rows to the sums of their levels; `q` columns and `m` of xr.
+#[inline(always)]
+fn add_by_level(sums: &mut [f64], codes: &[i32], z: &[f64], xr: &[f64], q: usize, m: usize) {
+    let size = q * (q + m);
+    for ((&code, z), xr) in codes.iter().zip(z.chunks_exact(q)).zip(xr.chunks_exact(m)) {
+        let level = &mut sums[code as usize * size..(code as usize + 1) * size];
+        for a in 0..q {
+            let row = &mut level[a * (q + m)..(a + 1) * (q + m)];
+            (0..q).for_each(|b| row[b] += z[a] * z[b]);
+            (0..m).for_each(|x| row[q + x] += z[a] * xr[x]);
+        }
     }
 }
 

@@ -70,7 +70,10 @@ impl Accumulator {
     }
 
     /// Adds rows, the arguments as for `Model`; the first rows that come fix the bases of all sums.
+    ///
+    /// `counts` are for how many rows each stands, in place of weights.
     #[allow(non_snake_case)] // matrices are X, Y and Z, by keyword in Python
+    #[pyo3(signature = (y, X, weights, codes, n_levels, Z, counts=None))]
     fn add<'py>(
         &mut self,
         py: Python<'py>,
@@ -80,7 +83,15 @@ impl Accumulator {
         codes: Vec<PyReadonlyArray1<'py, i32>>,
         n_levels: Vec<usize>,
         Z: Vec<Option<PyReadonlyArray2<'py, f64>>>,
+        counts: Option<PyReadonlyArray1<'py, f64>>,
     ) -> PyResult<()> {
+        let counts = counts.as_ref().map(|c| contiguous(c, "counts")).transpose()?;
+        if let Some(counts) = counts {
+            let positive = counts.iter().all(|c| *c > 0.0 && *c < f64::INFINITY);
+            if counts.len() != y.len()? || weights.is_some() || !positive {
+                return refuse("counts must be positive numbers, one a row, of rows without weights");
+            }
+        }
         if contiguous(&y, "y")?.is_empty() {
             return Ok(());
         }
@@ -96,7 +107,7 @@ impl Accumulator {
             }
         }
         let sums = &mut self.sums;
-        guarded(py, 1, products_flops(&rows), || sums.get_or_insert_with(|| Sums::like(&rows)).add(&rows))
+        guarded(py, 1, products_flops(&rows), || sums.get_or_insert_with(|| Sums::like(&rows)).add(&rows, counts))
     }
 
     /// The same bases without sums, for rows that another process has.

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from mixedmodels.fit.control import Control
     from mixedmodels.fit_each import fit_each
     from mixedmodels.fit_many import fit_many
+    from mixedmodels.from_statistics import lmer_from_statistics, sufficient_statistics_sql
     from mixedmodels.glmer import GeneralizedLinearMixedModel, glmer
     from mixedmodels.lmer import LinearMixedModel, lmer
     from mixedmodels.lmer_many import lmer_many
@@ -102,6 +103,7 @@ __all__ = [
     "glmer",
     "list_datasets",
     "lmer",
+    "lmer_from_statistics",
     "lmer_many",
     "load",
     "load_dataset",
@@ -109,6 +111,7 @@ __all__ = [
     "mmrm",
     "plot",
     "power",
+    "sufficient_statistics_sql",
     "table",
 ]
 
@@ -132,12 +135,14 @@ _LAZY = {
     "glmer": "glmer",
     "list_datasets": "datasets",
     "lmer": "lmer",
+    "lmer_from_statistics": "from_statistics",
     "lmer_many": "lmer_many",
     "load": "saved",
     "load_dataset": "datasets",
     "mixedlm": "mixedlm",
     "mmrm": "mmrm",
     "power": "power",
+    "sufficient_statistics_sql": "from_statistics",
     "table": "display.compare_table",
 }
 

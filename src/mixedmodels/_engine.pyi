@@ -234,6 +234,7 @@ class Accumulator:
         codes: Sequence[Codes],
         n_levels: Sequence[int],  # so far; they grow
         Z: Sequence[Floats | None],
+        counts: Floats | None = None,  # for how many rows each stands, without weights
     ) -> None: ...
     def fork(self) -> Accumulator: ...
     """The same bases without sums, for rows that another process has."""

@@ -33,6 +33,7 @@ PROMISED = {
     "glmer",
     "list_datasets",
     "lmer",
+    "lmer_from_statistics",
     "lmer_many",
     "load",
     "load_dataset",
@@ -40,6 +41,7 @@ PROMISED = {
     "mmrm",
     "plot",
     "power",
+    "sufficient_statistics_sql",
     "table",
 }
 ERRORS = {

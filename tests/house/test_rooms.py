@@ -26,7 +26,7 @@ ROWS = (
     {"report"},
     {"result"},
     {"lmer", "mixedlm", "compare", "fit_each", "fit_many", "lmer_many", "power", "datasets"},
-    {"sklearn", "data_file", "saved", "mmrm", "glmer"},
+    {"sklearn", "data_file", "saved", "mmrm", "glmer", "from_statistics"},
     {"cli"},
     {"__init__", "__main__"},
 )

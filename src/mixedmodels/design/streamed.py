@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from mixedmodels.design.batches import Kinds
@@ -78,6 +79,7 @@ class Arrays:
     codes: list[Codes]
     n_levels: list[int]
     Z: list[Floats | None]
+    counts: Floats | None
 
 
 @dataclass
@@ -186,6 +188,8 @@ class RowReader:
         As `parse_formula` returns it.
     kinds
         What is known of the columns.
+    counts
+        The column that says for how many rows each stands; None if each is one.
     weights, offset
         Names of columns.
     contrasts, missing
@@ -195,6 +199,8 @@ class RowReader:
     ----------
     plan
         What the formula wants of the data.
+    columns
+        Names of the columns that are read.
     levels
         Levels of categories in terms, which must be known before there are rows.
     tally
@@ -211,6 +217,7 @@ class RowReader:
         formula: Formula,
         kinds: Kinds,
         *,
+        counts: str | None = None,
         weights: object = None,
         offset: object = None,
         contrasts: Mapping[str, object] | str | None = None,
@@ -228,6 +235,8 @@ class RowReader:
             )
         self.kinds, self.missing, self._contrasts = kinds, missing, contrasts
         self.plan = make_plan(formula, kinds.names, (), name_arguments(weights, offset))
+        self._counts = counts
+        self.columns = self.plan.columns if counts is None else (*self.plan.columns, counts)
         self.levels: Mapping[str, pd.Index] = {}
         self._first: tuple[Parts, Evaluation] | None = None
         self._start()
@@ -299,10 +308,9 @@ class RowReader:
     def _rows(self, table: Any) -> Arrays | None:
         """Return the rows of a part that can be used; None if there are none."""
         n_rows = table.num_rows
-        self.tally.n_rows += n_rows
-        source = {
-            name: self._with_levels(name, column) for name, column in read_columns(table, self.plan.columns).items()
-        }
+        read = read_columns(table, self.columns)
+        self.tally.n_rows += n_rows if self._counts is None else round(read[self._counts].values.sum())
+        source = {name: self._with_levels(name, column) for name, column in read.items()}
         check_conditions(self.plan.sums, source)
         source = with_booleans_as_levels(self.plan, source)
         gaps = [(name, column.missing) for name, column in source.items() if column.missing is not None]
@@ -369,17 +377,18 @@ class RowReader:
     def _coded(self, evaluation: Evaluation, parts: Parts) -> Arrays:
         y = np.array(parts.response.column.values, dtype=np.float64)
         net = y
+        counts = None if self._counts is None else evaluation.columns[self._counts].values.astype(np.float64)
         if parts.offsets:
             offset = np.stack([c.values for c in parts.offsets]).sum(axis=0, dtype=np.float64)
             net = y - offset
-            self.tally.offset += float(offset.sum())
+            self.tally.offset += float(offset.sum() if counts is None else offset @ counts)
         weights = None if parts.weights is None else np.array(parts.weights.values, dtype=np.float64)
         if weights is not None:
             check_weights(str(self.plan.weights), weights)
-        self.tally.n_used += len(y)
+        self.tally.n_used += len(y) if counts is None else round(counts.sum())
         self.tally.least = np.minimum(self.tally.least, [y.min(), net.min()])
         self.tally.most = np.maximum(self.tally.most, [y.max(), net.max()])
-        self._count_cells(evaluation)
+        self._count_cells(evaluation, counts)
         by_variable = {name: labels.codes(parts.groups[name]) for name, labels in self._labels.items()}
         codes = [group.codes([by_variable[v] for v in group.variables]) for group in self._groups]
         return Arrays(
@@ -389,6 +398,7 @@ class RowReader:
             codes=[np.ascontiguousarray(c) for c in codes],
             n_levels=[self._n_levels(group) for group in self._groups],
             Z=[side_by_side([t.matrix for t in terms], len(y)) for terms in by_group(parts.random).values()],
+            counts=counts,
         )
 
     def _n_levels(self, group: Combinations) -> int:
@@ -405,18 +415,25 @@ class RowReader:
             return None
         return sizes if np.prod([*sizes.values(), 1], dtype=float) <= MAX_CELLS else None
 
-    def _count_cells(self, evaluation: Evaluation) -> None:
+    def _count_cells(self, evaluation: Evaluation, counts: Floats | None) -> None:
         """Count the rows of each combination of levels of the fixed part, and add up the numbers there."""
         sizes = self._cell_sizes(evaluation)
         if sizes is None:
             return
-        n = int(np.prod([*sizes.values(), 1]))
+        columns = {name: evaluation.columns[name].values for name in self.plan.fixed.columns}
+        if not sizes:
+            n_rows = float(evaluation.n_rows if counts is None else counts.sum())
+            sums = {name: np.array([_total(values, counts)]) for name, values in columns.items()}
+            self.tally.count(np.array([n_rows]), sums)
+            return
+        n = int(np.prod([*sizes.values()]))
         cell = np.zeros(evaluation.n_rows, dtype=np.intp)
         for name, size in sizes.items():
-            cell = cell * size + evaluation.columns[name].values
-        numbers = {name: evaluation.columns[name].values for name in self.plan.fixed.columns if name not in sizes}
-        sums = {name: np.bincount(cell, values, n).astype(np.float64) for name, values in numbers.items()}
-        self.tally.count(np.bincount(cell, minlength=n).astype(np.float64), sums)
+            cell = cell * size + columns[name]
+        numbers = {name: values for name, values in columns.items() if name not in sizes}
+        scaled = {name: values if counts is None else values * counts for name, values in numbers.items()}
+        sums = {name: np.bincount(cell, values, n).astype(np.float64) for name, values in scaled.items()}
+        self.tally.count(np.bincount(cell, counts, n).astype(np.float64), sums)
 
     def places(self) -> tuple[list[Codes], list[int]]:
         """Return where the levels of each factor go, and the rank of each factor: those of most levels come first."""
@@ -517,6 +534,10 @@ def _few_rows(parts: Parts, evaluation: Evaluation) -> tuple[Parts, Evaluation]:
     rows = np.sort(np.random.default_rng(SEED).permutation(evaluation.n_rows)[:KEPT_ROWS])
     columns = {name: column.take(rows) for name, column in evaluation.columns.items()}
     return parts.take(rows), Evaluation(columns, len(rows), evaluation.memory, evaluation.contrasts)
+
+
+def _total(values: npt.NDArray[Any], counts: Floats | None) -> float:
+    return float(values.sum(dtype=np.float64) if counts is None else values @ counts)
 
 
 def read_columns(table: Any, names: Sequence[str]) -> dict[str, Column]:

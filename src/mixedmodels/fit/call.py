@@ -105,7 +105,7 @@ def build_problem(call: Call) -> Problem:
     if is_stream(call.data):
         return streamed_problem(
             formula,
-            call.data,
+            open_rows(call.data),
             weights=call.weights,
             offset=call.offset,
             contrasts=call.contrasts,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from mixedmodels._engine import Accumulator, Model
 from mixedmodels.design.batches import Batches
-from mixedmodels.design.open_rows import open_rows
 from mixedmodels.design.stand_in import FixedSums, effect_rows
 from mixedmodels.design.streamed import RowReader
 from mixedmodels.errors import DataError, FitError, FormulaError
@@ -51,7 +50,7 @@ class ModelSums:
         rows = self.reader.arrays(place, table)
         if rows is not None:
             self.products = self.products or Accumulator(self.reader.block_sizes)
-            self.products.add(rows.y, rows.X, rows.weights, rows.codes, rows.n_levels, rows.Z)
+            self.products.add(rows.y, rows.X, rows.weights, rows.codes, rows.n_levels, rows.Z, rows.counts)
 
     def fork(self) -> ModelSums:
         """Return sums in the same bases, of no rows."""
@@ -66,8 +65,9 @@ class ModelSums:
 
 def streamed_problem(
     formula: Formula,
-    data: object,
+    rows: RowSource,
     *,
+    counts: str | None = None,
     weights: object = None,
     offset: object = None,
     contrasts: Mapping[str, object] | str | None = None,
@@ -82,8 +82,10 @@ def streamed_problem(
     ----------
     formula
         As `parse_formula` returns it.
-    data
-        As for `open_rows`.
+    rows
+        The data, as `open_rows` returns them.
+    counts
+        The column that says for how many rows each stands; None if each is one.
     weights, offset, contrasts, missing
         As for `build_design`; weights and offset are names of columns.
 
@@ -104,12 +106,13 @@ def streamed_problem(
             formula.text.find("fe("),
         )
     began = perf_counter()
-    rows = open_rows(data)
-    reader = RowReader(formula, rows.kinds, weights=weights, offset=offset, contrasts=contrasts, missing=missing)
+    reader = RowReader(
+        formula, rows.kinds, counts=counts, weights=weights, offset=offset, contrasts=contrasts, missing=missing
+    )
     reader.levels = _levels(reader, rows)
     sums = ModelSums(reader)
     for _ in range(MAX_PASSES):
-        sums = rows.fold(sums, reader.plan.columns)
+        sums = rows.fold(sums, reader.columns)
         sums.reader.check_any()
         assert sums.products is not None
         design = _design(sums.reader, sums.products)
@@ -139,11 +142,11 @@ def _levels(reader: RowReader, rows: RowSource) -> Mapping[str, Any]:
     if met is None:
         return {}
     if isinstance(rows, Batches) and not rows.kinds.can_repeat:
-        first = rows.peek(reader.plan.columns)
+        first = rows.peek(reader.columns)
         if first is not None:
             met.add(*first)
         return met.levels()
-    return rows.fold(met, reader.plan.columns).levels()
+    return rows.fold(met, reader.columns).levels()
 
 
 def _design(reader: RowReader, sums: Accumulator) -> Design:
