@@ -228,6 +228,47 @@ def test_what_is_by_row_is_refused_with_what_to_do(tmp_path: Path) -> None:
     np.testing.assert_allclose(own[".resid"], expected[".resid"], atol=1e-8)
 
 
+def test_rows_come_back_as_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "ROWS", 200)
+    data = simulated()
+    data.loc[data.index % 7 == 0, "x"] = np.nan
+    formula = "y ~ x + f + sex + (1 | subject)"
+    with pytest.warns(DroppedRowsWarning):
+        fit, expected = (mm.lmer(formula, rows, weights="w") for rows in (parts_of(data, tmp_path), data))
+    reader = fit.augment_batches(interval="prediction")
+    table = pq.ParquetDataset(tmp_path).read()
+    assert reader.schema.names == [*table.schema.names, ".fitted", ".resid", ".fixed", ".se", ".lower", ".upper"]
+    assert reader.schema.types[: len(table.schema)] == table.schema.types
+    first = reader.read_next_batch()
+    assert 0 < first.num_rows <= 400
+    rows = pa.Table.from_batches([first, *reader]).to_pandas()
+    pd.testing.assert_frame_equal(rows[list(data.columns)], table.to_pandas())
+    known = expected.augment(data, interval="prediction")
+    used = rows[".fitted"].notna()
+    assert used.sum() == expected.nobs
+    for name in (".fitted", ".resid", ".fixed", ".se", ".lower", ".upper"):
+        np.testing.assert_allclose(rows.loc[used, name], known[name], rtol=1e-6, atol=1e-8)
+    new = data.drop(columns="y").assign(subject=99)
+    pq.write_table(pa.Table.from_pandas(new.iloc[:300]), tmp_path / "new.parquet")
+    stream = fit.augment_batches(tmp_path / "new.parquet", new_levels="population")
+    assert stream.schema.names == [*new.columns, ".fitted", ".fixed"]
+    population = expected.predict(new.iloc[:300], random_effects="population")
+    np.testing.assert_allclose(stream.read_pandas()[".fitted"], population, rtol=1e-6)
+    with pytest.raises(DataError, match=r"In '.*new.parquet'.*99"):
+        fit.augment_batches(tmp_path / "new.parquet")
+    with pytest.raises(DataError, match=r"'DataFrame', which is not read in parts here. Use fit.augment\(data\)"):
+        fit.augment_batches(data)
+    with pytest.raises(DataError, match="name of a column"):
+        fit.augment_batches(interval="prediction", weights=np.ones(2400))
+
+
+def test_what_is_wrong_far_down_a_stream_of_rows_is_told(tmp_path: Path) -> None:
+    fit = mm.lmer("y ~ x + (1 | subject)", bad_file(tmp_path, lambda d: d))
+    (tmp_path / "part1.parquet").write_bytes((tmp_path / "part1.parquet").read_bytes()[:900])
+    with pytest.raises(DataError, match=r"part1.parquet' cannot be read: it is cut off"):
+        fit.augment_batches().read_all()
+
+
 def test_updates_read_the_files_again(tmp_path: Path) -> None:
     data = simulated()
     fit = mm.lmer("y ~ x + f + (1 | subject)", parts_of(data, tmp_path), contrasts={"f": "sum"}, reml=False)

@@ -54,7 +54,8 @@ MAX_CELLS = 100_000
 """Combinations of levels of the fixed part that are counted, for marginal means."""
 
 NOT_KEPT = (
-    "which a fit to data read in parts does not keep. Ask it of a part at a time, as new data, or fit to a data frame"
+    "which a fit to data read in parts does not keep. Ask it of a part at a time, as new data or by augment_batches, "
+    "or fit to a data frame"
 )
 
 KEPT_ROWS = 1000

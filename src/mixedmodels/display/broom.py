@@ -143,22 +143,35 @@ def augment(
     frame = _as_pandas(data)
     used = _rows_used(state, frame)
     options: dict[str, Any] = {"interval": interval, "level": level, "ddf": ddf, "weights": weights}
-    if used is not None:
-        check_new_levels(new_levels)
-        added = {".fitted": conditional_fitted(state), ".resid": residuals(state), ".fixed": marginal_fitted(state)}
-        predicted = predict(state, **options)
-    else:
-        used = frame
-        predicted = predict(state, data, new_levels=new_levels, **options)
-        fitted = predicted if isinstance(predicted, pd.Series) else predicted["mean"]
-        response = _response(state, data)
-        added = {".fitted": np.asarray(fitted)}
-        if response is not None:
-            added[".resid"] = response - added[".fitted"]
-        added[".fixed"] = np.asarray(predict(state, data, random_effects="population"))
-    if isinstance(predicted, pd.DataFrame):
-        added |= {f".{name}": predicted[name].to_numpy() for name in ("se", "lower", "upper")}
-    return used.assign(**added)
+    if used is None:
+        return frame.assign(**added_columns(state, data, new_levels=new_levels, **options))
+    check_new_levels(new_levels)
+    added = {".fitted": conditional_fitted(state), ".resid": residuals(state), ".fixed": marginal_fitted(state)}
+    return used.assign(**added, **_limits(predict(state, **options)))
+
+
+def added_columns(state: FitState, data: object, *, new_levels: str = "raise", **options: Any) -> dict[str, Floats]:
+    """Return what `augment` adds to rows of new data, by name.
+
+    Parameters
+    ----------
+    state, data, new_levels, options
+        As for `augment`.
+    """
+    predicted = predict(state, data, new_levels=new_levels, **options)
+    fitted = predicted if isinstance(predicted, pd.Series) else predicted["mean"]
+    response = _response(state, data)
+    added = {".fitted": np.asarray(fitted)}
+    if response is not None:
+        added[".resid"] = response - added[".fitted"]
+    added[".fixed"] = np.asarray(predict(state, data, random_effects="population"))
+    return added | _limits(predicted)
+
+
+def _limits(predicted: pd.Series | pd.DataFrame) -> dict[str, Floats]:
+    if isinstance(predicted, pd.Series):
+        return {}
+    return {f".{name}": predicted[name].to_numpy() for name in ("se", "lower", "upper")}
 
 
 def _rows_used(state: FitState, frame: pd.DataFrame) -> pd.DataFrame | None:

@@ -9,6 +9,7 @@ import pandas as pd
 from mixedmodels.diagnose.hat_values import cooks_distance, hat_values
 from mixedmodels.diagnose.residuals import residuals
 from mixedmodels.display import broom
+from mixedmodels.display.augmented import augmented_batches
 from mixedmodels.fit.fitted import conditional_fitted
 from mixedmodels.predict.predict import predict
 from mixedmodels.predict.simulate import simulate
@@ -87,6 +88,41 @@ class Rows(Chapter):
         data = self._call_or_refuse("augment").data if data is None else data
         options: dict[str, Any] = {"interval": interval, "level": level, "ddf": ddf}
         return show_notes(broom.augment(self.state, data, **options, new_levels=new_levels, weights=weights))
+
+    @refuses_unknown
+    def augment_batches(
+        self,
+        data: object = None,
+        *,
+        interval: str | None = None,
+        level: float = 0.95,
+        ddf: str = "satterthwaite",
+        new_levels: str = "raise",
+        weights: object = None,
+    ) -> Any:
+        """Return rows with what `augment` adds as a stream, of data that are read in parts and never held.
+
+        Parameters
+        ----------
+        data
+            Files, datasets or streams, as for ``lmer``; None reads those given to ``lmer`` again.
+        interval, level, ddf, new_levels, weights
+            As for ``augment``; weights are a number or the name of a column.
+
+        Returns
+        -------
+        pyarrow.RecordBatchReader
+            All columns of the data, with ``.fitted``, ``.resid``, ``.fixed`` and what an interval adds, in the order of
+            the rows. Rows in which a value is missing have none.
+
+        Raises
+        ------
+        DataError, InferenceError
+            As for ``predict``, a part at a time; if the data are not read in parts, or have no rows.
+        """
+        data = self._call_or_refuse("augment_batches").data if data is None else data
+        options: dict[str, Any] = {"interval": interval, "level": level, "ddf": ddf}
+        return augmented_batches(self.state, data, **options, new_levels=new_levels, weights=weights)
 
     @refuses_unknown
     def predict(
