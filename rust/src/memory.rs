@@ -24,6 +24,10 @@ const HUGE: usize = 64 << 20;
 /// Bytes left for small blocks. The system's allocator returns blocks of this size at once, and learns nothing from them.
 const HEADROOM: usize = 40 << 20;
 
+/// Bytes that a large page is a multiple of.
+#[cfg(target_os = "linux")]
+const PAGE: usize = 1 << 12;
+
 /// Multiplications up to which faer's products need no buffers.
 const WITHOUT_BUFFERS: usize = 16 * 16 * 16;
 
@@ -54,6 +58,20 @@ fn many_zeros(n: usize) -> Vec<f64> {
 /// The same value many times.
 pub fn filled<T: Copy>(value: T, n: usize) -> Vec<T> {
     let mut out = reserved(n);
+    out.resize(n, value);
+    out
+}
+
+/// The same for what is visited at random: in large pages, where the system has some, whose places are found at once.
+pub fn filled_for_visits<T: Copy>(value: T, n: usize) -> Vec<T> {
+    let mut out: Vec<T> = reserved(n);
+    #[cfg(target_os = "linux")]
+    if n.saturating_mul(size_of::<T>()) >= LARGE {
+        let (start, bytes) = (out.as_ptr() as usize, n * size_of::<T>());
+        let first = start.next_multiple_of(PAGE);
+        // SAFETY: whole pages of a block that is ours; the advice changes no values, and it may be refused
+        unsafe { libc::madvise(first as *mut libc::c_void, bytes - (first - start), libc::MADV_HUGEPAGE) };
+    }
     out.resize(n, value);
     out
 }

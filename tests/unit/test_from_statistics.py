@@ -130,7 +130,7 @@ REFUSED: tuple[tuple[str, list[str], str], ...] = (
     ),
     ("log(y) ~ x + (1 | shop)", [], r"'log\(y\)' is computed from rows"),
     ("y ~ x:t + (1 | shop)", [], r"'x:t' multiplies numbers row by row.*'x' and 't' a column of a view"),
-    ("y ~ . + (1 | shop)", [], "sums know no correlated residuals, and no dot"),
+    ("y ~ . + (1 | shop)", [], "sums know no correlated residuals, no fe"),
     ("y ~ x + (1 | shop)", ["y"], "'y' must be a column of numbers that is not in by="),
     ("y ~ x + (1 | C(shop))", [], r"'C\(shop\)' is computed from rows"),
 )

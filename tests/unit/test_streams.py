@@ -18,6 +18,7 @@ import pytest
 
 import mixedmodels as mm
 from mixedmodels.design import batches
+from mixedmodels.design.first_pass import Note, Orthogonal
 from mixedmodels.errors import DataError, DesignError, DroppedRowsWarning, FitError, InferenceError
 
 pytestmark = pytest.mark.filterwarnings("ignore::mixedmodels.errors.SingularFitWarning")
@@ -350,13 +351,64 @@ def test_damaged_and_absent_files(tmp_path: Path) -> None:
         mm.lmer("y ~ x + (1 | subject)", tmp_path / "a.csv")
 
 
-NEEDS_ALL = ("scale(x)", "center(x)", "poly(x, 2)", "bs(x, df=4)", "I(x - np.mean(x))")
+LEARNT = (
+    "y ~ center(x) + scale(year) + (1 | subject)",
+    "scale(log(size)) ~ f * scale(x, center=False) + (center(year) | item)",
+    "center(y) ~ poly(year, 3) + poly(x, 2, raw=True) + (1 | subject)",
+    "y ~ bs(year, knots=[2000, 2010]) + scale(x, scale=2.5, ddof=0) + offset(center(year)) + (1 | subject)",
+)
+
+
+@pytest.mark.parametrize("formula", LEARNT)
+def test_functions_of_all_rows_learn_from_a_first_pass(formula: str, tmp_path: Path) -> None:
+    """Files are sorted by a column that the functions use, and rows with gaps count for none of them."""
+    data = simulated().sort_values("year", ignore_index=True)
+    data.loc[data.index % 7 == 0, "y"] = np.nan
+    data.loc[data.index % 5 == 0, "size"] = np.nan
+    with pytest.warns(DroppedRowsWarning):
+        fit, expected = (mm.lmer(formula, rows) for rows in (parts_of(data, tmp_path), data))
+    check_same(fit, expected)
+    new = data.iloc[100:200]
+    np.testing.assert_allclose(fit.predict(new), expected.predict(new), rtol=1e-8, atol=1e-8)
+
+
+def test_moments_of_parts_far_from_zero() -> None:
+    values = 1.7e9 + 3e7 * np.random.default_rng(4).random(5000) ** 2
+    note, *others = (Note(part, 6, Orthogonal(3)) for part in np.split(np.sort(values), [10, 11, 3000]))
+    for other in others:
+        note.merge(other)
+    centred = values - values.mean()
+    assert note.mean == pytest.approx(values.mean(), rel=1e-15)
+    np.testing.assert_allclose(note.central[2:], [np.sum(centred**k) for k in range(2, 7)], rtol=1e-7)
+    p = [np.ones(5000)]
+    found = note.finish(note)
+    for k in range(3):
+        p.append(
+            (values - found["alpha"][k]) * p[k] - (found["norms2"][k] / found["norms2"][k - 1] * p[k - 1] if k else 0)
+        )
+    grams = np.array([[a @ b for a in p] for b in p])
+    size = np.sqrt(np.diag(grams))
+    assert np.abs(grams / np.outer(size, size) - np.eye(4)).max() < 1e-8
+    np.testing.assert_allclose([found["norms2"][k] for k in range(4)], np.diag(grams), rtol=1e-8)
+
+
+NEEDS_ALL = ("cr(x, df=4)", "I(x - np.mean(x))")
 
 
 @pytest.mark.parametrize("term", NEEDS_ALL)
 def test_what_needs_all_rows_is_refused(term: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"needs all rows at once.*read in parts"):
         mm.lmer(f"y ~ {term} + (1 | subject)", parts_of(simulated(), tmp_path))
+
+
+def test_what_a_first_pass_cannot_learn_is_refused(tmp_path: Path) -> None:
+    folder = parts_of(simulated(), tmp_path)
+    with pytest.raises(DataError, match=r"'bs\(x, df=4\)' cannot be computed: df places its knots at.*knots="):
+        mm.lmer("y ~ bs(x, df=4) + (1 | subject)", folder)
+    with pytest.raises(DataError, match=r"'scale\(center\(x\) \+ 1\)' needs all rows of 'center\(x\)', which"):
+        mm.lmer("y ~ scale(center(x) + 1) + (1 | subject)", folder)
+    with pytest.raises(DataError, match=r"'scale\(x\)' needs all rows at once"):
+        mm.lmer("y ~ scale(x) + (1 | subject)", as_reader(simulated())[0])
 
 
 def test_models_that_cannot_be_fitted(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from textwrap import shorten
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,8 @@ class Evaluation:
         Coding of some categorical columns, and of ``EVERY`` category that is none.
     standardize
         Numeric variables of computed parts become z-scores, column by column, before they are multiplied to terms.
+    functions
+        Take the place of those of their names in expressions.
     """
 
     def __init__(
@@ -150,9 +153,12 @@ class Evaluation:
         memory: Memory,
         contrasts: Mapping[str, Contrasts],
         standardize: bool = False,
+        *,
+        functions: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.columns, self.n_rows, self.memory, self.contrasts = columns, n_rows, memory, contrasts
         self.standardize = standardize
+        self.functions = dict(functions)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is made of the rest when it is wanted."""
@@ -296,7 +302,12 @@ class Evaluation:
     def _context(self) -> dict[str, Any]:
         """What names stand for in expressions: functions and columns."""
         coded = {name: coded_by(self._every) for name in ("C", "factor") if self._every is not None}
-        return {**FUNCTIONS, **coded, **{alias(name): series for name, series in self._series.items()}}
+        return {
+            **FUNCTIONS,
+            **self.functions,
+            **coded,
+            **{alias(name): series for name, series in self._series.items()},
+        }
 
     @cached_property
     def _materializer(self) -> _Materializer:

@@ -77,8 +77,8 @@ def measures_of(formula: Formula, by: Collection[str]) -> Measures:
     FormulaError
         It wants more than sums of columns.
     """
-    if formula.residual is not None or has_rest(Text(formula.fixed).tokens()):
-        raise FormulaError(f"{formula.text!r} needs the rows: sums know no correlated residuals, and no dot.")
+    if formula.residual is not None or formula.absorbed or has_rest(Text(formula.fixed).tokens()):
+        raise FormulaError(f"{formula.text!r} needs the rows: sums know no correlated residuals, no fe() and no dot.")
     groups = [name for name in formula.grouping_variables if name in formula.names]
     known = dict.fromkeys([*groups, *by])
     keys: dict[str, None] = dict.fromkeys(groups)

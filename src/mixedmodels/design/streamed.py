@@ -204,6 +204,8 @@ class RowReader:
         Names of the columns that are read.
     levels
         Levels of categories in terms, which must be known before there are rows.
+    learnt
+        What functions of all rows remember, `center(x)` its mean, found before there are rows.
     tally
         What was counted.
 
@@ -239,6 +241,7 @@ class RowReader:
         self._counts = counts
         self.columns = self.plan.columns if counts is None else (*self.plan.columns, counts)
         self.levels: Mapping[str, pd.Index] = {}
+        self.learnt: Mapping[str, Any] = {}
         self._first: tuple[Parts, Evaluation] | None = None
         self._start()
 
@@ -308,6 +311,31 @@ class RowReader:
 
     def _rows(self, table: Any) -> Arrays | None:
         """Return the rows of a part that can be used; None if there are none."""
+        used = self._used(table, {})
+        if used is None:
+            return None
+        evaluation, parts = used
+        if self._first is None:
+            self._check_row_by_row(evaluation, parts)
+            self._first = _few_rows(parts, evaluation)
+        return self._coded(evaluation, parts)
+
+    def transforms_of(self, place: str, table: Any, functions: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what functions remember of the rows of a part that can be used, by expression.
+
+        Parameters
+        ----------
+        place, table
+            As for `arrays`.
+        functions
+            That remember, in place of those of their names.
+        """
+        with telling_where(place):
+            used = self._used(table, functions)
+        return {} if used is None else used[0].memory.transforms
+
+    def _used(self, table: Any, functions: Mapping[str, Any]) -> tuple[Evaluation, Parts] | None:
+        """Return what is computed of the rows of a part that can be used; None if there are none."""
         n_rows = table.num_rows
         read = read_columns(table, self.columns)
         self.tally.n_rows += n_rows if self._counts is None else round(read[self._counts].values.sum())
@@ -323,15 +351,12 @@ class RowReader:
             if not rows.n_used:
                 self.tally.drop(rows.n_dropped)
                 return None
-            evaluation, parts = self._evaluated(rows.take(source), rows.n_used)
+            evaluation, parts = self._evaluated(rows.take(source), rows.n_used, functions)
             if not parts.gaps:
                 break
             gaps = parts.gaps
         self.tally.drop(rows.n_dropped)
-        if self._first is None:
-            self._check_row_by_row(evaluation, parts)
-            self._first = _few_rows(parts, evaluation)
-        return self._coded(evaluation, parts)
+        return evaluation, parts
 
     def _with_levels(self, name: str, column: Column) -> Column:
         """Return a column of a term with the levels that it has in all rows."""
@@ -347,7 +372,9 @@ class RowReader:
             raise DataError(f"Column {name!r} has the level {found!r}, which the first rows do not have. {READ_ONCE}")
         return Column(codes, levels, missing | new if (missing | new).any() else None)
 
-    def _evaluated(self, columns: dict[str, Column], n_rows: int) -> tuple[Evaluation, Parts]:
+    def _evaluated(
+        self, columns: dict[str, Column], n_rows: int, functions: Mapping[str, Any]
+    ) -> tuple[Evaluation, Parts]:
         if self._first is not None:
             known, first = self._first
             evaluation = Evaluation(columns, n_rows, first.memory, first.contrasts)
@@ -357,7 +384,8 @@ class RowReader:
         except DesignError as error:
             raise error if self.kinds.can_repeat else DesignError(f"{error} {READ_ONCE}") from error
         codings = read_contrasts(self._contrasts, self.plan.lookups, columns)
-        evaluation = Evaluation(columns, n_rows, Memory(), codings)
+        memory = Memory({name: dict(state) for name, state in self.learnt.items()})
+        evaluation = Evaluation(columns, n_rows, memory, codings, functions=functions)
         return evaluation, evaluate_parts(self.plan, evaluation)
 
     def _check_row_by_row(self, evaluation: Evaluation, parts: Parts) -> None:
@@ -368,7 +396,9 @@ class RowReader:
         DataError
             Something needs all rows.
         """
-        needy = [*evaluation.memory.transforms, *sorted(make_recipe(self.plan, evaluation, parts, ()).of_all_rows)]
+        states = evaluation.memory.transforms.items()
+        unknown = [name for name, state in states if state and name not in self.learnt]
+        needy = [*unknown, *sorted(make_recipe(self.plan, evaluation, parts, ()).of_all_rows)]
         if needy:
             raise DataError(
                 f"{needy[0]!r} needs all rows at once, and these are read in parts. Write it with numbers that you "

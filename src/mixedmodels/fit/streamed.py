@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mixedmodels._engine import Accumulator, Model
 from mixedmodels.design.batches import Batches
+from mixedmodels.design.first_pass import FirstPass, has_functions_of_all_rows
 from mixedmodels.design.stand_in import FixedSums, effect_rows
 from mixedmodels.design.streamed import RowReader
 from mixedmodels.errors import DataError, FitError, FormulaError
@@ -110,6 +111,8 @@ def streamed_problem(
         formula, rows.kinds, counts=counts, weights=weights, offset=offset, contrasts=contrasts, missing=missing
     )
     reader.levels = _levels(reader, rows)
+    if rows.kinds.can_repeat and counts is None and has_functions_of_all_rows(reader.plan):
+        reader.learnt = rows.fold(FirstPass(reader), reader.columns).learnt()
     sums = ModelSums(reader)
     for _ in range(MAX_PASSES):
         sums = rows.fold(sums, reader.columns)
