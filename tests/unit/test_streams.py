@@ -351,6 +351,49 @@ def test_damaged_and_absent_files(tmp_path: Path) -> None:
         mm.lmer("y ~ x + (1 | subject)", tmp_path / "a.csv")
 
 
+def test_a_result_of_adbc() -> None:
+    adbc = pytest.importorskip("adbc_driver_sqlite.dbapi", reason="adbc-driver-sqlite is not installed")
+    data = simulated().drop(columns=["sex", "is_new"])
+    with adbc.connect(":memory:") as connection, connection.cursor() as cursor:
+        cursor.adbc_ingest("sales", pa.Table.from_pandas(data, preserve_index=False))
+        cursor.execute("SELECT * FROM sales WHERE x > -1")
+        formula = "y ~ x + (x | item) + (1 | subject)"
+        check_same(mm.lmer(formula, cursor.fetch_record_batch()), mm.lmer(formula, data[data["x"] > -1]))
+
+
+def test_a_stream_that_is_cut_off() -> None:
+    table = pa.Table.from_pandas(simulated(), preserve_index=False)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        for batch in table.to_batches(max_chunksize=200):
+            writer.write_batch(batch)
+    whole = sink.getvalue().to_pybytes()
+    with pytest.raises(DataError, match="'the stream' cannot be read: it is cut off"):
+        mm.lmer("y ~ x + (1 | subject)", pa.ipc.open_stream(whole[: len(whole) // 2]))
+
+
+def texts_and_numbers(folder: Path) -> None:
+    data = simulated(600)
+    parts_of(data.assign(x=data["x"].map("{:.3f} m".format)), folder, 1)
+    pq.write_table(pa.Table.from_pandas(data, preserve_index=False), folder / "number.parquet")
+
+
+MIXED: tuple[Callable[[Path], Any], ...] = (
+    lambda folder: pa.dataset.dataset([str(folder / "number.parquet"), str(folder / "part0.parquet")]),
+    lambda folder: pl.scan_parquet([folder / "number.parquet", folder / "part0.parquet"]),
+    lambda folder: pytest.importorskip("duckdb").sql(
+        f"SELECT y, CAST(x AS DOUBLE) AS x, subject FROM read_parquet('{folder}/part0.parquet')"
+    ),
+)
+
+
+@pytest.mark.parametrize("door", MIXED)
+def test_text_here_and_numbers_there_are_told_by_every_door(door: Callable[[Path], Any], tmp_path: Path) -> None:
+    texts_and_numbers(tmp_path)
+    with pytest.raises(DataError, match=r"cannot be read: .*columns are not of one kind|cannot hand over a LazyFrame"):
+        mm.lmer("y ~ x + (1 | subject)", door(tmp_path))
+
+
 LEARNT = (
     "y ~ center(x) + scale(year) + (1 | subject)",
     "scale(log(size)) ~ f * scale(x, center=False) + (center(year) | item)",

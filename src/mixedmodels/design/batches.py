@@ -272,13 +272,13 @@ def check_like_first(schema: Any, columns: Mapping[str, Any], names: Sequence[st
 
 
 @contextmanager
-def _reading(place: str) -> Iterator[None]:
-    """What pyarrow says of a file that it cannot read is an error of ours, with the file's name."""
+def _reading(place: str, *also: type[Exception]) -> Iterator[None]:
+    """What pyarrow, or another reader, says of rows that it cannot read is an error of ours, with where they are."""
     try:
         yield
     except MemoryError:
         raise
-    except (_arrow().ArrowException, OSError, EOFError) as error:
+    except (_arrow().ArrowException, OSError, EOFError, *also) as error:
         said = str(error).strip().partition("\n")[0].rstrip(".")
         raise DataError(
             f"{place!r} cannot be read: it is cut off, damaged, or its columns are not of one kind ({said})."
@@ -360,21 +360,26 @@ def _polars(frame: Any) -> Batches:
     frame = frame.with_columns(pl.col(pl.Categorical).cast(pl.String))  # their order is that of appearance anywhere
 
     def read(names: Sequence[str]) -> Iterator[Part]:
-        for part in frame.select(list(names)).collect_batches(chunk_size=ROWS):
-            yield "the LazyFrame", part.to_arrow()
+        with _reading("the LazyFrame", pl.exceptions.PolarsError):
+            for part in frame.select(list(names)).collect_batches(chunk_size=ROWS):
+                yield "the LazyFrame", part.to_arrow()
 
-    return _gathered(frame.head(0).collect().to_arrow().schema, read, can_repeat=True)
+    with _reading("the LazyFrame", pl.exceptions.PolarsError):
+        schema = frame.head(0).collect().to_arrow().schema
+    return _gathered(schema, read, can_repeat=True)
 
 
 def _stream(data: Any) -> Batches:
     """Return the rows of anything with ``__arrow_c_stream__``; relations of DuckDB can be run again."""
     can_repeat = type(data).__module__.partition(".")[0] in ("duckdb", "_duckdb")
-    opened = [_open_stream(data)]
+    also = [import_module("duckdb").Error] if can_repeat else []
+    with _reading("the stream", *also):
+        opened = [_open_stream(data)]
     schema = opened[0].schema
 
     def read(names: Sequence[str]) -> Iterator[Part]:
-        reader: Any = opened.pop() if opened else _open_stream(data)
-        with _reading("the stream"):
+        with _reading("the stream", *also):
+            reader: Any = opened.pop() if opened else _open_stream(data)
             for batch in reader:
                 yield "the stream", _arrow().Table.from_batches([batch]).select(list(names))
 
@@ -396,7 +401,7 @@ def _gathered(schema: Any, read: Callable[[Sequence[str]], Iterator[Part]], can_
     kinds = kinds_of(schema, can_repeat)
 
     def gathered(names: Sequence[str]) -> Iterator[Part]:
-        for place, table in _joined(read(names)):
+        for place, table in joined(read(names)):
             yield from in_pieces(place, table, kinds)
 
     return Batches(kinds, gathered)
@@ -420,8 +425,8 @@ def in_pieces(place: str, table: Any, kinds: Kinds) -> Iterator[Part]:
         yield place, part
 
 
-def _joined(parts: Iterable[Part]) -> Iterator[Part]:
-
+def joined(parts: Iterable[Part]) -> Iterator[Part]:
+    """Yield tables of about ``ROWS`` rows, none of more than one place."""
     waiting: list[Any] = []
     where = ""
     for place, table in parts:

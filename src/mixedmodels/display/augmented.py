@@ -37,7 +37,7 @@ def augmented_batches(state: FitState, data: object, **options: Any) -> Any:
     """
     rows = open_rows(data) if is_stream(data) else None
     if not isinstance(rows, Batches):
-        how = "fit.augment(data)" if rows is None else "data.map_partitions(fit.augment)"
+        how = "fit.augment(data)" if rows is None else "fit.augment on each partition, data.map_partitions(fit.augment)"
         raise DataError(f"The data are a {type(data).__name__!r}, which is not read in parts here. Use {how}.")
     if not isinstance(options.get("weights"), str | Real | None):
         raise DataError("weights of data that are read in parts must be a number or the name of a column.")

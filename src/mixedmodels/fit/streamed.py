@@ -51,7 +51,8 @@ class ModelSums:
         rows = self.reader.arrays(place, table)
         if rows is not None:
             self.products = self.products or Accumulator(self.reader.block_sizes)
-            self.products.add(rows.y, rows.X, rows.weights, rows.codes, rows.n_levels, rows.Z, rows.counts)
+            counted = {} if rows.counts is None else {"counts": rows.counts}
+            self.products.add(rows.y, rows.X, rows.weights, rows.codes, rows.n_levels, rows.Z, **counted)
 
     def fork(self) -> ModelSums:
         """Return sums in the same bases, of no rows."""
