@@ -1,6 +1,6 @@
-"""Models with correlated residuals against nlme's gls: CPU seconds of whole calls, both in one run.
+"""Models with correlated residuals against nlme's gls and lme: CPU seconds of whole calls, both in one run.
 
-    python benchmarks/structures.py
+    python benchmarks/structures.py            # or some problems by name
 
 The trial fev_data.csv, which is not part of the project, is among the problems where the environment variable
 MIXEDMODELS_TRIAL_DATA names its folder.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -41,25 +42,43 @@ def trial(n_subjects: int, n_visits: int = 6) -> pd.DataFrame:
     )
 
 
-def problems() -> dict[str, tuple[str, pd.DataFrame]]:
-    """Return formula and data of each problem."""
-    found = {
-        "us_200": ("y ~ arm * visit + us(visit | id)", trial(200)),
-        "ar1_10000": ("y ~ arm * visit + ar1(visit | id)", trial(10_000)),
+def irregular(n_subjects: int, n_times: int = 6) -> pd.DataFrame:
+    """Return subjects with times of their own, their residuals decaying with time."""
+    rng = np.random.default_rng(2)
+    t = np.cumsum(rng.exponential(1.0, (n_subjects, n_times)), axis=1)
+    within = np.exp(-np.abs(t[:, :, None] - t[:, None, :]) / 2)
+    residual = np.einsum("sij,sj->si", np.linalg.cholesky(within), rng.standard_normal((n_subjects, n_times)))
+    x = rng.standard_normal(n_subjects * n_times)
+    return pd.DataFrame(
+        {"id": np.repeat(np.arange(n_subjects), n_times), "t": t.ravel(), "x": x, "y": x + residual.ravel()}
+    )
+
+
+def problems() -> dict[str, tuple[str, str | None, pd.DataFrame]]:
+    """Return formula, residual structure beside it, and data of each problem."""
+    found: dict[str, tuple[str, str | None, pd.DataFrame]] = {
+        "us_200": ("y ~ arm * visit + us(visit | id)", None, trial(200)),
+        "ar1_10000": ("y ~ arm * visit + ar1(visit | id)", None, trial(10_000)),
+        "ar1_100000": ("y ~ arm * visit + ar1(visit | id)", None, trial(100_000)),
+        "ri_ar1_10000": ("y ~ arm * visit + (1 | id)", "ar1(v | id)", trial(10_000)),
+        "car1_1000": ("y ~ x", "car1(t | id)", irregular(1_000)),
     }
     file = Path(os.environ.get("MIXEDMODELS_TRIAL_DATA", "")) / "fev_data.csv"
     if file.exists():
         fev = pd.read_csv(file).dropna(subset="FEV1")
-        found["fev_us"] = ("FEV1 ~ RACE + SEX + ARMCD * AVISIT + us(AVISIT | USUBJID)", fev)
+        found["fev_us"] = ("FEV1 ~ RACE + SEX + ARMCD * AVISIT + us(AVISIT | USUBJID)", None, fev)
     return found
 
 
-def ours(formula: str, data: pd.DataFrame) -> tuple[float, float]:
+def ours(formula: str, residual: str | None, data: pd.DataFrame) -> tuple[float, float]:
     """Return CPU seconds of a call, the least of some, and -2 log-likelihood."""
     seconds = []
     for _ in range(REPEATS):
         began = time.process_time()
-        fit = mm.mmrm(formula, data, control=ONE_THREAD)
+        if residual is None:
+            fit = mm.mmrm(formula, data, control=ONE_THREAD)
+        else:
+            fit = mm.lmer(formula, data, residual=residual, control=ONE_THREAD)
         seconds.append(time.process_time() - began)
     return min(seconds), fit.deviance
 
@@ -67,19 +86,20 @@ def ours(formula: str, data: pd.DataFrame) -> tuple[float, float]:
 def main() -> None:
     """Print a row a problem."""
     warnings.simplefilter("ignore", mm.MixedModelsWarning)
-    found = problems()
+    wanted = sys.argv[1:]
+    found = {name: problem for name, problem in problems().items() if not wanted or name in wanted}
     with tempfile.TemporaryDirectory() as folder:
-        for name, (_, data) in found.items():
+        for name, (*_, data) in found.items():
             data.to_csv(Path(folder) / f"{name}.csv", index=False)
         command = ["Rscript", str(HERE / "structures.R"), folder]
         printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     theirs = {line.split()[0]: line.split()[1:] for line in printed.splitlines()}
     rows = []
-    for name, (formula, data) in found.items():
-        seconds, deviance = ours(formula, data)
+    for name, (formula, residual, data) in found.items():
+        seconds, deviance = ours(formula, residual, data)
         gls, gls_deviance = (float(text) for text in theirs[name])
         rows.append((name, len(data), seconds, gls, gls / seconds, deviance - gls_deviance))
-    columns = ["problem", "rows", "seconds", "gls", "ratio", "deviance above gls"]
+    columns = ["problem", "rows", "seconds", "nlme", "ratio", "deviance above nlme"]
     print(pd.DataFrame(rows, columns=columns).to_string(index=False))
 
 

@@ -176,7 +176,16 @@ impl Patterns {
         let sums = |first: usize, n_columns: usize| {
             let mut out = zeros(m * m);
             let (from, size) = (first * k, n_columns * k);
-            if size > 0 {
+            if size * m * m <= SMALL {
+                let column = |a: usize| &rows[a * c * k + from..a * c * k + from + size];
+                for b in 0..m {
+                    for a in b..m {
+                        let value: f64 = column(a).iter().zip(column(b)).map(|(x, y)| x * y).sum();
+                        out[b * m + a] = value;
+                        out[a * m + b] = value;
+                    }
+                }
+            } else {
                 before_products(Par::Seq);
                 let all = MatRef::from_column_major_slice(&rows, c * k, m).subrows(from, size);
                 matmul(square(&mut out, m), Accum::Replace, all.transpose(), all, 1.0, Par::Seq);
@@ -196,6 +205,16 @@ impl Pattern {
             return;
         }
         let turned = product(rows, c * k, m, d, m);
+        if k < FEW_ROWS {
+            for (left, right) in rows.chunks_exact(c * k).zip(turned.chunks_exact(c * k)) {
+                for j in 0..c {
+                    for i in 0..c {
+                        sums[j * c + i] += (0..k).map(|s| left[i * k + s] * right[j * k + s]).sum::<f64>();
+                    }
+                }
+            }
+            return;
+        }
         before_products(Par::Seq);
         for a in 0..m {
             let left = MatRef::from_column_major_slice(&rows[a * c * k..(a + 1) * c * k], k, c);
@@ -230,6 +249,8 @@ fn product(a: &[f64], n: usize, m: usize, b: &[f64], q: usize) -> Vec<f64> {
 
 /// Multiplications up to which a plain loop is quicker.
 const SMALL: usize = 512;
+/// The same in rows.
+const FEW_ROWS: usize = 8;
 
 /// tr(A B), (m, m).
 fn trace(a: &[f64], b: &[f64], m: usize) -> f64 {

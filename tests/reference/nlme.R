@@ -61,7 +61,7 @@ out <- lapply(cases, function(case) sapply(c("REML", "ML"), function(method) ans
 bcg <- escalc("RR", ai = tpos, bi = tneg, ci = cpos, di = cneg, data = dat.bcg)
 three <- transform(dat.konstantopoulos2011, district = factor(district))
 meta <- function(fit) list(log_lik = as.numeric(logLik(fit)), coefficients = unname(as.numeric(coef(fit))), std_errors = unname(fit$se),
-                           variances = if (is.null(fit$tau2)) numeric() else as.numeric(fit$tau2))
+                           p_values = unname(as.numeric(fit$pval)), variances = as.numeric(fit$tau2))
 closer <- list(threshold = 1e-12, maxiter = 1000)
 out$meta <- list(
   bcg = list(yi = as.numeric(bcg$yi), vi = as.numeric(bcg$vi), ablat = bcg$ablat),
@@ -70,7 +70,8 @@ out$meta <- list(
 for (method in c("REML", "ML")) {
   out$meta[[method]] <- list(
     bcg = meta(rma(yi, vi, data = bcg, method = method, control = closer)),
-    bcg_ablat = meta(rma(yi, vi, mods = ~ ablat, data = bcg, method = method, control = closer))
+    bcg_ablat = meta(rma(yi, vi, mods = ~ ablat, data = bcg, method = method, control = closer)),
+    bcg_ablat_knha = meta(rma(yi, vi, mods = ~ ablat, data = bcg, method = method, control = closer, test = "knha"))
   )
   levels <- rma.mv(yi, vi, random = ~ 1 | district/school, data = three, method = method, control = list(rel.tol = 1e-11))
   out$meta[[method]]$three <- list(log_lik = as.numeric(logLik(levels)), coefficients = unname(as.numeric(coef(levels))),

@@ -142,6 +142,24 @@ def meta_frame(name: str) -> pd.DataFrame:
     return read.assign(w=1 / read["vi"], study=np.arange(len(read)).astype(str))
 
 
+def meta_fit(name: str, formula: str, method: str) -> mm.CorrelatedResult:
+    """Return our fit of studies with known variances."""
+    fit = mm.lmer(formula, meta_frame(name), weights="w", sigma=1, reml=method == "REML")
+    assert isinstance(fit, mm.CorrelatedResult)
+    return fit
+
+
+@pytest.mark.parametrize("method", ["REML", "ML"])
+def test_knapp_and_hartung(method: str) -> None:
+    theirs, fit = META[method]["bcg_ablat_knha"], meta_fit("bcg", "yi ~ ablat + (1 | study)", method)
+    table = fit.coef_table("knapp-hartung")
+    np.testing.assert_allclose(table["std_error"], theirs["std_errors"], rtol=1e-5)
+    np.testing.assert_allclose(table["p_value"], theirs["p_values"], rtol=1e-4)
+    np.testing.assert_array_equal(table["df"], 11)
+    with pytest.raises(mm.InferenceError, match="knapp-hartung"):
+        fitted("sleep_ri_ar1", method).coef_table("knapp-hartung")
+
+
 @pytest.mark.parametrize("method", ["REML", "ML"])
 @pytest.mark.parametrize(
     ("name", "formula"),
@@ -152,9 +170,7 @@ def meta_frame(name: str) -> pd.DataFrame:
     ],
 )
 def test_meta_analysis(name: str, formula: str, method: str) -> None:
-    theirs, data = META[method][name], meta_frame(name.split("_", maxsplit=1)[0])
-    fit = mm.lmer(formula, data, weights="w", sigma=1, reml=method == "REML")
-    assert isinstance(fit, mm.CorrelatedResult)
+    theirs, fit = META[method][name], meta_fit(name.split("_", maxsplit=1)[0], formula, method)
     assert fit.sigma == 1
     X = fit.state.design.X
     logdet = np.linalg.slogdet(X.T @ X)[1] if method == "REML" else 0.0  # metafor adds it to its restricted likelihood

@@ -260,6 +260,11 @@ def test_a_model_without_anything_random_is_refused() -> None:
         mm.lmer("Reaction ~ Days", sleep(), sigma=1.0)
 
 
+def test_structured_effects_are_refused() -> None:
+    with pytest.raises(mm.FormulaError, match="have no structured covariances"):
+        mm.lmer("Reaction ~ Days + cs(0 + word | Subject)", sleep(), variance="exp(Days)")
+
+
 def test_absorbed_effects_are_refused() -> None:
     with pytest.raises(mm.FormulaError, match="absorbs fixed effects"):
         mm.lmer("Reaction ~ Days + fe(Subject)", sleep(), residual="ar1(Days | Subject)")

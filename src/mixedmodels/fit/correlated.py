@@ -232,8 +232,10 @@ class CorrelatedProblem(MarginalProblem):
         if own is None or own.has_own_times:
             n_groups = 1 if own is None else len(own.groups)
             return np.ones((n_groups, 1, 1)), np.ones((n_groups, 1, 1))
-        residual = self._least_squares()
         n_visits, n_groups = len(own.visits), len(own.groups)
+        if not (own.term.kind == "us" or own.term.kind.endswith("h")):  # one variance, that of the scaled residuals
+            return np.tile(np.eye(n_visits), (n_groups, 1, 1)), np.ones((n_groups, n_visits, n_visits))
+        residual = self._least_squares()
         size = own.n_subjects * n_visits
         place = own.subject.astype(np.intp) * n_visits + own.visit
         wide = np.bincount(place, residual, size).reshape(-1, n_visits)

@@ -43,6 +43,9 @@ SAME_OPTIMUM = 1e-4
 FLAT = 1e-7
 """Eigenvalue of the expected information, scaled to a unit diagonal, that counts as none."""
 
+FEW_PATTERNS = 32
+"""Covariances of one size below which their blocks are solved for one covariance at a time."""
+
 NOT_IDENTIFIED = "not identified"
 
 
@@ -244,6 +247,8 @@ def _theta(problem: CorrelatedProblem, covariances: list[Floats], sigma: float) 
 def _modes(state: CorrelatedState, covariances: list[Floats]) -> Iterator[Floats]:
     """Yield S Z'V^-1 (y - X beta) by level of each factor, (n_levels, n_effects)."""
     design = state.design
+    if not design.factors:
+        return
     weighted = weighted_residual(state, design.y - marginal_fitted(state))
     for factor, S in zip(design.factors, covariances, strict=True):
         Z = np.ones((design.n_obs, 1)) if factor.Z is None else factor.Z
@@ -253,10 +258,19 @@ def _modes(state: CorrelatedState, covariances: list[Floats]) -> Iterator[Floats
 
 def weighted_residual(state: CorrelatedState, residual: Floats) -> Floats:
     """Return V^-1 r, (n_obs,), for residuals r."""
-    out = np.empty(len(residual))
-    for some in by_pattern(state):
-        out[some.rows] = some.roots * np.linalg.solve(some.covariance, (some.roots * residual[some.rows]).T).T
-    return out
+    problem, out = state.problem, np.empty(len(residual))
+    weights = state.design.weights
+    root = np.ones(len(residual)) if weights is None else np.sqrt(weights)
+    weighted = root * residual
+    for V, some in zip(problem.covariance.covariances(state.point), problem.blocks.members, strict=True):
+        if len(some) < FEW_PATTERNS:
+            for one, rows in zip(V, some, strict=True):
+                out[rows] = np.linalg.solve(one, weighted[rows].T).T
+            continue
+        rows = np.concatenate(some)
+        each = np.repeat(V, [len(members) for members in some], axis=0)
+        out[rows] = np.linalg.solve(each, weighted[rows][:, :, None])[:, :, 0]
+    return np.asarray(root * out / problem.model.scale**2)
 
 
 def _conditional_covariance(state: CorrelatedState) -> list[Floats]:

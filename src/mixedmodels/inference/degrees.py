@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mixedmodels.errors import InferenceError, nearest
-from mixedmodels.fit.correlated_fit import CorrelatedState
+from mixedmodels.fit.correlated_fit import CorrelatedState, weighted_residual
+from mixedmodels.fit.fitted import marginal_fitted
 from mixedmodels.fit.marginal_fit import MarginalState
 from mixedmodels.fit.structured_fit import StructuredState
 from mixedmodels.inference.approximation import (
@@ -119,6 +120,14 @@ def _plain(state: FixedFit) -> Floats:
     return state.sigma**2 * np.eye(state.n_fixed)
 
 
+def _knapp_hartung(state: CorrelatedState) -> FixedDegrees:
+    """Return the covariance times r'V^-1 r / (n - p), with n - p degrees of freedom (Knapp and Hartung 2003)."""
+    residual, df = state.design.y - marginal_fitted(state), float(residual_df(state))
+    spread = float(residual @ weighted_residual(state, residual)) / df
+    note = "Standard errors are Knapp and Hartung's; tests and intervals use Student's t with n - p degrees of freedom."
+    return FixedDegrees(state, spread * _plain(state), df, (note,))
+
+
 _BY_NAME: Mapping[str, Callable[[Any], Approximation]] = MappingProxyType(
     {
         "satterthwaite": Satterthwaite,
@@ -145,6 +154,9 @@ _OF_RESIDUALS: Mapping[str, Callable[[Any], Approximation]] = MappingProxyType(
 
 SAS = "kenward-roger-sas"
 
+KNAPP_HARTUNG = "knapp-hartung"
+"""For fits with a known residual standard deviation."""
+
 DDF_METHODS = tuple(_BY_NAME)
 """Names of the methods, the default first."""
 
@@ -166,7 +178,8 @@ def approximation(state: FixedFit, ddf: str | Approximation = "satterthwaite") -
         ``"satterthwaite"``; ``"kenward-roger"`` (REML only), which also widens the standard errors; ``"residual"``:
         n - p for every test; ``"normal"``: infinite, right for many groups; ``"robust"`` or ``"CR0"`` to ``"CR3"``:
         cluster-robust, by the coarsest grouping factor or by subject. With correlated residuals also
-        ``"kenward-roger-linear"`` and ``"kenward-roger-sas"``. An ``Approximation`` is returned as it is.
+        ``"kenward-roger-linear"`` and ``"kenward-roger-sas"``; with a
+        known sigma ``"knapp-hartung"``. An ``Approximation`` is returned as it is.
 
     Raises
     ------
@@ -181,6 +194,8 @@ def approximation(state: FixedFit, ddf: str | Approximation = "satterthwaite") -
         )
     if isinstance(state, StructuredState):
         methods = _OF_STRUCTURES
+    if ddf == KNAPP_HARTUNG and isinstance(state, CorrelatedState) and state.problem.known_sigma is not None:
+        return _knapp_hartung(state)
     if isinstance(ddf, str) and ddf in methods:
         return methods[ddf](state)
     if isinstance(ddf, str) and ddf in ("robust", *ROBUST_KINDS):
