@@ -21,7 +21,18 @@ from mixedmodels.errors import FitError, InferenceError, nearest
 
 Floats = npt.NDArray[np.float64]
 
-__all__ = ["Beta", "Binomial", "Family", "Gamma", "NegativeBinomial", "Ordinal", "Poisson", "read_family"]
+__all__ = [
+    "Beta",
+    "BetaBinomial",
+    "Binomial",
+    "Family",
+    "Gamma",
+    "NegativeBinomial",
+    "NegativeBinomial1",
+    "Ordinal",
+    "Poisson",
+    "read_family",
+]
 
 LARGEST_LOG = 700.0
 """Of a mean, beyond which it is no number."""
@@ -457,6 +468,83 @@ class Beta(Family):
 
 
 @dataclass(frozen=True)
+class NegativeBinomial1(Family):
+    """Counts whose variance is a multiple of their mean.
+
+    Parameters
+    ----------
+    link
+        ``"log"``.
+    """
+
+    link: str = "log"
+
+    name: ClassVar[str] = "negative_binomial_1"
+    links: ClassVar[tuple[str, ...]] = ("log",)
+    variance_text: ClassVar[str] = "m (1 + d)"
+    n_extra: ClassVar[int] = 1
+    rule: ClassVar[str] = COUNTS
+    is_counted: ClassVar[bool] = True
+    is_even: ClassVar[bool] = True
+    residual_kinds: ClassVar[tuple[str, ...]] = ("pearson", "response", "quantile")
+
+    def _dispersion(self, phi: float) -> float:
+        return phi**2
+
+    def _impossible(self, y: Floats) -> npt.NDArray[np.bool_]:
+        return _no_counts(y)
+
+    def _unbounded(self, y: Floats, trials: Floats) -> Floats:
+        return np.where(y == 0, -1.0, 0.0)
+
+    def _variance(self, mean: Floats, trials: Floats, d: float) -> Floats:
+        return np.asarray(mean * (1 + d))
+
+    def _distribution(self, mean: Floats, trials: Floats, d: float) -> Any:
+        return _laws().poisson(mean) if d < LEAST_DISPERSION else _laws().nbinom(mean / d, 1 / (1 + d))
+
+
+@dataclass(frozen=True)
+class BetaBinomial(Family):
+    """Successes among trials that vary more than the binomial's: the chance of a row is drawn from a beta distribution.
+
+    Its parameters are m / d and (1 - m) / d, so that two trials of a row have the correlation d / (1 + d).
+
+    Parameters
+    ----------
+    link
+        ``"logit"``.
+    """
+
+    link: str = "logit"
+
+    name: ClassVar[str] = "betabinomial"
+    links: ClassVar[tuple[str, ...]] = ("logit",)
+    variance_text: ClassVar[str] = "n m (1 - m) (1 + n d) / (1 + d) among n trials"
+    n_extra: ClassVar[int] = 1
+    rule: ClassVar[str] = (
+        "a beta-binomial response is cbind(successes, failures), or a proportion with weights= its trials"
+    )
+    responses: ClassVar[str] = "successes"
+    is_counted: ClassVar[bool] = True
+    is_even: ClassVar[bool] = True
+    residual_kinds: ClassVar[tuple[str, ...]] = ("pearson", "response", "quantile")
+
+    def _dispersion(self, phi: float) -> float:
+        return phi**2
+
+    def _unbounded(self, y: Floats, trials: Floats) -> Floats:
+        return np.where(trials == 0, np.nan, np.where(y == trials, 1.0, np.where(y == 0, -1.0, 0.0)))
+
+    def _variance(self, mean: Floats, trials: Floats, d: float) -> Floats:
+        return np.asarray(trials * mean * (1 - mean) * (1 + trials * d) / (1 + d))
+
+    def _distribution(self, mean: Floats, trials: Floats, d: float) -> Any:
+        n = trials.astype(np.int64)
+        return _laws().binom(n, mean) if d < LEAST_DISPERSION else _laws().betabinom(n, mean / d, (1 - mean) / d)
+
+
+@dataclass(frozen=True)
 class Ordinal(Family):
     """Ordered categories: P(Y <= k) = F(threshold_k - x'beta - z'b), the cumulative link model (McCullagh 1980).
 
@@ -572,29 +660,39 @@ def _given(dispersion: float | None) -> float:
     return math.nan if dispersion is None else dispersion
 
 
-BY_NAME: Mapping[str, Callable[..., Family]] = MappingProxyType(
-    {family.name: family for family in (Binomial, Poisson, Gamma, NegativeBinomial, Beta, Ordinal)}
+FAMILIES = (
+    Binomial,
+    Poisson,
+    Gamma,
+    NegativeBinomial,
+    Beta,
+    Ordinal,
+    BetaBinomial,
+    NegativeBinomial1,
 )
+"""All families."""
+
+BY_NAME: Mapping[str, Callable[..., Family]] = MappingProxyType({family.name: family for family in FAMILIES})
 """The families by their names."""
 
 NOT_YET: Mapping[str, str] = MappingProxyType({
     "gaussian": "Responses with normal residuals are fitted by mixedmodels.lmer",
     "normal": "Responses with normal residuals are fitted by mixedmodels.lmer",
     "multinomial": "Unordered categories cannot be fitted yet",
-    "betabinomial": "It cannot be fitted yet; a random effect of each row is another way to overdispersed proportions",
-    "nbinom1": "It cannot be fitted yet; 'negative_binomial' has a variance of m + d m^2",
     "zip": "Zero inflation cannot be fitted yet",
     "hurdle": "Hurdle models cannot be fitted yet",
     "tweedie": "It cannot be fitted yet",
-    "inverse_gaussian": "It cannot be fitted yet; 'gamma' has positive responses too",
     "t": "It cannot be fitted yet",
+    "inverse_gaussian": "It cannot be fitted yet; 'gamma' has positive responses too",
 })  # fmt: skip
 """What one may look for, and what to know of it."""
 
 OTHER_NAMES: Mapping[str, str] = MappingProxyType({
     "bernoulli": "binomial", "logistic": "binomial", "nbinom": "negative_binomial", "nbinom2": "negative_binomial",
     "negbin": "negative_binomial", "count": "poisson", "counts": "poisson", "cumulative": "ordinal",
-    "clm": "ordinal", "clmm": "ordinal", "ordered": "ordinal", "polr": "ordinal",
+    "nbinom1": "negative_binomial_1", "nb1": "negative_binomial_1", "beta_binomial": "betabinomial",
+    "clm": "ordinal", "clmm": "ordinal", "ordered": "ordinal",
+    "polr": "ordinal",
 })  # fmt: skip
 """What others call the families, for messages."""
 

@@ -48,8 +48,8 @@ def glmer(
     data
         As for ``lmer``.
     family
-        ``"binomial"``, ``"poisson"``, ``"gamma"``, ``"negative_binomial"``, ``"beta"`` or ``"ordinal"``; or one of
-        ``mixedmodels.families``.
+        ``"binomial"``, ``"betabinomial"``, ``"poisson"``, ``"negative_binomial"``, ``"negative_binomial_1"``,
+        ``"gamma"``, ``"beta"`` or ``"ordinal"``; or one of ``mixedmodels.families``.
     link
         Of a family that is named: for binomial and ordinal ``"logit"``, ``"probit"`` or ``"cloglog"``. None: its usual
         one.
@@ -158,7 +158,7 @@ class GeneralizedLinearMixedModel:
         beta
             Fixed effects of the columns that are no combinations of others.
         phi
-            Of the family: log of the shape (gamma) or precision (beta), the root of the dispersion (negative binomial),
+            Of the family: log of the shape (gamma) or precision (beta), root of the dispersion,
             distances of the thresholds after the first from it (ordinal, whose intercept is minus the first).
         """
         return self.problem.psi(theta, beta, phi)

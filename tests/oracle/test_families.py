@@ -29,6 +29,12 @@ class Case:
     phi: tuple[float, ...]
     draw: Callable[[Floats, np.random.Generator], Floats]
     log_density: LogDensity
+    trials: int = 0
+
+    @property
+    def left(self) -> str:
+        """The response in a formula."""
+        return f"cbind(y, {self.trials} - y)" if self.trials else "y"
 
 
 def chance(link: str) -> Any:
@@ -66,13 +72,18 @@ def ordinal(link: str) -> Case:
     return Case("ordinal", link, CUTS[1:], draw, log_density)
 
 
-def of(family: str, link: str, phi: float, law: Callable[[Floats], Any], counted: bool = False) -> Case:
+def of(
+    family: str, link: str, phi: float, law: Callable[[Floats], Any], *, counted: bool = False, trials: int = 0
+) -> Case:
     """Return the case of one of SciPy's distributions, given eta."""
 
     def log_density(y: Floats, eta: Floats) -> Floats:
         return np.asarray(law(eta).logpmf(y) if counted else law(eta).logpdf(y))
 
-    return Case(family, link, (phi,), lambda eta, rng: law(eta).rvs(random_state=rng).astype(float), log_density)
+    def draw(eta: Floats, rng: np.random.Generator) -> Floats:
+        return np.asarray(law(eta).rvs(random_state=rng), dtype=float)
+
+    return Case(family, link, (phi,), draw, log_density, trials)
 
 
 CASES = [
@@ -87,6 +98,15 @@ CASES = [
     ),
     of("gamma", "log", 0.8, lambda eta: stats.gamma(np.exp(0.8), scale=np.exp(eta - 0.8))),
     of("negative_binomial", "log", 0.7, lambda eta: stats.nbinom(1 / 0.49, 1 / (1 + 0.49 * np.exp(eta))), counted=True),
+    of("negative_binomial_1", "log", 0.7, lambda eta: stats.nbinom(np.exp(eta) / 0.49, 1 / 1.49), counted=True),
+    of(
+        "betabinomial",
+        "logit",
+        0.5,
+        lambda eta: stats.betabinom(8, special.expit(eta) / 0.25, special.expit(-eta) / 0.25),
+        counted=True,
+        trials=8,
+    ),
     of(
         "beta",
         "logit",
@@ -119,7 +139,7 @@ def a_model(case: Case, slopes: bool) -> Model:
     y = case.draw(eta, rng)
     data = {"y": y, "x": x, "g": codes}
     random = "(x | g)" if slopes else "(1 | g)"
-    model = mm.GeneralizedLinearMixedModel(f"y ~ x + {random}", data, case.family, link=case.link)
+    model = mm.GeneralizedLinearMixedModel(f"{case.left} ~ x + {random}", data, case.family, link=case.link)
     return Model(model, y, X, codes, theta, beta)
 
 
@@ -168,3 +188,20 @@ def test_gradient_is_that_of_differences(case: Case, slopes: bool) -> None:
         (one.model.deviance(psi + h * e) - one.model.deviance(psi - h * e)) / (2 * h) for e in np.eye(len(psi))
     ]
     np.testing.assert_allclose(one.model.gradient(psi), differences, atol=2e-6 * (1 + np.abs(differences).max()))
+
+
+@pytest.mark.parametrize(
+    ("family", "simpler"),
+    [("negative_binomial", "poisson"), ("negative_binomial_1", "poisson"), ("betabinomial", "binomial")],
+)
+def test_without_dispersion_a_family_is_a_simpler_one(family: str, simpler: str) -> None:
+    [case] = [one for one in CASES if one.family == family]
+    one = a_model(case, slopes=True)
+    other = mm.GeneralizedLinearMixedModel(
+        f"{case.left} ~ x + (x | g)", {"y": one.y, "x": one.X[:, 1], "g": one.codes}, simpler
+    )
+    expected = other.deviance(other.psi(one.theta, one.beta))
+    assert one.model.deviance(one.model.psi(one.theta, one.beta, [0.0])) == pytest.approx(expected, abs=1e-9)
+    near = [one.model.deviance(one.model.psi(one.theta, one.beta, [phi])) for phi in (1e-4, -1e-4)]
+    assert near == pytest.approx([expected] * 2, abs=1e-4)
+    assert near[0] == near[1]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 import mixedmodels as mm
 
@@ -54,6 +55,12 @@ def test_kinds_of_binary_responses_agree(counts: pd.DataFrame) -> None:
         ("all_one ~ x + (1 | g)", {"family": "beta"}, "between 0 and 1"),
         ("yes ~ x + (1 | g)", {"family": "binomal"}, "Did you mean 'binomial'"),
         ("yes ~ x + (1 | g)", {"family": "nbinom2"}, "Did you mean 'negative_binomial'"),
+        ("yes ~ x + (1 | g)", {"family": "nbinom1"}, "Did you mean 'negative_binomial_1'"),
+        ("yes ~ x + (1 | g)", {"family": "tweedie"}, "cannot be fitted yet"),
+        ("half ~ x + (1 | g)", {"family": "negative_binomial_1"}, "whole numbers from 0"),
+        ("count ~ x + (1 | g)", {"family": "inverse_gaussian"}, "cannot be fitted yet"),
+        ("yes ~ x + (1 | g)", {"family": "betabinomial"}, "one trial a row"),
+        ("share ~ x + (1 | g)", {"family": "betabinomial"}, "nothing says of how many trials"),
         ("yes ~ x + (1 | g)", {"family": "gaussian"}, "mixedmodels.lmer"),
         ("yes ~ x + (1 | g)", {"link": "cauchit"}, "must be 'logit'"),
         ("yes ~ x + (1 | g)", {"n_agq": 0}, "from 1, which is Laplace's"),
@@ -223,3 +230,39 @@ def test_quadrature_is_said_and_answers_everything(counts: pd.DataFrame, fit: mm
     assert fits[1].update(n_agq=1).deviance == pytest.approx(fits[0].deviance, abs=1e-9)
     with pytest.raises(mm.FitError, match="from 1"):
         fit.update(n_agq=-1)
+
+
+@pytest.mark.parametrize("family", [one() for one in mm.families.FAMILIES if one.name != "ordinal"])
+def test_families_say_what_scipy_says(family: mm.families.Family) -> None:
+    mean, trials, d = np.array([0.2, 0.5, 0.9]), np.array([3.0, 8.0, 20.0]), 0.7
+    law = family.distribution(mean, trials, d)
+    np.testing.assert_allclose(family.variance(mean, trials, d), law.var(), rtol=1e-10)
+    expected = mean * trials if family.responses == "successes" else mean
+    np.testing.assert_allclose(law.mean(), expected, rtol=1e-10)
+
+
+@pytest.mark.parametrize("family", ["negative_binomial_1", "betabinomial"])
+def test_simulated_responses_are_found_again(family: str) -> None:
+    rng = np.random.default_rng(2)
+    g, x = np.repeat(np.arange(40), 15), rng.normal(size=600)
+    eta = 0.4 + 0.5 * x + 0.5 * rng.normal(size=40)[g]
+    known, trials = mm.families.read_family(family), np.full(600, 12.0)
+    y = known.draw(eta, trials, np.array([np.sqrt(0.3)]), rng)
+    left = "cbind(y, 12 - y)" if family == "betabinomial" else "y"
+    fit = mm.glmer(f"{left} ~ x + (1 | g)", {"y": y, "x": x, "g": g}, family)
+    assert abs(fit.fe_params["x"] - 0.5) < 4 * fit.bse_fe["x"]
+    likely = fit.conf_int("wald", level=0.999).loc["dispersion"]
+    assert likely["lower"] < 0.3 < likely["upper"]
+    assert stats.kstest(fit.residuals("quantile", seed=3), "norm").pvalue > 0.001
+    assert fit.residuals("pearson").std() == pytest.approx(1.0, abs=0.12)
+    assert fit.simulate(3, seed=1).shape == (600, 3)
+
+
+def test_trials_that_vary_no_more_than_the_binomials() -> None:
+    g = np.repeat(np.arange(12), 5)
+    y = np.tile([4, 5, 5, 5, 6], 12)
+    with pytest.warns(mm.SingularFitWarning):
+        fit = mm.glmer("cbind(y, 10 - y) ~ 1 + (1 | g)", {"y": y, "g": g}, family="betabinomial")
+    assert fit.dispersion == pytest.approx(0, abs=1e-12)
+    [told] = [one.message for one in fit.findings if one.kind == "no_overdispersion"]
+    assert "family='binomial' says the same" in told

@@ -11,6 +11,7 @@ mod density;
 mod gamma;
 mod links;
 mod ordinal;
+mod overdispersed;
 mod poisson;
 
 use crate::memory::zeros;
@@ -20,6 +21,7 @@ use density::{AtPhi, Density};
 use gamma::Gamma;
 use links::Link;
 use ordinal::Ordinal;
+use overdispersed::{BetaBinomial, NegativeBinomial1};
 use poisson::{NegativeBinomial, Poisson};
 
 pub use density::{Row, Scores, Sink};
@@ -91,7 +93,7 @@ macro_rules! families {
     };
 }
 
-families!(Beta, Binomial, Gamma, NegativeBinomial, Ordinal, Poisson);
+families!(Beta, BetaBinomial, Binomial, Gamma, NegativeBinomial, NegativeBinomial1, Ordinal, Poisson);
 
 impl Family {
     /// The family of a name and its responses: how many categories there are is theirs.
@@ -101,11 +103,13 @@ impl Family {
         let ordinal = |link| Family::Ordinal(Ordinal { link, n_categories });
         Some(match name {
             "beta-logit" => Family::Beta(Beta),
+            "betabinomial-logit" => Family::BetaBinomial(BetaBinomial),
             "binomial-cloglog" => Family::Binomial(Binomial(Link::Cloglog)),
             "binomial-logit" => Family::Binomial(Binomial(Link::Logit)),
             "binomial-probit" => Family::Binomial(Binomial(Link::Probit)),
             "gamma-log" => Family::Gamma(Gamma),
             "negative_binomial-log" => Family::NegativeBinomial(NegativeBinomial),
+            "negative_binomial_1-log" => Family::NegativeBinomial1(NegativeBinomial1),
             "ordinal-cloglog" => ordinal(Link::Cloglog),
             "ordinal-logit" => ordinal(Link::Logit),
             "ordinal-probit" => ordinal(Link::Probit),
@@ -223,7 +227,7 @@ mod tests {
     use super::*;
 
     /// A name, responses with trials, and phi to differ about.
-    const CASES: [(&str, &[(f64, f64)], &[f64]); 10] = [
+    const CASES: [(&str, &[(f64, f64)], &[f64]); 12] = [
         ("binomial-logit", &[(2.0, 5.0), (17.0, 40.0)], &[]),
         ("binomial-probit", &[(2.0, 5.0), (0.0, 1.0)], &[]),
         ("binomial-cloglog", &[(2.0, 5.0), (1.0, 1.0)], &[]),
@@ -231,6 +235,8 @@ mod tests {
         ("gamma-log", &[(3.0, 1.0)], &[0.4]),
         ("negative_binomial-log", &[(3.0, 1.0), (0.0, 1.0)], &[0.4]),
         ("beta-logit", &[(0.3, 1.0)], &[0.4]),
+        ("negative_binomial_1-log", &[(3.0, 1.0), (0.0, 1.0)], &[0.4]),
+        ("betabinomial-logit", &[(2.0, 5.0), (0.0, 3.0), (4.0, 4.0)], &[0.4]),
         ("ordinal-logit", &[(0.0, 1.0), (1.0, 1.0), (2.0, 1.0), (3.0, 1.0), (4.0, 1.0)], &[0.4, 1.1, 2.5]),
         ("ordinal-probit", &[(0.0, 1.0), (1.0, 1.0), (2.0, 1.0), (3.0, 1.0), (4.0, 1.0)], &[0.4, 1.1, 2.5]),
         ("ordinal-cloglog", &[(0.0, 1.0), (1.0, 1.0), (2.0, 1.0), (3.0, 1.0), (4.0, 1.0)], &[0.4, 1.1, 2.5]),

@@ -8,7 +8,6 @@ import numpy as np
 from scipy import special
 
 from mixedmodels.errors import InferenceError, nearest
-from mixedmodels.families import Binomial
 from mixedmodels.inference.bootstrap import check_seed
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def generalized_residuals(state: GlmmState, kind: str | None = None, seed: int |
 def _of_the_mean(state: GlmmState, kind: str) -> Floats:
     observed, trials = state.problem.observed, state.trials
     mean = state.family.mean(state.eta)
-    y, expected = observed.y, mean * trials if isinstance(state.family, Binomial) else mean
+    y, expected = observed.y, mean * trials if state.family.responses == "successes" else mean
     if kind == "response":
         return np.asarray((y - expected) / np.where(trials > 0, trials, 1.0))
     weights = np.ones(len(y)) if observed.weights is None else observed.weights

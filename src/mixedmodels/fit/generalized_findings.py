@@ -40,14 +40,15 @@ def huge_effects(design: Design, theta: Floats) -> list[Finding]:
 
 
 def no_overdispersion(family: Family, phi: Floats) -> list[Finding]:
-    """Return the finding that counts vary no more than Poisson's, if so."""
+    """Return the finding that responses vary no more than those of the family without a dispersion, if so."""
     if not (family.is_even and phi[0] ** 2 < NO_DISPERSION):
         return []
+    simpler = "binomial" if family.responses == "successes" else "Poisson"
     return [
         Finding(
             "no_overdispersion",
-            "The counts vary no more than Poisson's given the effects: the dispersion is estimated as zero, and "
-            "family='poisson' says the same.",
+            f"The responses vary no more than the {simpler} distribution says, given the effects: the dispersion is "
+            f"estimated as zero, and family={simpler.casefold()!r} says the same.",
             {"dispersion": float(phi[0] ** 2)},
         )
     ]

@@ -94,6 +94,11 @@ def _read_successes(design: Design, family: Family) -> Observed:
     else:
         y, trials, weights = _successes(design, y, weights), weights, None
     most = np.ones(len(y)) if trials is None else trials
+    if family.is_even and (most <= 1).all():
+        raise DataError(
+            f"The response {design.response_name!r} has one trial a row, of which the family {family.name!r} is the "
+            "binomial: what varies more shows among several. Write cbind(successes, failures), or family='binomial'."
+        )
     if not y.any() or (y == most).all():
         which = "failures" if not y.any() else "successes"
         raise DataError(

@@ -17,7 +17,7 @@ from scipy import special
 from mixedmodels.design.expression import unknown_column
 from mixedmodels.design.frame import open_frame
 from mixedmodels.errors import InferenceError, nearest
-from mixedmodels.families import Binomial, Ordinal
+from mixedmodels.families import Ordinal
 from mixedmodels.inference.bootstrap import check_seed
 from mixedmodels.inference.covariances import factor_roots
 from mixedmodels.inference.wald import check_level
@@ -316,7 +316,7 @@ def generalized_responses(
 
 
 def _trials(state: GlmmState, rows: Rows, data: object, trials: object) -> Floats:
-    if trials is not None and not isinstance(state.family, Binomial):
+    if trials is not None and state.family.responses != "successes":
         raise InferenceError(f"trials are for binomial responses; these are of the family {state.family.name!r}.")
     if trials is None:
         return state.trials if data is None else np.ones(rows.n_rows)
