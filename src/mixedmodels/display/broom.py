@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
@@ -24,7 +24,7 @@ from mixedmodels.predict.rows import check_new_levels, fitted_rows, new_rows
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FitState, FixedFit, MixedFit
     from mixedmodels.inference.approximation import Approximation
 
 EFFECTS = ("fixed", "ran_pars")
@@ -61,6 +61,26 @@ def tidy(
     InferenceError
         If there is no such kind of effect.
     """
+    return tidied(effects, coef_table(state, ddf, level), lambda: random_parameters(state, state.sigma))
+
+
+def tidied(effects: str | Iterable[str], fixed: pd.DataFrame, parameters: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """Return the rows of ``tidy`` from tables of their kinds.
+
+    Parameters
+    ----------
+    effects
+        As for ``tidy``.
+    fixed
+        Tests of the fixed effects, by term.
+    parameters
+        Makes the rows ``effect, group, term, estimate`` of the others.
+
+    Raises
+    ------
+    InferenceError
+        If there is no such kind of effect.
+    """
     wanted = names_in(effects)
     if not wanted:
         raise InferenceError(f"effects is empty; pass some of {', '.join(EFFECTS)}.")
@@ -68,29 +88,29 @@ def tidy(
         if effect not in EFFECTS:
             known = " and ".join(f'"{name}"' for name in EFFECTS)
             raise InferenceError(f"There are no {effect!r} effects; there are {known}.{nearest(str(effect), EFFECTS)}")
-    fixed = coef_table(state, ddf, level).reset_index()
+    fixed = fixed.reset_index()
     fixed.insert(0, "effect", "fixed")
     fixed.insert(1, "group", None)
     if "ran_pars" not in wanted:
         return fixed
-    parameters = _random_parameters(state)
+    random = parameters()
     if "fixed" not in wanted:
-        return parameters.reindex(columns=fixed.columns)
-    return pd.concat([fixed.astype({"group": object}), parameters], ignore_index=True)
+        return random.reindex(columns=fixed.columns)
+    return pd.concat([fixed.astype({"group": object}), random], ignore_index=True)
 
 
-def glance(state: FitState) -> pd.DataFrame:
+def glance(state: FixedFit) -> pd.DataFrame:
     """Return a fit in one row.
 
     Returns
     -------
     pandas.DataFrame
         ``nobs, sigma, llf, deviance, aic, bic, aicc, df_model_total, df_resid, reml, converged, is_singular``;
-        ``deviance`` is -2 llf: the REML criterion under REML.
+        ``deviance`` is -2 llf: the REML criterion under REML. A generalised model has no ``sigma`` and no ``reml``.
     """
     row = {
         "nobs": state.design.n_obs,
-        "sigma": state.sigma,
+        **({"sigma": state.sigma} if state.has_residual else {}),
         "llf": criteria.log_likelihood(state),
         "deviance": state.optimum.deviance,
         "aic": criteria.aic(state),
@@ -98,7 +118,7 @@ def glance(state: FitState) -> pd.DataFrame:
         "aicc": criteria.aicc(state),
         "df_model_total": state.n_params,
         "df_resid": criteria.residual_df(state),
-        "reml": state.reml,
+        **({"reml": state.reml} if state.has_residual else {}),
         "converged": state.optimum.converged,
         "is_singular": state.is_singular,
     }
@@ -204,8 +224,9 @@ def _response(state: FitState, data: object) -> Floats | None:
     return recipe.response(data, state.design.response_name) if isinstance(recipe, DesignRecipe) else None
 
 
-def _random_parameters(state: FitState) -> pd.DataFrame:
-    table = covariance_frame(factor_covariances(state), state.sigma)
+def random_parameters(state: MixedFit, sigma: float | None) -> pd.DataFrame:
+    """Return standard deviations and correlations of the random effects, and sigma if there is one, as rows."""
+    table = covariance_frame(factor_covariances(state), sigma)
     is_sd = table["effect_2"].isna()
     effect = table["effect_1"].fillna("Observation")
     term = np.where(is_sd, "sd__" + effect, "cor__" + effect + "." + table["effect_2"].fillna(""))

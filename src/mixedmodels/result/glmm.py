@@ -10,6 +10,8 @@ import pandas as pd
 
 from mixedmodels.diagnose.generalized_check import check_generalized
 from mixedmodels.diagnose.generalized_residuals import generalized_residuals
+from mixedmodels.display import broom
+from mixedmodels.display.broom_generalized import tidy_generalized
 from mixedmodels.display.check_frame import CheckFrame
 from mixedmodels.display.generalized_summary import one_line_generalized, summarize_generalized
 from mixedmodels.errors import UnknownArgumentError
@@ -93,6 +95,27 @@ class GlmmResult(RandomEstimates, FixedEstimates, GeneralizedTests, VarianceInte
     def thresholds(self) -> pd.Series[float]:
         """Thresholds between ordered categories, named ``1|2``; those of ``family="ordinal"``."""
         return pd.Series(thresholds(self.state), index=threshold_names(self.state), name="estimate")
+
+    @refuses_unknown
+    def tidy(
+        self, effects: str | Iterable[str] = broom.EFFECTS, level: float = 0.95, exponentiate: bool = False
+    ) -> pd.DataFrame:
+        """Return one row a parameter, fixed effects (and thresholds) and then variance parameters, in broom's columns.
+
+        Parameters
+        ----------
+        effects
+            ``"fixed"``, ``"ran_pars"`` (standard deviations, correlations, dispersion) or both.
+        level
+            Coverage of the intervals.
+        exponentiate
+            Exponentials of the fixed effects, as for ``coef_table``.
+        """
+        return show_notes(tidy_generalized(self.state, effects, level, exponentiate))
+
+    def glance(self) -> pd.DataFrame:
+        """Return the fit in one row: number of rows, likelihood, criteria, degrees of freedom, status."""
+        return show_notes(broom.glance(self.state))
 
     @refuses_unknown
     def threshold_table(self, level: float = 0.95) -> pd.DataFrame:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from mixedmodels.covariance.residual import correlations
+from mixedmodels.display import broom
+from mixedmodels.display.broom_marginal import tidy_marginal
 from mixedmodels.display.correlated_summary import one_line_correlated, summarize_correlated
 from mixedmodels.display.marginal_summary import one_line_marginal, summarize_marginal
 from mixedmodels.errors import InferenceError
@@ -44,6 +46,7 @@ from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import OF_A_FIT, refuses_unknown, unknown_attribute
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from os import PathLike
     from typing import Any
 
@@ -173,6 +176,30 @@ class MmrmResult(FixedEstimates, FixedTests, Intervals):
             Columns of a line, 60 or more; None for the environment's COLUMNS or the terminal's, 80 where there is none.
         """
         return summarize_marginal(self.state, self.ddf if ddf is None else ddf, level, width=width)
+
+    @refuses_unknown
+    def tidy(
+        self,
+        effects: str | Iterable[str] = broom.EFFECTS,
+        ddf: str | Approximation | None = None,
+        level: float = 0.95,
+    ) -> pd.DataFrame:
+        """Return one row a parameter, fixed effects and then those of the residuals' covariance, in broom's columns.
+
+        Parameters
+        ----------
+        effects
+            ``"fixed"``, ``"ran_pars"`` (the covariance of the residuals) or both.
+        ddf
+            As for ``coef_table``; None for what ``mmrm`` was given.
+        level
+            Coverage of the intervals.
+        """
+        return show_notes(tidy_marginal(self.state, effects, self.ddf if ddf is None else ddf, level))
+
+    def glance(self) -> pd.DataFrame:
+        """Return the fit in one row: number of rows, sigma, likelihood, criteria, degrees of freedom, status."""
+        return show_notes(broom.glance(self.state))
 
     @property
     def n_subjects(self) -> int:
