@@ -96,17 +96,8 @@ class DaskRows:
 
     def _check_columns(self, types: Mapping[str, Any]) -> None:
         """Find a partition that has other columns than the data frame says, whatever these are used for."""
-        dask = import_module("dask")
         for k, partition in enumerate(self.frame.to_delayed()):
-            try:
-                [schema] = dask.compute(dask.delayed(_schema)(partition, k))
-            except Exception as error:
-                if isinstance(error, MixedModelsError):
-                    raise
-                said = str(error).strip().partition("\n")[0].rstrip(".")
-                raise DataError(
-                    f"Partition {k} of the Dask data frame cannot be computed ({type(error).__name__}: {said})."
-                ) from error
+            schema = _computed_schema(partition, k)
             check_like_first(schema, types, list(types), f"partition {k}", "the data frame")
 
 
@@ -131,10 +122,9 @@ def open_dask(frame: Any) -> DaskRows:
 
 def _types_of_rows(frame: Any, names: Sequence[str]) -> dict[str, Any]:
     """Return the types of columns in the first partition that has values of them all."""
-    dask = import_module("dask")
     types: dict[str, Any] = {}
     for k, partition in enumerate(frame.to_delayed()):
-        [schema] = dask.compute(dask.delayed(_schema)(partition, k))
+        schema = _computed_schema(partition, k)
         for name in schema.names:
             if types.get(name) is None or column_kind(types[name]) == "nothing":
                 types[name] = schema.field(name).type
@@ -147,6 +137,27 @@ def _is_vague(dtype: Any) -> bool:
     """Return whether a type says nothing of values: Python objects, and categories that are not known."""
     unknown = isinstance(dtype, pd.CategoricalDtype) and "__UNKNOWN_CATEGORIES__" in dtype.categories
     return unknown or (dtype.kind == "O" and not isinstance(dtype, pd.CategoricalDtype | pd.StringDtype))
+
+
+def _computed_schema(partition: Delayed, k: int) -> Any:
+    """Return the columns of a partition.
+
+    Raises
+    ------
+    DataError
+        It cannot be computed.
+    """
+    dask = import_module("dask")
+    try:
+        [schema] = dask.compute(dask.delayed(_schema)(partition, k))
+    except MixedModelsError:
+        raise
+    except Exception as error:
+        said = str(error).strip().partition("\n")[0].rstrip(".")
+        raise DataError(
+            f"Partition {k} of the Dask data frame cannot be computed ({type(error).__name__}: {said})."
+        ) from error
+    return schema
 
 
 def _schema(partition: pd.DataFrame, k: int) -> Any:
