@@ -227,7 +227,8 @@ mod tests {
     use super::*;
 
     /// A name, responses with trials, and phi to differ about.
-    const CASES: [(&str, &[(f64, f64)], &[f64]); 12] = [
+    type Case = (&'static str, &'static [(f64, f64)], &'static [f64]);
+    const CASES: [Case; 12] = [
         ("binomial-logit", &[(2.0, 5.0), (17.0, 40.0)], &[]),
         ("binomial-probit", &[(2.0, 5.0), (0.0, 1.0)], &[]),
         ("binomial-cloglog", &[(2.0, 5.0), (1.0, 1.0)], &[]),
