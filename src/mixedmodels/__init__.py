@@ -57,7 +57,9 @@ if TYPE_CHECKING:
     )
     from mixedmodels.mmrm import mmrm
     from mixedmodels.power import power
-    from mixedmodels.result import CorrelatedResult, GlmmResult, LmmResult, MmrmResult
+    from mixedmodels.result.glmm import GlmmResult
+    from mixedmodels.result.lmm import LmmResult
+    from mixedmodels.result.mmrm import CorrelatedResult, MmrmResult
     from mixedmodels.saved import load
 
 __version__ = "0.1.0"
@@ -118,15 +120,15 @@ __all__ = [
 _LAZY = {
     "Control": "fit.control",
     "GeneralizedLinearMixedModel": "glmer",
-    "GlmmResult": "result",
+    "GlmmResult": "result.glmm",
     "LinearMixedModel": "lmer",
-    "LmmResult": "result",
+    "LmmResult": "result.lmm",
     "MixedLM": "mixedlm",
     "MixedLMParams": "mixedlm",
     "MixedLMResults": "mixedlm",
     "MixedLMResultsWrapper": "mixedlm",
-    "CorrelatedResult": "result",
-    "MmrmResult": "result",
+    "CorrelatedResult": "result.mmrm",
+    "MmrmResult": "result.mmrm",
     "Penalty": "mixedlm",
     "VCSpec": "mixedlm",
     "compare": "compare",

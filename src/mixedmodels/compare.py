@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from mixedmodels.errors import InferenceError
 from mixedmodels.inference.compare import check_names, compare_states
-from mixedmodels.result import GlmmResult, LmmResult, MmrmResult
+from mixedmodels.result.glmm import GlmmResult
+from mixedmodels.result.lmm import LmmResult
+from mixedmodels.result.mmrm import MmrmResult
 from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
 

@@ -26,8 +26,8 @@ from mixedmodels.fit.long_work import WorkFile, carry_out
 from mixedmodels.fit.plain_values import Kept
 from mixedmodels.formula.update import with_response
 from mixedmodels.inference.wald import COLUMNS, check_level
-from mixedmodels.result import KEPT as OF_FITS
-from mixedmodels.result import LmmResult, for_files
+from mixedmodels.result.lmm import KEPT as OF_FITS
+from mixedmodels.result.lmm import LmmResult, for_files
 from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
 

@@ -12,7 +12,7 @@ from mixedmodels.fit.fit import fit_identified
 from mixedmodels.fit.streamed import streamed_problem
 from mixedmodels.formula.parse import parse_formula
 from mixedmodels.lmer import warn_of_findings
-from mixedmodels.result import LmmResult
+from mixedmodels.result.lmm import LmmResult
 from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from mixedmodels.errors import FitError
 from mixedmodels.families import Family, read_family
-from mixedmodels.fit.call import GeneralizedCall, build_generalized, snapshot
+from mixedmodels.fit.call import snapshot
 from mixedmodels.fit.control import Control
 from mixedmodels.fit.generalized import fit_generalized
+from mixedmodels.fit.generalized_call import GeneralizedCall, build_generalized
 from mixedmodels.fit.nodes import check_nodes
 from mixedmodels.lmer import warn_of_findings
-from mixedmodels.result import GlmmResult
+from mixedmodels.result.glmm import GlmmResult
 from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:

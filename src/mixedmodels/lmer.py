@@ -15,11 +15,11 @@ from mixedmodels.errors import (
     RankDeficiencyWarning,
     SingularFitWarning,
 )
-from mixedmodels.fit.call import Call, CorrelatedCall, build_correlated, build_problem, snapshot
+from mixedmodels.fit.call import Call, build_problem, snapshot
 from mixedmodels.fit.fit import check_reml, fit_identified, fit_problem
 from mixedmodels.fit.sampled_fit import chosen
 from mixedmodels.fit.structured_fit import refuse_structures
-from mixedmodels.result import LmmResult, MmrmResult, fitted_result
+from mixedmodels.result.lmm import LmmResult
 from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from mixedmodels.design.design import Design
     from mixedmodels.design.records import Finding, Floats
     from mixedmodels.fit.control import Control
+    from mixedmodels.result.mmrm import MmrmResult
 
 WARNINGS: Mapping[str, type[MixedModelsWarning]] = {
     "not_converged": ConvergenceWarning,
@@ -171,37 +172,36 @@ def lmer(
             raise FitError(
                 "method is for models with independent residuals; leave it out beside residual and variance."
             )
-        return _with_residuals(
-            CorrelatedCall(
-                formula,
-                snapshot(data),
-                weights,
-                offset,
-                contrasts,
-                missing,
-                evaluate,
-                residual=residual,
-                variance=variance,
-                sigma=sigma,
-            ),
-            reml=reml,
-            start=start,
-            control=control,
-        )
+        if start is not None:
+            raise FitError(
+                "start is for models with independent residuals; those with residual, variance or sigma choose their "
+                "own."
+            )
+        call = Call(formula, snapshot(data), weights, offset, contrasts, missing, evaluate)
+        return _with_residuals(call, residual, variance, sigma, reml=reml, control=control)
     call = Call(formula, snapshot(data), weights, offset, contrasts, missing, evaluate, method)
     state = fit_identified(chosen(build_problem(call), method), reml=reml, start=start, control=control)
     warn_of_findings(state.findings)
     return LmmResult(state, call)
 
 
-def _with_residuals(call: CorrelatedCall, *, reml: bool, start: object, control: Control | None) -> MmrmResult:
+def _with_residuals(
+    call: Call,
+    residual: str | None,
+    variance: str | None,
+    sigma: float | None,
+    *,
+    reml: bool,
+    control: Control | None,
+) -> MmrmResult:
     """Return a fit with something on its residuals, by visits in common where there is nothing else."""
-    if start is not None:
-        raise FitError(
-            "start is for models with independent residuals; those with residual, variance or sigma choose their own."
-        )
-    problem = build_correlated(call, 0 if control is None else control.n_threads)
-    fit = fitted_result(problem, call, reml=reml, control=control)
+    # few models say something of their residuals, and what it takes is not loaded for the others
+    from mixedmodels.fit.correlated_call import CorrelatedCall, build_correlated  # noqa: PLC0415
+    from mixedmodels.result.mmrm import fitted_result  # noqa: PLC0415
+
+    whole = CorrelatedCall(**vars(call), residual=residual, variance=variance, sigma=sigma)
+    problem = build_correlated(whole, 0 if control is None else control.n_threads)
+    fit = fitted_result(problem, whole, reml=reml, control=control)
     _warn(fit.findings, 4)
     return fit
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mixedmodels.errors import InferenceError, nearest
-from mixedmodels.fit.call import Call, build_marginal, snapshot
+from mixedmodels.fit.call import Call, snapshot
+from mixedmodels.fit.correlated_call import build_marginal
 from mixedmodels.inference.degrees import MARGINAL_NAMES
 from mixedmodels.lmer import warn_of_findings
-from mixedmodels.result import MmrmResult, fitted_result
+from mixedmodels.result.mmrm import MmrmResult, fitted_result
 from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ from mixedmodels.inference.marginality import TermContrasts
 from mixedmodels.inference.simulated_power import KEPT, POWER, Cell, Simulation
 from mixedmodels.inference.simulated_tests import SimulatedTests, Study
 from mixedmodels.inference.wald import check_level
-from mixedmodels.result import LmmResult
+from mixedmodels.result.lmm import LmmResult
 from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
 

@@ -23,17 +23,9 @@ from mixedmodels.inference.replicated_marginal import MarginalReplicated
 from mixedmodels.inference.simulated_power import KEPT as OF_POWER
 from mixedmodels.inference.simulated_power import POWER, Simulation
 from mixedmodels.interrupted import warn_if_interrupted
-from mixedmodels.result import (
-    GLMM,
-    KEPT,
-    KEPT_GLMM,
-    KEPT_MARGINAL,
-    KIND,
-    MMRM,
-    GlmmResult,
-    LmmResult,
-    MmrmResult,
-)
+from mixedmodels.result.glmm import GLMM, KEPT_GLMM, GlmmResult
+from mixedmodels.result.lmm import KEPT, KIND, LmmResult
+from mixedmodels.result.mmrm import KEPT_MARGINAL, MMRM, MmrmResult
 from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
 

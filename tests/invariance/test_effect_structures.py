@@ -11,7 +11,7 @@ import pytest
 import mixedmodels as mm
 from data_loader import DATA
 from mixedmodels.covariance.effect_kinds import CORRELATIONS
-from mixedmodels.result import LmmResult
+from mixedmodels.result.lmm import LmmResult
 
 KINDS = (*CORRELATIONS, "rr")
 

@@ -13,8 +13,8 @@ from scipy.optimize import least_squares
 import mixedmodels as mm
 from data_loader import DATA
 from mixedmodels.design.build import build_design
-from mixedmodels.fit.call import CorrelatedCall
 from mixedmodels.fit.correlated import CorrelatedProblem
+from mixedmodels.fit.correlated_call import CorrelatedCall
 from mixedmodels.fit.correlated_fit import CorrelatedState, fit_correlated
 from mixedmodels.formula.parse import parse_correlated_formula
 from mixedmodels.inference.degrees import approximation

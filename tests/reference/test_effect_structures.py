@@ -13,7 +13,7 @@ import pytest
 
 import mixedmodels as mm
 from data_loader import DATA
-from mixedmodels.result import LmmResult
+from mixedmodels.result.lmm import LmmResult
 
 GLMMTMB = json.loads((Path(__file__).parent / "effect_structures.json").read_text(encoding="utf-8"))
 MODELS = [name for name in GLMMTMB if name != "versions"]

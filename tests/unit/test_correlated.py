@@ -11,8 +11,8 @@ import pytest
 import mixedmodels as mm
 from mixedmodels.cli import main
 from mixedmodels.covariance.block_residual import OnOwnTimes
-from mixedmodels.fit.call import CorrelatedCall, build_correlated
 from mixedmodels.fit.correlated import CorrelatedProblem
+from mixedmodels.fit.correlated_call import CorrelatedCall, build_correlated
 
 
 def sleep() -> pd.DataFrame:

@@ -12,7 +12,7 @@ import pytest
 
 import mixedmodels as mm
 from data_loader import DATA
-from mixedmodels.result import LmmResult
+from mixedmodels.result.lmm import LmmResult
 
 FORMULA = "Reaction ~ Days + ar1(0 + factor(Days) | Subject)"
 

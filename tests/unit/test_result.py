@@ -17,7 +17,7 @@ import pytest
 import mixedmodels as mm
 from data_loader import load
 from fixed_theta import reference_state
-from mixedmodels.result import LmmResult
+from mixedmodels.result.lmm import LmmResult
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
 

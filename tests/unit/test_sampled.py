@@ -15,7 +15,7 @@ from mixedmodels.errors import FitError, InferenceError, NotEnoughMemoryError
 from mixedmodels.fit import sampled
 from mixedmodels.fit.sampled import At, Crossed, Sampling, evaluate
 from mixedmodels.fit.sampled_fit import MonteCarlo, SampledProblem
-from mixedmodels.result import LmmResult
+from mixedmodels.result.lmm import LmmResult
 
 FORMULA = "y ~ x + kind + (1 | item) + (1 | user)"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from time import perf_counter
-from types import MappingProxyType
 from typing import Any
 
 import narwhals as nw
@@ -16,27 +15,17 @@ import pandas as pd
 from mixedmodels.covariance.effect_kinds import DIAGONAL, UNSTRUCTURED
 from mixedmodels.design.build import build_design
 from mixedmodels.design.coding import contrasts_in_use
-from mixedmodels.design.design import Design
-from mixedmodels.design.expression import INTERCEPT
 from mixedmodels.design.frame import open_frame
 from mixedmodels.design.open_rows import is_stream, open_rows
-from mixedmodels.design.response import read_categories, read_numbers, read_successes
-from mixedmodels.errors import DataError, FormulaError, nearest
-from mixedmodels.families import Family
-from mixedmodels.fit.correlated import CorrelatedProblem, check_sigma, has_visits_alone
-from mixedmodels.fit.generalized import GeneralizedProblem
-from mixedmodels.fit.marginal import MarginalProblem
+from mixedmodels.errors import FormulaError, nearest
 from mixedmodels.fit.problem import Problem
 from mixedmodels.fit.streamed import streamed_problem
-from mixedmodels.formula.parse import parse_correlated_formula, parse_formula, parse_marginal_formula
+from mixedmodels.formula.parse import parse_formula
 from mixedmodels.formula.restricted import check_restricted
 from mixedmodels.formula.terms import Formula
 
 EVALUATIONS = ("python", "restricted")
 """What expressions of a formula may be."""
-
-READERS = MappingProxyType({"numbers": read_numbers, "successes": read_successes, "categories": read_categories})
-"""How the left-hand side becomes numbers, by what a family says of its responses."""
 
 
 @dataclass(frozen=True)
@@ -60,28 +49,6 @@ class Call:
     @property
     def _function(self) -> str:
         return "lmer"
-
-
-@dataclass(frozen=True, repr=False)
-class GeneralizedCall(Call):
-    """The arguments of ``glmer`` that make the design, with its family as the user gave it."""
-
-    family: object = "binomial"
-    link: str | None = None
-    n_agq: int = 1
-
-    @property
-    def _function(self) -> str:
-        return "glmer"
-
-
-@dataclass(frozen=True, repr=False)
-class CorrelatedCall(Call):
-    """The arguments of ``lmer`` that make the design, with those on the residuals."""
-
-    residual: str | None = None
-    variance: str | None = None
-    sigma: float | None = None
 
 
 def _shown(argument: object) -> str:
@@ -122,127 +89,21 @@ def build_problem(call: Call) -> Problem:
     return Problem(design, design_seconds=perf_counter() - began)
 
 
-def build_correlated(call: CorrelatedCall, n_threads: int = 0) -> MarginalProblem:
-    """Return the problem of a model with something on its residuals that a call describes.
-
-    Raises
-    ------
-    DataError, DesignError, FormulaError
-        As ``build_problem``, and if the residuals cannot be what is said of them.
-    """
-    began = perf_counter()
-    formula = parse_correlated_formula(call.formula, call.residual, call.variance)
-    if formula.absorbed:
-        raise FormulaError(
-            f"{call.formula!r} absorbs fixed effects, fe(...), which residual, variance and sigma do not take beside "
-            "them yet. Make them terms of the fixed part."
-        )
-    if not formula.random and call.residual is None and call.variance is None:
-        parse_formula(call.formula)  # which says what is missing
-    check_evaluation(formula, call.evaluate, call.contrasts)
-    _check_plain(formula, "models with residual, variance or sigma")
-    if is_stream(call.data):
-        raise DataError(
-            "residual, variance and sigma need all rows at once, and these data are read in parts. Use a data frame."
-        )
-    design = build_design(
-        formula,
-        call.data,
-        weights=call.weights,
-        offset=call.offset,
-        contrasts=call.contrasts,
-        missing=call.missing,
-        residual=call.sigma is None,
-    )
-    return _with_structure(design, check_sigma(call.sigma, design), n_threads, perf_counter() - began)
-
-
-def build_generalized(call: GeneralizedCall, family: Family) -> GeneralizedProblem:
-    """Return the problem of a generalised model that a call describes.
-
-    Raises
-    ------
-    DataError, FitError, FormulaError
-        As ``build_problem``, and if the responses are not the family's or quadrature is not for the model.
-    """
-    began = perf_counter()
-    formula = parse_formula(call.formula)
-    if formula.absorbed:
-        raise FormulaError(
-            "glmer does not absorb fixed effects: estimates of nonlinear models with an effect a level are biased. "
-            "Make the levels random, or write few as a fixed term.",
-            formula.text,
-            formula.text.find("fe("),
-        )
-    check_evaluation(formula, call.evaluate, call.contrasts)
-    _check_plain(formula, "generalised models")
-    design = build_design(
-        formula,
-        call.data,
-        weights=call.weights,
-        offset=call.offset,
-        contrasts=call.contrasts,
-        missing=call.missing,
-        read_response=READERS[family.responses],
-        residual=False,
-    )
-    if design.categories and INTERCEPT not in design.x_names[:1]:
-        raise FormulaError(
-            f"{formula.text!r} has no intercept; an ordinal model has thresholds in its place, and is written with it: "
-            "leave out '0 +' or '- 1'."
-        )
-    return GeneralizedProblem(design, family, n_agq=call.n_agq, design_seconds=perf_counter() - began)
-
-
-def build_marginal(call: Call, n_threads: int = 0) -> MarginalProblem:
-    """Return the problem of a model with correlated residuals that a call describes.
+def check_plain(formula: Formula, where: str) -> None:
+    """Refuse structured covariances of random effects.
 
     Parameters
     ----------
-    call
-        The arguments.
-    n_threads
-        Threads of the engine; 0 takes what the machine has.
+    formula
+        The formula.
+    where
+        Of what models.
 
     Raises
     ------
     FormulaError
-        If ``evaluate`` is not what it may be, or forbids an expression.
+        There are some.
     """
-    began = perf_counter()
-    formula = parse_marginal_formula(call.formula)
-    check_evaluation(formula, call.evaluate, call.contrasts)
-    design = build_design(
-        formula,
-        call.data,
-        weights=call.weights,
-        offset=call.offset,
-        contrasts=call.contrasts,
-        missing=call.missing,
-    )
-    return _with_structure(design, None, n_threads, perf_counter() - began)
-
-
-def _with_structure(design: Design, sigma: float | None, n_threads: int, seconds: float) -> MarginalProblem:
-    """Return the problem of a design, by visits in common where they are all there is."""
-    if sigma is None and not design.variance and has_visits_alone(design):
-        return MarginalProblem(design, n_threads=n_threads, design_seconds=seconds)
-    return CorrelatedProblem(design, sigma=sigma, n_threads=n_threads, design_seconds=seconds)
-
-
-def build_on_residuals(call: Call, n_threads: int = 0) -> MarginalProblem:
-    """Return the problem of a model with something on its residuals, by ``mmrm``'s call or ``lmer``'s."""
-    return build_correlated(call, n_threads) if isinstance(call, CorrelatedCall) else build_marginal(call, n_threads)
-
-
-def parse_on_residuals(call: Call, text: str) -> Formula:
-    """Return the formula of such a call with another text."""
-    if isinstance(call, CorrelatedCall):
-        return parse_correlated_formula(text, call.residual, call.variance)
-    return parse_marginal_formula(text)
-
-
-def _check_plain(formula: Formula, where: str) -> None:
     special = next((term for term in formula.random if term.kind not in (UNSTRUCTURED, DIAGONAL)), None)
     if special is not None:
         raise FormulaError(

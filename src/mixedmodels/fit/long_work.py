@@ -17,7 +17,6 @@ from mixedmodels.fit.checkpoint import Checkpoint
 from mixedmodels.fit.fingerprint import fingerprint
 from mixedmodels.fit.plain_values import Kept
 from mixedmodels.fit.progress import progress_bar
-from mixedmodels.fit.storage import load_records, save_records
 from mixedmodels.fit.whole_file import check_place
 
 if TYPE_CHECKING:
@@ -84,6 +83,8 @@ def write_work(path: str | PathLike[str], work: Work, records: Iterable[Kept]) -
     """
     task = work.task
     about = {"formula": task.formula, "asked": task.asked, "notes": list(work.done.notes)}
+    from mixedmodels.fit.storage import save_records  # noqa: PLC0415  # little work is kept in files
+
     save_records(path, task.kind, work, (*KEPT, *records), about)
 
 
@@ -113,6 +114,8 @@ class WorkFile:
             return
         check_place(path)
         if Path(path).exists():
+            from mixedmodels.fit.storage import load_records  # noqa: PLC0415  # as above
+
             self.found = load_records(path, (kind,), (*KEPT, *self.records))
 
     def seed(self, given: int | None) -> int | None:

@@ -34,12 +34,14 @@ from mixedmodels.design.stand_in import StandIn
 from mixedmodels.errors import DataError
 from mixedmodels.families import BY_NAME, Family
 from mixedmodels.fit.archive import is_archive, read_archive, write_archive
-from mixedmodels.fit.call import Call, CorrelatedCall, GeneralizedCall
+from mixedmodels.fit.call import Call
 from mixedmodels.fit.control import Control
 from mixedmodels.fit.correlated import CorrelatedProblem
+from mixedmodels.fit.correlated_call import CorrelatedCall
 from mixedmodels.fit.correlated_fit import CorrelatedState
 from mixedmodels.fit.fixed_root import Basis, FixedRoot
 from mixedmodels.fit.generalized import GeneralizedProblem, GlmmState
+from mixedmodels.fit.generalized_call import GeneralizedCall
 from mixedmodels.fit.information import CovarianceDerivatives, Identification, Information
 from mixedmodels.fit.marginal import MarginalProblem
 from mixedmodels.fit.marginal_fit import MarginalState

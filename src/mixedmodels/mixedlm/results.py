@@ -69,7 +69,7 @@ from mixedmodels.mixedlm.reading.arguments import (
 from mixedmodels.mixedlm.reading.params import MixedLMParams
 from mixedmodels.predict.choice import used_factors
 from mixedmodels.predict.random_effects import coef_by_level
-from mixedmodels.result import LmmResult
+from mixedmodels.result.lmm import LmmResult
 from mixedmodels.vocabulary import refuses_unknown
 
 

@@ -17,8 +17,9 @@ from mixedmodels.display.generalized_summary import one_line_generalized, summar
 from mixedmodels.errors import UnknownArgumentError
 from mixedmodels.families import Family, Ordinal, read_family
 from mixedmodels.fit import storage
-from mixedmodels.fit.call import GeneralizedCall, build_generalized, snapshot, with_columns, without_stale_contrasts
+from mixedmodels.fit.call import snapshot, with_columns, without_stale_contrasts
 from mixedmodels.fit.generalized import fit_generalized
+from mixedmodels.fit.generalized_call import GeneralizedCall, build_generalized
 from mixedmodels.fit.nodes import check_nodes
 from mixedmodels.fit.plain_values import Kept
 from mixedmodels.formula.update import update_formula

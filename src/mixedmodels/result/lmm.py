@@ -10,7 +10,6 @@ import pandas as pd
 
 from mixedmodels.display import maketables
 from mixedmodels.display.summary import one_line
-from mixedmodels.fit import storage
 from mixedmodels.fit.call import build_problem, snapshot, with_columns, without_stale_contrasts
 from mixedmodels.fit.fit import fit_identified, fit_problem
 from mixedmodels.fit.plain_values import Kept
@@ -215,6 +214,8 @@ class LmmResult(Estimates, Tables, Tests, VarianceIntervals, Sizes, Rows, Diagno
         DataError
             If the file cannot be written.
         """
+        from mixedmodels.fit import storage  # noqa: PLC0415  # it knows all kinds of fits, and few are kept in files
+
         design = self.state.design
         if not data or is_rowless(design):
             content = LmmResult(without_rows(self.state))  # type: ignore[arg-type]  # it is loaded as a fit

@@ -15,15 +15,9 @@ from mixedmodels.display.correlated_summary import one_line_correlated, summariz
 from mixedmodels.display.marginal_summary import one_line_marginal, summarize_marginal
 from mixedmodels.errors import InferenceError
 from mixedmodels.fit import storage
-from mixedmodels.fit.call import (
-    CorrelatedCall,
-    build_on_residuals,
-    parse_on_residuals,
-    snapshot,
-    with_columns,
-    without_stale_contrasts,
-)
+from mixedmodels.fit.call import snapshot, with_columns, without_stale_contrasts
 from mixedmodels.fit.correlated import CorrelatedProblem
+from mixedmodels.fit.correlated_call import CorrelatedCall, build_on_residuals, parse_on_residuals
 from mixedmodels.fit.correlated_fit import fit_correlated
 from mixedmodels.fit.fitted import conditional_fitted, marginal_fitted
 from mixedmodels.fit.marginal_fit import fit_marginal

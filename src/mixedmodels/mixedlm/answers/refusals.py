@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from mixedmodels.errors import InferenceError
 from mixedmodels.mixedlm.fitting.record import FitRecord
-from mixedmodels.result import LmmResult
+from mixedmodels.result.lmm import LmmResult
 
 Class = TypeVar("Class", bound=type)
 

@@ -1,0 +1,111 @@
+"""What the user asked of ``mmrm``, or of ``lmer`` about residuals, and the problem that it describes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from mixedmodels.design.build import build_design
+from mixedmodels.design.open_rows import is_stream
+from mixedmodels.errors import DataError, FormulaError
+from mixedmodels.fit.call import Call, check_evaluation, check_plain
+from mixedmodels.fit.correlated import CorrelatedProblem, check_sigma, has_visits_alone
+from mixedmodels.fit.marginal import MarginalProblem
+from mixedmodels.formula.parse import parse_correlated_formula, parse_formula, parse_marginal_formula
+
+if TYPE_CHECKING:
+    from mixedmodels.design.design import Design
+    from mixedmodels.formula.terms import Formula
+
+
+@dataclass(frozen=True, repr=False)
+class CorrelatedCall(Call):
+    """The arguments of ``lmer`` that make the design, with those on the residuals."""
+
+    residual: str | None = None
+    variance: str | None = None
+    sigma: float | None = None
+
+
+def build_correlated(call: CorrelatedCall, n_threads: int = 0) -> MarginalProblem:
+    """Return the problem of a model with something on its residuals that a call describes.
+
+    Raises
+    ------
+    DataError, DesignError, FormulaError
+        As ``build_problem``, and if the residuals cannot be what is said of them.
+    """
+    began = perf_counter()
+    formula = parse_correlated_formula(call.formula, call.residual, call.variance)
+    if formula.absorbed:
+        raise FormulaError(
+            f"{call.formula!r} absorbs fixed effects, fe(...), which residual, variance and sigma do not take beside "
+            "them yet. Make them terms of the fixed part."
+        )
+    if not formula.random and call.residual is None and call.variance is None:
+        parse_formula(call.formula)  # which says what is missing
+    check_evaluation(formula, call.evaluate, call.contrasts)
+    check_plain(formula, "models with residual, variance or sigma")
+    if is_stream(call.data):
+        raise DataError(
+            "residual, variance and sigma need all rows at once, and these data are read in parts. Use a data frame."
+        )
+    design = build_design(
+        formula,
+        call.data,
+        weights=call.weights,
+        offset=call.offset,
+        contrasts=call.contrasts,
+        missing=call.missing,
+        residual=call.sigma is None,
+    )
+    return _with_structure(design, check_sigma(call.sigma, design), n_threads, perf_counter() - began)
+
+
+def build_marginal(call: Call, n_threads: int = 0) -> MarginalProblem:
+    """Return the problem of a model with correlated residuals that a call describes.
+
+    Parameters
+    ----------
+    call
+        The arguments.
+    n_threads
+        Threads of the engine; 0 takes what the machine has.
+
+    Raises
+    ------
+    FormulaError
+        If ``evaluate`` is not what it may be, or forbids an expression.
+    """
+    began = perf_counter()
+    formula = parse_marginal_formula(call.formula)
+    check_evaluation(formula, call.evaluate, call.contrasts)
+    design = build_design(
+        formula,
+        call.data,
+        weights=call.weights,
+        offset=call.offset,
+        contrasts=call.contrasts,
+        missing=call.missing,
+    )
+    return _with_structure(design, None, n_threads, perf_counter() - began)
+
+
+def _with_structure(design: Design, sigma: float | None, n_threads: int, seconds: float) -> MarginalProblem:
+    """Return the problem of a design, by visits in common where they are all there is."""
+    if sigma is None and not design.variance and has_visits_alone(design):
+        return MarginalProblem(design, n_threads=n_threads, design_seconds=seconds)
+    return CorrelatedProblem(design, sigma=sigma, n_threads=n_threads, design_seconds=seconds)
+
+
+def build_on_residuals(call: Call, n_threads: int = 0) -> MarginalProblem:
+    """Return the problem of a model with something on its residuals, by ``mmrm``'s call or ``lmer``'s."""
+    return build_correlated(call, n_threads) if isinstance(call, CorrelatedCall) else build_marginal(call, n_threads)
+
+
+def parse_on_residuals(call: Call, text: str) -> Formula:
+    """Return the formula of such a call with another text."""
+    if isinstance(call, CorrelatedCall):
+        return parse_correlated_formula(text, call.residual, call.variance)
+    return parse_marginal_formula(text)
