@@ -34,6 +34,7 @@ from problems import PROBLEMS, Problem, cached_data
 from report import table
 
 HERE = Path(__file__).resolve().parent
+sys.path.remove(str(HERE))  # glmm.py has the name of a package
 RESULTS = HERE / "results"
 ENGINE_NAMES = ("ours", "lme4", *(name for name in ENGINES if name != "ours"))
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS")
