@@ -63,6 +63,12 @@ impl GeneralizedMinimum {
     fn singular(&self) -> bool {
         self.0.singular
     }
+    /// (n_psi, n_psi): model of the Hessian, with what steps showed to be missing.
+    #[getter]
+    fn curvature<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f64>>> {
+        let k = self.0.psi.len();
+        PyArray1::from_slice(py, &self.0.curvature).reshape([k, k])
+    }
     /// (n_iterations, 6): deviance, gradient norm, predicted decrease, step norm, radius, ratio.
     #[getter]
     fn trace<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f64>>> {
@@ -235,10 +241,12 @@ impl GeneralizedModel {
 
     /// theta, beta (kept columns), phi, conditional modes (n_levels, q) and covariances (n_levels, q, q) a factor, eta.
     #[allow(clippy::type_complexity)] // Python gets a tuple of arrays
+    #[pyo3(signature = (psi, minimum=None))]
     fn estimates<'py>(
         &self,
         py: Python<'py>,
         psi: PyReadonlyArray1<'_, f64>,
+        minimum: Option<&GeneralizedMinimum>,
     ) -> PyResult<(
         Floats<'py>,
         Floats<'py>,
@@ -248,7 +256,8 @@ impl GeneralizedModel {
         Floats<'py>,
     )> {
         let psi = self.checked(&psi)?;
-        let found = self.run(py, 2, || self.glmm.estimates(psi))?.ok_or_else(cannot_evaluate)?;
+        let modes = minimum.map(|minimum| &minimum.0.modes);
+        let found = self.run(py, 2, || self.glmm.estimates(psi, modes))?.ok_or_else(cannot_evaluate)?;
         let modes = found.b.into_iter().zip(&self.shape);
         let modes = modes.map(|(b, (levels, blocks))| b.into_pyarray(py).reshape([*levels, width(blocks)]));
         let blocks = found.conditional.into_iter().zip(&self.shape).map(|(values, (levels, blocks))| {

@@ -15,7 +15,7 @@ use crate::trust_region::{self, Iteration, Run, Status};
 use faer::Par;
 
 /// Work (multiplications of one run) below which several starts are tried, and the standard deviations they have.
-const CHEAP_FLOPS: f64 = 3e7;
+const CHEAP_FLOPS: f64 = 3e6;
 const EXTRA_STARTS: [f64; 3] = [0.05, 1.0, 4.0];
 /// What exact zeros may cost at the end.
 const SNAP_TOL: f64 = 1e-9;
@@ -41,6 +41,10 @@ pub struct GlmmMinimum {
     pub trace: Vec<Iteration>,
     pub other_optima: Vec<f64>,
     pub singular: bool,
+    /// Model of the Hessian, with what steps showed to be missing.
+    pub curvature: Vec<f64>,
+    /// Up to the signs of columns of Lambda.
+    pub modes: Effects,
 }
 
 /// What is estimated at a psi, in the user's units.
@@ -132,6 +136,8 @@ impl Glmm {
             n_evaluations,
             trace: run.trace,
             other_optima,
+            curvature: run.curvature,
+            modes: run.kept,
             psi: self.with_positive_diagonals(run.point),
         })
     }
@@ -139,13 +145,14 @@ impl Glmm {
     /// What is nearly zero becomes zero where that does not raise the criterion.
     fn snap(&self, run: &mut Run<Effects>) {
         let tolerance = SNAP_TOL.max(self.noise(run.value));
-        let Some(at) = self.evaluate(&run.point, None) else { return };
+        let Some(at) = self.evaluate_at(&run.point, Some(run.kept.clone())) else { return };
         let (reduced, n_evaluations) = self.reduce(&run.point, &at, tolerance);
         run.n_evaluations += n_evaluations + 1;
         if let Some(psi) = reduced
             && let Some(at) = self.evaluate(&psi, Some(&at))
         {
             (run.value, run.point) = (at.value, psi);
+            run.kept = self.keep(at);
         }
     }
 
@@ -166,9 +173,9 @@ impl Glmm {
         out
     }
 
-    /// Everything that is estimated at psi.
-    pub fn estimates(&self, psi: &[f64]) -> Option<GlmmEstimates> {
-        let at = self.evaluate(psi, None)?;
+    /// Everything that is estimated at psi, with modes near which they are looked for.
+    pub fn estimates(&self, psi: &[f64], modes: Option<&Effects>) -> Option<GlmmEstimates> {
+        let at = self.evaluate_at(psi, modes.cloned())?;
         let products = &self.problem.products;
         let (k, p) = (self.problem.n_theta(), self.rows.p);
         let mut beta = zeros(p);

@@ -3,6 +3,7 @@
 //! They are in the bases of the problem and sorted by the levels of the first factor. What depends on where a row stands
 //! among levels, strips and cells is found once.
 
+use crate::block::with_size;
 use crate::deviance::Problem;
 use crate::memory::{copied, filled, reserved, zeros};
 use crate::products::ModelRows;
@@ -10,8 +11,11 @@ use crate::rows::ByLevel;
 use crate::schur::Values;
 use crate::threads;
 
-/// Rows between two checks whether to go on, and of a piece of work.
+/// Rows of a piece of work.
 const ROWS: usize = 4096;
+
+/// Levels between two checks whether to go on.
+const LEVELS: usize = 256;
 
 /// One factor's part of the rows.
 struct FactorPart {
@@ -162,27 +166,72 @@ impl KeptRows {
 
     /// Z'WZ in `out` and Z's, one value an effect, in one pass.
     pub fn weigh(&self, w: &[f64], s: &[f64], out: &mut Filled) -> Vec<f64> {
-        let mut zs = zeros(self.n_effects);
+        self.step(None, &mut zeros(self.n), out, |i, _| (w[i], s[i]))
+    }
+
+    /// eta += Z b, and with the weight and the score that `row` gives at each: Z'WZ in `out` and Z's, in one pass.
+    pub fn step(
+        &self,
+        b: Option<&[f64]>,
+        eta: &mut [f64],
+        out: &mut Filled,
+        row: impl FnMut(usize, f64) -> (f64, f64),
+    ) -> Vec<f64> {
         out.clear();
-        for i in 0..self.n {
-            if i % ROWS == 0 {
+        let q = self.parts[0].q;
+        with_size!(q, self.step_sized(q, b, eta, out, row))
+    }
+
+    #[inline(always)]
+    fn step_sized(
+        &self,
+        q: usize,
+        b: Option<&[f64]>,
+        eta: &mut [f64],
+        out: &mut Filled,
+        mut row: impl FnMut(usize, f64) -> (f64, f64),
+    ) -> Vec<f64> {
+        let mut zs = zeros(self.n_effects);
+        let (first, others) = self.parts.split_first().expect("has a factor");
+        let (squares, other_squares) = out.zz.split_first_mut().expect("has a factor");
+        for level in 0..self.start.len() - 1 {
+            if level % LEVELS == 0 {
                 threads::check();
             }
-            let first = &self.parts[0];
-            let q = first.q;
-            let z = &first.z[i * q..(i + 1) * q];
-            add_square(&mut out.zz[0][first.level[i] as usize * q * q..], z, w[i]);
-            add_scaled(&mut zs[first.effect[i]..], z, s[i]);
-            for (e, part) in self.parts.iter().enumerate().skip(1) {
-                let own = &part.z[i * part.q..(i + 1) * part.q];
-                add_square(&mut out.zz[e][part.level[i] as usize * part.q * part.q..], own, w[i]);
-                add_scaled(&mut zs[part.effect[i]..], own, s[i]);
-                add_outer(&mut out.cross[part.cross[i]..], z, own, w[i]);
-            }
-            for pair in &self.pairs {
-                let (a, b) = (&self.parts[pair.later], &self.parts[pair.earlier]);
-                let (a, b) = (&a.z[i * a.q..(i + 1) * a.q], &b.z[i * b.q..(i + 1) * b.q]);
-                add_outer(&mut out.rest[pair.at[i]..], a, b, w[i]);
+            let square = &mut squares[level * q * q..(level + 1) * q * q];
+            let own_b = b.map(|b| &b[level * q..(level + 1) * q]);
+            let own_zs = level * q..(level + 1) * q;
+            for i in self.start[level]..self.start[level + 1] {
+                let z = &first.z[i * q..(i + 1) * q];
+                if let (Some(b), Some(own_b)) = (b, own_b) {
+                    let mut sum = dot(z, own_b);
+                    for part in others {
+                        sum += dot(&part.z[i * part.q..(i + 1) * part.q], &b[part.effect[i]..part.effect[i] + part.q]);
+                    }
+                    eta[i] += sum;
+                }
+                let (w, s) = row(i, eta[i]);
+                add_outer(square, z, z, w);
+                add_scaled(&mut zs[own_zs.clone()], z, s);
+                for (e, part) in others.iter().enumerate() {
+                    let (p, level, effect) = (part.q, part.level[i] as usize, part.effect[i]);
+                    if p == 1 {
+                        let own = part.z[i];
+                        other_squares[e][level] += w * own * own;
+                        zs[effect] += s * own;
+                        add_scaled(&mut out.cross[part.cross[i]..part.cross[i] + q], z, w * own);
+                        continue;
+                    }
+                    let own = &part.z[i * p..(i + 1) * p];
+                    add_outer(&mut other_squares[e][level * p * p..(level + 1) * p * p], own, own, w);
+                    add_scaled(&mut zs[effect..effect + p], own, s);
+                    add_outer(&mut out.cross[part.cross[i]..part.cross[i] + p * q], z, own, w);
+                }
+                for pair in &self.pairs {
+                    let (a, b) = (&self.parts[pair.later], &self.parts[pair.earlier]);
+                    let (a, b) = (&a.z[i * a.q..(i + 1) * a.q], &b.z[i * b.q..(i + 1) * b.q]);
+                    add_outer(&mut out.rest[pair.at[i]..pair.at[i] + a.len() * b.len()], a, b, w);
+                }
             }
         }
         zs
@@ -192,9 +241,12 @@ impl KeptRows {
     pub fn transposed(&self, s: &[f64]) -> Vec<f64> {
         let mut zs = zeros(self.n_effects);
         for part in &self.parts {
-            for (i, z) in part.z.chunks_exact(part.q).enumerate() {
-                add_scaled(&mut zs[part.effect[i]..], z, s[i]);
-            }
+            let q = part.q;
+            with_size!(q, {
+                for (i, z) in part.z.chunks_exact(q).enumerate() {
+                    add_scaled(&mut zs[part.effect[i]..part.effect[i] + q], z, s[i]);
+                }
+            });
         }
         zs
     }
@@ -202,25 +254,35 @@ impl KeptRows {
     /// out += Z b for one value an effect.
     pub fn add_times(&self, b: &[f64], out: &mut [f64]) {
         for part in &self.parts {
-            for ((z, out), &at) in part.z.chunks_exact(part.q).zip(out.iter_mut()).zip(&part.effect) {
-                *out += z.iter().zip(&b[at..]).map(|(z, b)| z * b).sum::<f64>();
-            }
+            let q = part.q;
+            with_size!(q, {
+                for ((z, out), &at) in part.z.chunks_exact(q).zip(out.iter_mut()).zip(&part.effect) {
+                    *out += dot(z, &b[at..at + q]);
+                }
+            });
         }
     }
 
     /// z_i' V z_i of every row, V on the pattern of Z'Z.
     pub fn squares(&self, v: &Filled) -> Vec<f64> {
         let mut out = zeros(self.n);
-        for (i, out) in out.iter_mut().enumerate() {
-            let first = &self.parts[0];
-            let z = &first.z[i * first.q..(i + 1) * first.q];
-            for (e, part) in self.parts.iter().enumerate() {
-                let q = part.q;
-                let own = &part.z[i * q..(i + 1) * q];
-                *out += form(&v.zz[e][part.level[i] as usize * q * q..], own, own);
-                if e > 0 {
-                    *out += 2.0 * form(&v.cross[part.cross[i]..], z, own);
+        for (e, part) in self.parts.iter().enumerate() {
+            let q = part.q;
+            with_size!(q, {
+                for ((own, out), &level) in part.z.chunks_exact(q).zip(out.iter_mut()).zip(&part.level) {
+                    let level = level as usize;
+                    *out += form(&v.zz[e][level * q * q..(level + 1) * q * q], own, own);
                 }
+            });
+        }
+        if self.parts.len() == 1 {
+            return out;
+        }
+        for (i, out) in out.iter_mut().enumerate() {
+            let z = self.first(i);
+            for part in &self.parts[1..] {
+                let own = &part.z[i * part.q..(i + 1) * part.q];
+                *out += 2.0 * form(&v.cross[part.cross[i]..], z, own);
             }
             for pair in &self.pairs {
                 let (a, b) = (&self.parts[pair.later], &self.parts[pair.earlier]);
@@ -291,11 +353,15 @@ impl KeptRows {
     pub fn across(&self, w: &[f64]) -> Vec<Vec<f64>> {
         let mut out: Vec<Vec<f64>> = (0..self.p).map(|_| zeros(self.n_effects)).collect();
         for part in &self.parts {
-            for (i, z) in part.z.chunks_exact(part.q).enumerate() {
-                for (column, x) in out.iter_mut().zip(self.x(i)) {
-                    add_scaled(&mut column[part.effect[i]..], z, w[i] * x);
+            let q = part.q;
+            with_size!(q, {
+                for (i, z) in part.z.chunks_exact(q).enumerate() {
+                    let at = part.effect[i]..part.effect[i] + q;
+                    for (column, x) in out.iter_mut().zip(self.x(i)) {
+                        add_scaled(&mut column[at.clone()], z, w[i] * x);
+                    }
                 }
-            }
+            });
         }
         out
     }
@@ -311,6 +377,11 @@ fn level_pieces(start: &[usize]) -> Vec<usize> {
         }
     }
     out
+}
+
+#[inline(always)]
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 #[inline(always)]

@@ -14,8 +14,8 @@ use crate::objective::{Objective, Slopes};
 
 /// Distance from which on modes nearby are not predicted.
 const FAR: f64 = 0.5;
-/// Steps of differences, relative.
-const STEP: f64 = 1e-5;
+/// Steps of differences on one side, relative.
+const STEP: f64 = 2e-6;
 /// Rounding of one evaluation, relative.
 const ROUNDING: f64 = 16.0 * f64::EPSILON;
 
@@ -70,11 +70,16 @@ impl Glmm {
     }
 
     fn evaluate_from(&self, psi: &[f64], near: Option<&LaplaceAt>) -> Option<LaplaceAt<'_>> {
+        self.evaluate_at(psi, near.map(|near| self.predicted(psi, near)))
+    }
+
+    /// The same from modes `u` on.
+    pub fn evaluate_at(&self, psi: &[f64], u: Option<Effects>) -> Option<LaplaceAt<'_>> {
         if psi.iter().any(|v| !v.is_finite()) {
             return None;
         }
         let Psi { lambda, beta, phi } = self.split(psi);
-        let mode = self.mode(lambda, beta, phi, near.map(|near| self.predicted(psi, near)))?;
+        let mode = self.mode(lambda, beta, phi, u)?;
         let beyond = self.rule.as_ref().map_or(0.0, |rule| self.beyond_laplace(rule, &mode, phi));
         let value = mode.h + mode.factor.log_det() + beyond - 2.0 * self.responses.saturated;
         value.is_finite().then(|| LaplaceAt { psi: copied(psi), mode, value, slope: None })
@@ -332,16 +337,14 @@ impl Objective for Glmm {
     fn hessian<'a>(&'a self, psi: &[f64], at: &LaplaceAt<'a>) -> Option<Vec<f64>> {
         let k = psi.len();
         let mut out = zeros(k * k);
+        let here = self.gradient(psi, Some(at))?;
         for j in 0..k {
             let h = STEP * (1.0 + psi[j].abs());
-            let moved = |by: f64| {
-                let mut moved = copied(psi);
-                moved[j] += by;
-                self.gradient(&moved, Some(at))
-            };
-            let (up, down) = (moved(h)?, moved(-h)?);
+            let mut moved = copied(psi);
+            moved[j] += h;
+            let up = self.gradient(&moved, Some(at))?;
             for i in 0..k {
-                let d = (up[i] - down[i]) / (2.0 * h);
+                let d = (up[i] - here[i]) / h;
                 out[j * k + i] += 0.5 * d;
                 out[i * k + j] += 0.5 * d;
             }

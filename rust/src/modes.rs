@@ -3,7 +3,7 @@
 use crate::deviance::Problem;
 use crate::effects::Effects;
 use crate::factor::LowerFactor;
-use crate::family::{Family, Responses, Rows};
+use crate::family::{At, Family, Responses, Rows};
 use crate::kept_rows::{Filled, KeptRows};
 use crate::memory::{copied, zeros};
 use crate::quadrature::Rule;
@@ -43,6 +43,13 @@ pub struct Mode<'a> {
     pub h: f64,
 }
 
+/// Rows after a step, and Z'l' of them.
+struct Moved {
+    eta: Vec<f64>,
+    rows: Rows,
+    zs: Vec<f64>,
+}
+
 impl Glmm {
     /// Z Lambda u.
     pub fn times(&self, lambda: &[Vec<f64>], u: &Effects) -> Vec<f64> {
@@ -74,16 +81,17 @@ impl Glmm {
     }
 
     fn mode_from(&self, lambda: &[Vec<f64>], beta: &[f64], phi: &[f64], mut u: Effects) -> Option<Mode<'_>> {
-        let mut eta = self.rows.fixed(&self.responses.offset, beta);
-        eta.iter_mut().zip(self.times(lambda, &u)).for_each(|(eta, z)| *eta += z);
-        let mut rows = self.responses.rows(self.family, &eta, phi)?;
-        let mut h = -2.0 * rows.l + u.dot(&u);
+        let at = self.family.at(phi);
         let mut filled = Filled::zeros(&self.problem);
+        let fixed = self.rows.fixed(&self.responses.offset, beta);
+        let Moved { mut eta, mut rows, mut zs } = self.moved(&at, lambda, &fixed, &u, 1.0, &mut filled)?;
+        let mut h = -2.0 * rows.l + u.dot(&u);
         let mut last = false;
         for _ in 0..MAX_STEPS {
             let concave = rows.d2.iter().all(|d| *d <= 0.0);
-            let weights = if concave { rows.d2.iter().map(|d| -d).collect() } else { floored(&rows.d2) };
-            let zs = self.rows.weigh(&weights, &rows.d1, &mut filled);
+            if !concave {
+                zs = self.rows.weigh(&floored(&rows.d2), &rows.d1, &mut filled);
+            }
             let factor = LowerFactor::new(&self.problem, &filled.values(), lambda.to_vec())?;
             let mut g = self.spherical(lambda, &zs);
             g.add_column(&self.problem, -1.0, &u, 0);
@@ -97,17 +105,15 @@ impl Glmm {
                 let factor = if concave { factor } else { self.observed(lambda, &rows, &mut filled)? };
                 return Some(Mode { u, eta, rows, factor, h });
             }
-            let step = self.times(lambda, &du);
             let noise = ROUNDING * (h.abs() + self.rows.n as f64);
             let mut length = 1.0;
-            let (new_u, new_eta, new_rows, new_h) = loop {
-                let new_eta: Vec<f64> = eta.iter().zip(&step).map(|(eta, s)| eta + length * s).collect();
+            let (new_u, new, new_h) = loop {
                 let mut new_u = u.clone();
                 new_u.add_column(&self.problem, length, &du, 0);
-                if let Some(new) = self.responses.rows(self.family, &new_eta, phi) {
-                    let new_h = -2.0 * new.l + new_u.dot(&new_u);
+                if let Some(new) = self.moved(&at, lambda, &eta, &du, length, &mut filled) {
+                    let new_h = -2.0 * new.rows.l + new_u.dot(&new_u);
                     if new_h <= h + noise || length < SHORTEST {
-                        break (new_u, new_eta, new, new_h);
+                        break (new_u, new, new_h);
                     }
                 }
                 length *= 0.5;
@@ -116,9 +122,37 @@ impl Glmm {
                 }
             };
             last = decrement < NEARLY && length == 1.0;
-            (u, eta, rows, h) = (new_u, new_eta, new_rows, new_h);
+            (u, h) = (new_u, new_h);
+            Moved { eta, rows, zs } = new;
         }
         None
+    }
+
+    /// The rows at eta + length Z Lambda du, and in `filled` their products; None where the density is not defined.
+    fn moved(
+        &self,
+        at: &At,
+        lambda: &[Vec<f64>],
+        eta: &[f64],
+        du: &Effects,
+        length: f64,
+        filled: &mut Filled,
+    ) -> Option<Moved> {
+        let (n, responses) = (self.rows.n, &self.responses);
+        let mut b = du.clone();
+        b.map_levels(&self.problem, lambda, false);
+        let mut b = [b.first, b.rest].concat();
+        b.iter_mut().for_each(|b| *b *= length);
+        let mut eta = copied(eta);
+        let mut rows = Rows { l: 0.0, d1: zeros(n), d2: zeros(n), d3: zeros(n) };
+        let zs = self.rows.step(Some(&b), &mut eta, filled, |i, eta| {
+            let row = at.row(responses.y[i], responses.trials[i], eta);
+            let w = responses.weight(i);
+            rows.l += w * row.l;
+            (rows.d1[i], rows.d2[i], rows.d3[i]) = (w * row.d1, w * row.d2, w * row.d3);
+            (-rows.d2[i], rows.d1[i])
+        });
+        rows.l.is_finite().then_some(Moved { eta, rows, zs })
     }
 
     /// The factor with the weights as they are: none where h is not convex at its minimum.

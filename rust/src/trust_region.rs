@@ -57,6 +57,8 @@ pub struct Run<K> {
     pub point: Vec<f64>,
     pub value: f64,
     pub kept: K,
+    /// Model of the Hessian at the last point whose derivatives were formed, k x k.
+    pub curvature: Vec<f64>,
     pub gradient_norm: f64,
     pub status: Status,
     pub trace: Vec<Iteration>,
@@ -178,7 +180,8 @@ pub fn minimize<O: Objective>(
         }
     }
     let (value, gradient_norm) = (objective.value(&at), largest(&slopes.gradient));
-    Some(Run { point, value, kept: objective.keep(at), gradient_norm, status, trace, n_evaluations })
+    let (kept, curvature) = (objective.keep(at), slopes.curvature);
+    Some(Run { point, value, kept, curvature, gradient_norm, status, trace, n_evaluations })
 }
 
 /// What the gradients at both ends of a step show the second Hessian to lack: a structured correction of symmetric rank

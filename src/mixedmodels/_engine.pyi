@@ -272,6 +272,7 @@ class GeneralizedMinimum:
     trace: Floats  # as Minimum.trace
     other_optima: list[float]
     singular: bool
+    curvature: Floats  # (n_psi, n_psi), a model of the Hessian
 
 class GeneralizedModel:
     """A generalised linear mixed model; keeps its rows. psi is theta, beta and phi in orthonormal bases.
@@ -310,8 +311,13 @@ class GeneralizedModel:
     def fixed_map(self) -> Floats: ...
     """K (p, p) with beta = K times that of psi."""
     def minimize(self, start: Floats | None, max_iterations: int, n_starts: int) -> GeneralizedMinimum: ...
-    def estimates(self, psi: Floats) -> tuple[Floats, Floats, Floats, list[Floats], list[Floats], Floats]: ...
-    """theta, beta, phi, modes (n_levels, q) and their covariances (n_levels, q, q) a factor, eta (n,)."""
+    def estimates(
+        self, psi: Floats, minimum: GeneralizedMinimum | None = None
+    ) -> tuple[Floats, Floats, Floats, list[Floats], list[Floats], Floats]: ...
+    """theta, beta, phi, modes (n_levels, q) and their covariances (n_levels, q, q) a factor, eta (n,).
+
+    Modes are looked for from those of `minimum` on.
+    """
     def log_density(self, eta: Floats, phi: Floats) -> Floats: ...
     """(3, n): log density of each row, and its first and second derivative in eta."""
     def basis(self) -> list[Floats]: ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -179,8 +179,23 @@ class GeneralizedProblem:
         with self.evaluated():
             return self.model.gradient(psi)
 
+    def hessian(self, psi: Floats) -> Floats | None:
+        """Return its Hessian in psi; None where it cannot be computed."""
+        with self.evaluated():
+            return self.model.hessian(psi)
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_model": None}
+
+
+def _covariance_of_parameters(state: GlmmState) -> Floats:
+    hessian = state.problem.hessian(state.psi)
+    return covariance(hessian, state.psi, state.design, state.n_fixed)[0]
+
+
+def _covariance_of_fixed_effects(state: GlmmState) -> Floats:
+    to_user = state.basis.coordinates(np.eye(state.n_fixed))
+    return np.asarray(to_user @ state.cov_psi[state.beta_in_psi, state.beta_in_psi] @ to_user.T)
 
 
 @dataclass(frozen=True)
@@ -197,8 +212,9 @@ class GlmmState(MixedFit):
         Its extra parameters as the engine has them, (n_extra,).
     psi
         Where the criterion is lowest, in the engine's parameters.
-    cov_psi
-        Their covariance, twice the inverse of the criterion's Hessian; zero for what is on a boundary.
+    cov_psi, cov_beta
+        Covariances of psi, (n_psi, n_psi), and of the fixed effects: from twice the inverse of the criterion's Hessian,
+        which is computed when one of them is first asked for; zero for what is on a boundary.
     basis
         Of the fixed columns.
     eta
@@ -211,10 +227,17 @@ class GlmmState(MixedFit):
     family: Family
     phi: Floats
     psi: Floats
-    cov_psi: Floats
     basis: Basis
     eta: Floats
     cov_b: tuple[Floats, ...]
+    cov_psi: Floats = field(init=False, default=cached_property(_covariance_of_parameters))  # type: ignore[arg-type]
+    cov_beta: Floats = field(init=False, default=cached_property(_covariance_of_fixed_effects))  # type: ignore[arg-type]
+
+    @property
+    def beta_in_psi(self) -> slice:
+        """Where beta is in psi."""
+        k = len(self.theta)
+        return slice(k, k + self.n_fixed)
 
     @property
     def identity(self) -> tuple[Floats | float, ...]:
@@ -270,8 +293,7 @@ class GlmmState(MixedFit):
     @cached_property
     def fixed_root(self) -> FixedRoot:
         """The root of the covariance of beta from which its combinations have their variances."""
-        k = len(self.theta)
-        own = slice(k, k + self.n_fixed)
+        own = self.beta_in_psi
         return FixedRoot(self.basis, self.psi[own], _upper_root(self.cov_psi[own, own]))
 
     def undetermined_rows(self, L: Floats) -> npt.NDArray[np.bool_]:
@@ -318,13 +340,8 @@ def fit_generalized(
     with problem.evaluated():
         minimum = model.minimize(start, control.max_iterations, control.n_starts)
         optimized = perf_counter()
-        theta, beta, phi, b, cov_b, eta = model.estimates(minimum.psi)
-        hessian = model.hessian(minimum.psi)
+        theta, beta, phi, b, cov_b, eta = model.estimates(minimum.psi, minimum)
         basis = Basis(np.zeros(len(beta), dtype=np.int64), *model.fixed_basis())
-    cov_psi, flat = covariance(hessian, minimum.psi, design, len(beta))
-    k = len(theta)
-    own = slice(k, k + len(beta))
-    to_user = model.fixed_map()
     optimum = Optimum(
         theta=theta,
         deviance=minimum.deviance,
@@ -352,11 +369,9 @@ def fit_generalized(
         findings.append(singular_fit(design, theta))
     if optimum.other_optima:
         findings.append(other_optima(optimum))
-    if flat:
-        findings.append(no_curvature())
     findings += separated(design, kept, problem.observed, problem.family, eta)
     findings += _family_findings(problem, theta, phi)
-    return GlmmState(
+    state = GlmmState(
         design=design,
         reml=False,
         control=control,
@@ -364,7 +379,6 @@ def fit_generalized(
         fixed_names=tuple(design.x_names[j] for j in kept),
         kept=kept,
         beta=beta,
-        cov_beta=to_user @ cov_psi[own, own] @ to_user.T,
         sigma=1.0,
         findings=tuple(findings),
         theta=theta,
@@ -374,11 +388,14 @@ def fit_generalized(
         family=problem.family,
         phi=phi,
         psi=minimum.psi,
-        cov_psi=cov_psi,
         basis=basis,
         eta=eta,
         cov_b=tuple(cov_b),
     )
+    _, flat = covariance(minimum.curvature, minimum.psi, design, len(beta))
+    if flat and not np.isfinite(state.cov_psi).all():  # the model of the Hessian costs nothing, the Hessian decides
+        return replace(state, findings=(*state.findings, no_curvature()))
+    return state
 
 
 def _family_findings(problem: GeneralizedProblem, theta: Floats, phi: Floats) -> list[Finding]:
