@@ -190,6 +190,15 @@ def test_intervals_of_predictions_and_files_without_rows_are_refused(
         fits[1].absorbed_effects()
 
 
+def test_rows_as_a_stream_have_the_predictions_of_all_at_once(
+    fits: tuple[mm.LmmResult, mm.LmmResult], frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    frame.to_parquet(tmp_path / "rows.parquet")
+    read = fits[0].augment_batches(tmp_path / "rows.parquet").read_pandas()
+    same(read[".fitted"], fits[1].predict(frame))
+    same(read[".fixed"], fits[1].predict(frame, random_effects="population"))
+
+
 def test_every_public_method_is_known_here() -> None:
     """A method that is new must be answered or refused above."""
     answered = {
@@ -198,7 +207,7 @@ def test_every_public_method_is_known_here() -> None:
         *("random_effects", "random_effects_cov", "random_effects_frame", "n_groups", "is_singular", "fittedvalues"),
         *("resid", "residuals", "summary", "coef_table", "anova", "contrast", "tidy", "glance", "to_dict", "save"),
         *("refit", "update", "conf_int", "variance_parameters", "predict", "simulate", "ranova", "drop1", "profile"),
-        *("bootstrap", "icc", "re_pca", "plot", "absorbed_effects", "check_estimated"),
+        *("bootstrap", "icc", "re_pca", "plot", "absorbed_effects", "check_estimated", "augment_batches"),
     }
     public = {name for name in dir(mm.LmmResult) if not name.startswith("_")}
     assert public == answered | set(REFUSED)

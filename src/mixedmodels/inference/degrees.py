@@ -187,14 +187,15 @@ def approximation(state: FixedFit, ddf: str | Approximation = "satterthwaite") -
         If there is no such method, or if it does not apply to this fit.
     """
     methods = _OF_RESIDUALS if isinstance(state, MarginalState) else _BY_NAME
-    if ddf == SAS and isinstance(state, CorrelatedState):
+    name = ddf if isinstance(ddf, str) else None
+    if name == SAS and isinstance(state, CorrelatedState):
         raise InferenceError(
             f"ddf={SAS!r} is for structures alone, without random effects, variance functions and times of each "
             "subject's own, for which SAS's parameters are not known here. Use 'kenward-roger', which depends on none."
         )
     if isinstance(state, StructuredState):
         methods = _OF_STRUCTURES
-    if ddf == KNAPP_HARTUNG and isinstance(state, CorrelatedState) and state.problem.known_sigma is not None:
+    if name == KNAPP_HARTUNG and isinstance(state, CorrelatedState) and state.problem.known_sigma is not None:
         return _knapp_hartung(state)
     if isinstance(ddf, str) and ddf in methods:
         return methods[ddf](state)
