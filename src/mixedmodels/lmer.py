@@ -110,8 +110,8 @@ def lmer(
         pandas or polars DataFrame, pyarrow Table, or a mapping of equal-length arrays. Never modified; its index is
         never used. Or what rows can be read from in parts, none of which is kept: the path of a file (parquet, csv,
         tsv, arrow), a glob or a folder, a pyarrow dataset, a polars LazyFrame, a DuckDB relation, anything with
-        ``__arrow_c_stream__``; or a Dask DataFrame, which is added up where it lives. Weights and offset are
-        then names of columns.
+        ``__arrow_c_stream__``; or a Dask or Spark DataFrame, which is added up where it lives. Weights and
+        offset are then names of columns.
     reml
         Restricted maximum likelihood; False for maximum likelihood.
     weights

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 from mixedmodels.design.batches import RowSource, is_in_parts, open_batches
 from mixedmodels.design.partitions import is_dask, open_dask
+from mixedmodels.design.spark import is_spark, open_spark
 from mixedmodels.errors import DataError, pip_install
 
 
@@ -17,7 +18,7 @@ def is_stream(data: object) -> bool:
     data
         As for ``lmer``.
     """
-    return is_dask(data) or is_in_parts(data)
+    return is_dask(data) or is_spark(data) or is_in_parts(data)
 
 
 def open_rows(data: object) -> RowSource:
@@ -27,7 +28,7 @@ def open_rows(data: object) -> RowSource:
     ----------
     data
         Path, glob or folder of files; pyarrow dataset; polars LazyFrame; anything with ``__arrow_c_stream__``; a Dask
-        DataFrame.
+        or Spark DataFrame.
 
     Raises
     ------
@@ -36,4 +37,6 @@ def open_rows(data: object) -> RowSource:
     """
     if find_spec("pyarrow") is None:
         raise DataError(f"Data in parts are read by pyarrow; install it with: {pip_install('pyarrow')}")
+    if is_spark(data):
+        return open_spark(data)
     return open_dask(data) if is_dask(data) else open_batches(data)
