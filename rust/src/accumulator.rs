@@ -535,7 +535,7 @@ impl Accumulator {
         beta0.iter_mut().zip(&own).for_each(|(b, c)| *b += c);
 
         let shapes: Vec<(usize, usize)> = places.iter().zip(&factors).map(|(o, f)| (o.len(), f.basis.q)).collect();
-        let layout = Layout::new(&shapes);
+        let layout = Layout::new(&shapes, |_| false);
         // [q, r] of the provisional basis to that of all rows and the scaled residual, m x (kept + 1)
         let mut to_final = zeros(m * (kept + 1));
         for j in 0..kept {
@@ -568,6 +568,7 @@ impl Accumulator {
                 zz: Arc::new(zz),
                 zx,
                 idle: Arc::default(),
+                relation: None,
             }
         });
         let turned: Vec<Factor> = turned.collect();

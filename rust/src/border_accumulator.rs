@@ -169,7 +169,8 @@ impl Accumulator {
                     factors[*rank] = (places.len(), blocks.clone());
                 }
                 let shape = (sums.n, sums.fixed.p(), factors);
-                Bound::new(py, Model { problem, n_threads, shape, weighted: sums.is_weighted }).map(Bound::into_any)
+                Bound::new(py, Model { problem, n_threads, shape, weighted: sums.is_weighted, relations: vec![] })
+                    .map(Bound::into_any)
             }
             Err(again) => {
                 Bound::new(py, Accumulator { sums: Some(again), blocks: self.blocks.clone() }).map(Bound::into_any)

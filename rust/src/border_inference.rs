@@ -6,7 +6,7 @@ use crate::model::Starts;
 use crate::prediction::NewRows;
 use crate::refit::{Asked, MAX_ITERATIONS, Refit};
 use crate::rows::Source;
-use crate::{Arrays, Model, block, cannot_evaluate, caught, contiguous, matrix, width};
+use crate::{Arrays, Model, block, cannot_evaluate, caught, contiguous, matrix, width, with_relations};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArray3, PyArray4, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -64,6 +64,7 @@ impl Model {
     fn basis<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyArray2<f64>>>> {
         let mut factors: Vec<_> = self.problem.products.factors.iter().collect();
         factors.sort_by_key(|f| f.public);
+        factors.truncate(self.shape.2.len());
         factors.iter().map(|f| by_rows(f.basis.matrix(), f.q)?.into_pyarray(py).reshape([f.q, f.q])).collect()
     }
 
@@ -138,6 +139,7 @@ impl Model {
     fn effect_bases<'py>(&self, py: Python<'py>) -> PyResult<Vec<EffectBasis<'py>>> {
         let mut factors: Vec<_> = self.problem.products.factors.iter().collect();
         factors.sort_by_key(|f| f.public);
+        factors.truncate(self.shape.2.len());
         let one = |f: &&crate::products::Factor| {
             let (first, mean, map) = f.basis.centred();
             let first: Vec<i64> = first.into_iter().map(|j| j as i64).collect();
@@ -356,7 +358,7 @@ impl Model {
         // the arrays are checked with an innocent response; those that are not finite fail one by one
         let zeros = caught(|| zeros(self.shape.0))?.into_pyarray(py).readonly();
         let arrays = Arrays { y: zeros, x: X, weights, codes, z: Z };
-        let rows = arrays.rows(&self.shape.2)?;
+        let rows = with_relations(arrays.rows(&self.shape.2)?, &self.relations);
         self.check_same_shape(&rows)?;
         self.run(py, usize::MAX, || self.problem.refit_many(&rows, responses, asked))
     }

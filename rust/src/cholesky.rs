@@ -167,6 +167,11 @@ fn column_rows(products: &Products, j: usize, stamp: &mut [u32], mark: u32, row:
     let q = products.factors[e].q;
     let first = products.offset[e] + (j - products.offset[e]) / q * q;
     (j..first + q).for_each(&mut add);
+    if let Some(relation) = &products.factors[e].relation {
+        for (level, _) in relation.column((j - products.offset[e]) / q) {
+            (products.offset[e] + level * q..products.offset[e] + (level + 1) * q).for_each(&mut add);
+        }
+    }
     let cells = &products.rest_cells;
     let from = cells.partition_point(|c| c.column < first);
     for cell in cells[from..].iter().take_while(|c| c.column == first) {

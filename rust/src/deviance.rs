@@ -10,6 +10,7 @@ use crate::cholesky::{LONG, Pattern};
 use crate::factor::{LowerFactor, add_rest_block, subtract_from_identity};
 use crate::memory::{copied, gathered, reserve, reserved, zeros};
 use crate::products::{Block, Factor, Products};
+use crate::relation::Relation;
 use crate::schur::{self, Values};
 use crate::selected_inverse::selected_inverse;
 use crate::threads;
@@ -131,6 +132,7 @@ impl Problem {
             problem.par = Par::Seq;
         }
         problem.pieces = match problem.par {
+            _ if problem.products.factors[0].n_levels == 0 => vec![0, 0],
             Par::Seq => vec![0, problem.products.factors[0].n_levels],
             _ => schur::level_pieces(&problem.products),
         };
@@ -198,7 +200,7 @@ impl Problem {
 
     /// Lambda of each factor (elimination order), q x q lower triangular.
     pub fn lambda(&self, theta: &[f64]) -> Vec<Vec<f64>> {
-        let start = |f: &Factor| if f.is_absorbed() { block::identity(f.q) } else { zeros(f.q * f.q) };
+        let start = |f: &Factor| if f.blocks.is_empty() { block::identity(f.q) } else { zeros(f.q * f.q) };
         let mut out: Vec<Vec<f64>> = self.products.factors.iter().map(start).collect();
         for (value, p) in theta.iter().zip(&self.parameters) {
             for (row, column) in p.elements() {
@@ -470,12 +472,15 @@ impl Factorization<'_> {
         for (((sum, u), lambda), f) in
             out.iter_mut().zip(self.solution().u).zip(&self.factor.lambda).zip(&products.factors)
         {
-            let mut v = zeros(f.q);
-            for u in u.chunks_exact(f.q) {
+            let weighted = f.relation.as_ref().map(|relation| relation.times(&u, f.q));
+            let (mut v, mut w) = (zeros(f.q), zeros(f.q));
+            for (u, other) in u.chunks_exact(f.q).zip(weighted.as_ref().unwrap_or(&u).chunks_exact(f.q)) {
                 v.copy_from_slice(u);
+                w.copy_from_slice(other);
                 block::backward(lambda, f.q, &mut v);
+                block::backward(lambda, f.q, &mut w);
                 for b in 0..f.q {
-                    (0..f.q).for_each(|a| sum[b * f.q + a] += v[a] * v[b] / self.s2);
+                    (0..f.q).for_each(|a| sum[b * f.q + a] += 0.5 * (v[a] * w[b] + v[b] * w[a]) / self.s2);
                 }
             }
         }
@@ -562,6 +567,11 @@ impl Factorization<'_> {
         for (e, f) in products.factors.iter().enumerate().skip(1) {
             let q = f.q;
             let wanted: &[usize] = if curvature { &own[e] } else { &[] };
+            // models with absorbed factors have no relations
+            if let (Some(relation), Some(inverse)) = (&f.relation, &inverse) {
+                all.push(self.related_sums(e, relation, (&rest, inverse, &root), &inverses[e], wanted));
+                continue;
+            }
             let mut sums = LevelSums::new(q, p, wanted.len(), true);
             let mut effects = zeros(q * m);
             let mut block = zeros(q * q);
@@ -635,6 +645,72 @@ impl Factorization<'_> {
                 }
             }
         }
+    }
+
+    /// The sums of a factor whose levels are related: over pairs of levels, weighted by A^-1.
+    ///
+    /// A sum of a_l b_l' with a = Lambda' Z'V^-1 x becomes one of u_l (A^-1 v)_l', u = A a being what M is solved for;
+    /// I - M^-1 becomes I - A^-1 M^-1.
+    fn related_sums(
+        &self,
+        e: usize,
+        relation: &Relation,
+        (rest, inverse, root): (&[f64], &[f64], &[f64]),
+        lambda_inverse: &[f64],
+        wanted: &[usize],
+    ) -> LevelSums {
+        let products = &self.problem.products;
+        let (q, p, m) = (products.factors[e].q, products.p, products.p + 1);
+        let (n_levels, k) = (products.factors[e].n_levels, wanted.len());
+        let first = |level: usize| products.offset[e] + level * q;
+        let mut sums = LevelSums::new(q, p, k, true);
+        let mut effects = zeros(n_levels * q * m);
+        for (level, out) in effects.chunks_exact_mut(q * m).enumerate() {
+            (0..q * m).for_each(|at| out[at] = rest[(first(level) + at % q) * m + at / q]);
+        }
+        let weighted = relation.times(&effects, q * m);
+        for (one, other) in effects.chunks_exact(q * m).zip(weighted.chunks_exact(q * m)) {
+            sums.add_pair(one, other, root, q, p, self.reml, self.s2);
+        }
+        (0..q).for_each(|i| sums.kernel[i * q + i] += n_levels as f64);
+        for column in 0..n_levels {
+            for (row, a) in relation.column(column) {
+                for j in 0..q {
+                    for i in 0..q {
+                        let (r, c) = (first(row) + i, first(column) + j);
+                        if row == column && i < j {
+                            continue;
+                        }
+                        let value = a * inverse[self.problem.pattern.index(r, c)];
+                        sums.kernel[j * q + i] -= value;
+                        if r != c {
+                            sums.kernel[i * q + j] -= value;
+                        }
+                    }
+                }
+            }
+        }
+        if k == 0 {
+            return sums;
+        }
+        let mut directions = zeros(n_levels * q * k);
+        for (level, out) in effects.chunks_exact(q * m).zip(directions.chunks_exact_mut(q * k)) {
+            fill_directions(&level[q * p..], lambda_inverse, wanted, self.problem, q, out);
+        }
+        let solved = relation.times(&directions, q * k);
+        for ((level, t), s) in
+            effects.chunks_exact(q * m).zip(directions.chunks_exact(q * k)).zip(solved.chunks_exact(q * k))
+        {
+            for c in 0..k {
+                let s = &s[c * q..(c + 1) * q];
+                let with_s = |other: &[f64]| other.iter().zip(s).map(|(a, b)| a * b).sum::<f64>();
+                sums.along[c] += with_s(&level[q * p..]);
+                (0..p).for_each(|a| sums.fixed[c * p + a] += with_s(&level[a * q..(a + 1) * q]));
+                (0..k).for_each(|d| sums.information[d * k + c] += with_s(&t[d * q..(d + 1) * q]));
+            }
+        }
+        sums.rows = solved;
+        sums
     }
 
     /// Average information (Gilmour, Thompson and Cullis 1995) plus the part of the second derivative that
@@ -789,7 +865,31 @@ impl LevelSums {
         }
     }
 
-    /// U~ = Lambda^-1 (dLambda Lambda' + Lambda dLambda') v for each wanted parameter, v = Lambda^-T u.
+    /// The same of a pair [X~_l u_l] and [A^-1 X~, A^-1 u]_l of related levels, made symmetric.
+    fn add_pair(&mut self, one: &[f64], other: &[f64], root: &[f64], q: usize, p: usize, reml: bool, s2: f64) {
+        let (u, v) = (&one[q * p..], &other[q * p..]);
+        for b in 0..q {
+            for a in 0..q {
+                let square = 0.5 * (u[a] * v[b] + u[b] * v[a]);
+                self.squares[b * q + a] += square;
+                self.kernel[b * q + a] -= square / s2;
+            }
+        }
+        if !reml {
+            return;
+        }
+        let projected = |effects: &[f64], c: usize, i: usize| -> f64 {
+            (0..=c).map(|k| effects[k * q + i] * root[c * p + k]).sum()
+        };
+        for c in 0..p {
+            let x: Vec<f64> = (0..q).map(|i| projected(one, c, i)).collect();
+            let y: Vec<f64> = (0..q).map(|i| projected(other, c, i)).collect();
+            for b in 0..q {
+                (0..q).for_each(|a| self.kernel[b * q + a] -= 0.5 * (x[a] * y[b] + x[b] * y[a]));
+            }
+        }
+    }
+
     #[inline(always)]
     fn add_directions(
         &mut self,
@@ -807,18 +907,7 @@ impl LevelSums {
         }
         let u = &effects[q * p..];
         let direction = &mut self.direction;
-        direction.fill(0.0);
-        for (c, &i) in wanted.iter().enumerate() {
-            let par = problem.parameters[i];
-            for (row, column) in par.elements() {
-                // v_row = (Lambda^-T u)_row = sum_k inverse[k, row] u_k
-                let v: f64 = (row..q).map(|r| inverse[row * q + r] * u[r]).sum();
-                for r in row..q {
-                    direction[c * q + r] += inverse[row * q + r] * u[column];
-                }
-                direction[c * q + column] += v;
-            }
-        }
+        fill_directions(u, inverse, wanted, problem, q, direction);
         self.solved.copy_from_slice(direction);
         if let Some(l) = l {
             block::forward(l, q, &mut self.solved);
@@ -840,6 +929,22 @@ impl LevelSums {
         if self.keep_rows {
             reserve(&mut self.rows, self.solved.len());
             self.rows.extend_from_slice(&self.solved);
+        }
+    }
+}
+
+/// U~ = Lambda^-1 (dLambda Lambda' + Lambda dLambda') v for each wanted parameter, v = Lambda^-T u, q x k.
+#[inline(always)]
+fn fill_directions(u: &[f64], inverse: &[f64], wanted: &[usize], problem: &Problem, q: usize, direction: &mut [f64]) {
+    direction.fill(0.0);
+    for (c, &i) in wanted.iter().enumerate() {
+        for (row, column) in problem.parameters[i].elements() {
+            // v_row = (Lambda^-T u)_row = sum_k inverse[k, row] u_k
+            let v: f64 = (row..q).map(|r| inverse[row * q + r] * u[r]).sum();
+            for r in row..q {
+                direction[c * q + r] += inverse[row * q + r] * u[column];
+            }
+            direction[c * q + column] += v;
         }
     }
 }

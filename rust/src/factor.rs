@@ -31,9 +31,11 @@ impl<'a> LowerFactor<'a> {
 }
 
 impl LowerFactor<'_> {
-    /// log |M|.
+    /// log |M|, and log |A| of related levels.
     pub fn log_det(&self) -> f64 {
-        self.eliminated.log_det + self.rest.log_det()
+        let related =
+            self.problem.products.factors.iter().filter_map(|f| Some(f.q as f64 * f.relation.as_ref()?.log_det));
+        self.eliminated.log_det + self.rest.log_det() + related.sum::<f64>()
     }
 
     /// L_l of one level of the first factor.

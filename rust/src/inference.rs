@@ -86,15 +86,23 @@ impl Problem {
         let mut sensitivity = zeros(k * p * p);
         for (par, out) in self.parameters.iter().zip(sensitivity.chunks_exact_mut((p * p).max(1))) {
             let q = self.products.factors[par.factor].q;
-            for level in rows[par.factor].chunks_exact((q * p).max(1)) {
+            let own = &rows[par.factor];
+            let weighted = self.products.factors[par.factor].relation.as_ref().map(|r| r.times(own, q * p));
+            let pairs =
+                own.chunks_exact((q * p).max(1)).zip(weighted.as_ref().unwrap_or(own).chunks_exact((q * p).max(1)));
+            for (level, other) in pairs {
                 for (row, column) in par.elements() {
                     // dS = e_row lambda' + lambda e_row' with lambda the column of Lambda
                     let l = &lambda[par.factor][column * q..(column + 1) * q];
-                    let along: Vec<f64> =
-                        level.chunks_exact(q).map(|b| b.iter().zip(l).map(|(b, l)| b * l).sum()).collect();
+                    let along = |of: &[f64]| -> Vec<f64> {
+                        of.chunks_exact(q).map(|b| b.iter().zip(l).map(|(b, l)| b * l).sum()).collect()
+                    };
+                    let (one, two) = (along(level), along(other));
                     for b in 0..p {
                         for a in 0..p {
-                            out[b * p + a] += level[a * q + row] * along[b] + along[a] * level[b * q + row];
+                            let ab = level[a * q + row] * two[b] + one[a] * other[b * q + row];
+                            let ba = level[b * q + row] * two[a] + one[b] * other[a * q + row];
+                            out[b * p + a] += 0.5 * (ab + ba);
                         }
                     }
                 }
@@ -272,7 +280,11 @@ impl Factorization<'_> {
             let n_rows = f.n_levels * q;
             // U~, rows of a level contiguous: q x columns a level
             let mut u = zeros(n_rows * columns);
-            for (level, out) in rows[e].chunks_exact((q * p).max(1)).zip(u.chunks_exact_mut((q * columns).max(1))) {
+            let relation = f.relation.as_ref();
+            let weighted = relation.map(|r| r.times(&rows[e], q * p));
+            let others = weighted.as_ref().unwrap_or(&rows[e]).chunks_exact((q * p).max(1));
+            let levels = rows[e].chunks_exact((q * p).max(1)).zip(others);
+            for ((level, other), out) in levels.zip(u.chunks_exact_mut((q * columns).max(1))) {
                 for (c, &i) in own.iter().enumerate() {
                     for (row, column) in problem.parameters[i].elements() {
                         for a in 0..p {
@@ -286,19 +298,26 @@ impl Factorization<'_> {
                     for b in 0..p {
                         for a in 0..p {
                             let directed = &out[(c * p + b) * q..(c * p + b + 1) * q];
-                            let own = &level[a * q..(a + 1) * q];
+                            let own = &other[a * q..(a + 1) * q];
                             p_hat[(i * p + b) * p + a] += own.iter().zip(directed).map(|(x, y)| x * y).sum::<f64>();
                         }
                     }
                 }
                 block::forward(&self.factor.lambda[e], q, out);
             }
-            self.add_gram(&u, q, &own, 1.0, &mut gram);
+            match relation {
+                Some(relation) => {
+                    let weighted = relation.times(&u, q * columns);
+                    self.add_gram(&u, &weighted, q, &own, 1.0, &mut gram);
+                    u = weighted;
+                }
+                None => self.add_gram(&u, &u, q, &own, 1.0, &mut gram),
+            }
             if e == 0 {
                 for (level, out) in u.chunks_exact_mut((q * columns).max(1)).enumerate() {
                     block::forward(self.factor.level_factor(level), q, out);
                 }
-                self.add_gram(&u, q, &own, -1.0, &mut gram);
+                self.add_gram(&u, &u, q, &own, -1.0, &mut gram);
             }
             if n > 0 {
                 let at = |c: usize| (own[c / p] * p + c % p) * n;
@@ -338,16 +357,17 @@ impl Factorization<'_> {
         (p_hat, q_hat)
     }
 
-    /// gram += sign U'U at the rows and columns of the parameters `own`; `u` is q x (own p) a level.
-    fn add_gram(&self, u: &[f64], q: usize, own: &[usize], sign: f64, gram: &mut [f64]) {
+    /// gram += sign U'V at the rows and columns of the parameters `own`; `u` and `v` are q x (own p) a level.
+    fn add_gram(&self, u: &[f64], v: &[f64], q: usize, own: &[usize], sign: f64, gram: &mut [f64]) {
         let p = self.problem.products.p;
         let (k, columns) = (self.problem.n_theta(), own.len() * p);
         before_product(columns, q, columns, faer::Par::Seq);
         let mut part = zeros(columns * columns);
-        for level in u.chunks_exact((q * columns).max(1)) {
-            let level = MatRef::from_column_major_slice(level, q, columns);
+        for (one, other) in u.chunks_exact((q * columns).max(1)).zip(v.chunks_exact((q * columns).max(1))) {
+            let one = MatRef::from_column_major_slice(one, q, columns);
+            let other = MatRef::from_column_major_slice(other, q, columns);
             let target = MatMut::from_column_major_slice_mut(&mut part, columns, columns);
-            matmul(target, Accum::Add, level.transpose(), level, sign, faer::Par::Seq);
+            matmul(target, Accum::Add, one.transpose(), other, sign, faer::Par::Seq);
         }
         let at = |c: usize| own[c / p] * p + c % p;
         for d in 0..columns {

@@ -36,6 +36,7 @@ mod products;
 mod profile;
 mod quadrature;
 mod refit;
+mod relation;
 mod reserve;
 mod rows;
 mod schur;
@@ -52,9 +53,11 @@ use numpy::{IntoPyArray, PyArray1, PyArray2, PyArray3, PyArrayMethods, PyReadonl
 use products::{Block, FactorRows, ModelRows, Products, ProductsError};
 use pyo3::exceptions::{PyMemoryError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
+use relation::Relation;
 use rows::Source;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 type Shape = (usize, Vec<Block>);
 
@@ -116,6 +119,35 @@ struct Model {
     /// n, the number of columns of X, levels and blocks of each factor: what `with_response` must match.
     shape: (usize, usize, Vec<Shape>),
     weighted: bool,
+    /// Known covariances among the levels of each factor.
+    relations: Vec<Option<Arc<Relation>>>,
+}
+
+/// Starts of columns, rows and values of the lower triangle of A^-1, and log |A|.
+type RelationArrays<'py> = (PyReadonlyArray1<'py, i64>, PyReadonlyArray1<'py, i64>, PyReadonlyArray1<'py, f64>, f64);
+
+fn relation_of((starts, rows, values, log_det): &RelationArrays<'_>, n_levels: usize) -> PyResult<Arc<Relation>> {
+    let places = |array: &PyReadonlyArray1<'_, i64>| -> PyResult<Vec<usize>> {
+        Ok(contiguous(array, "places of a relation")?
+            .iter()
+            .map(|&v| usize::try_from(v).unwrap_or(usize::MAX))
+            .collect())
+    };
+    let values = contiguous(values, "values of a relation")?.to_vec();
+    let found = Relation::new(places(starts)?, places(rows)?, values, *log_det);
+    let found = found.filter(|relation| relation.n_levels() == n_levels);
+    found.map(Arc::new).ok_or_else(|| {
+        PyValueError::new_err(format!("a relation must be the lower triangle of a matrix of {n_levels} levels"))
+    })
+}
+
+/// The rows with the relations of their factors; where all are related, with a factor that can be eliminated first.
+pub fn with_relations<'a>(mut rows: ModelRows<'a>, relations: &[Option<Arc<Relation>>]) -> ModelRows<'a> {
+    rows.factors.iter_mut().zip(relations).for_each(|(factor, relation)| factor.relation = relation.clone());
+    if !rows.factors.is_empty() && rows.factors.iter().all(|factor| factor.relation.is_some()) {
+        rows.factors.push(FactorRows::none(rows.y.len()));
+    }
+    rows
 }
 
 /// Where the optimiser stopped.
@@ -222,7 +254,7 @@ impl<'py> Arrays<'py> {
             if blocks.is_empty() && factors[k..].iter().any(|(_, blocks)| !blocks.is_empty()) {
                 return refuse("factors of fixed effects stand behind those of random effects".into());
             }
-            out.push(FactorRows { codes, n_levels: *n_levels, z, blocks: blocks.clone() });
+            out.push(FactorRows { codes, n_levels: *n_levels, z, blocks: blocks.clone(), relation: None });
         }
         Ok(ModelRows { y, x, weights, factors: out })
     }
@@ -288,8 +320,8 @@ fn cannot_evaluate() -> PyErr {
 #[pymethods]
 impl Model {
     #[new]
-    #[pyo3(signature = (y, X, weights, codes, n_levels, Z, blocks, n_threads=0, dense=None))]
-    #[allow(non_snake_case)] // matrices are X, Y and Z, by keyword in Python
+    #[pyo3(signature = (y, X, weights, codes, n_levels, Z, blocks, n_threads=0, dense=None, relations=None))]
+    #[allow(non_snake_case, clippy::too_many_arguments)] // matrices are X, Y and Z, by keyword in Python
     fn new<'py>(
         py: Python<'py>,
         y: PyReadonlyArray1<'py, f64>,
@@ -301,6 +333,7 @@ impl Model {
         blocks: Vec<Vec<isize>>,
         n_threads: usize,
         dense: Option<bool>,
+        relations: Option<Vec<Option<RelationArrays<'py>>>>,
     ) -> PyResult<Model> {
         if n_levels.len() != blocks.len() {
             return Err(PyValueError::new_err("n_levels and blocks must have one entry a factor"));
@@ -308,8 +341,15 @@ impl Model {
         let block = |size: isize| Block { size: size.unsigned_abs(), tied: size < 0 };
         let blocks = blocks.into_iter().map(|sizes| sizes.into_iter().map(block).collect());
         let factors: Vec<Shape> = n_levels.into_iter().zip(blocks).collect();
+        let given = relations.unwrap_or_default();
+        if !given.is_empty() && given.len() != factors.len() {
+            return Err(PyValueError::new_err("relations must have one entry a factor"));
+        }
+        let one =
+            |(r, (n, _)): (&Option<RelationArrays<'_>>, &Shape)| r.as_ref().map(|r| relation_of(r, *n)).transpose();
+        let relations: Vec<Option<Arc<Relation>>> = given.iter().zip(&factors).map(one).collect::<PyResult<_>>()?;
         let arrays = Arrays { y, x: X, weights, codes, z: Z };
-        let rows = arrays.rows(&factors)?;
+        let rows = with_relations(arrays.rows(&factors)?, &relations);
         if n_threads > MAX_THREADS {
             return Err(PyValueError::new_err(format!("n_threads is {n_threads}; at most {MAX_THREADS} are allowed")));
         }
@@ -319,7 +359,7 @@ impl Model {
         let problem = guarded(py, n_threads, products_flops(&rows), || {
             Products::new(&rows).map(|products| Problem::new(products, dense, par))
         })?;
-        Ok(Model { problem: problem.map_err(perfect_fit)?, n_threads, shape, weighted })
+        Ok(Model { problem: problem.map_err(perfect_fit)?, n_threads, shape, weighted, relations })
     }
 
     /// Columns of X that are not aliased.
@@ -336,7 +376,7 @@ impl Model {
     fn dependent_columns(&self) -> Vec<Vec<usize>> {
         let mut factors: Vec<_> = self.problem.products.factors.iter().collect();
         factors.sort_by_key(|f| f.public);
-        factors.into_iter().map(|f| f.dependent.clone()).collect()
+        factors.into_iter().take(self.shape.2.len()).map(|f| f.dependent.clone()).collect()
     }
     #[getter]
     fn n_theta(&self) -> usize {
@@ -448,7 +488,7 @@ impl Model {
         let par = engine_threads(n_threads);
         let problem = self
             .run(py, 1, || Problem::with_pattern(self.problem.products.clone(), self.problem.pattern.clone(), par))?;
-        Ok(Model { problem, n_threads, shape: self.shape.clone(), weighted: self.weighted })
+        Ok(self.of(problem, n_threads))
     }
 
     /// The same model with another response; the other arrays must be the ones it was built from.
@@ -463,17 +503,23 @@ impl Model {
         Z: Vec<Option<PyReadonlyArray2<'py, f64>>>,
     ) -> PyResult<Model> {
         let arrays = Arrays { y, x: X, weights, codes, z: Z };
-        let rows = arrays.rows(&self.shape.2)?;
+        let rows = with_relations(arrays.rows(&self.shape.2)?, &self.relations);
         self.check_same_shape(&rows)?;
         let products =
             guarded(py, self.n_threads, products_flops(&rows), || self.problem.products.with_response(&rows))?;
         let products = products.map_err(perfect_fit)?;
         let problem = Problem::with_pattern(products, self.problem.pattern.clone(), self.problem.par);
-        Ok(Model { problem, n_threads: self.n_threads, shape: self.shape.clone(), weighted: self.weighted })
+        Ok(self.of(problem, self.n_threads))
     }
 }
 
 impl Model {
+    /// Another problem of the same shape.
+    fn of(&self, problem: Problem, n_threads: usize) -> Model {
+        let (shape, relations) = (self.shape.clone(), self.relations.clone());
+        Model { problem, n_threads, shape, weighted: self.weighted, relations }
+    }
+
     /// Runs `work` of that many evaluations as `guarded` does.
     fn run<T: Send>(&self, py: Python<'_>, n_evaluations: usize, work: impl FnOnce() -> T + Send) -> PyResult<T> {
         guarded(py, self.n_threads, self.problem.flops() * n_evaluations as f64, work)

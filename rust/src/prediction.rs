@@ -161,7 +161,7 @@ impl Factorization<'_> {
         entries.column.clear();
         entries.value.clear();
         for (e, f) in products.factors.iter().enumerate() {
-            let code = rows.codes[f.public][i];
+            let code = rows.codes.get(f.public).map_or(-1, |codes| codes[i]);
             if code < 0 {
                 continue;
             }

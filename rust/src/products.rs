@@ -7,6 +7,7 @@
 use crate::basis::Basis;
 use crate::block::{self, with_size};
 use crate::memory::{self, copied, filled, reserve, reserved, zeros};
+use crate::relation::Relation;
 use crate::rows::{ByLevel, CHUNK, Source, add_to, chunks_together, sum_over_rows};
 use crate::threads::Stop;
 use rayon::prelude::*;
@@ -29,6 +30,8 @@ pub struct FactorRows<'a> {
     pub n_levels: usize,
     pub z: Source<'a>,
     pub blocks: Vec<Block>,
+    /// What is known of the covariances among levels; None where they are independent.
+    pub relation: Option<Arc<Relation>>,
 }
 
 /// A model by rows.
@@ -49,6 +52,11 @@ pub struct FactorBasis {
 }
 
 impl FactorRows<'_> {
+    /// A factor without levels and blocks, for models in which no other can be eliminated first.
+    pub fn none(n_rows: usize) -> FactorRows<'static> {
+        FactorRows { codes: &[], n_levels: 0, z: Source::Ones(n_rows), blocks: vec![], relation: None }
+    }
+
     /// Whether all columns are those of `source`, and vary together.
     fn is_one_block_of(&self, source: &Source) -> bool {
         self.z.is_same(source) && matches!(self.blocks[..], [Block { tied: false, .. }])
@@ -132,6 +140,9 @@ impl FactorBasis {
 
     /// The map as a q x q matrix: z = raw * map.
     pub fn matrix(&self) -> Vec<f64> {
+        if self.parts.is_empty() {
+            return block::identity(self.q);
+        }
         let mut out = zeros(self.q * self.q);
         for (start, basis) in &self.parts {
             let size = basis.len();
@@ -171,20 +182,23 @@ pub struct Factor {
     pub zx: Vec<f64>,
     /// Beside the levels; of the first factor only.
     pub idle: Arc<Vec<Idle>>,
+    /// Known covariances among levels; the first factor has none.
+    pub relation: Option<Arc<Relation>>,
 }
 
 impl Factor {
     /// Whether its effects are fixed: absorbed, which is eliminated as a random factor is, with Lambda = I and without the
     /// identity in M.
     pub fn is_absorbed(&self) -> bool {
-        self.blocks.is_empty()
+        self.blocks.is_empty() && self.n_levels > 0
     }
 
     /// What stands beside Lambda'Z_l'WZ_l Lambda on the diagonal of M: nothing for a level of fixed effects, unless it
     /// has no column, being a combination of others, when it takes no part.
     #[inline]
     pub fn own_diagonal(&self, level: usize) -> f64 {
-        if self.is_absorbed() && self.zz[level] != 0.0 { 0.0 } else { 1.0 }
+        let is_known_elsewhere = self.relation.is_some() || (self.is_absorbed() && self.zz[level] != 0.0);
+        if is_known_elsewhere { 0.0 } else { 1.0 }
     }
 
     /// Fixed effects that are absorbed in it.
@@ -268,10 +282,10 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// That of factors of so many levels and columns, in the caller's order.
-    pub fn new(shapes: &[(usize, usize)]) -> Layout {
+    /// That of factors of so many levels and columns, in the caller's order; those whose levels are related stand last.
+    pub fn new(shapes: &[(usize, usize)], is_related: impl Fn(usize) -> bool) -> Layout {
         let mut order: Vec<usize> = (0..shapes.len()).collect();
-        order.sort_by_key(|&k| std::cmp::Reverse(shapes[k].0 * shapes[k].1));
+        order.sort_by_key(|&k| (is_related(k), std::cmp::Reverse(shapes[k].0 * shapes[k].1)));
         let shape = order.iter().map(|&k| shapes[k]).collect();
         Layout::in_order(order, shape)
     }
@@ -318,7 +332,7 @@ impl Products {
         let p = x_basis.len();
 
         let shapes: Vec<(usize, usize)> = rows.factors.iter().map(|f| (f.n_levels, f.z.n_cols())).collect();
-        let layout = Layout::new(&shapes);
+        let layout = Layout::new(&shapes, |k| rows.factors[k].relation.is_some());
         let order = &layout.order;
 
         // random effects of all fixed columns have the basis that these have after one pass over the rows
@@ -343,6 +357,7 @@ impl Products {
                     zz: Arc::new(zz),
                     zx,
                     idle: Arc::default(),
+                    relation: f.relation.clone(),
                 }
             })
             .collect();
@@ -459,6 +474,7 @@ impl Products {
                 basis: factor.basis.clone(),
                 dependent: factor.dependent.clone(),
                 idle: factor.idle.clone(),
+                relation: factor.relation.clone(),
                 ..*factor
             }
         };

@@ -25,7 +25,10 @@ impl Relation {
         let is_column = |j: usize| {
             let range = column_start[j]..column_start[j + 1];
             let rows = row.get(range.clone()).unwrap_or(&[]);
-            rows.first() == Some(&j) && value[range.start] > 0.0 && rows.is_sorted_by(|a, b| a < b) && rows.last() < Some(&n)
+            rows.first() == Some(&j)
+                && value[range.start] > 0.0
+                && rows.is_sorted_by(|a, b| a < b)
+                && rows.last() < Some(&n)
         };
         let is_ascending = column_start.is_sorted();
         (is_ascending && (0..n).all(is_column)).then_some(Relation { column_start, row, value, log_det })

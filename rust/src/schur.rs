@@ -253,6 +253,7 @@ pub fn assemble_rest(
             }
         }
     }
+    add_relations(products, pattern, &mut values);
     for cell in products.rest_cells.iter() {
         let (q_row, q_column) = (products.factors[cell.row_factor].q, products.factors[cell.column_factor].q);
         let raw = &numbers.rest[cell.value..cell.value + q_row * q_column];
@@ -267,6 +268,19 @@ pub fn assemble_rest(
         }
     }
     values
+}
+
+/// values += A^-1 x I of related levels, lower triangle.
+fn add_relations(products: &Products, pattern: &Pattern, values: &mut [f64]) {
+    for (e, factor) in products.factors.iter().enumerate() {
+        let Some(relation) = &factor.relation else { continue };
+        let first = |level: usize| products.offset[e] + level * factor.q;
+        for column in 0..factor.n_levels {
+            for (row, a) in relation.column(column) {
+                (0..factor.q).for_each(|k| values[pattern.index(first(row) + k, first(column) + k)] += a);
+            }
+        }
+    }
 }
 
 /// values -= sum_l W_l' W_l, lower triangle.

@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int32]
+Places = npt.NDArray[np.int64]
 
 def available_memory() -> int | None:
     """Bytes that the machine and the limits of the process and its group leave; None where the system does not tell."""
@@ -42,6 +43,8 @@ class Model:
         blocks: Sequence[Sequence[int]],  # block sizes of each factor's Lambda; -m: m columns with one common variance
         n_threads: int = 0,  # 0: as many as the machine has
         dense: bool | None = None,  # force the dense or sparse path; None: chosen by fill
+        # lower triangle of A^-1 by columns (starts, rows, values) and log |A| of each factor whose levels are related
+        relations: Sequence[tuple[Places, Places, Floats, float] | None] | None = None,
     ) -> None: ...
     kept: list[int]  # columns of X that are not aliased (leftmost kept)
     nearly_dependent: list[int]  # columns of X kept whose own part is below 1e-7 of their spread

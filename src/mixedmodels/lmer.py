@@ -15,7 +15,7 @@ from mixedmodels.errors import (
     RankDeficiencyWarning,
     SingularFitWarning,
 )
-from mixedmodels.fit.call import Call, build_problem, snapshot
+from mixedmodels.fit.call import Call, RelatedCall, build_problem, snapshot
 from mixedmodels.fit.fit import check_reml, fit_identified, fit_problem
 from mixedmodels.fit.sampled_fit import chosen
 from mixedmodels.fit.structured_fit import refuse_structures
@@ -59,6 +59,7 @@ def lmer(
     residual: None = None,
     variance: None = None,
     sigma: None = None,
+    relationship: Mapping[str, object] | None = None,
 ) -> LmmResult: ...
 
 
@@ -78,6 +79,7 @@ def lmer(
     residual: str | None = None,
     variance: str | None = None,
     sigma: float | None = None,
+    relationship: None = None,
 ) -> MmrmResult: ...
 
 
@@ -98,6 +100,7 @@ def lmer(
     residual: str | None = None,
     variance: str | None = None,
     sigma: float | None = None,
+    relationship: Mapping[str, object] | None = None,
 ) -> LmmResult | MmrmResult:
     """Return a fitted linear mixed model.
 
@@ -148,6 +151,11 @@ def lmer(
     sigma
         The residual standard deviation, if it is known: 1 with weights 1 / v for responses of known variances v, as in
         a meta-analysis.
+    relationship
+        Known covariances among the levels of grouping factors, by name, such as ``{"animal": pedigree}``: a pedigree (a
+        DataFrame with the columns ``animal, sire, dam``, empty or 0 where a parent is not known), a covariance matrix
+        (a DataFrame whose index and columns are the levels), or a pair of A^-1 as a scipy sparse matrix and its
+        labels. Levels without rows are predicted.
 
     Raises
     ------
@@ -172,6 +180,8 @@ def lmer(
             raise FitError(
                 "method is for models with independent residuals; leave it out beside residual and variance."
             )
+        if relationship is not None:
+            raise FitError("relationship does not go with residual, variance or sigma yet. Leave one of them out.")
         if start is not None:
             raise FitError(
                 "start is for models with independent residuals; those with residual, variance or sigma choose their "
@@ -180,6 +190,8 @@ def lmer(
         call = Call(formula, snapshot(data), weights, offset, contrasts, missing, evaluate)
         return _with_residuals(call, residual, variance, sigma, reml=reml, control=control)
     call = Call(formula, snapshot(data), weights, offset, contrasts, missing, evaluate, method)
+    if relationship is not None:
+        call = RelatedCall(**vars(call), relationship=relationship)
     state = fit_identified(chosen(build_problem(call), method), reml=reml, start=start, control=control)
     warn_of_findings(state.findings)
     return LmmResult(state, call)

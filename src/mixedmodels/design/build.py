@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mixedmodels.covariance.effect_kinds import ONE_VARIANCE
+from mixedmodels.covariance.relationship import Relationship, read_relationship
 from mixedmodels.design.absorbed import Absorbed, AbsorbedFactor, check_random_effects
 from mixedmodels.design.checks import (
     check_conditions,
@@ -29,8 +30,8 @@ from mixedmodels.design.effect_terms import effect_terms
 from mixedmodels.design.evaluation import Evaluation, MatrixRecipe, Memory, check_finite
 from mixedmodels.design.expression import INTERCEPT, plain_names
 from mixedmodels.design.frame import Column, Frame, Mask, check_order, open_frame, read_array
-from mixedmodels.design.grouping import Grouping, group_rows, level_codes
-from mixedmodels.design.labels import shown_level
+from mixedmodels.design.grouping import Grouping, group_rows, level_codes, look_up
+from mixedmodels.design.labels import level_text, shown_level
 from mixedmodels.design.missing import Gaps, UsedRows, refuse
 from mixedmodels.design.plan import Arguments, Part, Plan, make_plan
 from mixedmodels.design.probe import Probe, make_probe
@@ -101,6 +102,7 @@ def build_design(
     planned: bool = False,
     read_response: Reader = read_numbers,
     residual: bool = True,
+    relationships: Mapping[str, object] | None = None,
 ) -> Design:
     """Return the arrays of a model, checked, and the recipe that makes them from new data.
 
@@ -127,6 +129,9 @@ def build_design(
         Rows have a residual of their own, from which random effects must differ. Without one a random effect may have a
         level a row, and the response may be constant.
 
+    relationships
+        Known covariances among the levels of grouping factors, by name, as ``read_relationship`` takes them.
+
     Raises
     ------
     DataError
@@ -147,6 +152,7 @@ def build_design(
         if value is not None and not isinstance(value, str):
             source[name] = _read_argument(name, value, frame)
 
+    known = _read_relationships(formula, relationships)
     gaps = [(name, column.missing) for name, column in source.items() if column.missing is not None]
     rows = UsedRows(frame.n_rows)
     doubtful: list[Finding] = []
@@ -160,7 +166,7 @@ def build_design(
             _check_gaps_close(gaps, parts.gaps)
             gaps, doubtful = parts.gaps, parts.doubtful
             if not gaps:
-                design = _assemble(plan, rows, evaluation, parts, index=frame.index, residual=residual)
+                design = _assemble(plan, rows, evaluation, parts, index=frame.index, residual=residual, known=known)
                 if not planned:
                     check_factors(design.factors, design.n_obs if residual else None)
                 return _with_empty_visits(design, source)
@@ -295,7 +301,14 @@ def _matrix_gaps(matrix: Floats, names: Sequence[str]) -> list[tuple[str, Mask]]
 
 
 def _assemble(
-    plan: Plan, rows: UsedRows, evaluation: Evaluation, parts: Parts, *, index: pd.Index | None, residual: bool
+    plan: Plan,
+    rows: UsedRows,
+    evaluation: Evaluation,
+    parts: Parts,
+    *,
+    index: pd.Index | None,
+    residual: bool,
+    known: Mapping[str, Relationship],
 ) -> Design:
     y = np.array(parts.response.column.values, dtype=np.float64)
     trials = parts.response.trials
@@ -305,7 +318,7 @@ def _assemble(
         check_response(plan.formula.response, y, offset)
     if weights is not None:
         check_weights(str(plan.weights), weights)
-    built = sorted(_factors(parts), key=lambda pair: -pair[0].n_levels)
+    built = sorted(_factors(parts, known), key=lambda pair: -pair[0].n_levels)
     factors = tuple(factor for factor, _ in built)
     recipe = make_recipe(plan, evaluation, parts, tuple(factor_recipe for _, factor_recipe in built))
     absorbed, groupings = _absorbed(plan, parts, weights)
@@ -385,7 +398,7 @@ def probe_of(plan: Plan, evaluation: Evaluation, parts: Parts) -> Probe | None:
     return make_probe(evaluation, matrices, {**values, **parts.groups})
 
 
-def _factors(parts: Parts) -> list[tuple[RandomFactor, FactorRecipe]]:
+def _factors(parts: Parts, known: Mapping[str, Relationship]) -> list[tuple[RandomFactor, FactorRecipe]]:
     """Return the grouping factors in order of appearance, the columns of all their terms side by side."""
     grouped = by_group(parts.random)
     coded: dict[str, tuple[Codes, pd.Index]] = {
@@ -393,10 +406,59 @@ def _factors(parts: Parts) -> list[tuple[RandomFactor, FactorRecipe]]:
     }
     factors = []
     for group, terms in grouped.items():
-        codes, grouping = group_rows(group, coded.__getitem__)
+        relationship = known.get(terms[0].term.group_name)
+        if relationship is None:
+            codes, grouping = group_rows(group, coded.__getitem__)
+        else:
+            codes, grouping = _related_rows(group[0], parts.groups[group[0]], relationship)
         Z = side_by_side([t.matrix for t in terms], len(codes))
-        factors.append((make_factor(terms, grouping, codes, Z), factor_recipe(terms, grouping)))
+        factors.append((make_factor(terms, grouping, codes, Z, relationship), factor_recipe(terms, grouping)))
     return factors
+
+
+def _related_rows(name: str, column: Column, relationship: Relationship) -> tuple[Codes, Grouping]:
+    """Return the level of each row among those of a relationship.
+
+    Raises
+    ------
+    DataError
+        A row has a level that the relationship has not.
+    """
+    codes = look_up(column, relationship.levels)
+    if (codes < 0).any():
+        level = column.values[codes < 0][0]
+        label = level_text(level if column.levels is None else column.levels[level])
+        raise DataError(
+            f"Column {name!r} has the level {label!r}, which its relationship has not. Add it there: an animal without "
+            "known parents to the pedigree, or a row and a column to the matrix; or leave its rows out."
+        )
+    return codes, Grouping((name,), (relationship.levels,), (), relationship.levels)
+
+
+def _read_relationships(formula: Formula, given: Mapping[str, object] | None) -> dict[str, Relationship]:
+    """Return the relationships by grouping factor.
+
+    Raises
+    ------
+    DataError, DesignError
+        One is none, or of no grouping factor.
+    """
+    if given is None:
+        return {}
+    if not isinstance(given, Mapping):
+        raise DataError("relationship must map grouping factors to what is known of levels: {'animal': pedigree}.")
+    groups = [term.group_name for term in formula.random]
+    for name in given:
+        if name not in groups or ":" in name:
+            raise DesignError(
+                f"relationship has {name!r}, which is no grouping factor of {formula.text!r} of one column; there are "
+                f"{', '.join(dict.fromkeys(groups))}."
+            )
+    if formula.absorbed:
+        raise DesignError(
+            "relationship and fe(...) do not go together. Make the absorbed factor a term of the fixed part."
+        )
+    return {name: read_relationship(value, name) for name, value in given.items()}
 
 
 def by_group(random: Sequence[RandomPart]) -> dict[tuple[str, ...], list[RandomPart]]:
@@ -428,7 +490,13 @@ def _sizes(term: RandomTerm, n: int) -> tuple[int, ...]:
     return (n,) if term.correlated else (1,) * n
 
 
-def make_factor(terms: Sequence[RandomPart], grouping: Grouping, codes: Codes, Z: Floats | None) -> RandomFactor:
+def make_factor(
+    terms: Sequence[RandomPart],
+    grouping: Grouping,
+    codes: Codes,
+    Z: Floats | None,
+    relationship: Relationship | None = None,
+) -> RandomFactor:
     """Return the grouping factor of some terms."""
     return RandomFactor(
         name=terms[0].term.group_name,
@@ -438,6 +506,7 @@ def make_factor(terms: Sequence[RandomPart], grouping: Grouping, codes: Codes, Z
         Z=Z,
         block_sizes=block_sizes(terms),
         terms=effect_terms([(t.term, t.recipe) for t in terms]),
+        relationship=relationship,
     )
 
 

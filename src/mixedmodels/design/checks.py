@@ -172,7 +172,8 @@ def check_factors(
             )
     for one, other in combinations(factors, 2):
         shared = set(one.columns) & set(other.columns)
-        if shared and one.n_levels == other.n_levels == (n_pairs or _n_pairs)(one, other):
+        related = one.relationship is not None or other.relationship is not None
+        if shared and not related and one.n_levels == other.n_levels == (n_pairs or _n_pairs)(one, other):
             raise DesignError(
                 f"The grouping factors {one.name!r} and {other.name!r} divide the rows into the same {one.n_levels} "
                 "groups, so their variances cannot be told apart. Keep one of them."
@@ -185,7 +186,9 @@ def _check_levels(factor: RandomFactor, n_obs: int | None) -> None:
             f"The grouping factor {factor.name!r} has one level only ({level_text(factor.levels[0])!r}). "
             "A variance between levels needs at least two."
         )
-    if n_obs is None or factor.terms:  # with fewer parameters as many effects as rows may be told from the residual
+    if (
+        n_obs is None or factor.terms or factor.relationship is not None
+    ):  # with fewer parameters as many effects as rows may be told from the residual
         return
     if factor.n_levels >= n_obs:
         raise DesignError(
@@ -267,5 +270,5 @@ def few_repeats(factors: Iterable[RandomFactor], n_obs: int) -> list[Finding]:
             {"factor": factor.name, "n_levels": factor.n_levels, "n_repeats": n_obs - factor.n_levels},
         )
         for factor in factors
-        if n_obs - factor.n_levels <= min(FEW_REPEATS, factor.n_levels // 4)
+        if factor.relationship is None and n_obs - factor.n_levels <= min(FEW_REPEATS, factor.n_levels // 4)
     ]

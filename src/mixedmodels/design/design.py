@@ -107,6 +107,11 @@ class Design:
         return any(factor.terms for factor in self.factors)
 
     @property
+    def is_related(self) -> bool:
+        """Whether levels of a grouping factor have known covariances."""
+        return any(factor.relationship is not None for factor in self.factors)
+
+    @property
     def moment_rows(self) -> Floats:
         """X, or fewer rows whose columns have the same means and, over the number of rows, the same products.
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from mixedmodels.covariance.correlation import Visits
+from mixedmodels.covariance.relationship import Relationship
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int32]
@@ -82,6 +83,8 @@ class RandomFactor:
     terms
         The terms in column order, if the covariance of one is a function of fewer parameters than its block has; else
         none.
+    relationship
+        Known covariances among the levels, which are all of its own; None where they are independent.
     """
 
     name: str
@@ -91,6 +94,7 @@ class RandomFactor:
     Z: Floats | None
     block_sizes: tuple[int, ...]
     terms: tuple[EffectTerm, ...] = ()
+    relationship: Relationship | None = None
 
     @cached_property
     def n_levels(self) -> int:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.design.labels import level_text
+from mixedmodels.design.related import refuse_related
 from mixedmodels.design.subset import take_rows
 from mixedmodels.diagnose.hat_values import hat_values, remaining
 from mixedmodels.diagnose.residuals import residuals
@@ -133,6 +134,7 @@ def influence(
     """
     refuse_absorbed(state.design.absorbed, "influence()")
     refuse_sampled(state, "influence()")
+    refuse_related(state.design, "influence()")
     if method not in METHODS:
         raise InferenceError(f"method={method!r} is not available; it must be 'exact' or 'one-step'.")
     if state.n_fixed == 0:

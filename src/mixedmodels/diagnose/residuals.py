@@ -9,6 +9,7 @@ from scipy import sparse
 from scipy.linalg import solve_triangular
 from scipy.sparse.csgraph import connected_components
 
+from mixedmodels.design.related import refuse_related
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.fit.fitted import conditional_fitted, marginal_fitted
 from mixedmodels.inference.covariances import factor_roots
@@ -49,6 +50,7 @@ def residuals(state: FitState, kind: str = "conditional") -> Floats:
     if kind == "marginal":
         return state.design.y - marginal_fitted(state)
     if kind == "cholesky":
+        refuse_related(state.design, "residuals('cholesky')")
         return whitened(state, state.design.y - marginal_fitted(state))
     resid = state.design.y - conditional_fitted(state)
     if kind != "conditional" and state.design.weights is not None:

@@ -17,7 +17,7 @@ from mixedmodels.design.build import build_design
 from mixedmodels.design.coding import contrasts_in_use
 from mixedmodels.design.frame import open_frame
 from mixedmodels.design.open_rows import is_stream, open_rows
-from mixedmodels.errors import FormulaError, nearest
+from mixedmodels.errors import DataError, FormulaError, nearest
 from mixedmodels.fit.problem import Problem
 from mixedmodels.fit.streamed import streamed_problem
 from mixedmodels.formula.parse import parse_formula
@@ -51,6 +51,13 @@ class Call:
         return "lmer"
 
 
+@dataclass(frozen=True, repr=False)
+class RelatedCall(Call):
+    """The arguments of ``lmer`` that make the design, with known covariances among levels."""
+
+    relationship: Mapping[str, object] | None = None
+
+
 def _shown(argument: object) -> str:
     """Return texts, whole numbers and mappings of them as the user would write them; of anything longer the type."""
     parts = argument.values() if isinstance(argument, Mapping) else [argument]
@@ -69,6 +76,9 @@ def build_problem(call: Call) -> Problem:
     began = perf_counter()
     formula = parse_formula(call.formula)
     check_evaluation(formula, call.evaluate, call.contrasts)
+    relationships = call.relationship if isinstance(call, RelatedCall) else None
+    if is_stream(call.data) and relationships is not None:
+        raise DataError("relationship needs all rows at once, and these data are read in parts. Use a data frame.")
     if is_stream(call.data):
         return streamed_problem(
             formula,
@@ -85,6 +95,7 @@ def build_problem(call: Call) -> Problem:
         offset=call.offset,
         contrasts=call.contrasts,
         missing=call.missing,
+        relationships=relationships,
     )
     return Problem(design, design_seconds=perf_counter() - began)
 

@@ -20,7 +20,7 @@ from mixedmodels.fit.memory import check_memory
 
 if TYPE_CHECKING:
     from mixedmodels.design.design import Design
-    from mixedmodels.design.records import Floats
+    from mixedmodels.design.records import Floats, RandomFactor
 
 
 class Problem:
@@ -75,6 +75,9 @@ class Problem:
     @cached_property
     def identification(self) -> Identification:
         """What these data cannot tell of the variance parameters."""
+        if self.design.is_related:  # levels that have known covariances tell even variances of one row each apart
+            none = np.zeros((0, self.model.n_theta + 1))
+            return Identification(none, none, tuple(np.eye(f.n_effects) for f in self.design.factors))
         covariance, contrasts, visible = self.model.identification()
         if len(contrasts) < len(covariance):  # rounding, extremely far from the origin: REML sees no more than V
             contrasts = covariance
@@ -249,7 +252,13 @@ def _form_products(design: Design, n_threads: int) -> Model:
         Z,
         [factor.block_sizes for factor in design.factors] + [()] * len(absorbed),
         n_threads,
+        relations=[_relation(factor) for factor in design.factors] if design.is_related else None,
     )
+
+
+def _relation(factor: RandomFactor) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Floats, float] | None:
+    known = factor.relationship
+    return None if known is None else (known.starts, known.rows, known.values, known.log_det)
 
 
 def row_arguments(

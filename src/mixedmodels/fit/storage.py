@@ -19,6 +19,7 @@ from formulaic.transforms.contrasts import ContrastsState, CustomContrasts
 from formulaic.utils.sentinels import Sentinel
 
 from mixedmodels.covariance.correlation import Visits
+from mixedmodels.covariance.relationship import Relationship
 from mixedmodels.design.absorbed import Absorbed, AbsorbedFactor
 from mixedmodels.design.coding import MatrixCoding
 from mixedmodels.design.design import Design
@@ -34,7 +35,7 @@ from mixedmodels.design.stand_in import StandIn
 from mixedmodels.errors import DataError
 from mixedmodels.families import BY_NAME, Family
 from mixedmodels.fit.archive import is_archive, read_archive, write_archive
-from mixedmodels.fit.call import Call
+from mixedmodels.fit.call import Call, RelatedCall
 from mixedmodels.fit.control import Control
 from mixedmodels.fit.correlated import CorrelatedProblem
 from mixedmodels.fit.correlated_call import CorrelatedCall
@@ -108,7 +109,7 @@ def _formula(_SimpleFormula__terms: list[Term], ordering: OrderingMethod) -> Sim
 DESIGNS = (
     *(Formula, RandomTerm, Finding, RandomFactor, Column, Grouping, Memory, MatrixRecipe, FactorRecipe, DesignRecipe),
     *(ProbedMatrix, Probe, Design, ResidualTerm, ResidualRows, Visits, VarianceTerm, VarianceColumn, EffectTerm),
-    *(ProbedMatrix, Probe, StandIn, Design, Absorbed, AbsorbedFactor),
+    *(ProbedMatrix, Probe, StandIn, Design, Absorbed, AbsorbedFactor, Relationship),
 )
 FITS = (
     Control,
@@ -120,6 +121,7 @@ FITS = (
     MarginalState,
     GlmmState,
     Call,
+    RelatedCall,
     GeneralizedCall,
     *BY_NAME.values(),
     CorrelatedState,

@@ -12,6 +12,7 @@ import numpy as np
 from mixedmodels._engine import minimize_called
 from mixedmodels.covariance.effect_kinds import is_restricted
 from mixedmodels.design.records import Finding
+from mixedmodels.design.related import refuse_related
 from mixedmodels.errors import DesignError, FitError, InferenceError
 from mixedmodels.fit.findings import listing
 from mixedmodels.fit.information import Information
@@ -159,6 +160,7 @@ def refuse_structures(design: Design, what: str) -> None:
     InferenceError
         The model has one.
     """
+    refuse_related(design, what)
     if design.is_structured:
         term = next(term for term in design.formula.random if is_restricted(term.kind))
         raise InferenceError(

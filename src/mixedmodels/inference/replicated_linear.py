@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mixedmodels.covariance.unstructured import relative_factor, split_theta
+from mixedmodels.design.related import refuse_related
 from mixedmodels.design.subset import draw_levels, take_rows
 from mixedmodels.errors import MixedModelsError
 from mixedmodels.fit.fit import fit_problem
@@ -69,6 +70,7 @@ class LinearReplicated(LinearParameters):
 
     def draw(self, kind: str) -> Draw:
         """Return the function that draws a response, parametrically or from residuals."""
+        refuse_related(self.state.design, "A bootstrap")
         return parametric_draw(self.state) if kind == "parametric" else residual_draw(self.state)
 
     def refits(self, Y: Floats) -> Refits:
@@ -114,6 +116,7 @@ class LinearReplicated(LinearParameters):
 
     def refit_levels(self, name: str, drawn: npt.NDArray[np.int64]) -> FitState:
         """Return the fit to some levels of a grouping factor, each time one that is drawn a level of its own."""
+        refuse_related(self.state.design, "A bootstrap")
         return self._fit(Problem(draw_levels(self.state.design, name, drawn)))
 
     def refit_without(self, level: int) -> FitState:

@@ -25,6 +25,7 @@ import pandas as pd
 from mixedmodels.covariance.unstructured import relative_factor, split_theta
 from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.design.labels import shown_level
+from mixedmodels.design.related import refuse_related
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.fit.fitted import marginal_fitted
 from mixedmodels.fit.marginal_fit import MarginalState
@@ -235,6 +236,7 @@ def robust_covariance(
         only, or if CR3 cannot be had because leaving out a cluster leaves a fixed effect without data.
     """
     refuse_absorbed(state.design.absorbed, "A cluster-robust covariance")
+    refuse_related(state.design, "A cluster-robust covariance")
     if kind not in KINDS:
         known = ", ".join(f'"{k}"' for k in KINDS)
         raise InferenceError(f"kind={kind!r} is not available; it must be one of {known}.{nearest(str(kind), KINDS)}")

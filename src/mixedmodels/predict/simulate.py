@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixedmodels.covariance.unstructured import relative_factor, split_theta
+from mixedmodels.design.related import refuse_related
 from mixedmodels.errors import InferenceError
 from mixedmodels.inference.bootstrap import check_seed
 from mixedmodels.predict.predict import predicted_mean, residual_share
@@ -107,6 +108,7 @@ def responses(
     if random_effects not in CHOICES:
         raise InferenceError(f"random_effects={random_effects!r} is not available; it must be 'new' or 'conditional'.")
     check_seed(seed)
+    refuse_related(state.design, "A simulation")
     rows = fitted_rows(state) if data is None else new_rows(state, data, (True,) * len(state.b), "population")
     sd = state.sigma * np.sqrt(residual_share(state, rows, data, weights))
     known = random_effects == "conditional"
