@@ -43,9 +43,9 @@ def dense(problem: MarginalProblem, point: Floats) -> Floats:
 
 
 def anywhere(problem: MarginalProblem) -> Floats:
-    """Return a point that is no optimum."""
+    """Return a point that is no optimum, nor one where the second derivative of spherical correlations jumps."""
     k, n_groups = problem.structure.n_coordinates, len(problem.rows.groups)
-    step = 0.3 * np.sin(1.0 + np.arange(n_groups * k)).reshape(n_groups, k)
+    step = 0.25 * np.sin(1.0 + np.arange(n_groups * k)).reshape(n_groups, k)
     return problem.structure.moved(problem.start(), step)
 
 
@@ -85,7 +85,7 @@ def test_criterion_gradient_and_hessian(kind: str, subjects: str, weights: str |
     np.testing.assert_allclose(found.hessian, difference(gradient, here, 1e-3), atol=1e-7 * size)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.startswith("sph")])  # those are not by visits
 def test_kenward_roger_of_2009(kind: str) -> None:
     # away from the optimum, which may be at the border of a structure
     fitted = mm.mmrm(f"distance ~ age * Sex + {kind}(age | Subject)", frame(), weights="w").state
