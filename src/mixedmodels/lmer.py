@@ -147,7 +147,7 @@ def lmer(
         ``CorrelatedResult`` comes out, or ``mmrm``'s result where there is nothing but the structure.
     variance
         What the standard deviations of residuals are proportional to, a product of ``ident(f)``, one for each level,
-        ``power(x)``, |x| to a power, and ``exp(x)``: ``"ident(sex) * power(age)"``.
+        ``power(x)``, the size of x to a power, and ``exp(x)``: ``"ident(sex) * power(age)"``.
     sigma
         The residual standard deviation, if it is known: 1 with weights 1 / v for responses of known variances v, as in
         a meta-analysis.

@@ -26,6 +26,8 @@ def effect_terms(terms: Sequence[tuple[RandomTerm, MatrixRecipe]]) -> tuple[Effe
     DesignError
         A structure does not go with the columns of its term.
     """
+    if not any(is_restricted(term.kind) for term, _ in terms):
+        return ()
     found = tuple(_effect_term(term, recipe) for term, recipe in terms)
     return found if any(is_restricted(term.structure) for term in found) else ()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+import pandas as pd
+
 from mixedmodels.design.batches import RowSource, is_in_parts, open_batches
 from mixedmodels.design.partitions import is_dask, open_dask
 from mixedmodels.design.spark import is_spark, open_spark
@@ -18,6 +20,8 @@ def is_stream(data: object) -> bool:
     data
         As for ``lmer``.
     """
+    if isinstance(data, pd.DataFrame):
+        return False
     return is_dask(data) or is_spark(data) or is_in_parts(data)
 
 

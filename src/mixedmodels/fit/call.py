@@ -77,9 +77,9 @@ def build_problem(call: Call) -> Problem:
     formula = parse_formula(call.formula)
     check_evaluation(formula, call.evaluate, call.contrasts)
     relationships = call.relationship if isinstance(call, RelatedCall) else None
-    if is_stream(call.data) and relationships is not None:
-        raise DataError("relationship needs all rows at once, and these data are read in parts. Use a data frame.")
     if is_stream(call.data):
+        if relationships is not None:
+            raise DataError("relationship needs all rows at once, and these data are read in parts. Use a data frame.")
         return streamed_problem(
             formula,
             open_rows(call.data),

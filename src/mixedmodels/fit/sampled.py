@@ -389,9 +389,10 @@ def _probe_forms(at: At, U: Floats, precise: float, sampling: Sampling) -> _Form
 
 def can_sample(design: Design) -> bool:
     """Return whether a model has two grouping factors of one random effect a level, and its rows."""
-    is_two = len(design.factors) == 2 and all(factor.n_effects == 1 for factor in design.factors)
+    if len(design.factors) != 2 or any(factor.n_effects > 1 for factor in design.factors):
+        return False
     plain = not design.is_structured and not design.is_related
-    return is_two and plain and design.absorbed is None and design.stand_in is None
+    return plain and design.absorbed is None and design.stand_in is None
 
 
 def check_two_crossed(design: Design) -> None:
