@@ -86,8 +86,9 @@ def test_categories_that_no_row_has_are_told(ratings: pd.DataFrame) -> None:
 
 
 def test_missing_ratings_are_left_out(ratings: pd.DataFrame, fit: mm.GlmmResult) -> None:
-    more = pd.concat([ratings, ratings.head(9).assign(word=None)], ignore_index=True)
-    more["word"] = pd.Categorical(more["word"], WORDS, ordered=True)
+    more = pd.concat([ratings, ratings.head(9)], ignore_index=True)
+    words = [*ratings["word"], *[None] * 9]
+    more["word"] = pd.Categorical(words, WORDS, ordered=True)
     with pytest.warns(mm.DroppedRowsWarning):
         other = mm.glmer("word ~ x + (1 | g)", more, "ordinal")
     assert other.deviance == pytest.approx(fit.deviance, abs=1e-9)
