@@ -174,14 +174,14 @@ impl PatternModel {
 
     /// The criterion without its constant where each pattern has a covariance V of its own: their values one after the
     /// other; None where one is not positive definite.
-    #[allow(non_snake_case)]
+    #[allow(non_snake_case)] // matrices are X, Y and Z, by keyword in Python
     fn block_value(&self, py: Python<'_>, V: PyReadonlyArray1<'_, f64>, reml: bool) -> PyResult<Option<f64>> {
         let v = self.blocks(&V, 1, "V")?;
         self.run(py, || self.patterns.block_value(v, reml))
     }
 
     /// What `fixed_root` returns, for blocks.
-    #[allow(non_snake_case)]
+    #[allow(non_snake_case)] // matrices are X, Y and Z, by keyword in Python
     fn block_root<'py>(
         &self,
         py: Python<'py>,
@@ -194,7 +194,7 @@ impl PatternModel {
     }
 
     /// Value, gradient in V, three parts of the Hessian (k, k) and products (k, p + 1, p + 1) along k matrices dV a block.
-    #[allow(non_snake_case)]
+    #[allow(non_snake_case)] // matrices are X, Y and Z, by keyword in Python
     fn block_derivatives<'py>(
         &self,
         py: Python<'py>,
@@ -219,7 +219,7 @@ impl PatternModel {
 
     /// sum W_ij Q_ij and X'V^-1 V_W V^-1 X, (p, p) each, in the columns of the root, and tr(P dV_j P V_W) without its part
     /// of second order in X, (k,), for W (k, k) and V_W a block.
-    #[allow(non_snake_case)]
+    #[allow(non_snake_case)] // matrices are X, Y and Z, by keyword in Python
     fn block_kenward_roger<'py>(
         &self,
         py: Python<'py>,

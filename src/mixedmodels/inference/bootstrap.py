@@ -578,6 +578,40 @@ class _Plan:
         return out
 
 
+def refitted_one_by_one(fit: Replicated, Y: Floats) -> Refits:
+    """Return estimates from responses, each fitted by ``fit.refit``, for models that the engine does not fit together.
+
+    Parameters
+    ----------
+    fit
+        What is fitted again.
+    Y
+        Responses, (m, n_obs).
+    """
+    n_fixed = fit.state.n_fixed
+    values = np.full((len(Y), n_fixed + len(fit.map.parameters)), np.nan)
+    errors = np.full((len(Y), n_fixed), np.nan)
+    singular, failures = np.zeros(len(Y), dtype=bool), []
+    for i, y in enumerate(Y):
+        try:
+            state = fit.refit(y)
+        except MemoryError:
+            raise
+        except InferenceError as error:
+            failures.append(str(error))
+            continue
+        except MixedModelsError:
+            failures.append(CANNOT_FIT)
+            continue
+        singular[i] = state.is_singular
+        failure = failure_of(state, fit.state)
+        if failure is not None:
+            failures.append(failure)
+            continue
+        values[i], errors[i] = fit.values_of(state), std_errors(state)
+    return Refits(values, errors, singular, tuple(failures))
+
+
 def failure_of(state: FixedFit, of: FixedFit) -> str | None:
     """Return why a refit does not count; None if it does.
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from mixedmodels.covariance.unstructured import relative_factor, split_theta
 from mixedmodels.design.subset import draw_levels, take_rows
-from mixedmodels.errors import InferenceError, MixedModelsError
+from mixedmodels.errors import InferenceError
 from mixedmodels.fit.fitted import marginal_fitted, random_part
 from mixedmodels.fit.generalized import fit_generalized
-from mixedmodels.inference.bootstrap import CANNOT_FIT, Draw, Refits, failure_of, std_errors
+from mixedmodels.inference.bootstrap import Draw, Refits, refitted_one_by_one
 from mixedmodels.inference.covariances import factor_roots
 from mixedmodels.inference.generalized_parameters import GeneralizedParameters
 from mixedmodels.inference.pivots import LIFT, error_covariance
@@ -65,27 +65,7 @@ class GeneralizedReplicated(GeneralizedParameters):
 
     def refits(self, Y: Floats) -> Refits:
         """Return estimates from responses, (m, n_obs)."""
-        values = np.full((len(Y), self.state.n_fixed + len(self.map.parameters)), np.nan)
-        errors = np.full((len(Y), self.state.n_fixed), np.nan)
-        singular, failures = np.zeros(len(Y), dtype=bool), []
-        for i, y in enumerate(Y):
-            try:
-                state = self.refit(y)
-            except MemoryError:
-                raise
-            except InferenceError as error:
-                failures.append(str(error))
-                continue
-            except MixedModelsError:
-                failures.append(CANNOT_FIT)
-                continue
-            singular[i] = state.is_singular
-            failure = failure_of(state, self.state)
-            if failure is not None:
-                failures.append(failure)
-                continue
-            values[i], errors[i] = self.values_of(state), std_errors(state)
-        return Refits(values, errors, singular, tuple(failures))
+        return refitted_one_by_one(self, Y)
 
     def refit(self, y: Floats) -> GlmmState:
         """Return the fit to another response.

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mixedmodels.design.subset import draw_subjects, take_rows
-from mixedmodels.errors import MixedModelsError
 from mixedmodels.fit.fitted import marginal_fitted
 from mixedmodels.fit.marginal import MarginalProblem
 from mixedmodels.fit.marginal_fit import fit_marginal
 from mixedmodels.fit.subjects import draw_residuals
-from mixedmodels.inference.bootstrap import CANNOT_FIT, Draw, Refits, failure_of, std_errors
+from mixedmodels.inference.bootstrap import Draw, Refits, refitted_one_by_one
 from mixedmodels.inference.marginal_parameters import MarginalParameters, StructureMap
 
 if TYPE_CHECKING:
@@ -67,25 +66,7 @@ class MarginalReplicated(MarginalParameters):
 
     def refits(self, Y: Floats) -> Refits:
         """Return estimates from responses, (m, n_obs)."""
-        n_fixed = self.state.n_fixed
-        values = np.full((len(Y), n_fixed + len(self.map.parameters)), np.nan)
-        errors = np.full((len(Y), n_fixed), np.nan)
-        singular, failures = np.zeros(len(Y), dtype=bool), []
-        for i, y in enumerate(Y):
-            try:
-                state = self.refit(y)
-            except MemoryError:
-                raise
-            except MixedModelsError:
-                failures.append(CANNOT_FIT)
-                continue
-            singular[i] = state.is_singular
-            failure = failure_of(state, self.state)
-            if failure is not None:
-                failures.append(failure)
-                continue
-            values[i], errors[i] = self.values_of(state), std_errors(state)
-        return Refits(values, errors, singular, tuple(failures))
+        return refitted_one_by_one(self, Y)
 
     def refit(self, y: Floats) -> MarginalState:
         """Return the fit to another response."""
