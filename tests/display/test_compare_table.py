@@ -49,6 +49,7 @@ class Given:
     """A fit at a given theta."""
 
     state: FitState
+    ddf: str = "satterthwaite"
 
     def check_estimated(self, what: str) -> None:
         """Do nothing."""

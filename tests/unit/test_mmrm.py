@@ -333,11 +333,6 @@ def test_a_dot_stands_for_the_columns_that_are_not_used() -> None:
     assert dotted.deviance == pytest.approx(mm.mmrm("distance ~ age + Sex + us(visit | Subject)", frame).deviance)
 
 
-def test_questions_to_fits_of_lmer_are_refused_in_words() -> None:
-    with pytest.raises(mm.InferenceError, match="takes fits of lmer"):
-        mm.table(mm.mmrm("distance ~ age + us(visit | Subject)", orthodont()))
-
-
 @pytest.mark.parametrize(("kind", "n_told"), [("ar1", 1), ("us", 0)])
 def test_visits_that_nobody_has_are_told(kind: str, n_told: int) -> None:
     frame = orthodont().query("age != 10")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
+from mixedmodels.display.columns import CORRELATION, KINDS, RESIDUAL, SD, Column, Spread, column_of
 from mixedmodels.display.summary import Summary
 from mixedmodels.display.table import Table
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.inference import criteria
 from mixedmodels.inference.compare import check_names
-from mixedmodels.inference.covariances import covariance_frame, factor_covariances
-from mixedmodels.inference.degrees import approximation
+from mixedmodels.inference.degrees import tests_of
+from mixedmodels.inference.link_scale import RATIOS
 from mixedmodels.inference.nesting import same_rows
 from mixedmodels.inference.wald import coef_table
 from mixedmodels.texts import numbers
@@ -23,7 +25,8 @@ from mixedmodels.vocabulary import refuses_unknown
 if TYPE_CHECKING:
     import pandas as pd
 
-    from mixedmodels.fit.records import FitState, Fitted
+    from mixedmodels.fit.records import FixedFit, HoldsFixed
+    from mixedmodels.inference.approximation import Approximation
 
 BELOW = ("std_error", "interval", "p_value", "nothing")
 """What may stand below an estimate."""
@@ -31,8 +34,11 @@ BELOW = ("std_error", "interval", "p_value", "nothing")
 RANDOM = ("all", "sd", "none")
 """What may be shown of the random part."""
 
-FACTS = ("Observations", "Levels", "Parameters", "Method", "Log-likelihood", "AIC", "BIC")
+FACTS = ("Family", "Link", "Observations", "Levels", "Parameters", "Method", "Log-likelihood", "AIC", "BIC")
 """What may be said of a fit as a whole."""
+
+OF_A_FAMILY = ("Family", "Link")
+"""Facts that go without saying where all responses are normal."""
 
 CRITERIA = ("Log-likelihood", "AIC", "BIC")
 """Facts that are compared between fits."""
@@ -75,10 +81,10 @@ class _Style:
 
 @refuses_unknown
 def table(
-    *fits: Fitted,
+    *fits: HoldsFixed,
     names: Sequence[str] | None = None,
     below: str = "std_error",
-    ddf: str = "satterthwaite",
+    ddf: str | None = None,
     level: float = 0.95,
     terms: Sequence[str] | None = None,
     labels: Mapping[str, str] | None = None,
@@ -86,6 +92,7 @@ def table(
     facts: Sequence[str] | None = None,
     digits: int | None = None,
     stars: bool = False,
+    exponentiate: bool = False,
     width: int | None = None,
 ) -> Summary:
     """Return models side by side: fixed effects, standard deviations and correlations, sizes and criteria.
@@ -93,13 +100,14 @@ def table(
     Parameters
     ----------
     fits
-        The fits, a column each.
+        The fits, a column each, of ``lmer``, ``glmer`` and ``mmrm``, also of several kinds in one table.
     names
         Their names; None numbers them. Their formulas stand below the table.
     below
         What stands below each estimate: ``"std_error"``, ``"interval"``, ``"p_value"`` or ``"nothing"``.
     ddf, level
-        As for ``coef_table``; they matter to intervals and p-values.
+        As for ``coef_table``; they matter to intervals and p-values. None: what each fit takes by itself. Generalised
+        models beside others have normal tests whatever is named.
     terms
         The fixed effects to show, in this order; None for all.
     labels
@@ -108,12 +116,14 @@ def table(
     random
         Of the random part: ``"all"`` (True); ``"sd"``, without correlations; or ``"none"`` (False).
     facts
-        What to say of each fit, in this order, of ``Observations``, ``Levels``, ``Parameters``, ``Method``,
-        ``Log-likelihood``, ``AIC`` and ``BIC``; None for all.
+        What to say of each fit, in this order, of ``Family``, ``Link``, ``Observations``, ``Levels``, ``Parameters``,
+        ``Method``, ``Log-likelihood``, ``AIC`` and ``BIC``; None for all, without family and link where all are normal.
     digits
         Decimals of estimates and standard deviations; None for as many as standard errors allow.
     stars
         Mark estimates with p-values below 0.05, 0.01 and 0.001 by one, two and three stars.
+    exponentiate
+        Show exp of the fixed effects of models with a logit or log link, ratios of odds or of means; others stay.
     width
         Columns of a line of the text; None for those of the terminal.
 
@@ -157,20 +167,31 @@ def table(
     for fit in fits:
         fit.check_estimated("table")
     states = [fit.state for fit in fits]
+    columns = [column_of(state) for state in states]
     heads = [f"({i + 1})" for i in range(len(fits))] if names is None else check_names(names, len(fits))
-    style = _Style(below, _check_digits(digits), _check_flag(stars))
-    tables = [coef_table(state, ddf, level) for state in states]
-    facts = _chosen(facts, FACTS, "facts", "fact")
+    style = _Style(below, _check_digits(digits), _check_flag("stars", stars))
+    tests = tests_of(fits, ddf)
+    ratios = _ratios(states, _check_flag("exponentiate", exponentiate))
+    tables = [
+        coef_table(state, method, level, bool(ratio))
+        for state, method, ratio in zip(states, tests, ratios, strict=True)
+    ]
+    facts = _chosen(facts, _known_facts(columns), "facts", "fact", also=OF_A_FAMILY)
     shown = _chosen(terms, dict.fromkeys(str(term) for t in tables for term in t.index), "terms", "fixed effect")
     rows = [
         *_fixed_rows(tables, shown, style),
-        *_random_rows(states, random, style),
-        *_fact_rows(states, facts, style),
+        *(_threshold_rows(columns, level, style) if terms is None else ()),
+        *_random_rows(columns, random, style),
+        *_fact_rows(states, columns, facts, style),
     ]
     responses = {state.design.response_name for state in states}
-    heading = "Linear mixed models" + (f" of {responses.pop()}" if len(responses) == 1 else "")
+    kinds = {column.heading for column in columns}
+    heading = (kinds.pop() if len(kinds) == 1 else "Mixed models") + (
+        f" of {responses.pop()}" if len(responses) == 1 else ""
+    )
     body = Table("", ("", *map(style.with_room, heads)), tuple(_renamed(rows, labels, states)), "l" + "r" * len(fits))
-    notes = [*_formula_notes(heads, states), *_notes(states, style, ddf, level)]
+    notes = [*_formula_notes(heads, states), *_ratio_notes(heads, ratios), *_notes(tests, style, level)]
+    notes += [f"{head}: {note}" for head, column in zip(heads, columns, strict=True) if (note := column.note())]
     if set(CRITERIA) & set(facts):
         notes += _comparability(states)
     notes += _doubts(states)
@@ -199,14 +220,35 @@ def _check_digits(digits: object) -> int | None:
     raise InferenceError(f"digits is {digits!r}; it must be a number of decimals from 0 to {MAX_DIGITS}, or None.")
 
 
-def _check_flag(stars: object) -> bool:
-    if isinstance(stars, bool):
-        return stars
-    raise InferenceError(f"stars is {stars!r}; it must be True or False.")
+def _check_flag(name: str, flag: object) -> bool:
+    if isinstance(flag, bool):
+        return flag
+    raise InferenceError(f"{name} is {flag!r}; it must be True or False.")
 
 
-def _chosen(asked: object, known: Iterable[str], what: str, one: str) -> list[str]:
-    """Return the names asked for, all of them by default.
+def _ratios(states: Sequence[FixedFit], exponentiate: bool) -> list[str]:
+    """Return what exp of the coefficients of each fit are ratios of, nothing where they are not shown.
+
+    Raises
+    ------
+    InferenceError
+        If ratios are asked for and no fit has any.
+    """
+    found = [RATIOS.get(state.link or "", "") if exponentiate else "" for state in states]
+    if exponentiate and not any(found):
+        raise InferenceError(
+            "exponentiate shows ratios of odds or of means, of models with a logit or log link; none of these has one."
+        )
+    return found
+
+
+def _known_facts(columns: Sequence[Column]) -> list[str]:
+    all_normal = all(column.family == columns[0].family for column in columns) and columns[0].family[0] == "normal"
+    return [fact for fact in FACTS if not all_normal or fact not in OF_A_FAMILY]
+
+
+def _chosen(asked: object, known: Iterable[str], what: str, one: str, also: Sequence[str] = ()) -> list[str]:
+    """Return the names asked for, of those known and others; all that are known by default.
 
     Raises
     ------
@@ -216,6 +258,7 @@ def _chosen(asked: object, known: Iterable[str], what: str, one: str) -> list[st
     there = list(known)
     if asked is None:
         return there
+    there += [name for name in also if name not in there]
     names = list(asked) if isinstance(asked, Iterable) and not isinstance(asked, str) else [asked]
     for name in names:
         if not isinstance(name, str) or name not in there:
@@ -242,10 +285,11 @@ def _fixed_rows(tables: Sequence[pd.DataFrame], terms: Sequence[str], style: _St
 def _cells(row: pd.Series[Any], place: int, style: _Style) -> tuple[str, str]:
     shown = row[["estimate", "std_error", "ci_lower", "ci_upper"]].tolist()
     estimate, error, lower, upper = numbers.to_place(shown, place)
+    has_test = not math.isnan(row["p_value"])
     texts = {
         "std_error": f"({error})",
         "interval": f"[{lower}, {upper}]",
-        "p_value": f"({numbers.p_value(row['p_value'])})",
+        "p_value": f"({numbers.p_value(row['p_value'])})" if has_test else "",
         "nothing": "",
     }
     mark = next((mark for limit, mark in STARS if row["p_value"] < limit), "") if style.stars else ""
@@ -253,54 +297,79 @@ def _cells(row: pd.Series[Any], place: int, style: _Style) -> tuple[str, str]:
     return style.with_room(estimate, mark), below + " " * max(style.pad - 1, 0) if below else ""
 
 
-def _random_rows(states: Sequence[FitState], random: str, style: _Style) -> Iterator[Row]:
-    """Yield standard deviations, then correlations, of each grouping factor, and the residual's."""
+def _threshold_rows(columns: Sequence[Column], level: float, style: _Style) -> Iterator[Row]:
+    """Yield the thresholds between ordered categories as rows of their own part of the table."""
+    tables = [column.thresholds(level).assign(p_value=math.nan) for column in columns]
+    names = list(dict.fromkeys(str(name) for table in tables for name in table.index))
+    if names:
+        yield ("Thresholds", *[""] * len(columns))
+    for label, *cells in _fixed_rows(tables, names, style):
+        if not any(cells):  # thresholds are not tested
+            continue
+        yield (f"{INDENT}{label}" if label else "", *cells)
+
+
+def _random_rows(columns: Sequence[Column], random: str, style: _Style) -> Iterator[Row]:
+    """Yield standard deviations, correlations and other parameters of each grouping factor, and the residual's."""
     if random == "none":
         return
-    found = [_random_parameters(state, random == "all") for state in states]
-    keys = list(dict.fromkeys(key for parameters in found for key in parameters))
-    groups = list(dict.fromkeys(group for group, _, _ in keys if group != "Residual"))
-    sds = [value for parameters in found for key, value in parameters.items() if not key[2]]
+    found = [
+        {(s.group, s.label): s for s in column.spreads() if random == "all" or s.kind != CORRELATION}
+        for column in columns
+    ]
+    if not any(found):
+        return
+    kinds = {key: spread.kind for spreads in found for key, spread in spreads.items()}
+    groups = [group for group in dict.fromkeys(group for group, _ in kinds) if group != RESIDUAL]
+    sds = [s.value for spreads in found for s in spreads.values() if s.kind == SD]
     texts = iter(numbers.column(sds) if style.digits is None else [numbers.fixed(v, style.digits) for v in sds])
     shown = [
-        {key: numbers.fixed(value, 2) if key[2] else next(texts) for key, value in parameters.items()}
-        for parameters in found
+        {key: next(texts) if s.kind == SD else _shown(s, style) for key, s in spreads.items()} for spreads in found
     ]
-    with_correlations = any(other for _, _, other in keys)
-    yield (f"Standard deviations{' and correlations' if with_correlations else ''}", *[""] * len(states))
-    for group, one, other in sorted(keys, key=lambda key: [*groups, "Residual"].index(key[0])):
-        label = f"{one} with {other} by {group}" if other else f"{one} by {group}" if one else "Residual"
-        cells = (parameters.get((group, one, other), "") for parameters in shown)
-        yield (f"{INDENT}{label}", *map(style.with_room, cells))
+    yield (_random_heading(set(kinds.values())), *[""] * len(columns))
+    places = [*groups, RESIDUAL]
+    for key in sorted(kinds, key=lambda key: (places.index(key[0]), KINDS.index(kinds[key]))):
+        yield (f"{INDENT}{key[1]}", *(style.with_room(texts.get(key, "")) for texts in shown))
 
 
-def _random_parameters(state: FitState, correlations: bool) -> dict[tuple[str, str, str], float]:
-    frame = covariance_frame(factor_covariances(state), state.sigma).fillna({"effect_1": "", "effect_2": ""})
-    columns = zip(frame["group"], frame["effect_1"], frame["effect_2"], frame["sd_or_corr"], strict=True)
-    return {(group, one, other): value for group, one, other, value in columns if correlations or not other}
+def _shown(spread: Spread, style: _Style) -> str:
+    if spread.kind == CORRELATION:
+        return numbers.fixed(spread.value, 2)
+    return numbers.significant(spread.value) if style.digits is None else numbers.fixed(spread.value, style.digits)
 
 
-def _fact_rows(states: Sequence[FitState], facts: Sequence[str], style: _Style) -> Iterator[Row]:
+def _random_heading(kinds: set[str]) -> str:
+    if kinds - {SD, CORRELATION}:
+        return "Random part"
+    return f"Standard deviations{' and correlations' if CORRELATION in kinds else ''}"
+
+
+def _fact_rows(
+    states: Sequence[FixedFit], columns: Sequence[Column], facts: Sequence[str], style: _Style
+) -> Iterator[Row]:
     if facts:
         yield ("Fit", *[""] * len(states))
-    values: Mapping[str, Callable[[FitState], str]] = {
-        "Observations": lambda state: str(state.design.n_obs),
-        "Parameters": lambda state: str(state.n_params),
-        "Method": lambda state: "REML" if state.reml else "ML",
-        "Log-likelihood": lambda state: numbers.criterion(criteria.log_likelihood(state)),
-        "AIC": lambda state: numbers.criterion(criteria.aic(state)),
-        "BIC": lambda state: numbers.criterion(criteria.bic(state)),
+    values: Mapping[str, Callable[[FixedFit, Column], str]] = {
+        "Family": lambda _, column: column.family[0],
+        "Link": lambda _, column: column.family[1],
+        "Observations": lambda state, _: str(state.design.n_obs),
+        "Parameters": lambda state, _: str(state.n_params),
+        "Method": lambda _, column: column.method,
+        "Log-likelihood": lambda state, _: numbers.criterion(criteria.log_likelihood(state)),
+        "AIC": lambda state, _: numbers.criterion(criteria.aic(state)),
+        "BIC": lambda state, _: numbers.criterion(criteria.bic(state)),
     }
     for fact in facts:
         if fact != "Levels":
-            yield (f"{INDENT}{fact}", *(style.with_room(values[fact](state)) for state in states))
+            pairs = zip(states, columns, strict=True)
+            yield (f"{INDENT}{fact}", *(style.with_room(values[fact](*pair)) for pair in pairs))
             continue
-        counts = [{f.name: str(f.n_levels) for f in state.design.factors} for state in states]
-        for name in dict.fromkeys(name for count in counts for name in count):
-            yield (f"{INDENT}Levels of {name}", *(style.with_room(count.get(name, "")) for count in counts))
+        for name in dict.fromkeys(name for column in columns for name in column.levels):
+            counts = (str(column.levels.get(name, "")) for column in columns)
+            yield (f"{INDENT}Levels of {name}", *map(style.with_room, counts))
 
 
-def _renamed(rows: Sequence[Row], labels: object, states: Sequence[FitState]) -> list[Row]:
+def _renamed(rows: Sequence[Row], labels: object, states: Sequence[FixedFit]) -> list[Row]:
     """Return the rows with their labels, or parts of them, called as asked.
 
     Raises
@@ -337,12 +406,18 @@ def _label(label: str, labels: Mapping[str, str]) -> str:
     return label
 
 
-def _formula_notes(labels: Sequence[str], states: Sequence[FitState]) -> Iterator[str]:
+def _formula_notes(labels: Sequence[str], states: Sequence[FixedFit]) -> Iterator[str]:
     for label, state in zip(labels, states, strict=True):
-        yield f"{label}: {state.design.formula.text}"
+        yield f"{label}: {state.design.formula.described}"
 
 
-def _notes(states: Sequence[FitState], style: _Style, ddf: str, level: float) -> Iterator[str]:
+def _ratio_notes(heads: Sequence[str], ratios: Sequence[str]) -> Iterator[str]:
+    for ratio in dict.fromkeys(filter(None, ratios)):
+        models = ", ".join(head for head, own in zip(heads, ratios, strict=True) if own == ratio)
+        yield f"{models}: exp of the coefficients, which are ratios of {ratio}."
+
+
+def _notes(tests: Sequence[Approximation], style: _Style, level: float) -> Iterator[str]:
     if style.below == "std_error":
         yield "Standard errors in parentheses."
     elif style.below == "p_value":
@@ -352,10 +427,10 @@ def _notes(states: Sequence[FitState], style: _Style, ddf: str, level: float) ->
     if style.stars:
         yield ", ".join(f"{mark} p < {limit:g}" for limit, mark in reversed(STARS)) + "."
     if style.below in ("interval", "p_value") or style.stars:
-        yield from dict.fromkeys(note for state in states for note in approximation(state, ddf).notes)
+        yield from dict.fromkeys(note for method in tests for note in method.notes)
 
 
-def _doubts(states: Sequence[FitState]) -> Iterator[str]:
+def _doubts(states: Sequence[FixedFit]) -> Iterator[str]:
     """Yield which fits are singular, and which did not converge."""
     for words, which in (
         ("Singular fit", [state.is_singular for state in states]),
@@ -366,11 +441,15 @@ def _doubts(states: Sequence[FitState]) -> Iterator[str]:
             yield f"{words}: {'model' if len(models) == 1 else 'models'} {', '.join(models)}."
 
 
-def _comparability(states: Sequence[FitState]) -> Iterator[str]:
+def _comparability(states: Sequence[FixedFit]) -> Iterator[str]:
     """Yield why criteria of the fits cannot be compared, if so."""
     designs = [state.design for state in states]
     if len({design.n_obs for design in designs}) > 1:
         yield "The models use different numbers of rows; their criteria cannot be compared."
+    elif len({state.has_residual for state in states}) > 1:
+        yield "Criteria of linear and of generalised models cannot be compared."
+    elif len({state.n_agq for state in states}) > 1:
+        yield "Criteria by different numbers of nodes cannot be compared."
     elif not all(same_rows(designs[0], design) for design in designs):
         different = "responses" if len({design.response_name for design in designs}) > 1 else "rows or responses"
         yield f"The models use different {different}; their criteria cannot be compared."

@@ -11,7 +11,8 @@ from mixedmodels.display.summary import Summary, coefficient_table
 from mixedmodels.display.table import Table
 from mixedmodels.display.varcorr import VarCorr, correlation_tables
 from mixedmodels.inference import criteria
-from mixedmodels.inference.generalized import NOTE, z_values
+from mixedmodels.inference.degrees import WALD_NOTE
+from mixedmodels.inference.generalized import z_values
 from mixedmodels.inference.thresholds import threshold_table
 from mixedmodels.texts import numbers
 from mixedmodels.texts.layout import text_width
@@ -97,4 +98,4 @@ def _notes(state: GlmmState) -> Iterator[str]:
         yield "An offset is part of the linear predictor."
     yield from (finding.message for finding in state.findings)
     if state.n_fixed:
-        yield NOTE
+        yield WALD_NOTE

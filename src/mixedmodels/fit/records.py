@@ -82,16 +82,30 @@ class Optimum:
         )
 
 
-class Fitted(Protocol):
-    """Anything that holds a fit as numbers, such as an ``LmmResult``."""
+class HoldsFixed(Protocol):
+    """Anything that holds a fit of any kind as numbers: what tables, tests and pictures take."""
+
+    @property
+    def state(self) -> FixedFit:
+        """The fit."""
+        ...
+
+    @property
+    def ddf(self) -> str:
+        """Degrees of freedom that its tests have where none are named."""
+        ...
+
+    def check_estimated(self, what: str) -> None:
+        """Refuse where parameters are not estimates by likelihood."""
+
+
+class Fitted(HoldsFixed, Protocol):
+    """Anything that holds a linear mixed model as numbers, such as an ``LmmResult``."""
 
     @property
     def state(self) -> FitState:
         """The fit."""
         ...
-
-    def check_estimated(self, what: str) -> None:
-        """Refuse where parameters are not estimates by likelihood."""
 
 
 @dataclass(frozen=True)

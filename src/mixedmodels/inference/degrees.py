@@ -50,10 +50,10 @@ from mixedmodels.inference.satterthwaite import Satterthwaite
 from mixedmodels.inference.structured_degrees import StructuredKenwardRoger, StructuredSatterthwaite
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FixedFit
+    from mixedmodels.fit.records import FixedFit, HoldsFixed
 
 __all__ = [
     "DDF_METHODS",
@@ -186,6 +186,8 @@ def approximation(state: FixedFit, ddf: str | Approximation = "satterthwaite") -
     InferenceError
         If there is no such method, or if it does not apply to this fit.
     """
+    if not state.has_residual and isinstance(ddf, str):
+        return _of_generalized(state, ddf)
     methods = _OF_RESIDUALS if isinstance(state, MarginalState) else _BY_NAME
     name = ddf if isinstance(ddf, str) else None
     if name == SAS and isinstance(state, CorrelatedState):
@@ -209,6 +211,46 @@ def approximation(state: FixedFit, ddf: str | Approximation = "satterthwaite") -
     allowed = ", ".join(f'"{name}"' for name in names)
     near = nearest({"kr": "kenward-roger"}.get(str(ddf).casefold(), str(ddf)), names)
     raise InferenceError(f"ddf={ddf!r} is not available; it must be one of {allowed}.{near}")
+
+
+WALD_NOTE = "Tests and intervals are Wald's, from the Hessian of the approximate likelihood."
+
+
+def wald_tests(state: FixedFit) -> FixedDegrees:
+    """Return how the fixed effects of a generalised model are distributed: normal."""
+    return FixedDegrees(state, np.eye(state.n_fixed), math.inf, (WALD_NOTE,))
+
+
+def _of_generalized(state: FixedFit, ddf: str) -> FixedDegrees:
+    if ddf != "normal":
+        raise InferenceError(
+            f"ddf={ddf!r} is not available for {state.design.formula.text!r}: tests of generalised models are normal. "
+            'Leave ddf out, or write "normal".'
+        )
+    return wald_tests(state)
+
+
+def tests_of(fits: Sequence[HoldsFixed], ddf: str | Approximation | None) -> list[Approximation]:
+    """Return how the fixed effects of each of several fits are tested.
+
+    Parameters
+    ----------
+    fits
+        The fits.
+    ddf
+        As for `approximation`; None for what each fit takes by itself. Where some fits have residuals, the others have
+        their own.
+
+    Raises
+    ------
+    InferenceError
+        As for `approximation`.
+    """
+    some = any(fit.state.has_residual for fit in fits)
+    return [
+        approximation(fit.state, fit.ddf if ddf is None or (some and not fit.state.has_residual) else ddf)
+        for fit in fits
+    ]
 
 
 def estimate_rows(state: FixedFit, L: Floats, ddf: str | Approximation = "satterthwaite") -> RowEstimates:

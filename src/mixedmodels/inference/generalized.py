@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from mixedmodels.inference.anova import anova
-from mixedmodels.inference.degrees import FixedDegrees, estimate_rows
+from mixedmodels.inference.degrees import estimate_rows, wald_tests
 from mixedmodels.inference.joint_tests import joint_tests
-from mixedmodels.inference.wald import COLUMNS, row_values
+from mixedmodels.inference.wald import coef_table, row_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mixedmodels.design.records import Floats
     from mixedmodels.fit.generalized import GlmmState
-
-NOTE = "Tests and intervals are Wald's, from the Hessian of the approximate likelihood."
-
-
-def wald_tests(state: GlmmState) -> FixedDegrees:
-    """Return how the fixed effects are distributed: normal."""
-    return FixedDegrees(state, np.eye(state.n_fixed), math.inf, (NOTE,))
 
 
 def z_values(state: GlmmState, level: float = 0.95) -> Floats:
@@ -81,9 +73,4 @@ def z_table(state: GlmmState, level: float = 0.95, exponentiate: bool = False) -
     exponentiate
         Return exp of estimates and bounds, ratios of odds or of means; standard errors by the delta method.
     """
-    values = z_values(state, level)
-    if exponentiate:
-        values[:, 0] = np.exp(values[:, 0])
-        values[:, 1] *= values[:, 0]
-        values[:, 5:] = np.exp(values[:, 5:])
-    return pd.DataFrame(values, index=pd.Index(state.fixed_names[state.own_fixed], name="term"), columns=COLUMNS)
+    return coef_table(state, wald_tests(state), level, exponentiate)

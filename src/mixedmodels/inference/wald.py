@@ -22,7 +22,12 @@ COLUMNS = pd.Index(["estimate", "std_error", "df", "statistic", "p_value", "ci_l
 """Of a table of tests, made once: labels cost pandas more than a few numbers do."""
 
 
-def coef_table(state: FixedFit, ddf: str | Approximation = "satterthwaite", level: float = 0.95) -> pd.DataFrame:
+def coef_table(
+    state: FixedFit,
+    ddf: str | Approximation = "satterthwaite",
+    level: float = 0.95,
+    exponentiate: bool = False,
+) -> pd.DataFrame:
     """Return estimates, standard errors, tests against zero and confidence intervals of the fixed effects.
 
     Parameters
@@ -33,6 +38,9 @@ def coef_table(state: FixedFit, ddf: str | Approximation = "satterthwaite", leve
         As for ``degrees.approximation``.
     level
         Coverage of the intervals, between 0 and 1.
+    exponentiate
+        Return exp of estimates and bounds, ratios of odds or of means, with standard errors by the delta method; tests
+        stay those of the coefficients.
 
     Returns
     -------
@@ -46,8 +54,13 @@ def coef_table(state: FixedFit, ddf: str | Approximation = "satterthwaite", leve
         If ``ddf`` or ``level`` is not one of those allowed, or ``ddf`` does not apply to this fit.
     """
     method = approximation(state, ddf)
-    rows = estimate_rows(state, np.eye(state.n_fixed), method)
-    table = row_table(rows, pd.Index(state.fixed_names, name="term"), level)
+    own = state.own_fixed
+    values = row_values(estimate_rows(state, np.eye(state.n_fixed)[own], method), level)
+    if exponentiate:
+        values[:, 0] = np.exp(values[:, 0])
+        values[:, 1] *= values[:, 0]
+        values[:, 5:] = np.exp(values[:, 5:])
+    table = pd.DataFrame(values, index=pd.Index(state.fixed_names[own], name="term"), columns=COLUMNS)
     table.attrs["notes"] = doubts(method)
     return table
 

@@ -26,10 +26,21 @@ class FixedChapter:
     """
 
     state: FixedFit
+    ddf: str = "satterthwaite"
+    """Degrees of freedom that tests have where none are named."""
 
     def __init__(self, state: FixedFit, call: Call | None = None) -> None:
         self.state = state
         self.call = call
+
+    def check_estimated(self, what: str) -> None:
+        """Do nothing: all parameters of this fit are estimates by likelihood. ``MixedLMResults`` may refuse.
+
+        Parameters
+        ----------
+        what
+            The question that takes them for that.
+        """
 
     def _by_row(self, values: Floats, name: str) -> pd.Series[float]:
         return pd.Series(values, index=self.state.design.row_labels, name=name)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mixedmodels.inference.contrast import contrast
-from mixedmodels.inference.generalized import chi_squared_joint_tests, chi_squared_table, wald_tests, z_table
+from mixedmodels.inference.degrees import wald_tests
+from mixedmodels.inference.generalized import chi_squared_joint_tests, chi_squared_table, z_table
 from mixedmodels.inference.link_scale import link_view
 from mixedmodels.inference.margins import margins
 from mixedmodels.inference.slopes import slopes
@@ -25,6 +26,7 @@ class GeneralizedTests(MixedChapter):
     """Tests of a generalised model's coefficients, terms, means and slopes."""
 
     state: GlmmState
+    ddf = "normal"
 
     @refuses_unknown
     def coef_table(self, level: float = 0.95, *, exponentiate: bool = False) -> pd.DataFrame:

@@ -25,7 +25,7 @@ from mixedmodels.fit.plain_values import Kept
 from mixedmodels.formula.update import update_formula
 from mixedmodels.inference.bootstrap import bootstrap
 from mixedmodels.inference.conf_int import Ways
-from mixedmodels.inference.generalized import wald_tests
+from mixedmodels.inference.degrees import wald_tests
 from mixedmodels.inference.generalized_sizes import generalized_icc, generalized_r2
 from mixedmodels.inference.profiled_generalized import GeneralizedProfiled
 from mixedmodels.inference.replicated_generalized import GeneralizedReplicated
@@ -358,15 +358,6 @@ class GlmmResult(RandomEstimates, FixedEstimates, GeneralizedTests, VarianceInte
         design = self.state.design
         call = None if self.call is None else replace(self.call, data=with_columns(self.call, design.used_columns).data)
         storage.save_records(path, GLMM, GlmmResult(self.state, call), (KEPT_GLMM,), storage.about(design))
-
-    def check_estimated(self, what: str) -> None:
-        """Do nothing: all parameters are estimates by likelihood.
-
-        Parameters
-        ----------
-        what
-            The question that takes them for that.
-        """
 
     def __repr__(self) -> str:
         return one_line_generalized(self.state)

@@ -134,15 +134,6 @@ class LmmResult(Estimates, Tables, Tests, VarianceIntervals, Sizes, Rows, Diagno
         )
         return type(self)(state, call)
 
-    def check_estimated(self, what: str) -> None:
-        """Do nothing: all parameters of this fit are estimates by likelihood. ``MixedLMResults`` may refuse.
-
-        Parameters
-        ----------
-        what
-            The question that takes them for that.
-        """
-
     @refuses_unknown
     def plot(self, *, ax: Iterable[Any] | None = None) -> Any:
         """Draw residuals and their size against fitted values, and normal quantiles of residuals and random effects.

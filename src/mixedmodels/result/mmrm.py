@@ -333,24 +333,6 @@ class MmrmResult(FixedEstimates, FixedTests, Intervals):
         call = None if self.call is None else with_columns(self.call, design.used_columns)
         storage.save_records(path, MMRM, type(self)(self.state, call, self.ddf), KEPT_MARGINAL, storage.about(design))
 
-    def check_estimated(self, what: str) -> None:
-        """Refuse what is there for fits of ``lmer`` alone.
-
-        Parameters
-        ----------
-        what
-            The question.
-
-        Raises
-        ------
-        InferenceError
-            Always.
-        """
-        raise InferenceError(
-            f"{what} takes fits of lmer with independent residuals, and those of {self.formula!r} are not. Use "
-            "fit.summary()."
-        )
-
     def _by_group(self, matrices: Floats) -> pd.DataFrame | dict[Any, pd.DataFrame]:
         rows = self.state.problem.rows
         labels = list(rows.visits.labels)
