@@ -156,11 +156,20 @@ def _open_pandas(data: pd.DataFrame) -> Frame:
             "Give each column one name, for example data.columns = ['_'.join(c) for c in data.columns]."
         )
 
+    # pandas takes longer to make three Series than a small model takes to fit; this is no public part of it
+    array_of = getattr(data, "_get_column_array", None)
+
     def read(name: str) -> Column:
-        column = data[name]
-        if isinstance(column, pd.DataFrame):
-            raise DataError(f"{column.shape[1]} columns are called {name!r}. Give each column its own name.")
-        return _from_pandas(name, column)
+        place = columns.get_loc(name)
+        if not isinstance(place, int):
+            n_columns = data[name].shape[1]
+            raise DataError(f"{n_columns} columns are called {name!r}. Give each column its own name.")
+        values = None if array_of is None else array_of(place)
+        if isinstance(values, np.ndarray) and values.dtype.kind in "biufmM":
+            values = values.view()
+            values.flags.writeable = False  # as in what pandas hands out
+            return _from_numpy(name, values)
+        return _from_categories(values) if isinstance(values, pd.Categorical) else _from_pandas(name, data[name])
 
     names = tuple([name for name in columns if isinstance(name, str)])
     plain = isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1 and index.name is None
@@ -251,8 +260,7 @@ def _from_numpy(name: str, values: Values, missing: Mask | None = None) -> Colum
 def _from_pandas(name: str, series: pd.Series) -> Column:
     dtype = series.dtype
     if isinstance(dtype, pd.CategoricalDtype):
-        labels = series.array
-        return _with_levels(labels.codes, labels.categories)
+        return _from_categories(series.array)
     if isinstance(dtype, np.dtype):
         return _from_numpy(name, series.to_numpy()) if dtype.kind in "biufmM" else _from_objects(name, series)
     if dtype.kind in "mM":
@@ -262,6 +270,10 @@ def _from_pandas(name: str, series: pd.Series) -> Column:
     if isinstance(dtype, pd.ArrowDtype) and str(dtype).startswith("dictionary"):
         return _from_narwhals(name, nw.from_native(series.array.__arrow_array__(), series_only=True))
     return _from_labels(name, series) if pd.api.types.is_string_dtype(dtype) else _from_objects(name, series)
+
+
+def _from_categories(values: pd.Categorical) -> Column:
+    return _with_levels(values.codes, values.categories)
 
 
 def _from_nullable(name: str, series: pd.Series) -> Column:

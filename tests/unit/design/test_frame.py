@@ -246,3 +246,23 @@ def test_structs_in_pandas_are_no_levels() -> None:
     structs = pd.Series([{"a": 1}, {"a": 2}], dtype=pd.ArrowDtype(pa.struct([("a", pa.int64())])))
     with pytest.raises(DataError, match="Column 'x' holds values that cannot be sorted"):
         open_frame(pd.DataFrame({"x": structs})).read("x")
+
+
+@pytest.mark.parametrize("kind", ["pandas", "pandas text", "pandas nullable", "pandas sparse", "pandas decimals"])
+def test_pandas_columns_are_the_same_without_its_inner_arrays(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = kinds_of_frame(load("sleepstudy"))[kind]
+    inner = build_design(FORMULA, frame)
+    monkeypatch.delattr(pd.DataFrame, "_get_column_array")
+    same_design(inner, build_design(FORMULA, frame))
+
+
+def test_columns_of_a_frame_cannot_be_written() -> None:
+    frame = pd.DataFrame({"y": [1.0, 2.0], "y2": [1, 2]})
+    for name in frame:
+        assert not open_frame(frame).read(name).values.flags.writeable
+
+
+def test_columns_of_one_name_are_refused() -> None:
+    frame = pd.DataFrame([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], columns=["y", "x", "y"])
+    with pytest.raises(DataError, match="2 columns are called 'y'"):
+        open_frame(frame).read("y")
