@@ -6,7 +6,9 @@ use crate::memory::zeros;
 use crate::modes::Glmm;
 use crate::objective::Objective;
 use crate::products::{Block, ModelRows};
-use crate::{Arrays, MAX_THREADS, Shape, any_of, cannot_evaluate, contiguous, guarded, threads, trace_of, width};
+use crate::{
+    Arrays, MAX_THREADS, Shape, any_of, cannot_evaluate, contiguous, guarded, products_flops, threads, trace_of, width,
+};
 use faer::Par;
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
@@ -20,6 +22,8 @@ pub struct GeneralizedModel {
     shape: Vec<Shape>,
 }
 
+/// Evaluations of a walk, few of which are longer.
+const USUAL_STEPS: usize = 20;
 /// Nodes of a level that a quadrature may have.
 const MAX_NODES: f64 = 1e5;
 
@@ -146,7 +150,8 @@ impl GeneralizedModel {
             1 => Par::Seq,
             number => Par::rayon(number),
         };
-        let glmm = guarded(py, n_threads, f64::INFINITY, || Glmm::new(&rows, &observed, family, nodes, dense, par))?;
+        let glmm =
+            guarded(py, n_threads, products_flops(&rows), || Glmm::new(&rows, &observed, family, nodes, dense, par))?;
         Ok(GeneralizedModel { glmm, n_threads, shape })
     }
 
@@ -233,7 +238,7 @@ impl GeneralizedModel {
         n_starts: usize,
     ) -> PyResult<GeneralizedMinimum> {
         let start = start.as_ref().map(|s| self.checked(s)).transpose()?;
-        let found = self.run(py, max_iterations.saturating_mul(n_starts.max(4)), || {
+        let found = self.run(py, max_iterations.min(USUAL_STEPS) * n_starts.max(4), || {
             self.glmm.find_minimum(start.map(<[f64]>::to_vec), max_iterations, n_starts)
         })?;
         found.map(GeneralizedMinimum).map_err(|_| cannot_evaluate())

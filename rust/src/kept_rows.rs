@@ -325,8 +325,11 @@ impl KeptRows {
     /// offset + X beta.
     pub fn fixed(&self, offset: &[f64], beta: &[f64]) -> Vec<f64> {
         let mut out = copied(offset);
-        for (i, out) in out.iter_mut().enumerate() {
-            *out += self.x(i).iter().zip(beta).map(|(x, b)| x * b).sum::<f64>();
+        let p = self.p;
+        if p > 0 {
+            with_size!(p, {
+                out.iter_mut().zip(self.x.chunks_exact(p)).for_each(|(out, x)| *out += dot(x, &beta[..p]));
+            });
         }
         out
     }
@@ -334,8 +337,11 @@ impl KeptRows {
     /// X's.
     pub fn fixed_transposed(&self, s: &[f64]) -> Vec<f64> {
         let mut out = zeros(self.p);
-        for (i, s) in s.iter().enumerate() {
-            add_scaled(&mut out, self.x(i), *s);
+        let p = self.p;
+        if p > 0 {
+            with_size!(p, {
+                s.iter().zip(self.x.chunks_exact(p)).for_each(|(s, x)| add_scaled(&mut out[..p], x, *s));
+            });
         }
         out
     }
@@ -343,8 +349,11 @@ impl KeptRows {
     /// X'WX, p x p.
     pub fn fixed_square(&self, w: &[f64]) -> Vec<f64> {
         let mut out = zeros(self.p * self.p);
-        for (i, w) in w.iter().enumerate() {
-            add_square(&mut out, self.x(i), *w);
+        let p = self.p;
+        if p > 0 {
+            with_size!(p, {
+                w.iter().zip(self.x.chunks_exact(p)).for_each(|(w, x)| add_outer(&mut out[..p * p], x, x, *w));
+            });
         }
         out
     }
@@ -387,11 +396,6 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 #[inline(always)]
 fn add_scaled(out: &mut [f64], z: &[f64], s: f64) {
     out.iter_mut().zip(z).for_each(|(o, z)| *o += s * z);
-}
-
-#[inline(always)]
-fn add_square(out: &mut [f64], z: &[f64], w: f64) {
-    add_outer(out, z, z, w);
 }
 
 /// out += w a b', column-major.

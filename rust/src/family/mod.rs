@@ -229,7 +229,7 @@ mod tests {
     /// A name, responses with trials, and phi to differ about.
     type Case = (&'static str, &'static [(f64, f64)], &'static [f64]);
     const CASES: [Case; 12] = [
-        ("binomial-logit", &[(2.0, 5.0), (17.0, 40.0)], &[]),
+        ("binomial-logit", &[(2.0, 5.0), (17.0, 40.0), (20.0, 60.0)], &[]),
         ("binomial-probit", &[(2.0, 5.0), (0.0, 1.0)], &[]),
         ("binomial-cloglog", &[(2.0, 5.0), (1.0, 1.0)], &[]),
         ("poisson-log", &[(3.0, 1.0), (0.0, 1.0)], &[]),

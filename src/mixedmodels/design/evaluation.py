@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from textwrap import shorten
@@ -19,7 +19,8 @@ from formulaic.materializers import PandasMaterializer
 from formulaic.materializers.types import FactorValues
 from formulaic.model_spec import ModelSpec
 from formulaic.parser.types import Factor, Term
-from formulaic.transforms.contrasts import Contrasts
+from formulaic.transforms.contrasts import Contrasts, ContrastsState, TreatmentContrasts
+from formulaic.utils.layered_mapping import LayeredMapping
 from formulaic.utils.stateful_transforms import stateful_eval
 from pandas.api.types import is_numeric_dtype
 
@@ -59,6 +60,8 @@ _REASONS = (
     (re.compile("input arrays must have the same shape"), "it does not give one value for each row"),
 )
 
+
+_USUAL = TreatmentContrasts()
 
 MAX_REASON = 200
 """Characters of what another package says of an expression."""
@@ -287,11 +290,13 @@ class Evaluation:
         return [self._series[name] for name in columns_in(expression, self.columns)]
 
     @cached_property
-    def _series(self) -> dict[str, Any]:
+    def _series(self) -> Mapping[str, Any]:
         """The columns as formulaic knows them, by name."""
-        series = {name: column.to_series() for name, column in self.columns.items()}
-        coded = {name: categories(series[name], coding) for name, coding in self.contrasts.items() if name in series}
-        return {**series, **coded}
+        return _Lazily(self.columns, self._one_series)
+
+    def _one_series(self, name: str) -> Any:
+        series = self.columns[name].to_series()
+        return categories(series, self.contrasts[name]) if name in self.contrasts else series
 
     @property
     def _every(self) -> Contrasts | None:
@@ -299,15 +304,13 @@ class Evaluation:
         return self.contrasts.get(EVERY)
 
     @cached_property
-    def _context(self) -> dict[str, Any]:
+    def _context(self) -> Mapping[str, Any]:
         """What names stand for in expressions: functions and columns."""
         coded = {name: coded_by(self._every) for name in ("C", "factor") if self._every is not None}
-        return {
-            **FUNCTIONS,
-            **self.functions,
-            **coded,
-            **{alias(name): series for name, series in self._series.items()},
-        }
+        names = {alias(name): name for name in self.columns}
+        series = _Lazily(names, lambda called: self._series[names[called]])
+        known: Mapping[str, Any] = LayeredMapping(series, coded, self.functions, FUNCTIONS)
+        return known
 
     @cached_property
     def _materializer(self) -> _Materializer:
@@ -315,6 +318,38 @@ class Evaluation:
         frame = pd.DataFrame(index=pd.RangeIndex(self.n_rows))
         kind = _Standardizing if self.standardize else _Materializer
         return kind(frame, context=self._context, columns=self._series, every=self._every)
+
+
+class _Lazily(Mapping[str, Any]):
+    """Values by name, made when they are first asked for: few columns of the data are used in expressions.
+
+    Parameters
+    ----------
+    names
+        All that there are.
+    make
+        Makes one.
+    """
+
+    def __init__(self, names: Iterable[str], make: Callable[[str], Any]) -> None:
+        self._names, self._make = dict.fromkeys(names), make
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            if name not in self._names:
+                raise KeyError(name)
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
 
 
 class _Materializer(PandasMaterializer):  # type: ignore[misc]  # formulaic has no types
@@ -363,6 +398,38 @@ class _Materializer(PandasMaterializer):  # type: ignore[misc]  # formulaic has 
                 listed = ", ".join(repr(shown_level(level)) for level in new)
                 raise DataError(f"{factor.expr!r} has levels that the fit did not have: {listed}.")
         return super()._encode_evaled_factor(factor, spec, drop_rows, reduced_rank)
+
+    @PandasMaterializer.override  # type: ignore[untyped-decorator]  # formulaic has no types
+    def _encode_categorical(  # noqa: PLR0917  # formulaic's signature
+        self,
+        values: Any,
+        metadata: Any,
+        encoder_state: dict[str, Any],
+        spec: ModelSpec,
+        drop_rows: Sequence[int],
+        reduced_rank: bool = False,
+    ) -> Any:
+        # formulaic's indicators take most of the time of a small design; these are the same ones
+        series = FactorValues(values).__wrapped__
+        if not isinstance(series, pd.Series) or not isinstance(series.dtype, pd.CategoricalDtype):
+            return super()._encode_categorical(values, metadata, encoder_state, spec, drop_rows, reduced_rank)
+        levels = series.cat.categories.tolist()
+        if not levels or encoder_state.get("categories", levels) != levels:
+            return super()._encode_categorical(values, metadata, encoder_state, spec, drop_rows, reduced_rank)
+        encoder_state["categories"] = levels
+        encoder_state["contrasts"] = ContrastsState(_USUAL, levels)
+        codes = series.cat.codes.to_numpy()
+        return FactorValues(
+            {level: codes == k for k, level in enumerate(levels)},
+            metadata,
+            kind=Factor.Kind.CATEGORICAL,
+            column_names=tuple(levels),
+            spans_intercept=True,
+            drop_field=levels[0],
+            format=_USUAL.get_factor_format(levels, reduced_rank=False),
+            format_reduced=_USUAL.get_factor_format(levels, reduced_rank=True),
+            encoded=True,
+        )
 
 
 class _Standardizing(_Materializer):

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 _MIDNIGHT = " 00:00:00"
+_IN_NUMBERS = frozenset("0123456789nN")
+"""Numbers have one of these, infinity an n."""
 
 
 def shown_level(level: Any) -> Any:
@@ -34,5 +36,9 @@ def level_text(level: Any) -> str:
 def odd_ones(levels: pd.Index) -> list[str]:
     """Return the texts of those levels that cannot be read as numbers."""
     texts = [level_text(level) for level in levels]
+    if all(text.isascii() and text.isdecimal() for text in texts):
+        return []
+    if not any(set(text) & _IN_NUMBERS for text in texts):
+        return texts
     numbers = pd.to_numeric(pd.Series(texts, dtype=object), errors="coerce")
     return [text for text, number in zip(texts, numbers, strict=True) if pd.isna(number)]
