@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mixedmodels.design.batches import Batches, Part
 from mixedmodels.design.open_rows import is_stream, open_rows
 from mixedmodels.design.streamed import telling_where
-from mixedmodels.display.broom import added_columns
+from mixedmodels.display.added import LinearAdded
 from mixedmodels.errors import DataError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def augmented_batches(state: FitState, data: object, **options: Any) -> Any:
     def augmented(part: Part) -> Any:
         place, table = part
         with telling_where(place):
-            added = added_columns(state, table, **options)
+            added = LinearAdded(state, **options).of_new_rows(table)
         own = [table[name].cast(types[name]) for name in types]
         return pa.table([*own, *map(pa.array, added.values())], names=[*types, *added])
 

@@ -11,6 +11,8 @@ import pandas as pd
 from mixedmodels.diagnose.generalized_check import check_generalized
 from mixedmodels.diagnose.generalized_residuals import generalized_residuals
 from mixedmodels.display import broom
+from mixedmodels.display.added import GeneralizedAdded
+from mixedmodels.display.augment import augment
 from mixedmodels.display.broom_generalized import tidy_generalized
 from mixedmodels.display.check_frame import CheckFrame
 from mixedmodels.display.generalized_summary import one_line_generalized, summarize_generalized
@@ -117,6 +119,46 @@ class GlmmResult(RandomEstimates, FixedEstimates, GeneralizedTests, VarianceInte
     def glance(self) -> pd.DataFrame:
         """Return the fit in one row: number of rows, likelihood, criteria, degrees of freedom, status."""
         return show_notes(broom.glance(self.state))
+
+    @refuses_unknown
+    def augment(
+        self,
+        data: object = None,
+        *,
+        interval: str | None = None,
+        level: float = 0.95,
+        new_levels: str = "raise",
+        modes: bool = False,
+        seed: int | None = None,
+    ) -> pd.DataFrame:
+        """Return rows with fitted means, the linear predictor and residuals added.
+
+        ``.fitted`` is the conditional mean or chance of success, ``.link`` the linear predictor, ``.fixed`` the mean of
+        an average level, ``.resid`` the residual of the family's first kind; ``.pearson``, ``.response``, ``.quantile``
+        and so on are those of the other kinds. Ordered categories have a column each, ``.fitted_1``.
+
+        Parameters
+        ----------
+        data
+            New data, which get no residuals; or the data of the fit, of which the rows used are returned; None takes
+            those given to ``glmer``.
+        interval
+            ``"confidence"`` adds ``.se``, ``.lower`` and ``.upper``, those of ``predict``; not for ordered categories.
+        level, new_levels
+            As for ``predict``.
+        modes
+            Add the conditional modes of each row's levels, ``.b_Intercept|herd``.
+        seed
+            Of residuals that are drawn.
+
+        Raises
+        ------
+        DataError, InferenceError
+            As for ``predict``; if this result does not know its data and gets none.
+        """
+        data = self._call_or_refuse("augment").data if data is None else data
+        options: dict[str, Any] = {"interval": interval, "level": level, "new_levels": new_levels}
+        return show_notes(augment(GeneralizedAdded(self.state, **options, modes=modes, seed=seed), data))
 
     @refuses_unknown
     def threshold_table(self, level: float = 0.95) -> pd.DataFrame:

@@ -10,6 +10,8 @@ import pandas as pd
 
 from mixedmodels.covariance.residual import correlations
 from mixedmodels.display import broom
+from mixedmodels.display.added import MarginalAdded
+from mixedmodels.display.augment import augment
 from mixedmodels.display.broom_marginal import tidy_marginal
 from mixedmodels.display.correlated_summary import one_line_correlated, summarize_correlated
 from mixedmodels.display.marginal_summary import one_line_marginal, summarize_marginal
@@ -190,6 +192,44 @@ class MmrmResult(FixedEstimates, FixedTests, Intervals):
             Coverage of the intervals.
         """
         return show_notes(tidy_marginal(self.state, effects, self.ddf if ddf is None else ddf, level))
+
+    @refuses_unknown
+    def augment(
+        self,
+        data: object = None,
+        *,
+        interval: str | None = None,
+        level: float = 0.95,
+        ddf: str | Approximation | None = None,
+        modes: bool = False,
+    ) -> pd.DataFrame:
+        """Return rows with ``.fitted`` and residuals (``.resid``, ``.pearson``, ``.normalized``) added.
+
+        Beside random effects ``.fitted`` holds them, or what the rows of the fit tell of new ones, and ``.fixed`` does
+        not.
+
+        Parameters
+        ----------
+        data
+            New data, which get ``.resid`` where they have the response; or the data of the fit, of which the rows used
+            are returned; None takes those of the fit.
+        interval
+            ``"confidence"`` or ``"prediction"`` adds ``.se``, ``.lower`` and ``.upper`` of the fixed part.
+        level
+            Coverage.
+        ddf
+            Of confidence intervals, as for ``coef_table``; None for what ``mmrm`` was given.
+        modes
+            Add the conditional modes of each row's levels, ``.b_Intercept|Subject``, if there are random effects.
+
+        Raises
+        ------
+        DataError, InferenceError
+            As for ``predict``; if this result does not know its data and gets none.
+        """
+        data = self._call_or_refuse("augment").data if data is None else data
+        ddf = self.ddf if ddf is None else ddf
+        return show_notes(augment(MarginalAdded(self.state, interval, level, ddf, modes), data))
 
     def glance(self) -> pd.DataFrame:
         """Return the fit in one row: number of rows, sigma, likelihood, criteria, degrees of freedom, status."""

@@ -8,7 +8,8 @@ import pandas as pd
 
 from mixedmodels.diagnose.hat_values import cooks_distance, hat_values
 from mixedmodels.diagnose.residuals import residuals
-from mixedmodels.display import broom
+from mixedmodels.display.added import LinearAdded
+from mixedmodels.display.augment import augment
 from mixedmodels.display.augmented import augmented_batches
 from mixedmodels.fit.fitted import conditional_fitted
 from mixedmodels.predict.predict import predict
@@ -65,6 +66,7 @@ class Rows(Chapter):
         ddf: str = "satterthwaite",
         new_levels: str = "raise",
         weights: object = None,
+        modes: bool = False,
     ) -> pd.DataFrame:
         """Return rows with ``.fitted`` (conditional), ``.resid`` and ``.fixed`` (the fixed part) added.
 
@@ -77,6 +79,8 @@ class Rows(Chapter):
             ``"confidence"`` or ``"prediction"`` adds ``.se``, ``.lower`` and ``.upper``, those of ``predict``.
         level, ddf, new_levels, weights
             As for ``predict``.
+        modes
+            Add the conditional modes of each row's levels, ``.b_Days|Subject``.
 
         Raises
         ------
@@ -87,7 +91,8 @@ class Rows(Chapter):
             self.state.design.y.refuse()  # type: ignore[attr-defined]  # it is left out
         data = self._call_or_refuse("augment").data if data is None else data
         options: dict[str, Any] = {"interval": interval, "level": level, "ddf": ddf}
-        return show_notes(broom.augment(self.state, data, **options, new_levels=new_levels, weights=weights))
+        added = LinearAdded(self.state, **options, new_levels=new_levels, weights=weights, modes=modes)
+        return show_notes(augment(added, data))
 
     @refuses_unknown
     def augment_batches(
