@@ -207,7 +207,7 @@ def test_every_public_method_is_known_here() -> None:
         *("random_effects", "random_effects_cov", "random_effects_frame", "n_groups", "is_singular", "fittedvalues"),
         *("resid", "residuals", "summary", "coef_table", "anova", "contrast", "tidy", "glance", "to_dict", "save"),
         *("refit", "update", "conf_int", "variance_parameters", "predict", "simulate", "ranova", "drop1", "profile"),
-        *("bootstrap", "icc", "re_pca", "plot", "absorbed_effects", "check_estimated", "augment_batches"),
+        *("bootstrap", "icc", "re_pca", "plot", "absorbed_effects", "check_estimated", "augment_batches", "ddf"),
     }
     public = {name for name in dir(mm.LmmResult) if not name.startswith("_")}
     assert public == answered | set(REFUSED)
