@@ -78,7 +78,7 @@ START = """
 import sys, time
 import mixedmodels as mm
 import mixedmodels.fit_many
-from mixedmodels.diagnose import influence
+from mixedmodels.diagnose import deleted_linear
 from mixedmodels.fit import checkpoint
 from mixedmodels.inference import simulated_tests
 
@@ -97,7 +97,7 @@ def slow_sigma(result):
     time.sleep(0.01)
     return result.sigma
 
-slowly(influence, "_refit")
+slowly(deleted_linear, "_refit")
 slowly(sys.modules["mixedmodels.fit_many"], "build_problem", 1.0)
 RESPONSES = [f"Reaction + {k}" for k in range(40)]
 slowly(simulated_tests.Study, "_test")
@@ -207,7 +207,7 @@ def test_influence_is_taken_up_where_it_was_left(
     fit = mm.lmer("y ~ x + (1 | who) + (1 | item)", messy(), weights="w")
     whole = fit.influence(by, method)
     path = tmp_path / "influence"
-    without, calls = influence._without, iter(range(100))
+    without, calls = influence._Deletions.without, iter(range(100))
 
     def impatient(*arguments: Any) -> Any:
         if next(calls) == 3:
@@ -215,7 +215,7 @@ def test_influence_is_taken_up_where_it_was_left(
         return without(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(influence, "_without", impatient)
+        patched.setattr(influence._Deletions, "without", impatient)
         if by is not None or method == "exact":
             with pytest.raises(KeyboardInterrupt) as caught:
                 fit.influence(by, method, path=path)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def take_rows(design: Design, rows: npt.NDArray[np.intp]) -> Design:
-    """Return the design on some rows, repeated ones too; levels without rows are left out.
+    """Return the design on some rows, repeated ones too; levels without rows are left out unless others are related.
 
     Parameters
     ----------
@@ -27,8 +27,11 @@ def take_rows(design: Design, rows: npt.NDArray[np.intp]) -> Design:
     """
     factors = []
     for f in design.factors:
-        present, codes = np.unique(f.codes[rows], return_inverse=True)
         Z = None if f.Z is None else np.ascontiguousarray(f.Z[rows])
+        if f.relationship is not None:  # which is among all levels, with rows or without
+            factors.append(replace(f, codes=np.ascontiguousarray(f.codes[rows]), Z=Z))
+            continue
+        present, codes = np.unique(f.codes[rows], return_inverse=True)
         factors.append(replace(f, levels=f.levels[present], codes=codes.astype(np.int32), Z=Z))
     return replace(
         design,
@@ -39,6 +42,7 @@ def take_rows(design: Design, rows: npt.NDArray[np.intp]) -> Design:
         trials=None if design.trials is None else np.ascontiguousarray(design.trials[rows]),
         factors=tuple(factors),
         residual=None if design.residual is None else _some_subjects(design.residual, rows),
+        variance=tuple(replace(column, values=column.values[rows]) for column in design.variance),
         rows=None,
         labels=None,
         n_rows=len(rows),

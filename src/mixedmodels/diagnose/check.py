@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import special
 
 from mixedmodels.design.absorbed import refuse_absorbed
+from mixedmodels.diagnose.deleted_linear import DeletedLinear
 from mixedmodels.diagnose.influence import influence, label_text
 from mixedmodels.diagnose.residuals import residuals
 from mixedmodels.diagnose.vif import estimated_terms, vif
@@ -175,7 +176,7 @@ def _influence(state: FitState) -> Iterator[Row]:
     design = state.design
     few = [f.name for f in design.factors if f.n_levels * design.n_obs <= CHEAP_DELETIONS]
     for by in (None, *few):
-        distance = influence(state, by, "one-step").cooks_distance
+        distance = influence(DeletedLinear(state), by, "one-step").cooks_distance
         if distance.isna().all():
             continue
         top, where = float(distance.max()), label_text(distance.idxmax())

@@ -1,43 +1,126 @@
-"""What leaving out a row, or a level, does to the estimates: by refitting, or in one step at fixed theta."""
+"""What leaving out a row, or a level, does to the estimates: by refitting, or in one step."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
 
-from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.design.labels import level_text
-from mixedmodels.design.related import refuse_related
-from mixedmodels.design.subset import take_rows
-from mixedmodels.diagnose.hat_values import hat_values, remaining
-from mixedmodels.diagnose.residuals import residuals
+from mixedmodels.design.left_out import LeftOut
 from mixedmodels.errors import InferenceError, MixedModelsError, unknown_group
-from mixedmodels.fit.fit import fit_problem
-from mixedmodels.fit.fitted import random_part
 from mixedmodels.fit.long_work import WorkFile, carry_out
 from mixedmodels.fit.plain_values import Kept
-from mixedmodels.fit.problem import Problem
-from mixedmodels.fit.sampled_fit import refuse_sampled
-from mixedmodels.inference.variance_parameters import covariance_map, estimate
 from mixedmodels.texts.noted_frame import show_notes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterator
+    from collections.abc import Callable, Hashable
     from os import PathLike
 
     import numpy.typing as npt
 
-    from mixedmodels.design.design import Design
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FixedFit
+
+    Rows = npt.NDArray[np.intp]
 
 METHODS = ("exact", "one-step")
 
 INFLUENCE = "study of influence"
 """What files of influence hold."""
+
+LOST = "a fixed effect cannot be estimated without it"
+
+STOPPED_EARLY = "the optimiser stopped early without it"
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """What a fit to fewer rows leaves behind.
+
+    Attributes
+    ----------
+    beta, std_errors
+        Fixed effects and what their changes are divided by, (n_fixed,).
+    away
+        K^-1 (b - b_i) with K K' the covariance of the fixed effects b of all rows, (n_fixed,).
+    variance
+        Variance parameters, (n_parameters,); none for one step.
+    """
+
+    beta: Floats
+    std_errors: Floats
+    away: Floats
+    variance: Floats
+
+
+@dataclass(frozen=True)
+class Units:
+    """What can be left out.
+
+    Attributes
+    ----------
+    labels
+        Of the units, (n_units,).
+    codes
+        Unit of each row, (n_obs,).
+    """
+
+    labels: pd.Index
+    codes: npt.NDArray[np.int32]
+
+
+class Deletable(Protocol):
+    """A fit that can be made again without some of its rows."""
+
+    @property
+    def state(self) -> FixedFit:
+        """The fit."""
+        ...
+
+    @property
+    def units(self) -> Mapping[str, Units]:
+        """What can be left out beside single rows, by name."""
+        ...
+
+    @property
+    def parameters(self) -> list[str]:
+        """Names of the variance parameters."""
+        ...
+
+    @property
+    def n_at_once(self) -> int:
+        """Refits that are worth doing side by side."""
+        ...
+
+    def refit(self, rest: Rows) -> Estimates:
+        """Return the estimates from the rows that stay.
+
+        Raises
+        ------
+        MixedModelsError
+            There are none, with the reason.
+        """
+        ...
+
+    def step(self, rest: Rows) -> Estimates:
+        """Return the estimates from the rows that stay in one step, the parameters of the covariance held.
+
+        Raises
+        ------
+        MixedModelsError
+            As ``refit``.
+        """
+        ...
+
+    def steps_of_rows(self) -> tuple[Floats, Floats]:
+        """Return fixed effects and ``away`` without each row in one step, (n_obs, n_fixed) each; nan where none are."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -49,9 +132,11 @@ class Influence:
     fe_params
         Fixed effects without it: one row a deletion.
     variance_parameters
-        Standard deviations, correlations and sigma without it; no columns for one step, which holds them.
+        Standard deviations, correlations and sigma without it, other parameters of residuals or responses, thresholds
+        between ordered categories; no columns for one step, which holds them.
     cooks_distance
-        Of the fixed effects b: (b - b_i)' V^-1 (b - b_i) / p, V = cov(b) of the full fit. Not to be compared with
+        Of the fixed effects b, with ordered categories the first threshold among them: (b - b_i)' V^-1 (b - b_i) / p,
+        V = cov(b) of the full fit. Not to be compared with
         ``hat_values.cooks_distance``, which is on the conditional fitted values.
     dfbetas
         (b - b_i) over the standard errors of the fit without it (of the full fit for one step).
@@ -99,25 +184,25 @@ def label_text(label: Hashable) -> str:
 
 
 def influence(
-    state: FitState,
+    fit: Deletable,
     by: str | None = None,
     method: str = "exact",
     *,
     path: str | PathLike[str] | None = None,
     progress: bool = False,
 ) -> Influence:
-    """Return the influence of each row, or of each level of a grouping factor.
+    """Return the influence of each row, or of each level of a grouping factor or subject.
 
     Parameters
     ----------
-    state
+    fit
         The fit.
     by
-        A grouping factor; None for single rows.
+        A grouping factor, or what tells subjects apart; None for single rows.
     method
-        ``"exact"``: the model is refitted without it, starting at the full fit; ``"one-step"``: theta and sigma are
-        held (Christensen, Pearson and Johnson 1992), for all rows at the cost of a few passes over the data, for levels
-        of one pass each.
+        ``"exact"``: the model is refitted without it, starting at the full fit; ``"one-step"``: parameters of the
+        covariance are held (Christensen, Pearson and Johnson 1992), those of a generalised model with the weights of
+        its rows.
     path
         A file that keeps what is done, written each second or so; if it is there, the deletions that it lacks are made.
     progress
@@ -132,30 +217,31 @@ def influence(
     KeyboardInterrupt
         On Ctrl-C; its ``partial`` holds the deletions that were made, None if there are none.
     """
-    refuse_absorbed(state.design.absorbed, "influence()")
-    refuse_sampled(state, "influence()")
-    refuse_related(state.design, "influence()")
+    state = fit.state
     if method not in METHODS:
         raise InferenceError(f"method={method!r} is not available; it must be 'exact' or 'one-step'.")
     if state.n_fixed == 0:
         raise InferenceError("Influence is measured on the fixed effects, and this fit has none.")
-    labels, rest = _deletions(state, by)
+    if isinstance(state.design.y, LeftOut):
+        state.design.y.refuse()
+    labels, rest = _deletions(fit, by)
     file = WorkFile(path, INFLUENCE, KEPT)
     before = file.take_up({"by": by, "method": method}, state)
     if before is not None and not before.cooks_distance.index.equals(labels[: len(before.cooks_distance)]):
         raise file.of_another("of rows or levels with other names.")
     if by is None and method == "one-step":
-        whole = _one_step(state, labels)
+        whole = _of_rows(fit, labels)
         file.keep(whole)
         return whole
-    deletions = _Deletions(state, labels, method == "exact")
+    deletions = _Deletions(fit, labels, method == "exact")
     if before is not None:
         deletions.take_up(before)
 
     def blocks() -> Iterator[int]:
-        for i in range(deletions.n_done, len(labels)):
-            deletions.make(Problem(take_rows(state.design, rest(i)), n_threads=state.problem.n_threads))
-            yield 1
+        with _in_order(deletions.without, rest, range(deletions.n_done, len(labels)), fit.n_at_once) as made:
+            for one in made:
+                deletions.add(one)
+                yield 1
 
     return carry_out(
         blocks(),
@@ -167,12 +253,37 @@ def influence(
     )
 
 
+@contextmanager
+def _in_order(
+    work: Callable[[Rows], Estimates | str], rest: Callable[[int], Rows], places: range, n_at_once: int
+) -> Iterator[Iterator[Estimates | str]]:
+    """Do work for all places, some at once on threads that share the engine's, and hand it over in their order."""
+    if n_at_once == 1:
+        yield (work(rest(i)) for i in places)
+        return
+    pool = ThreadPoolExecutor(n_at_once)
+
+    def made() -> Iterator[Estimates | str]:
+        ahead: list[Future[Estimates | str]] = []
+        for i in places:
+            ahead.append(pool.submit(work, rest(i)))
+            if len(ahead) > 2 * n_at_once:
+                yield ahead.pop(0).result()
+        for future in ahead:
+            yield future.result()
+
+    try:
+        yield made()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
 class _Deletions:
     """Estimates without each row or level, made one after the other.
 
     Parameters
     ----------
-    state
+    fit
         The fit.
     labels
         Of what is left out.
@@ -180,27 +291,35 @@ class _Deletions:
         Whether the model is fitted again.
     """
 
-    def __init__(self, state: FitState, labels: pd.Index, exact: bool) -> None:
-        self.state, self.labels, self.exact = state, labels, exact
-        self.parameters = [p.name for p in covariance_map(state).parameters] if exact else []
-        self.fixed, self.dfbetas = np.full((2, len(labels), state.n_fixed), np.nan)
+    def __init__(self, fit: Deletable, labels: pd.Index, exact: bool) -> None:
+        self.fit, self.state, self.labels, self.exact = fit, fit.state, labels, exact
+        self.parameters = fit.parameters if exact else []
+        self.own = fit.state.own_fixed
+        self.columns = list(fit.state.fixed_names[self.own])
+        self.fixed, self.dfbetas = np.full((2, len(labels), len(self.columns)), np.nan)
         self.variance = np.full((len(labels), len(self.parameters)), np.nan)
         self.cook = np.full(len(labels), np.nan)
         self.failures: dict[Any, str] = {}
         self.n_done = 0
 
-    def make(self, problem: Problem) -> None:
-        """Fit the problem without the next row or level."""
-        i = self.n_done
+    def without(self, rest: Rows) -> Estimates | str:
+        """Return the estimates from the rows that stay, or why there are none."""
         try:
-            self.fixed[i], errors, whitened, self.variance[i] = _without(self.state, problem, self.exact)
+            return self.fit.refit(rest) if self.exact else self.fit.step(rest)
         except MemoryError:
             raise
         except MixedModelsError as error:
-            self.failures[self.labels[i]] = str(error)
+            return str(error)
+
+    def add(self, made: Estimates | str) -> None:
+        """Take the next deletion in."""
+        i = self.n_done
+        if isinstance(made, str):
+            self.failures[self.labels[i]] = made
         else:
-            self.dfbetas[i] = (self.state.beta - self.fixed[i]) / errors
-            self.cook[i] = _cook(self.state, whitened[None])[0]
+            self.fixed[i], self.variance[i] = made.beta[self.own], made.variance
+            self.dfbetas[i] = ((self.state.beta - made.beta) / made.std_errors)[self.own]
+            self.cook[i] = _cook(made.away)
         self.n_done += 1
 
     def take_up(self, before: Influence) -> None:
@@ -212,7 +331,7 @@ class _Deletions:
 
     def made(self) -> Influence | None:
         """Return those that were made, None if there are none."""
-        columns, n, done = list(self.state.fixed_names), self.n_done, self.labels[: self.n_done]
+        columns, n, done = self.columns, self.n_done, self.labels[: self.n_done]
         if not n:
             return None
         return Influence(
@@ -225,85 +344,35 @@ class _Deletions:
         )
 
 
-def _deletions(state: FitState, by: str | None) -> tuple[pd.Index, Callable[[int], npt.NDArray[np.intp]]]:
+def _deletions(fit: Deletable, by: str | None) -> tuple[pd.Index, Callable[[int], Rows]]:
     """Return the labels of what is left out, and what gives the rows that stay each time."""
-    design = state.design
+    design = fit.state.design
     if by is None:
         return design.row_labels, lambda i: np.delete(np.arange(design.n_obs), i)
-    names = [f.name for f in design.factors]
-    if by not in names:
+    units = fit.units
+    names = list(units)
+    if by not in names:  # what is no text has no hash, perhaps
         raise unknown_group(by, names)
-    factor = design.factors[names.index(by)]
-    return factor.levels.rename(by), lambda level: np.flatnonzero(factor.codes != level)
+    own = units[by]
+    present = np.unique(own.codes)  # related levels need have no rows
+    return own.labels[present].rename(by), lambda i: np.flatnonzero(own.codes != present[i])
 
 
-def _without(state: FitState, problem: Problem, exact: bool) -> tuple[Floats, Floats, Floats, list[float]]:
-    """Return fixed effects, their standard errors and distances, and the variance parameters of the fit to fewer rows.
-
-    Raises
-    ------
-    MixedModelsError
-        There is none, with the reason.
-    """
-    alone = _left_alone(state.design, problem.design)
-    if tuple(problem.model.kept) != state.kept:
-        raise InferenceError("a fixed effect cannot be estimated without it")
-    if not exact:
-        distance = state.fixed_root.distance_to(problem.fixed_root(state.theta))
-        return problem.solve(state.theta, state.reml)[0], np.sqrt(np.diag(state.cov_beta)), distance, []
-    if alone is not None:
-        raise InferenceError(f"{alone} has one level only without it, and a variance needs at least two")
-    without = _refit(state, problem)
-    own, psi = covariance_map(without), estimate(without)
-    distance, values = state.fixed_root.distance_to(without.fixed_root), [own.value(psi, p) for p in own.parameters]
-    return without.beta, np.sqrt(np.diag(without.cov_beta)), distance, values
+def _cook(away: Floats) -> Any:
+    """Return d' cov(beta)^-1 d / p of changes d, given as K^-1 d, (..., n_fixed)."""
+    return np.sum(away * away, axis=-1) / away.shape[-1]
 
 
-def _left_alone(whole: Design, rest: Design) -> str | None:
-    """Return the first grouping factor of which one level is left, if any."""
-    pairs = zip(whole.factors, rest.factors, strict=True)
-    return next((left.name for full, left in pairs if left.n_levels == 1 < full.n_levels), None)
-
-
-def _refit(state: FitState, problem: Problem) -> FitState:
-    if state.design.is_structured:  # whose parameters are not theta
-        return fit_problem(problem, reml=state.reml, control=state.control)
-    # zeros are left, so that they can grow again
-    start = np.where(state.theta == 0, 0.05, state.theta)
-    warm = fit_problem(problem, reml=state.reml, control=state.control, start=start)
-    if not warm.optimum.converged or warm.is_singular or state.is_singular:
-        cold = fit_problem(problem, reml=state.reml, control=state.control)
-        return cold if cold.optimum.deviance < warm.optimum.deviance else warm
-    return warm
-
-
-def _cook(state: FitState, whitened: Floats) -> Floats:
-    """Return d' cov(beta)^-1 d / p of changes d, given as K^-1 d, (n_rows,)."""
-    return np.asarray(np.einsum("ij,ij->i", whitened, whitened) / state.sigma**2 / state.n_fixed)
-
-
-def _one_step(state: FitState, labels: pd.Index) -> Influence:
-    """b - b_i = C X'V^-1 e_i (P y)_i / P_ii with P_ii = w (1 - h_i) and P y = w times the conditional residual.
-
-    C = sigma^2 K K', so that K^-1 (b - b_i) comes from columns X K, in which a far origin costs no digits.
-    """
-    design = state.design
-    w = np.ones(design.n_obs) if design.weights is None else design.weights
-    X = np.ascontiguousarray(state.fixed_root.whiten(design.X[:, list(state.kept)]))
-    bare = Problem(replace(design, X=np.empty((design.n_obs, 0)), x_names=(), offset=None))
-    VX = np.empty_like(X)
-    for j, column in enumerate(X.T):
-        b = bare.with_response(np.ascontiguousarray(column)).solve(state.theta, False)[3]
-        VX[:, j] = w * (column - sum(random_part(f, modes) for f, modes in zip(design.factors, b, strict=True)))
-    delta = residuals(state) / remaining(hat_values(state))
-    whitened = delta[:, None] * VX
-    change = whitened @ state.fixed_root.whiten(np.eye(state.n_fixed)).T
-    columns = list(state.fixed_names)
+def _of_rows(fit: Deletable, labels: pd.Index) -> Influence:
+    """Return the influence of all rows in one step."""
+    state, own = fit.state, fit.state.own_fixed
+    beta, away = fit.steps_of_rows()
+    columns, dfbetas = list(state.fixed_names[own]), (state.beta - beta) / np.sqrt(np.diag(state.cov_beta))
     return Influence(
-        pd.DataFrame(state.beta - change, labels, columns),
+        pd.DataFrame(beta[:, own], labels, columns),
         pd.DataFrame(index=labels),
-        pd.Series(_cook(state, whitened), labels, name="cooks_distance"),
-        pd.DataFrame(change / np.sqrt(np.diag(state.cov_beta)), labels, columns),
+        pd.Series(_cook(away), labels, name="cooks_distance"),
+        pd.DataFrame(dfbetas[:, own], labels, columns),
         {},
         len(labels),
     )

@@ -83,6 +83,16 @@ class CorrelatedProblem(MarginalProblem):
         """Blocks of independent rows."""
         return self.blocks.n_blocks
 
+    def with_design(self, design: Design) -> CorrelatedProblem:
+        """Return the same criterion of another design.
+
+        Parameters
+        ----------
+        design
+            The other model's arrays.
+        """
+        return CorrelatedProblem(design, sigma=self.known_sigma, n_threads=self.n_threads)
+
     @property
     def cluster_name(self) -> str:
         """What independent rows differ in."""

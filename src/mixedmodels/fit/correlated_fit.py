@@ -19,7 +19,7 @@ from mixedmodels.fit.correlated import CorrelatedProblem
 from mixedmodels.fit.findings import aliased_columns, nearly_aliased_columns, not_converged, unlike_columns
 from mixedmodels.fit.fit import STATUS, check_control, check_reml
 from mixedmodels.fit.fitted import marginal_fitted
-from mixedmodels.fit.marginal_fit import MarginalState
+from mixedmodels.fit.marginal_fit import MarginalState, fit_marginal
 from mixedmodels.fit.records import MixedFit, Optimum
 from mixedmodels.fit.subjects import by_pattern
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mixedmodels.covariance.residual import Parameter
     from mixedmodels.design.records import Floats
     from mixedmodels.fit.control import Control
-    from mixedmodels.fit.marginal import Evaluation
+    from mixedmodels.fit.marginal import Evaluation, MarginalProblem
 
 SINGULAR = 1e-8
 """Variance of a combination of effects, relative to the largest or to that of the response, that counts as none."""
@@ -162,6 +162,24 @@ def fit_correlated(problem: CorrelatedProblem, *, reml: bool, control: Control |
     state = replace(state, b=tuple(_modes(state, covariances)))
     vars(state).update(fixed_root=root, slopes=last.slopes, effects_covariance=covariances)
     return state
+
+
+def fit_on_residuals(problem: MarginalProblem, *, reml: bool, control: Control | None = None) -> MarginalState:
+    """Return the fitted state of a problem with something on its residuals, whichever it is.
+
+    Parameters
+    ----------
+    problem, reml, control
+        As for ``fit_marginal``.
+
+    Raises
+    ------
+    DesignError, FitError
+        As there.
+    """
+    if isinstance(problem, CorrelatedProblem):
+        return fit_correlated(problem, reml=reml, control=control)
+    return fit_marginal(problem, reml=reml, control=control)
 
 
 def _minimum(problem: CorrelatedProblem, reml: bool, control: Control) -> tuple[Evaluation, Optimum]:

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 FLAT = 1e-10
 """Eigenvalue of the Hessian, relative to the largest, that is none."""
 
+START = 0.1
+"""What zeros of psi are where refits start."""
+
 
 class GeneralizedProblem:
     """The criterion of one design and family: -2 log-likelihood, by Laplace's approximation or quadrature.
@@ -313,6 +316,11 @@ def _upper_root(covariance: Floats) -> Floats:
     if not np.isfinite(covariance).all():
         return np.full(covariance.shape, np.nan)
     return np.asarray(np.linalg.cholesky(covariance[::-1, ::-1])[::-1, ::-1])
+
+
+def off_zero(psi: Floats) -> Floats:
+    """Return where refits start: what is zero in the fit would stay so, since the criterion has no slope there."""
+    return np.where(psi == 0, START, psi)
 
 
 def fit_generalized(

@@ -239,6 +239,16 @@ class MarginalProblem:
         out.seconds = {"design": 0.0, "products": 0.0}
         return out
 
+    def with_design(self, design: Design) -> MarginalProblem:
+        """Return the same criterion of another design.
+
+        Parameters
+        ----------
+        design
+            The other model's arrays.
+        """
+        return MarginalProblem(design, n_threads=self.n_threads)
+
     @property
     def cluster_name(self) -> str:
         """What independent rows differ in."""

@@ -12,7 +12,7 @@ from mixedmodels.covariance.unstructured import relative_factor, split_theta
 from mixedmodels.design.subset import draw_levels, take_rows
 from mixedmodels.errors import InferenceError
 from mixedmodels.fit.fitted import marginal_fitted, random_part
-from mixedmodels.fit.generalized import fit_generalized
+from mixedmodels.fit.generalized import fit_generalized, off_zero
 from mixedmodels.inference.bootstrap import Draw, Refits, refitted_one_by_one
 from mixedmodels.inference.covariances import factor_roots
 from mixedmodels.inference.generalized_parameters import GeneralizedParameters
@@ -79,7 +79,7 @@ class GeneralizedReplicated(GeneralizedParameters):
         if share.min() == share.max():
             raise InferenceError(ONE_VALUE)
         problem = self.state.problem.with_response(y)
-        return fit_generalized(problem, start=_off_zero(self.state.psi), control=self.state.control)
+        return fit_generalized(problem, start=off_zero(self.state.psi), control=self.state.control)
 
     def _fit(self, design: Design) -> GlmmState:
         return fit_generalized(self.state.problem.with_design(design), control=self.state.control)
@@ -106,15 +106,6 @@ class GeneralizedReplicated(GeneralizedParameters):
             noise = error_covariance(relative_factor(part, factor.block_sizes), C)
             out.append(np.broadcast_to(noise, (len(values), *noise.shape)))
         return out
-
-
-START = 0.1
-"""What zeros of psi are where refits start."""
-
-
-def _off_zero(psi: Floats) -> Floats:
-    """Return where refits start: what is zero in the fit would stay so, since the criterion has no slope there."""
-    return np.where(psi == 0, START, psi)
 
 
 def generalized_draw(state: GlmmState) -> Draw:

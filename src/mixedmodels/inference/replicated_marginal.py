@@ -10,7 +10,6 @@ import numpy as np
 
 from mixedmodels.design.subset import draw_subjects, take_rows
 from mixedmodels.fit.fitted import marginal_fitted
-from mixedmodels.fit.marginal import MarginalProblem
 from mixedmodels.fit.marginal_fit import fit_marginal
 from mixedmodels.fit.subjects import draw_residuals
 from mixedmodels.inference.bootstrap import Draw, Refits, refitted_one_by_one
@@ -84,7 +83,7 @@ class MarginalReplicated(MarginalParameters):
         return self._fit(take_rows(design, np.flatnonzero(subject != level)))
 
     def _fit(self, design: Design) -> MarginalState:
-        problem = MarginalProblem(design, n_threads=self.state.problem.n_threads)
+        problem = self.state.problem.with_design(design)
         return fit_marginal(problem, reml=self.state.reml, control=self.state.control)
 
     def noise(self, values: pd.DataFrame) -> list[Floats]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mixedmodels.diagnose.check import check
-from mixedmodels.diagnose.influence import influence
 from mixedmodels.diagnose.simulated_residuals import simulated_residuals
 from mixedmodels.diagnose.vif import vif
 from mixedmodels.display.check_frame import CheckFrame
@@ -14,52 +13,13 @@ from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:
-    from os import PathLike
-
     import pandas as pd
 
-    from mixedmodels.diagnose.influence import Influence
     from mixedmodels.diagnose.simulated_residuals import SimulatedResiduals
 
 
 class Diagnostics(Chapter):
     """Whether the model can be believed."""
-
-    @refuses_unknown
-    def influence(
-        self,
-        by: str | None = None,
-        method: str = "exact",
-        *,
-        path: str | PathLike[str] | None = None,
-        progress: bool = True,
-    ) -> Influence:
-        """Return estimates without each row, or each level: ``.fe_params``, ``.cooks_distance``, ``.dfbetas``, ...
-
-        ``.cooks_distance`` is that of the fixed effects; the method ``cooks_distance()`` is on the conditional fitted
-        values, and the two are not comparable.
-
-        Parameters
-        ----------
-        by
-            A grouping factor; None for single rows.
-        method
-            ``"exact"`` refits, ``"one-step"`` holds theta and sigma.
-        path
-            A file that keeps what is done, which the same call goes on from, and ``mixedmodels.load`` reads.
-        progress
-            Show how far it is if it takes long: a bar, or plain lines where tqdm is not installed.
-
-        Raises
-        ------
-        InferenceError
-            If there is no such factor or method, or the file at ``path`` is of another fit or question.
-        DataError
-            If the file cannot be read or written.
-        KeyboardInterrupt
-            On Ctrl-C; its ``partial`` holds the deletions that were made, None if there are none.
-        """
-        return influence(self.state, by, method, path=path, progress=progress)
 
     @refuses_unknown
     def simulated_residuals(

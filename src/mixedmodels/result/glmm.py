@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from mixedmodels.diagnose.deleted_generalized import DeletedGeneralized
 from mixedmodels.diagnose.generalized_check import check_generalized
 from mixedmodels.diagnose.generalized_residuals import generalized_residuals
 from mixedmodels.display import broom
@@ -33,6 +34,7 @@ from mixedmodels.inference.profiled_generalized import GeneralizedProfiled
 from mixedmodels.inference.replicated_generalized import GeneralizedReplicated
 from mixedmodels.inference.thresholds import threshold_names, threshold_table, thresholds
 from mixedmodels.predict.generalized import predict_generalized, simulate_generalized
+from mixedmodels.result.deletions import Deletions
 from mixedmodels.result.fixed_estimates import FixedEstimates
 from mixedmodels.result.generalized_tests import GeneralizedTests
 from mixedmodels.result.intervals import VarianceIntervals
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
     from mixedmodels.fit.generalized import GlmmState
 
 
-class GlmmResult(RandomEstimates, FixedEstimates, GeneralizedTests, VarianceIntervals):
+class GlmmResult(RandomEstimates, FixedEstimates, GeneralizedTests, VarianceIntervals, Deletions):
     """A fitted generalised linear mixed model. It never changes; frames and arrays are made when asked for.
 
     Parameters
@@ -78,6 +80,9 @@ class GlmmResult(RandomEstimates, FixedEstimates, GeneralizedTests, VarianceInte
 
     def _replicated(self) -> GeneralizedReplicated:
         return GeneralizedReplicated(self.state, GlmmResult)
+
+    def _deleted(self) -> DeletedGeneralized:
+        return DeletedGeneralized(self.state)
 
     @property
     def family(self) -> Family:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from mixedmodels.diagnose.deleted_linear import DeletedLinear
 from mixedmodels.display import maketables
 from mixedmodels.display.summary import one_line
 from mixedmodels.fit.call import build_problem, snapshot, with_columns, without_stale_contrasts
@@ -21,6 +22,7 @@ from mixedmodels.inference.conf_int import Ways
 from mixedmodels.inference.degrees import approximation
 from mixedmodels.inference.profiled_linear import LinearProfiled
 from mixedmodels.inference.replicated_linear import LinearReplicated
+from mixedmodels.result.deletions import Deletions
 from mixedmodels.result.diagnostics import Diagnostics
 from mixedmodels.result.estimates import Estimates
 from mixedmodels.result.intervals import VarianceIntervals
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from mixedmodels.fit.control import Control
 
 
-class LmmResult(Estimates, Tables, Tests, VarianceIntervals, Sizes, Rows, Diagnostics):
+class LmmResult(Estimates, Tables, Tests, VarianceIntervals, Sizes, Rows, Diagnostics, Deletions):
     """A fitted linear mixed model. It never changes; frames and arrays are made when asked for.
 
     Parameters
@@ -63,6 +65,9 @@ class LmmResult(Estimates, Tables, Tests, VarianceIntervals, Sizes, Rows, Diagno
 
     def _replicated(self) -> LinearReplicated:
         return LinearReplicated(self.state, LmmResult)
+
+    def _deleted(self) -> DeletedLinear:
+        return DeletedLinear(self.state)
 
     @refuses_unknown
     def refit(self, y: npt.ArrayLike) -> LmmResult:

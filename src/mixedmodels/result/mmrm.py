@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from mixedmodels.covariance.residual import correlations
+from mixedmodels.diagnose.deleted_marginal import DeletedMarginal
 from mixedmodels.display import broom
 from mixedmodels.display.added import MarginalAdded
 from mixedmodels.display.augment import augment
@@ -18,11 +19,9 @@ from mixedmodels.display.marginal_summary import one_line_marginal, summarize_ma
 from mixedmodels.errors import InferenceError
 from mixedmodels.fit import storage
 from mixedmodels.fit.call import snapshot, with_columns, without_stale_contrasts
-from mixedmodels.fit.correlated import CorrelatedProblem
 from mixedmodels.fit.correlated_call import CorrelatedCall, build_on_residuals, parse_on_residuals
-from mixedmodels.fit.correlated_fit import fit_correlated
+from mixedmodels.fit.correlated_fit import CorrelatedState, fit_on_residuals
 from mixedmodels.fit.fitted import conditional_fitted, marginal_fitted
-from mixedmodels.fit.marginal_fit import fit_marginal
 from mixedmodels.fit.plain_values import Kept
 from mixedmodels.formula.update import update_formula
 from mixedmodels.inference.bootstrap import bootstrap
@@ -34,6 +33,7 @@ from mixedmodels.inference.residual_parameters import residual_parameters
 from mixedmodels.inference.robust import robust_covariance
 from mixedmodels.inference.sas_criteria import criteria_table
 from mixedmodels.predict.marginal import marginal_residuals, predict_marginal, simulate_marginal
+from mixedmodels.result.deletions import Deletions
 from mixedmodels.result.fixed_estimates import FixedEstimates
 from mixedmodels.result.fixed_tests import FixedTests
 from mixedmodels.result.intervals import Intervals
@@ -52,14 +52,13 @@ if TYPE_CHECKING:
     from mixedmodels.display.summary import Summary
     from mixedmodels.fit.call import Call
     from mixedmodels.fit.control import Control
-    from mixedmodels.fit.correlated_fit import CorrelatedState
     from mixedmodels.fit.marginal import MarginalProblem
     from mixedmodels.fit.marginal_fit import MarginalState
     from mixedmodels.inference.approximation import Approximation
     from mixedmodels.inference.robust import RobustCovariance
 
 
-class MmrmResult(FixedEstimates, FixedTests, Intervals):
+class MmrmResult(FixedEstimates, FixedTests, Intervals, Deletions):
     """A fitted model with residuals that are correlated within subjects, as ``mmrm`` returns it. It never changes.
 
     Parameters
@@ -91,6 +90,9 @@ class MmrmResult(FixedEstimates, FixedTests, Intervals):
 
     def _replicated(self) -> MarginalReplicated:
         return MarginalReplicated(self.state, MmrmResult)
+
+    def _deleted(self) -> DeletedMarginal:
+        return DeletedMarginal(self.state)
 
     @refuses_unknown
     def refit(self, y: npt.ArrayLike) -> MmrmResult:
@@ -495,9 +497,9 @@ def fitted_result(
     call, ddf
         As for ``MmrmResult``.
     """
-    if isinstance(problem, CorrelatedProblem):
-        return CorrelatedResult(fit_correlated(problem, reml=reml, control=control), call, ddf)
-    return MmrmResult(fit_marginal(problem, reml=reml, control=control), call, ddf)
+    state = fit_on_residuals(problem, reml=reml, control=control)
+    of_result = CorrelatedResult if isinstance(state, CorrelatedState) else MmrmResult
+    return of_result(state, call, ddf)
 
 
 MMRM = "mmrm"

@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 
 import mixedmodels as mm
-from mixedmodels.diagnose import influence
+from mixedmodels.diagnose import deleted_linear
 
 
 def test_an_interrupt_gives_what_was_done(monkeypatch: pytest.MonkeyPatch) -> None:
     fit = mm.lmer("Reaction ~ Days + (1 | Subject)", mm.load_dataset("sleepstudy"))
     whole = fit.influence("Subject")
     assert whole.notes == []
-    refit = influence._refit
+    refit = deleted_linear._refit
     calls = iter(range(100))
 
     def impatient(*arguments: Any) -> Any:
@@ -23,7 +23,7 @@ def test_an_interrupt_gives_what_was_done(monkeypatch: pytest.MonkeyPatch) -> No
             raise KeyboardInterrupt
         return refit(*arguments)
 
-    monkeypatch.setattr(influence, "_refit", impatient)
+    monkeypatch.setattr(deleted_linear, "_refit", impatient)
     with pytest.raises(KeyboardInterrupt) as caught:
         fit.influence("Subject")
     partial = caught.value.partial  # type: ignore[attr-defined]
