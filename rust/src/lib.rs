@@ -6,6 +6,7 @@ mod basis;
 mod block;
 mod blocks;
 mod border_accumulator;
+mod border_crossing;
 mod border_glmm;
 mod border_inference;
 mod border_objective;
@@ -24,7 +25,9 @@ mod glmm;
 mod identification;
 mod inference;
 mod kept_rows;
+mod krylov;
 mod laplace;
+mod meetings;
 mod memory;
 mod model;
 mod modes;
@@ -558,6 +561,9 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Model>()?;
     module.add_class::<border_accumulator::Accumulator>()?;
     module.add_class::<Minimum>()?;
+    module.add_class::<border_crossing::PyCrossing>()?;
+    module.add_class::<border_crossing::PyScaled>()?;
+    module.add_class::<border_crossing::PyLanczos>()?;
     module.add_class::<border_patterns::PatternModel>()?;
     module.add_class::<border_glmm::GeneralizedModel>()?;
     module.add_class::<border_glmm::GeneralizedMinimum>()

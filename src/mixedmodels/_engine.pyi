@@ -334,3 +334,42 @@ class GeneralizedModel:
         """The same with a function held that returns its value, gradient and Hessian in psi."""
     def minimize_free(self, psi: Floats, free: Sequence[int]) -> tuple[Floats, float, float, bool]:
         """The lowest criterion from psi on with all elements but these held."""
+
+class Crossing:
+    """Where the levels of crossed factors meet, the first with all others and each other with those behind it.
+
+    Raises ValueError with a sentence for a bad shape and MemoryError where there is no room, never panics.
+    """
+
+    def __init__(
+        self,
+        codes: Sequence[Codes],  # one (n,) a factor, two factors at least
+        Z: Sequence[Floats | None],  # (n, q) C order, q of one to four, times roots of weights; None for ones
+        n_levels: Sequence[int],
+        n_threads: int = 0,
+    ) -> None: ...
+    bytes: int  # that it takes
+    def scaled(self, scales: Sequence[Floats]) -> ScaledCrossing: ...
+    """R = S_1'Z_1'Z S of the first factor with the others, S blocks (n_levels, q, q) a factor."""
+
+class ScaledCrossing:
+    """R, and X = R'R less S'Z'Z S of the others with each other."""
+
+    def product(self, x: Floats) -> tuple[Floats, Floats]: ...
+    """X x and R x of columns, (effects of the others, k)."""
+    def back(self, y: Floats) -> Floats: ...
+    """R'y of columns, (effects of the first factor, k)."""
+    def squares(self) -> list[list[Floats]]: ...
+    """Blocks on the diagonals of R R' and R'R, (n_levels, q, q) a factor: the first factor's with all others; then
+    those of each other factor with the ones behind it."""
+    def lanczos(self, start: Floats) -> Lanczos: ...
+    """Lanczos' method on X from columns of length one, (effects of the others, k), k at most 8."""
+
+class Lanczos:
+    """Lanczos' method with full reorthogonalisation, a column for itself: X Q = Q T + ..., T tridiagonal."""
+
+    def step(self) -> tuple[Floats, Floats]: ...
+    """One more step: elements of T on the diagonal and beside it, (k,)."""
+    def slopes(self, weights: Floats, turns: Sequence[Floats]) -> list[Floats]: ...
+    """tr(K Q'R'N R Q) for matrices N of the first factor's levels, tr(K Q'N'X Q) for those of the others', (n, k) a
+    factor; K (k, steps, steps), N (n, n_levels, q, q) a factor."""

@@ -54,8 +54,10 @@ def lmer(
     contrasts: Mapping[str, object] | str | None = None,
     missing: str = "drop",
     evaluate: str = "python",
+    method: str = "auto",
     start: npt.ArrayLike | None = None,
     control: Control | None = None,
+    progress: bool = True,
     residual: None = None,
     variance: None = None,
     sigma: None = None,
@@ -97,6 +99,7 @@ def lmer(
     method: str = "auto",
     start: npt.ArrayLike | None = None,
     control: Control | None = None,
+    progress: bool = True,
     residual: str | None = None,
     variance: str | None = None,
     sigma: float | None = None,
@@ -134,13 +137,15 @@ def lmer(
         formulas that strangers write: names of columns, numbers, operators and listed functions only, for ``update``
         too. It bounds what is run, not how long that takes.
     method
-        ``"exact"``: the likelihood by elimination. ``"sampled"``, for two crossed factors with one random effect a
-        level and 10^5 levels: log-determinants by probes, until the criterion's Monte Carlo standard error is below
+        ``"exact"``: the likelihood by elimination. ``"sampled"``, for crossed factors of 10^5 levels with up to four
+        random effects each: log-determinants by probes, until the criterion's Monte Carlo standard error is below
         0.01; the summary says so. ``"auto"`` samples where, and only where, elimination does not fit in memory.
     start
         First theta, in the order of ``LinearMixedModel.theta_names``.
     control
         Limits of the optimiser, a ``Control``.
+    progress
+        Show how far a fit by sampling is, and the time left, where that is more than a second. Exact fits show none.
     residual
         How residuals of a subject are correlated, ``kind(visit | subject)`` as for ``mmrm``: ``"ar1(visit | id)"``,
         ``"exp(day | id)"``, ``"sph(x, y | plot, nugget=True)"``. Random terms may stand beside it or not, and a
@@ -192,7 +197,7 @@ def lmer(
     call = Call(formula, snapshot(data), weights, offset, contrasts, missing, evaluate, method)
     if relationship is not None:
         call = RelatedCall(**vars(call), relationship=relationship)
-    state = fit_identified(chosen(build_problem(call), method), reml=reml, start=start, control=control)
+    state = fit_identified(chosen(build_problem(call), method, progress), reml=reml, start=start, control=control)
     warn_of_findings(state.findings)
     return LmmResult(state, call)
 

@@ -1,29 +1,34 @@
-"""The criterion of two large crossed factors without a factorisation, with a stated Monte Carlo error.
+"""The criterion of large crossed factors without a factorisation, with a stated Monte Carlo error.
 
-With the levels' own variances D on the diagonal, M = D^1/2 [[I, R], [R', I]] D^1/2, and G = R'R on the side of the
-factor with fewer levels,
+Once the levels of the first factor, that with most effects, are eliminated, M is D^1/2 (I - X) D^1/2 with D the blocks
+of the levels on its diagonal, X = R'R less what the other factors share, and
 
-    log|M| = sum log D - tr G + tr f(G),    f(x) = log(1 - x) + x.
+    log|M| = sum log|D| + tr log(I - X) = sum log|D| - tr X + tr f(X),    f(x) = log(1 - x) + x.
 
-tr G is exact. Where elimination fills in, the bulk of G has the size of one over the rows of a level, and f(G) is tiny:
-what defeats elimination makes sampling accurate. Of tr f(G) the part in the span of U, a basis of the top of G, is
+tr X is exact. Where elimination fills in, the bulk of X has the size of one over the rows of a level, and f(X) is tiny:
+what defeats elimination makes sampling accurate. Of tr f(X) the part in the span of U, a basis of the top of X, is
 taken exactly (deflation: Gambhir, Stathopoulos and Orginos 2017), the rest by Rademacher probes (Hutchinson 1990),
 every quadratic form by Lanczos' method with full reorthogonalisation (Ubaru, Chen and Saad 2017). Its derivative is
-that of f(G) along the rank one matrix of the probe in the same Krylov space (Beckermann, Kressner and Schweitzer 2018),
-and costs no product. beta, sigma and u come from conjugate gradients on I - G.
+that of f(X) along the rank one matrix of the probe in the same Krylov space (Beckermann, Kressner and Schweitzer 2018),
+and costs no product. beta, sigma and u come from conjugate gradients on I - X. Passes over the data are the engine's.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
+from mixedmodels._engine import Crossing
+from mixedmodels.covariance.unstructured import theta_elements
 from mixedmodels.errors import FitError
+from mixedmodels.fit.sampled_rows import ColumnBasis, EffectBasis, column_basis, effect_basis, parts
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from mixedmodels.design.design import Design
     from mixedmodels.design.records import Floats
 
@@ -31,10 +36,10 @@ DEFLATED = 20
 """Columns of U."""
 
 SUBSPACE_STEPS = 5
-"""Products of G with U by which it turns to the top of G."""
+"""Products of X with U by which it turns to the top of X."""
 
 TOGETHER = 8
-"""Probes that go through one product."""
+"""Columns that go through one pass."""
 
 TOLERANCE = 0.01
 """Standard error of the criterion until which probes are added."""
@@ -48,6 +53,9 @@ MOST_PROBES = 4096
 NEAR_NESTED = 1.0
 """Standard deviation of a probe's log|M| from which data are next to nested: elimination is cheap for them."""
 
+MOST_EFFECTS = 4
+"""Random effects a level that the engine's products are written for."""
+
 MOST_STEPS = 60
 """Steps of Lanczos' method, and ten times those of conjugate gradients."""
 
@@ -56,9 +64,6 @@ STEP_SHARE = 1e-4
 
 SOLVED = 1e-11
 """Residual of conjugate gradients, relative to the right-hand side."""
-
-DEPENDENT = 1e-9
-"""Length of what the columns before leave of a fixed column, relative to it, that counts as none."""
 
 
 @dataclass(frozen=True)
@@ -83,43 +88,73 @@ class Sampling:
     seed: int = 0
 
 
-WALK = Sampling(deflated=4, tolerance=np.inf, most=TOGETHER)
-"""What a walk needs: variances depend on hardly anything that probes tell."""
+WALK = Sampling(deflated=4, tolerance=np.inf, most=4)
+"""What a walk needs, in one pass: variances depend on hardly anything that probes tell."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Effects at one theta; what they are of is the residual of least squares over its root mean square.
+
+    Attributes
+    ----------
+    beta
+        Fixed effects, in the basis, (p,).
+    r2
+        Its sum of squares left, penalty included.
+    inner
+        Q'V0^-1Q, (p, p).
+    solved
+        M^-1 Lambda'Z'W[Q y] of each factor, (n_levels, n_effects, p + 1), spherical.
+    """
+
+    beta: Floats
+    r2: float
+    inner: Floats
+    solved: list[Floats]
+
+    def modes(self, k: int) -> Floats:
+        """Return the spherical modes u of a factor, (n_levels, n_effects)."""
+        p = len(self.beta)
+        return np.asarray(self.solved[k][:, :, p] - self.solved[k][:, :, :p] @ self.beta)
+
+    @cached_property
+    def root(self) -> Floats:
+        """K, upper triangular, with (Q'V0^-1Q)^-1 = K K', (p, p)."""
+        p = len(self.beta)
+        return np.asarray(np.linalg.inv(np.linalg.cholesky(self.inner)).T) if p else np.zeros((0, 0))
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """The criterion at one theta, and what it is made of.
 
+    Factors are in the design's order, random effects in the bases of their columns. A derivative is that along
+    Lambda -> Lambda (I + e E), E with a one at the place of a parameter: in log Lambda on its diagonal.
+
     Attributes
     ----------
     deviance
         -2 log-likelihood (REML criterion under REML).
     gradient
-        Its derivative in log theta for these probes, (2,), factors as in `Crossed`.
+        Its derivative for these probes, (n_theta,).
     values, gradients
-        What each probe gives beside the rest: (n_probes,) and (2, n_probes).
-    beta
-        Fixed effects of the residual of least squares, in the basis, over its root mean square, (p,).
+        What each probe gives beside the rest: (n_probes,) and (n_theta, n_probes).
+    U
+        What was deflated.
+    solution
+        What is solved for beside.
     s2
-        Residual variance over the square of that.
-    inner
-        Q'V0^-1Q, (p, p).
-    solved
-        M^-1 Lambda'Z'W[Q y] of both factors, (n_levels, p + 1) each, spherical.
-    n_products
-        Products with R, forth and back.
+        Residual variance over the square of the residual's root mean square.
     """
 
     deviance: float
     gradient: Floats
     values: Floats
     gradients: Floats
-    beta: Floats
+    U: Floats
+    solution: Solution
     s2: float
-    inner: Floats
-    solved: list[Floats]
-    n_products: int
 
     @property
     def n_probes(self) -> int:
@@ -133,33 +168,41 @@ class Evaluation:
 
     @property
     def gradient_covariance(self) -> Floats:
-        """Monte Carlo covariance of the gradient, (2, 2)."""
-        return np.asarray(np.cov(self.gradients) / self.n_probes)
-
-    def modes(self, k: int) -> Floats:
-        """Return the spherical modes u of a factor, (n_levels,), over the root mean square of the residual."""
-        p = len(self.beta)
-        return np.asarray(self.solved[k][:, p] - self.solved[k][:, :p] @ self.beta)
+        """Monte Carlo covariance of the gradient, (n_theta, n_theta)."""
+        return np.atleast_2d(np.cov(self.gradients) / self.n_probes)
 
 
 @dataclass(frozen=True)
-class _Forms:
-    """Quadratic forms z'f(G)z of some columns, (k,), and their derivatives in log theta, (2, k)."""
+class Forms:
+    """Quadratic forms z'f(X)z of some columns, (k,), and their derivatives, (n_theta, k)."""
 
     value: Floats
     gradient: Floats
 
 
 class Crossed:
-    """Cross-products of a model with two crossed factors of one random effect a level.
+    """Cross-products of a model with crossed factors.
 
-    The first factor is the one with more levels; fixed columns are orthonormal, the response is their residual over its
-    root mean square.
+    Fixed columns are orthonormal, effects' columns too within their blocks, up to sqrt(n); the response is the residual
+    of the fixed columns over its root mean square.
 
     Parameters
     ----------
     design
         The model's arrays.
+    n_threads
+        Of the engine; 0 takes what the machine has.
+
+    Attributes
+    ----------
+    order
+        Factors of the design, the one that is eliminated first, then the others.
+    parameters
+        (n_theta, 3): grouping factor of the design, row and column in Lambda.
+    own
+        Z'WZ of the levels, (n_levels, n_effects, n_effects) a factor of the design.
+    right
+        Z'W[Q y] of the levels, (n_levels, n_effects, p + 1) a factor.
 
     Raises
     ------
@@ -167,71 +210,121 @@ class Crossed:
         The model has other random effects, or the fixed effects fit the response perfectly.
     """
 
-    def __init__(self, design: Design) -> None:
-        check_two_crossed(design)
-        root = np.ones(design.n_obs) if design.weights is None else np.sqrt(design.weights)
-        self.n = design.n_obs
-        self.log_weights = float(2.0 * np.log(root).sum())
-        self.order = sorted(range(2), key=lambda k: -design.factors[k].n_levels)
-        factors = [design.factors[k] for k in self.order]
-        columns = [root if f.Z is None else root * f.Z[:, 0] for f in factors]
-        self.sizes = [
-            np.bincount(f.codes, z * z, f.n_levels).astype(np.float64) for f, z in zip(factors, columns, strict=True)
-        ]
-        shape = (factors[0].n_levels, factors[1].n_levels)
-        cross = sparse.coo_array((columns[0] * columns[1], (factors[0].codes, factors[1].codes)), shape=shape)
-        self.cross = cross.tocsr()  # rows of one pair are summed
-        self.back = self.cross.T.tocsr()
-        self.squares = self.cross.power(2)
-        y = (design.y if design.offset is None else design.y - design.offset) * root
-        self.basis = fixed_basis(design.X, root)
-        Q = self.basis.Q
-        self.beta0 = Q.T @ y
-        rest = y - Q @ self.beta0
-        rest -= Q @ (Q.T @ rest)
-        self.scale = float(np.sqrt(np.mean(rest**2)))
-        if self.scale <= 64 * np.finfo(np.float64).eps * float(np.sqrt(np.mean(y**2))):
-            raise FitError("The fixed effects fit the response perfectly, so there is nothing left to model.")
-        E = np.column_stack([Q, rest / self.scale])
-        self.base = E.T @ E
-        self.right = [
-            np.column_stack([np.bincount(f.codes, z * e, f.n_levels) for e in E.T])
-            for f, z in zip(factors, columns, strict=True)
-        ]
+    def __init__(self, design: Design, n_threads: int = 0) -> None:
+        check_crossed(design)
+        root = None if design.weights is None else np.sqrt(design.weights)
+        factors = design.factors
+        self.n, self.names = design.n_obs, [factor.name for factor in factors]
+        self.log_weights = 0.0 if root is None else float(2.0 * np.log(root).sum())
+        self.order = sorted(range(len(factors)), key=lambda k: -factors[k].n_levels * factors[k].n_effects)
+        elements = [(k, *e[0]) for k, factor in enumerate(factors) for e in theta_elements(factor.block_sizes)]
+        self.parameters: npt.NDArray[np.int64] = np.array(elements, dtype=np.int64)
+        self.effects = [_independent(effect_basis(factor, root), factor.name) for factor in factors]
+        self.basis = column_basis(design.X, root)
+        self.beta0, self.scale = _least_squares(design, self.basis)
+        self._sum_rows(design, root)
+        columns = [effects.columns(factor, root) for effects, factor in zip(self.effects, factors, strict=True)]
+        self.crossing = Crossing(
+            [factors[k].codes for k in self.order],
+            [columns[k] for k in self.order],
+            [factors[k].n_levels for k in self.order],
+            n_threads,
+        )
+
+    def _sum_rows(self, design: Design, root: Floats | None) -> None:
+        """Form Z'WZ of the levels and products with [Q y]."""
+        p, factors = len(self.basis.kept), design.factors
+        self.base = np.zeros((p + 1, p + 1))
+        self.own = [np.zeros((f.n_levels, f.n_effects, f.n_effects)) for f in factors]
+        self.right = [np.zeros((f.n_levels, f.n_effects, p + 1)) for f in factors]
+        for part in parts(design, self.basis):
+            E = np.column_stack([part.Q, (part.y - part.Q @ self.beta0) / self.scale])
+            self.base += E.T @ E
+            for factor, effects, own, right in zip(factors, self.effects, self.own, self.right, strict=True):
+                codes, Z = factor.codes[part.at], effects.columns(factor, root, part.at)
+                columns = np.ones((len(codes), 1)) if Z is None else Z
+                for r, z in enumerate(columns.T):
+                    for c in range(r + 1):
+                        own[:, r, c] += np.bincount(codes, z * columns[:, c], factor.n_levels)
+                    for j, e in enumerate(E.T):
+                        right[:, r, j] += np.bincount(codes, z * e, factor.n_levels)
+        self.own = [own + np.tril(own, -1).swapaxes(1, 2) for own in self.own]
 
     @property
     def n_fixed(self) -> int:
         """Fixed columns that are independent."""
-        return len(self.base) - 1
+        return len(self.basis.kept)
+
+
+def _independent(effects: EffectBasis | None, name: str) -> EffectBasis:
+    if effects is None:
+        raise FitError(f"Columns of the random effects of {name!r} depend on each other. Leave one of them out.")
+    return effects
+
+
+def _least_squares(design: Design, basis: ColumnBasis) -> tuple[Floats, float]:
+    """Return the coefficients of the fixed columns, in their basis, and the root mean square of their residual."""
+    beta = np.zeros(len(basis.kept))
+    for _ in range(2):  # the second time for what rounding left
+        beta = beta + sum(part.Q.T @ (part.y - part.Q @ beta) for part in parts(design, basis))
+    left = sum(float(np.sum((part.y - part.Q @ beta) ** 2)) for part in parts(design, basis))
+    whole = sum(float(part.y @ part.y) for part in parts(design, basis))
+    scale = float(np.sqrt(left / design.n_obs))
+    if scale <= 64 * np.finfo(np.float64).eps * float(np.sqrt(whole / design.n_obs)):
+        raise FitError("The fixed effects fit the response perfectly, so there is nothing left to model.")
+    return beta, scale
+
+
+class Passes:
+    """Whoever wants to know how far work is, told of every pass over the data. This one does not."""
+
+    def count(self) -> None:
+        """Count a pass."""
+
+    def expect(self, n: int) -> None:
+        """Note that so many more passes end the work."""
+
+
+UNCOUNTED = Passes()
+"""Where nobody asks."""
 
 
 class At:
-    """The model at one theta, both elements positive, in the order of ``Crossed``.
+    """The model at one theta.
 
     Parameters
     ----------
-    model, theta
-        The model, and theta, (2,).
+    model
+        Its cross-products.
+    Lambda
+        Of each factor of the design in the basis of its columns, (n_effects, n_effects), with positive diagonals.
+    passes
+        Told of each pass over the data.
     """
 
-    def __init__(self, model: Crossed, theta: Floats) -> None:
-        self.model = model
-        self.D = [1.0 + t * t * c for t, c in zip(theta, model.sizes, strict=True)]
-        self.s = [t / np.sqrt(D) for t, D in zip(theta, self.D, strict=True)]
-        self.n_products = 0
+    def __init__(self, model: Crossed, Lambda: list[Floats], passes: Passes = UNCOUNTED) -> None:
+        self.model, self.passes = model, passes
+        self.Lambda = Lambda
+        D = [np.eye(len(T)) + T.T @ C @ T for T, C in zip(Lambda, model.own, strict=True)]
+        self.root = [_cholesky(block) for block in D]
+        self.inverse = [_inverse(root) for root in self.root]
+        self.S = [T @ inverse.swapaxes(1, 2) for T, inverse in zip(Lambda, self.inverse, strict=True)]
+        self.n_steps = 0  # of the last quadratic forms
+        self.scaled = model.crossing.scaled([np.ascontiguousarray(self.S[k]) for k in model.order])
 
-    def forth(self, X: Floats) -> Floats:
-        """Return R X, (n_1, k)."""
-        self.n_products += X.shape[1]
-        return np.asarray(self.s[0][:, None] * (self.model.cross @ (self.s[1][:, None] * X)))
+    @property
+    def n_columns(self) -> int:
+        """Rows of X."""
+        return sum(self.S[k].shape[0] * self.S[k].shape[1] for k in self.model.order[1:])
 
-    def back(self, Y: Floats) -> Floats:
-        """Return R'Y, (n_2, k)."""
-        self.n_products += Y.shape[1]
-        return np.asarray(self.s[1][:, None] * (self.model.back @ (self.s[0][:, None] * Y)))
+    def product(self, x: Floats) -> tuple[Floats, Floats]:
+        """Return X x and R x."""
+        made = self.scaled.product(np.ascontiguousarray(x))
+        self.passes.count()
+        return made
 
     def top(self, k: int, seed: int) -> Floats:
-        """Return an orthonormal basis near the first k eigenvectors of G, (n_2, k), by subspace iteration.
+        """Return an orthonormal basis near the k eigenvectors of X with the largest eigenvalues, by subspace iteration.
 
         Parameters
         ----------
@@ -240,25 +333,42 @@ class At:
         seed
             Of the start.
         """
-        n = len(self.D[1])
-        X = np.random.default_rng(seed).standard_normal((n, min(k, n)))
-        X[:, 0] = np.sqrt(self.D[1])  # next to the first eigenvector of a connected design
+        n = self.n_columns
+        U = np.random.default_rng(seed).standard_normal((n, min(k, n)))
+        first = [np.diagonal(self.root[k], axis1=1, axis2=2).ravel() for k in self.model.order[1:]]
+        U[:, 0] = np.concatenate(first)  # next to the first eigenvector of a connected design
         for _ in range(SUBSPACE_STEPS):
-            X = np.linalg.qr(self.back(self.forth(X)))[0]
-        return np.asarray(X)
+            U = np.linalg.qr(self.product(U)[0])[0]
+        return np.asarray(U)
+
+    @cached_property
+    def turns(self) -> list[tuple[Floats, Floats]]:
+        """N and N + N' of each factor, dR = N'R or R N along a parameter, (n, n_levels, n_effects, n_effects) each."""
+        out = []
+        for k, (L, inverse) in enumerate(zip(self.root, self.inverse, strict=True)):
+            both = [_turn(L, inverse, r, c) for factor, r, c in self.model.parameters if factor == k]
+            out.append((np.stack([N for N, _ in both]), np.stack([twice for _, twice in both])))
+        return out
+
+    def _by_parameter(self, parts: list[Floats]) -> Floats:
+        """Return what was made for each factor, in the engine's order, in that of theta."""
+        return np.concatenate([parts[self.model.order.index(k)] for k in range(len(parts))])
 
     def exact_part(self) -> tuple[float, Floats]:
-        """Return sum log D - tr G and its derivative in log theta, (2,)."""
-        squares = [s * s for s in self.s]
-        of_first = squares[0] * (self.model.squares @ squares[1])
-        of_second = squares[1] * (self.model.squares.T @ squares[0])
-        value = sum(float(np.log(D).sum()) for D in self.D) - float(of_first.sum())
-        own = [2.0 * float((1.0 - 1.0 / D).sum()) for D in self.D]
-        off = [2.0 * float((part / D).sum()) for part, D in zip((of_first, of_second), self.D, strict=True)]
-        return value, np.array(own) - np.array(off)
+        """Return sum log|D| - tr X and its derivative, (n_theta,)."""
+        order = self.model.order
+        squares = self.scaled.squares()[0]
+        self.passes.count()
+        value = sum(2.0 * float(np.log(np.diagonal(L, axis1=1, axis2=2)).sum()) for L in self.root)
+        value -= float(np.trace(squares[0], axis1=1, axis2=2).sum())
+        traces = [np.einsum("plab,lab->p", self.turns[k][1], A) for k, A in zip(order, squares, strict=True)]
+        own = [np.einsum("plaa->p", self.turns[k][1]) for k in order]
+        diagonal = (self.model.parameters[:, 1] == self.model.parameters[:, 2]).astype(np.float64)
+        levels = np.array([len(self.root[k]) for k in self.model.parameters[:, 0]])
+        return value, 2.0 * diagonal * levels - self._by_parameter(own) - self._by_parameter(traces)
 
-    def forms(self, Z: Floats, tolerance: float) -> _Forms:
-        """Return z'f(G)z of some columns, (n_2, k), with their derivatives.
+    def forms(self, Z: Floats, tolerance: float) -> Forms:
+        """Return z'f(X)z of some columns, (rows of X, k), with their derivatives.
 
         Parameters
         ----------
@@ -267,40 +377,65 @@ class At:
         tolerance
             Change of any form by another step of Lanczos' method after which there is none.
         """
+        blocks = [self._block_forms(Z[:, i : i + TOGETHER], tolerance) for i in range(0, Z.shape[1], TOGETHER)]
+        return Forms(np.concatenate([b.value for b in blocks]), np.hstack([b.gradient for b in blocks]))
+
+    def _block_forms(self, Z: Floats, tolerance: float) -> Forms:
         length = np.linalg.norm(Z, axis=0)
-        q = Z / length
-        Q, P, GQ = [q], [], []
+        lanczos = self.scaled.lanczos(np.ascontiguousarray(Z / length))
         diagonal: list[Floats] = []
         beside: list[Floats] = []
         values = np.full(Z.shape[1], np.inf)
         while True:
-            P.append(self.forth(Q[-1]))
-            w = self.back(P[-1])
-            GQ.append(w.copy())
-            diagonal.append(np.einsum("ij,ij->j", w, Q[-1]))
-            for _ in range(2):  # twice is enough (Parlett 1980, section 6-9)
-                for q in Q:
-                    w -= np.einsum("ij,ij->j", w, q) * q
-            beside.append(np.linalg.norm(w, axis=0))
-            pairs = [_eigen(np.array(diagonal), np.array(beside), j) for j in range(Z.shape[1])]
-            last = values
-            values = np.array([n * n * (v[0] ** 2 @ _f(x)) for n, (x, v) in zip(length, pairs, strict=True)])
-            is_done = np.abs(values - last).max() <= tolerance or beside[-1].max() <= 1e-14
-            if is_done or len(Q) >= min(MOST_STEPS, len(Z)):
+            for made, kept in zip(lanczos.step(), (diagonal, beside), strict=True):
+                kept.append(made)
+            self.passes.count()
+            x, v = _eigen(np.array(diagonal).T, np.array(beside).T)
+            last, values = values, length**2 * np.sum(v[:, 0] ** 2 * _f(x), axis=1)
+            if np.abs(values - last).max() <= tolerance or beside[-1].max() <= 1e-14:
                 break
-            Q.append(w / np.maximum(beside[-1], 1e-300))
-        gradient = np.empty((2, Z.shape[1]))
-        for j, (x, v) in enumerate(pairs):
-            K = length[j] ** 2 * (v @ (_divided(x) * np.outer(v[0], v[0])) @ v.T)
-            p, q, g = (np.stack([part[:, j] for part in parts]) for parts in (P, Q, GQ))
-            gradient[0, j] = 2.0 * np.einsum("ia,ia,a->", K @ p, p, 1.0 / self.D[0])
-            gradient[1, j] = 2.0 * np.einsum("ib,ib,b->", K @ q, g, 1.0 / self.D[1])
-        return _Forms(values, gradient)
+            if len(diagonal) >= min(MOST_STEPS, len(Z)):
+                break
+        self.n_steps = len(diagonal)
+        first = v[:, 0]
+        inner = _divided(x) * first[:, :, None] * first[:, None, :]
+        K = length[:, None, None] ** 2 * (v @ inner @ v.swapaxes(1, 2))
+        order = self.model.order
+        turns = [np.ascontiguousarray(self.turns[k][1 if j == 0 else 0]) for j, k in enumerate(order)]
+        slopes = lanczos.slopes(np.ascontiguousarray(K), turns)
+        return Forms(values, self._by_parameter([s if j == 0 else 2.0 * s for j, s in enumerate(slopes)]))
 
-    def solution(self) -> tuple[Floats, list[Floats]]:
-        """Return [X y]'V^-1[X y], (p + 1, p + 1), and M^-1 Lambda'Z'[X y] of both factors, (n_levels, p + 1) each."""
-        h = [s[:, None] * e for s, e in zip(self.s, self.model.right, strict=True)]
-        B = h[1] - self.back(h[0])
+    def solution(self) -> Solution:
+        """Return fixed effects, residual sum of squares and modes.
+
+        Raises
+        ------
+        FitError
+            The random effects fit perfectly.
+        """
+        first, *others = self.model.order
+        m, p = len(self.model.base), self.model.n_fixed
+        h = [np.einsum("lab,lac->lbc", S, e) for S, e in zip(self.S, self.model.right, strict=True)]
+        h_first = h[first].reshape(-1, m)
+        B = np.vstack([h[k].reshape(-1, m) for k in others]) - self.scaled.back(h_first)
+        X = self._solved(B)
+        products = self.model.base - h_first.T @ h_first - B.T @ X
+        of_first = h_first - self.product(X)[1]
+        ends = np.cumsum([h[k].size // m for k in others])[:-1]
+        by_factor = dict(zip([first, *others], [of_first, *np.split(X, ends)], strict=True))
+        parts = [by_factor[k].reshape(h[k].shape) for k in range(len(h))]
+        solved = [np.einsum("lba,lbc->lac", inverse, u) for inverse, u in zip(self.inverse, parts, strict=True)]
+        inner, across = products[:p, :p], products[:p, p]
+        beta = np.asarray(np.linalg.solve(inner, across), dtype=np.float64)
+        r2 = float(products[p, p] - across @ beta)
+        if r2 <= 0:
+            raise FitError(
+                "The random effects fit the response perfectly, so no residual variance is left to estimate."
+            )
+        return Solution(beta, r2, inner, solved)
+
+    def _solved(self, B: Floats) -> Floats:
+        """Return (I - X)^-1 B by conjugate gradients, a column for itself."""
         X = np.zeros_like(B)
         left = B.copy()
         step = left.copy()
@@ -309,94 +444,103 @@ class At:
         for _ in range(10 * MOST_STEPS):
             if (size <= wanted).all():
                 break
-            image = step - self.back(self.forth(step))
+            image = step - self.product(step)[0]
             along = size / np.maximum(np.einsum("ij,ij->j", step, image), 1e-300)
             X += along * step
             left -= along * image
             new = np.einsum("ij,ij->j", left, left)
             step = left + new / np.maximum(size, 1e-300) * step
             size = new
-        products = self.model.base - h[0].T @ h[0] - B.T @ X
-        parts = [h[0] - self.forth(X), X]
-        return products, [part / np.sqrt(D)[:, None] for part, D in zip(parts, self.D, strict=True)]
+        return X
 
 
-def evaluate(model: Crossed, theta: Floats, reml: bool, sampling: Sampling) -> Evaluation:
+def evaluate(
+    model: Crossed,
+    Lambda: list[Floats],
+    reml: bool,
+    sampling: Sampling,
+    *,
+    U: Floats | None = None,
+    passes: Passes = UNCOUNTED,
+) -> Evaluation:
     """Return the criterion at theta by sampling.
 
     Parameters
     ----------
     model
         Cross-products.
-    theta
-        (2,), positive, factors as in ``model``.
+    Lambda, passes
+        As for `At`.
     reml
         The criterion of restricted maximum likelihood.
     sampling
         Probes and their number.
+    U
+        What is deflated; None for the top of X.
 
     Raises
     ------
     FitError
         The data are next to nested, for which sampling is no good, or the random effects fit perfectly.
     """
-    at = At(model, theta)
+    at = At(model, Lambda, passes)
     value, gradient = at.exact_part()
-    precise = STEP_SHARE * min(sampling.tolerance, TOLERANCE)
-    U = at.top(sampling.deflated, sampling.seed)
-    top = at.forms(U, precise)
-    probes = _probe_forms(at, U, precise, sampling)
+    U = at.top(sampling.deflated, sampling.seed) if U is None else U
+    top, probes = _sampled_forms(at, U, sampling)
     value += float(top.value.sum()) + float(probes.value.mean())
-    gradient += top.gradient.sum(axis=1) + probes.gradient.mean(axis=1)
-    products, solved = at.solution()
+    gradient = gradient + top.gradient.sum(axis=1) + probes.gradient.mean(axis=1)
+    solution = at.solution()
     p, dof = model.n_fixed, model.n - (model.n_fixed if reml else 0)
-    inner, across = products[:p, :p], products[:p, p]
-    beta = np.asarray(np.linalg.solve(inner, across), dtype=np.float64)
-    r2 = float(products[p, p] - across @ beta)
-    if r2 <= 0:
-        raise FitError("The random effects fit the response perfectly, so no residual variance is left to estimate.")
-    value += dof * (1.0 + np.log(2.0 * np.pi * r2 / dof)) + 2.0 * dof * np.log(model.scale) - model.log_weights
-    made = Evaluation(value, gradient, probes.value, probes.gradient, beta, r2 / dof, inner, solved, at.n_products)
-    for k, part in enumerate(solved):
-        gradient[k] -= 2.0 * float(np.sum(made.modes(k) ** 2)) / made.s2
+    inner, s2 = solution.inner, solution.r2 / dof
+    value += dof * (1.0 + np.log(2.0 * np.pi * s2)) + 2.0 * dof * np.log(model.scale) - model.log_weights
+    modes = [solution.modes(k) for k in range(len(solution.solved))]
+    for j, (k, r, c) in enumerate(model.parameters):
+        gradient[j] -= 2.0 * float(modes[k][:, r] @ modes[k][:, c]) / s2
         if reml:
-            gradient[k] -= 2.0 * float(np.trace(np.linalg.solve(inner, part[:, :p].T @ part[:, :p])))
-    if not reml:
-        return made
-    return replace(made, deviance=value + float(np.linalg.slogdet(inner)[1]) + 2.0 * model.basis.log_det)
+            across = solution.solved[k][:, r, :p].T @ solution.solved[k][:, c, :p]
+            gradient[j] -= 2.0 * float(np.trace(np.linalg.solve(inner, across)))
+    if reml:
+        value += float(np.linalg.slogdet(inner)[1]) + 2.0 * model.basis.log_det
+    return Evaluation(value, gradient, probes.value, probes.gradient, U, solution, s2)
 
 
-def _probe_forms(at: At, U: Floats, precise: float, sampling: Sampling) -> _Forms:
-    """Return the forms of probes projected off U, as many as the tolerance needs."""
+def _sampled_forms(at: At, U: Floats, sampling: Sampling) -> tuple[Forms, Forms]:
+    """Return the forms of U, and those of probes projected off U, as many as the tolerance needs."""
     rng = np.random.default_rng([sampling.seed, 1])
-    values, gradients = np.empty(0), np.empty((2, 0))
-    while len(values) < sampling.most:
-        for _ in range(min(BATCH, sampling.most) // TOGETHER):
-            Z = 2.0 * rng.integers(0, 2, (len(U), TOGETHER), dtype=np.int8) - 1.0
-            forms = at.forms(Z - U @ (U.T @ Z), precise)
-            values = np.append(values, forms.value)
-            gradients = np.hstack([gradients, forms.gradient])
-        spread = float(values.std(ddof=1))
+    precise = STEP_SHARE * min(sampling.tolerance, TOLERANCE)
+    columns, batch = U, min(BATCH, sampling.most)
+    value, gradient = np.empty(0), np.empty((len(at.model.parameters), 0))
+    while len(value) < U.shape[1] + sampling.most:
+        Z = 2.0 * rng.integers(0, 2, (len(U), batch), dtype=np.int8) - 1.0
+        Z -= U @ (U.T @ Z)
+        forms = at.forms(np.hstack([columns, Z]), precise)
+        value, gradient = np.append(value, forms.value), np.hstack([gradient, forms.gradient])
+        columns = U[:, :0]
+        probes = value[U.shape[1] :]
+        spread = float(probes.std(ddof=1))
         if spread > NEAR_NESTED:
             raise FitError(
                 f"Sampling is no good for these data: log|M| of one probe varies by {spread:.2g}, because levels of "
                 "one factor are next to nested in the other's. Elimination is cheap for such data: use method='exact'."
             )
-        if spread / np.sqrt(len(values)) < sampling.tolerance:
+        if spread / np.sqrt(len(probes)) < sampling.tolerance:
             break
-    return _Forms(values, gradients)
+        blocks = ((spread / sampling.tolerance) ** 2 - len(probes)) / TOGETHER
+        at.passes.expect(int(at.n_steps * blocks) + SUBSPACE_STEPS)
+    k = U.shape[1]
+    return Forms(value[:k], gradient[:, :k]), Forms(value[k:], gradient[:, k:])
 
 
 def can_sample(design: Design) -> bool:
-    """Return whether a model has two grouping factors of one random effect a level, and its rows."""
-    if len(design.factors) != 2 or any(factor.n_effects > 1 for factor in design.factors):
-        return False
+    """Return whether a model has crossed grouping factors of a few free random effects a level, and its rows."""
+    factors = design.factors
+    few = all(factor.n_effects <= MOST_EFFECTS and min(factor.block_sizes) > 0 for factor in factors)
     plain = not design.is_structured and not design.is_related
-    return plain and design.absorbed is None and design.stand_in is None
+    return len(factors) > 1 and few and plain and design.absorbed is None and design.stand_in is None
 
 
-def check_two_crossed(design: Design) -> None:
-    """A model must be one that sampling knows: two grouping factors of one random effect a level.
+def check_crossed(design: Design) -> None:
+    """A model must be one that sampling knows: several grouping factors, a few random effects a level.
 
     Raises
     ------
@@ -408,9 +552,12 @@ def check_two_crossed(design: Design) -> None:
     effects = ", ".join(f"{factor.name} with {factor.n_effects}" for factor in design.factors)
     also = " Fixed effects are absorbed, too." if design.absorbed is not None else ""
     also += " Its rows were read in parts and are not here." if design.stand_in is not None else ""
+    also += " Covariances of its effects are structured." if design.is_structured else ""
+    also += " Its levels are related." if design.is_related else ""
     raise FitError(
-        "Sampling is for two grouping factors with one random effect a level, such as (1 | user) + (1 | item), and "
-        f"rows in memory; this model has random effects of {effects}.{also} Use method='exact'."
+        f"Sampling is for two crossed grouping factors or more with up to {MOST_EFFECTS} random effects a level, such "
+        f"as (x | user) + (1 | item), and rows in memory; this model has random effects of {effects}.{also} "
+        "Use method='exact'."
     )
 
 
@@ -427,71 +574,41 @@ def _slope(x: Floats) -> Floats:
 
 
 def _divided(x: Floats) -> Floats:
-    """Return (f(x_i) - f(x_j)) / (x_i - x_j), the derivative where they are close, (m, m)."""
-    apart = x[:, None] - x[None, :]
+    """Return (f(x_i) - f(x_j)) / (x_i - x_j), the derivative where they are close, (..., m, m)."""
+    apart = x[..., :, None] - x[..., None, :]
     close = np.abs(apart) <= 1e-5
-    middle = _slope(0.5 * (x[:, None] + x[None, :]))
-    return np.where(close, middle, (_f(x)[:, None] - _f(x)[None, :]) / np.where(close, 1.0, apart))
+    middle = _slope(0.5 * (x[..., :, None] + x[..., None, :]))
+    f = _f(x)
+    return np.where(close, middle, (f[..., :, None] - f[..., None, :]) / np.where(close, 1.0, apart))
 
 
-def _eigen(diagonal: Floats, beside: Floats, j: int) -> tuple[Any, Any]:
-    """Return eigenvalues and vectors of Lanczos' tridiagonal matrix of column j."""
-    T = np.diag(diagonal[:, j]) + np.diag(beside[:-1, j], 1) + np.diag(beside[:-1, j], -1)
+def _eigen(diagonal: Floats, beside: Floats) -> tuple[Floats, Floats]:
+    """Return eigenvalues (k, m) and vectors (k, m, m) of Lanczos' tridiagonal matrices, from (k, m) each."""
+    k, m = diagonal.shape
+    T = np.zeros((k, m, m))
+    at = np.arange(m)
+    T[:, at, at] = diagonal
+    T[:, at[1:], at[:-1]] = T[:, at[:-1], at[1:]] = beside[:, :-1]
     values, vectors = np.linalg.eigh(T)
     return values, vectors
 
 
-@dataclass(frozen=True)
-class FixedBasis:
-    """An orthonormal basis of weighted fixed columns: Q = W^1/2 (X - x_1 mean') T.
+def _cholesky(D: Floats) -> Floats:
+    """Return lower triangular roots, (n, q, q)."""
+    return np.sqrt(D) if D.shape[1] == 1 else np.asarray(np.linalg.cholesky(D))
 
-    Attributes
-    ----------
-    kept
-        Columns that do not depend on those before them.
-    mean
-        What is taken off them, times the first one, (p,); zeros where that is no constant.
-    to_basis
-        T, upper triangular, (p, p).
-    Q
-        (n_obs, p).
+
+def _inverse(L: Floats) -> Floats:
+    return 1.0 / L if L.shape[1] == 1 else np.asarray(np.linalg.inv(L))
+
+
+def _turn(L: Floats, inverse: Floats, r: int, c: int) -> tuple[Floats, Floats]:
+    """Return N and N + N' of a parameter, (n_levels, q, q) each: with S = Lambda L^-T, D = L L', dS = S N.
+
+    dLambda = Lambda E, E with a one at (r, c); L^-1 dD L^-T is J + J' - H - H', J = L^-1 E'L and H = L^-1 E'L^-T.
     """
-
-    kept: tuple[int, ...]
-    mean: Floats
-    to_basis: Floats
-    Q: Floats
-
-    @property
-    def log_det(self) -> float:
-        """log |det T^-1|."""
-        return -float(np.log(np.abs(np.diag(self.to_basis))).sum())
-
-
-def fixed_basis(X: Floats, root: Floats) -> FixedBasis:
-    """Return the basis of fixed columns, those that depend on columns before them left out.
-
-    Parameters
-    ----------
-    X
-        (n_obs, n_columns).
-    root
-        Roots of the weights, (n_obs,).
-    """
-    has_constant = X.shape[1] > 0 and X[0, 0] != 0 and bool((X[:, 0] == X[0, 0]).all())
-    mean = np.zeros(X.shape[1])
-    if has_constant:
-        mean = (root**2 @ X) / (root @ root) / X[0, 0]
-        mean[0] = 0.0
-    columns = (X - X[:, :1] * mean) * root[:, None]
-    kept: list[int] = []
-    Q = np.empty((len(X), 0))
-    for j, column in enumerate(columns.T):
-        left = column - Q @ (Q.T @ column)
-        left -= Q @ (Q.T @ left)
-        length = float(np.linalg.norm(left))
-        if length > DEPENDENT * float(np.linalg.norm(column)):
-            kept.append(j)
-            Q = np.column_stack([Q, left / length])
-    triangle = np.triu(Q.T @ columns[:, kept])
-    return FixedBasis(tuple(kept), mean[kept], np.asarray(np.linalg.inv(triangle), dtype=np.float64), Q)
+    J = inverse[:, :, c, None] * L[:, None, r, :]
+    H = inverse[:, :, c, None] * inverse[:, None, :, r]
+    moved = J + J.swapaxes(1, 2) - H - H.swapaxes(1, 2)
+    lower = np.tril(moved, -1) + 0.5 * np.einsum("laa,ab->lab", moved, np.eye(L.shape[1]))
+    return J.swapaxes(1, 2) - lower.swapaxes(1, 2), H + H.swapaxes(1, 2)

@@ -10,14 +10,36 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
+from mixedmodels.covariance.unstructured import relative_factor, relative_theta, split_theta
 from mixedmodels.design.records import Finding
-from mixedmodels.errors import FitError, InferenceError, NotEnoughMemoryError
+from mixedmodels.errors import FitError, InferenceError, NotEnoughMemoryError, memory_told
 from mixedmodels.fit.findings import fit_findings
 from mixedmodels.fit.fixed_root import Basis, FixedRoot
 from mixedmodels.fit.information import Identification, Information
 from mixedmodels.fit.problem import Problem, new_response
+from mixedmodels.fit.progress import progress_bar
 from mixedmodels.fit.records import FitState, Optimum
-from mixedmodels.fit.sampled import WALK, Crossed, Evaluation, Sampling, can_sample, check_two_crossed, evaluate
+from mixedmodels.fit.sampled import (
+    WALK,
+    At,
+    Crossed,
+    Evaluation,
+    Sampling,
+    Solution,
+    can_sample,
+    check_crossed,
+    evaluate,
+)
+from mixedmodels.fit.sampled_walk import (
+    FINAL_PASSES,
+    NEXT_TO_ZERO,
+    SETTLED,
+    Forecast,
+    along_elements,
+    moved,
+    walk,
+    walk_hessian,
+)
 
 if TYPE_CHECKING:
     from mixedmodels.design.design import Design
@@ -27,23 +49,11 @@ if TYPE_CHECKING:
 METHODS = ("auto", "exact", "sampled")
 """How the criterion may be evaluated."""
 
-STEP = 1e-4
-"""Of differences of the gradient in log theta."""
-
-LONGEST = 1.0
-"""Of a step in log theta."""
-
-SETTLED = 1e-8
-"""Predicted decrease of the criterion after which a walk has ended."""
-
-NEXT_TO_ZERO = 1e-3
-"""Standard deviation of an effect's contribution to a row, over the residual's, below which its variance is none."""
-
-HALVINGS = 12
-"""Of a step that raises the criterion."""
-
 POLISHES = 3
 """Steps with all probes."""
+
+ALREADY = 1e-9
+"""Relative difference of theta within which what was computed is that of another."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +94,9 @@ class SampledState(FitState):
 
     @cached_property
     def bases(self) -> list[Floats]:
-        """What the random effects are in the units of these, (1, 1) a factor."""
-        return [np.array([[ratio]]) for ratio in self.theta / self.information.theta]
+        """What the random effects are in the units of these, (n_effects, n_effects) a factor."""
+        crossed = self.problem.crossed  # type: ignore[attr-defined]
+        return [effects.map for effects in crossed.effects]
 
 
 def refuse_sampled(state: object, what: str) -> None:
@@ -118,9 +129,11 @@ class SampledProblem(Problem):
     Parameters
     ----------
     design
-        Two grouping factors with one random effect a level.
+        Crossed grouping factors.
     n_threads, design_seconds
         As for `Problem`.
+    progress
+        Show how far a fit is.
 
     Raises
     ------
@@ -128,9 +141,14 @@ class SampledProblem(Problem):
         The model is another.
     """
 
-    def __init__(self, design: Design, *, n_threads: int = 0, design_seconds: float = 0.0) -> None:
-        check_two_crossed(design)
+    def __init__(
+        self, design: Design, *, n_threads: int = 0, design_seconds: float = 0.0, progress: bool = True
+    ) -> None:
+        check_crossed(design)
         super().__init__(design, n_threads=n_threads, design_seconds=design_seconds)
+        self.progress = progress
+        self._solved: tuple[Floats, Solution] | None = None
+        self._informed: tuple[Floats, bool, Information] | None = None
 
     @property
     def model(self) -> NoReturn:
@@ -150,13 +168,27 @@ class SampledProblem(Problem):
     @cached_property
     def crossed(self) -> Crossed:
         """Cross-products."""
-        return Crossed(self.design)
+        with self._evaluated():
+            return Crossed(self.design, self.n_threads)
 
     @cached_property
     def identification(self) -> Identification:
-        """What the data cannot tell: nothing, where two crossed factors both have rows that they share with others."""
-        none = np.zeros((0, 3))
-        return Identification(none, none, tuple(np.array([[self.crossed.sizes[k].sum()]]) for k in self._back))
+        """What the data cannot tell: nothing, where crossed factors have rows that they share with others."""
+        none = np.zeros((0, 1 + len(self.design.theta_names)))
+        return Identification(none, none, tuple(own.sum(axis=0) for own in self.crossed.own))
+
+    def in_bases(self, theta: Floats) -> list[Floats]:
+        """Return Lambda of each factor in the basis of its columns, (n_effects, n_effects), from a user's theta."""
+        factors = self.design.factors
+        own = split_theta(theta, [factor.n_theta for factor in factors])
+        parts = zip(self.crossed.effects, own, factors, strict=True)
+        roots = [np.linalg.inv(effects.map) @ relative_factor(t, f.block_sizes) for effects, t, f in parts]
+        return [_lower_root(root) for root in roots]
+
+    def theta_of(self, Lambda: list[Floats]) -> Floats:
+        """Return a user's theta, (n_theta,), from Lambda in the bases."""
+        both = zip(self.crossed.effects, Lambda, self.design.factors, strict=True)
+        return np.concatenate([relative_theta(_lower_root(e.map @ block), f.block_sizes) for e, block, f in both])
 
     def evaluate(self, theta: npt.ArrayLike, reml: bool, sampling: Sampling) -> Evaluation:
         """Return the criterion at theta.
@@ -164,99 +196,128 @@ class SampledProblem(Problem):
         Parameters
         ----------
         theta
-            (2,), in the order of the design's factors, positive.
+            (n_theta,), in user's units, with positive diagonals.
         reml, sampling
             As for `sampled.evaluate`.
         """
-        return evaluate(self.crossed, np.asarray(theta, dtype=float)[self.crossed.order], reml, sampling)
+        with self._evaluated():
+            return evaluate(self.crossed, self.in_bases(self.check_theta(theta)), reml, sampling)
 
     def deviance(self, theta: npt.ArrayLike, reml: bool = True) -> float:
         """Return -2 log-likelihood (the REML criterion under REML) at theta, with the error of `Sampling`."""
-        return self.evaluate(self.check_theta(theta), reml, Sampling()).deviance
+        return self.evaluate(theta, reml, Sampling()).deviance
 
-    def gradient(self, theta: npt.ArrayLike, reml: bool = True) -> Floats:
-        """Return the derivative of the deviance in theta, shape (n_theta,)."""
-        values = self.check_theta(theta)
-        return self.evaluate(values, reml, Sampling()).gradient[self._back] / values
+    def solution(self, theta: Floats) -> Solution:
+        """Return fixed effects and modes at a user's theta; those of a fit are there."""
+        if self._solved is None or not np.allclose(self._solved[0], theta, rtol=ALREADY, atol=0.0):
+            with self._evaluated():
+                self.found(theta, At(self.crossed, self.in_bases(self.check_theta(theta))).solution())
+        assert self._solved is not None
+        return self._solved[1]
 
-    @property
-    def _back(self) -> npt.NDArray[np.intp]:
-        return np.argsort(self.crossed.order)
+    def found(self, theta: Floats, solution: Solution) -> None:
+        """Keep what was solved at a user's theta."""
+        self._solved = theta, solution
 
     def solve(self, theta: Floats, reml: bool) -> tuple[Floats, Floats, float, list[Floats]]:
         """Return beta, its covariance over sigma^2, sigma and the conditional modes of each factor at theta."""
-        at, crossed = self.evaluate(theta, reml, WALK), self.crossed
-        root = _root(crossed, at)
-        map_ = _raw_map(crossed)
+        at, crossed = self.solution(theta), self.crossed
+        map_ = crossed.basis.raw_map
         beta = map_ @ (crossed.beta0 + crossed.scale * at.beta)
-        b = [(theta[j] * crossed.scale * at.modes(k))[:, None] for j, k in enumerate(self._back)]
-        return beta, map_ @ root @ root.T @ map_.T, crossed.scale * float(np.sqrt(at.s2)), b
+        s2 = at.r2 / (crossed.n - (crossed.n_fixed if reml else 0))
+        Lambda = self.in_bases(theta)
+        maps = [crossed.scale * effects.map @ block for effects, block in zip(crossed.effects, Lambda, strict=True)]
+        b = [at.modes(k) @ map_of.T for k, map_of in enumerate(maps)]
+        root = map_ @ at.root
+        return beta, root @ root.T, crossed.scale * float(np.sqrt(s2)), b
 
     def fixed_root(self, theta: npt.ArrayLike, in_engine: bool = False) -> FixedRoot:
         """Return the fixed effects at a user's theta, and a root of their covariance, in a basis."""
         if in_engine:
             return self.model
-        at, crossed = self.evaluate(theta, False, WALK), self.crossed
+        at, crossed = self.solution(self.check_theta(theta)), self.crossed
         basis = crossed.basis
         first = np.zeros(len(basis.kept), dtype=np.int64)
-        beta = crossed.beta0 + crossed.scale * at.beta
-        return FixedRoot(Basis(first, basis.mean, basis.to_basis), beta, _root(crossed, at))
+        return FixedRoot(Basis(first, basis.mean, basis.to_basis), crossed.beta0 + crossed.scale * at.beta, at.root)
 
     def information(self, theta: npt.ArrayLike, reml: bool) -> Information:
         """Return the second derivatives of the unprofiled criterion at theta, by a few probes."""
         values = self.check_theta(theta)
-        crossed = self.crossed
-        at = self.evaluate(values, reml, WALK)
-        unit = np.sqrt(np.array([sizes.sum() for sizes in crossed.sizes]) / crossed.n)[self._back]
-        scaled = values * unit
-        order = self._back
-        profiled = (self.hessian(values, reml) - np.diag(at.gradient[order])) / np.outer(scaled, scaled)
-        dof = crossed.n - (crossed.n_fixed if reml else 0)
-        squares = np.array([np.sum(at.modes(k) ** 2) for k in order])
-        across = 4.0 * squares / (at.s2 * scaled)  # -2 dof s2' / s2, where dof s2' = -2 u'u in log theta
-        hessian = np.empty((3, 3))
-        hessian[:2, :2] = profiled + np.outer(across, across) / (4.0 * dof)
-        hessian[2, :2] = hessian[:2, 2] = across
-        hessian[2, 2] = 4.0 * dof
-        root, p = _root(crossed, at), crossed.n_fixed
-        rows = [at.solved[k][:, :p] @ root for k in order]
-        sensitivity = np.stack([2.0 * X.T @ X / t for X, t in zip(rows, scaled, strict=True)])
-        parameters = np.array([[0, 0, 0], [1, 0, 0]], dtype=np.int64)
-        return Information(parameters, scaled, hessian, sensitivity)
+        known = self._informed
+        if known is None or known[1] != reml or not np.allclose(known[0], values, rtol=ALREADY, atol=0.0):
+            with self._evaluated():
+                Lambda = self.in_bases(values)
+                at = evaluate(self.crossed, Lambda, reml, WALK)
+                hessian = walk_hessian(self.crossed, Lambda, reml, at)
+            self.informed(values, reml, Lambda, hessian)
+        assert self._informed is not None
+        return self._informed[2]
 
-    def hessian(self, theta: Floats, reml: bool) -> Floats:
-        """Return the Hessian in log theta, (2, 2), by differences of the gradient with a few probes.
+    def informed(self, theta: Floats, reml: bool, Lambda: list[Floats], hessian: Floats) -> None:
+        """Keep the second derivatives at an optimum.
 
         Parameters
         ----------
         theta, reml
-            As for `evaluate`.
+            Where, in user's units, and of which criterion.
+        Lambda
+            The same, in the bases.
+        hessian
+            That of the profiled criterion in log Lambda, (n_theta, n_theta).
         """
-        columns = []
-        for j in range(2):
-            up, down = (theta * np.exp(np.where(np.arange(2) == j, sign * STEP, 0.0)) for sign in (1, -1))
-            change = self.evaluate(up, reml, WALK).gradient - self.evaluate(down, reml, WALK).gradient
-            columns.append(change[self._back] / (2.0 * STEP))
-        H = np.column_stack(columns)
-        return np.asarray(0.5 * (H + H.T))
+        crossed, at = self.crossed, self.solution(theta)
+        p, dof = crossed.n_fixed, crossed.n - (crossed.n_fixed if reml else 0)
+        s2 = at.r2 / dof
+        modes = [at.modes(k) for k in range(len(Lambda))]
+        rows = [u[:, :, :p] @ at.root for u in at.solved]
+        places = [tuple(place) for place in crossed.parameters]
+        across = np.array([4.0 * float(modes[k][:, r] @ modes[k][:, c]) / s2 for k, r, c in places])
+        products = [rows[k][:, r].T @ rows[k][:, c] for k, r, c in places]
+        sensitivity = np.stack([product + product.T for product in products])
+        whole = np.empty((len(places) + 1, len(places) + 1))
+        # with sigma profiled out it is short of -across across' / (4 dof)
+        whole[:-1, :-1] = hessian + np.outer(across, across) / (4.0 * dof)
+        whole[-1, :-1] = whole[:-1, -1] = across
+        whole[-1, -1] = 4.0 * dof
+        for _ in range(2):
+            whole[:-1] = along_elements(crossed, Lambda, whole[:-1])
+            whole = whole.T.copy()
+        scaled = np.array([Lambda[k][r, c] for k, r, c in places])
+        sensitivity = along_elements(crossed, Lambda, sensitivity)
+        self._informed = theta, reml, Information(crossed.parameters, scaled, whole, sensitivity)
 
     def with_threads(self, n_threads: int) -> SampledProblem:
-        """Return the problem itself: sampling runs on one thread."""
-        return self
+        """Return the problem for that number of threads."""
+        if n_threads == self.n_threads:
+            return self
+        made = SampledProblem(self.design, n_threads=n_threads, progress=self.progress)
+        made.seconds = self.seconds
+        return made
 
     def renamed(self, design: Design) -> SampledProblem:
         """Return the problem of the same design with other names."""
-        return SampledProblem(design, n_threads=self.n_threads)
+        return SampledProblem(design, n_threads=self.n_threads, progress=self.progress)
 
     def with_response(self, y: npt.ArrayLike) -> SampledProblem:
         """Return the problem of the same model for another response, as `Problem.with_response` does."""
-        return SampledProblem(replace(self.design, y=new_response(self.design, y)), n_threads=self.n_threads)
+        design = replace(self.design, y=new_response(self.design, y))
+        return SampledProblem(design, n_threads=self.n_threads, progress=self.progress)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("crossed", "identification")}
+        made_again = ("crossed", "identification")
+        left = {name: value for name, value in self.__dict__.items() if name not in made_again}
+        return {**left, "_solved": None, "_informed": None}
 
 
-def chosen(problem: Problem, method: str) -> Problem:
+def _lower_root(root: Floats) -> Floats:
+    """Return the lower triangular L with positive diagonal of which L L' is that of another root."""
+    if len(root) == 1:
+        return np.abs(root)
+    upper = np.linalg.qr(root.T)[1]
+    return np.asarray((upper * np.where(np.diag(upper) < 0, -1.0, 1.0)[:, None]).T)
+
+
+def chosen(problem: Problem, method: str, progress: bool = True) -> Problem:
     """Return the problem by the method that is asked for.
 
     Parameters
@@ -265,6 +326,8 @@ def chosen(problem: Problem, method: str) -> Problem:
         The exact one.
     method
         One of ``METHODS``; ``"auto"`` is exact, but where that does not fit in memory and sampling can be.
+    progress
+        Show how far a fit by sampling is.
 
     Raises
     ------
@@ -283,7 +346,13 @@ def chosen(problem: Problem, method: str) -> Problem:
             pass
         else:
             return problem
-    return SampledProblem(design, n_threads=problem.n_threads, design_seconds=problem.seconds["design"])
+    seconds = problem.seconds["design"]
+    return SampledProblem(design, n_threads=problem.n_threads, design_seconds=seconds, progress=progress)
+
+
+def shows_progress(problem: Problem) -> bool:
+    """Return whether fits of a problem show how far they are, if they can."""
+    return problem.progress if isinstance(problem, SampledProblem) else True
 
 
 def fit_sampled(problem: SampledProblem, reml: bool, start: npt.ArrayLike | None, control: Control) -> SampledState:
@@ -298,22 +367,37 @@ def fit_sampled(problem: SampledProblem, reml: bool, start: npt.ArrayLike | None
     ------
     FitError
         If the data are next to nested, or a variance is next to zero.
+    NotEnoughMemoryError
+        If there is no room.
     """
+    with progress_bar(100, "sampling", "part", problem.progress) as advance, memory_told("A fit by sampling"):
+        return _fit(problem, reml, start, control, Forecast(advance, len(problem.design.theta_names)))
+
+
+def _fit(
+    problem: SampledProblem, reml: bool, start: npt.ArrayLike | None, control: Control, forecast: Forecast
+) -> SampledState:
     began = perf_counter()
     crossed = problem.crossed
     formed = perf_counter()
-    theta = np.full(2, 0.5) if start is None else np.abs(problem.check_theta(start))
-    theta = np.maximum(theta, NEXT_TO_ZERO)
-    theta, steps, status = _walk(problem, theta, reml, control.max_iterations)
-    H = problem.hessian(theta, reml)
+    if start is None:
+        Lambda = [0.5 * np.eye(factor.n_effects) for factor in problem.design.factors]
+    else:
+        Lambda = [_lifted(block) for block in problem.in_bases(problem.check_theta(start))]
+    walked = walk(crossed, Lambda, reml, control.max_iterations, forecast)
+    Lambda, H = walked.Lambda, walked.hessian
     for _ in range(POLISHES):
-        at = problem.evaluate(theta, reml, Sampling())
-        step = -np.linalg.solve(H, at.gradient[problem._back])
+        forecast.expect(FINAL_PASSES)
+        at = evaluate(crossed, Lambda, reml, Sampling(), passes=forecast)
+        step = -np.asarray(np.linalg.solve(H, at.gradient), dtype=np.float64)
         if 0.5 * abs(step @ H @ step) <= SETTLED * (1.0 + at.std_error / SETTLED * 1e-3):
             break
-        theta = theta * np.exp(step)
-    spread = np.linalg.solve(H, np.linalg.solve(H, at.gradient_covariance[np.ix_(problem._back, problem._back)]).T)
-    error = MonteCarlo(at.std_error, theta * np.sqrt(np.diag(spread)), at.n_probes)
+        Lambda = moved(crossed, Lambda, step)
+    forecast.finish()
+    theta = problem.theta_of(Lambda)
+    problem.found(theta, at.solution)
+    problem.informed(theta, reml, Lambda, H)
+    error, relative = _monte_carlo(problem, Lambda, H, at, step)
     optimized = perf_counter()
     beta, unscaled_cov, sigma, b = problem.solve(theta, reml)
     seconds = {
@@ -322,10 +406,11 @@ def fit_sampled(problem: SampledProblem, reml: bool, start: npt.ArrayLike | None
         "optimizer": optimized - formed,
         "solution": perf_counter() - optimized,
     }
-    norm = float(np.abs(at.gradient).max())
-    optimum = Optimum(theta, at.deviance, status, norm, len(steps), len(steps), np.array(steps), (), seconds)
+    norm, steps = float(np.abs(at.gradient).max()), walked.steps
+    n_steps = len(steps)
+    trace = np.array(steps).reshape(n_steps, 6)
+    optimum = Optimum(theta, at.deviance, walked.status, norm, n_steps, forecast.evaluations, trace, (), seconds)
     design, kept = problem.design, crossed.basis.kept
-    relative = np.sqrt(np.diag(spread) / (2.0 * np.diag(np.linalg.inv(H))))
     return SampledState(
         problem=problem,
         design=design,
@@ -343,10 +428,34 @@ def fit_sampled(problem: SampledProblem, reml: bool, start: npt.ArrayLike | None
         findings=(
             *design.findings,
             *fit_findings(design, kept, (), optimum, False),
-            _sampled(error, float(relative.max())),
+            _sampled(error, relative),
         ),
         monte_carlo=error,
     )
+
+
+def _lifted(block: Floats) -> Floats:
+    """Return Lambda with a diagonal that is no smaller than a walk can start from."""
+    out = block.copy()
+    np.fill_diagonal(out, np.maximum(np.diag(block), NEXT_TO_ZERO))
+    return out
+
+
+def _monte_carlo(
+    problem: SampledProblem, Lambda: list[Floats], H: Floats, at: Evaluation, left: Floats
+) -> tuple[MonteCarlo, float]:
+    """Return the error of the criterion and of theta, and the largest of those of log Lambda beside their own.
+
+    The step that was left to the optimum for these probes counts as an error too.
+    """
+    spread = np.linalg.solve(H, np.linalg.solve(H, at.gradient_covariance).T) + np.outer(left, left)
+    crossed = problem.crossed
+    h = 1e-6 * np.eye(len(H))
+    ends = [[problem.theta_of(moved(crossed, Lambda, s * e)) for s in (1.0, -1.0)] for e in h]
+    slopes = np.stack([(up - down) / 2e-6 for up, down in ends], axis=1)
+    of_theta = np.sqrt(np.einsum("ia,ab,ib->i", slopes, spread, slopes))
+    relative = np.sqrt(np.diag(spread) / (2.0 * np.diag(np.linalg.inv(H))))
+    return MonteCarlo(at.std_error, of_theta, at.n_probes), float(relative.max())
 
 
 def _sampled(error: MonteCarlo, relative: float) -> Finding:
@@ -356,53 +465,3 @@ def _sampled(error: MonteCarlo, relative: float) -> Finding:
         "standard errors."
     )
     return Finding("sampled", message, {"std_error": error.std_error, "n_probes": error.n_probes, "relative": relative})
-
-
-def _walk(problem: SampledProblem, theta: Floats, reml: bool, limit: int) -> tuple[Floats, list[list[float]], str]:
-    """Return theta at the minimum for a few probes, a row of the trace for each step, and the status."""
-    steps: list[list[float]] = []
-    at = problem.evaluate(theta, reml, WALK)
-    while len(steps) < limit:
-        g, H = at.gradient[problem._back], problem.hessian(theta, reml)
-        values, vectors = np.linalg.eigh(H)
-        step = -vectors @ ((vectors.T @ g) / np.maximum(np.abs(values), 1e-8 * np.abs(values).max()))
-        step *= min(1.0, LONGEST / np.abs(step).max())
-        predicted = -float(g @ step + 0.5 * step @ H @ step)
-        for _ in range(HALVINGS):
-            new = problem.evaluate(theta * np.exp(step), reml, WALK)
-            if new.deviance <= at.deviance + SETTLED * (1.0 + abs(at.deviance) * 1e-8):
-                break
-            step = 0.5 * step
-        else:
-            return theta, steps, "no further decrease"
-        ratio = (at.deviance - new.deviance) / predicted if predicted > 0 else 1.0
-        steps.append([at.deviance, float(np.abs(g).max()), predicted, float(np.linalg.norm(step)), LONGEST, ratio])
-        theta, at = theta * np.exp(step), new
-        _check_positive(problem, theta)
-        if predicted <= SETTLED * max(1.0, 1e-6 * abs(at.deviance)):
-            return theta, steps, "converged"
-    return theta, steps, "iteration limit"
-
-
-def _check_positive(problem: SampledProblem, theta: Floats) -> None:
-    crossed = problem.crossed
-    for j, k in enumerate(problem._back):
-        if theta[j] * np.sqrt(crossed.sizes[k].sum() / crossed.n) < NEXT_TO_ZERO:
-            raise FitError(
-                f"The variance of the effects of {problem.design.factors[j].name!r} is next to zero, where sampling "
-                "has no optimum to walk to. Leave the term out, or use method='exact'."
-            )
-
-
-def _root(crossed: Crossed, at: Evaluation) -> Floats:
-    """Return K, upper triangular, with (Q'V0^-1Q)^-1 = K K', (p, p)."""
-    return np.asarray(np.linalg.inv(np.linalg.cholesky(at.inner)).T) if crossed.n_fixed else np.zeros((0, 0))
-
-
-def _raw_map(crossed: Crossed) -> Floats:
-    """Return the map from coefficients in the basis to those of the columns kept, (p, p)."""
-    basis = crossed.basis
-    out = np.array(basis.to_basis)
-    if len(out):
-        out[0] -= basis.mean @ basis.to_basis
-    return out

@@ -15,7 +15,7 @@ from mixedmodels.fit.call import build_problem, snapshot, with_columns, without_
 from mixedmodels.fit.fit import fit_identified, fit_problem
 from mixedmodels.fit.plain_values import Kept
 from mixedmodels.fit.rowless import is_rowless, without_rows
-from mixedmodels.fit.sampled_fit import chosen
+from mixedmodels.fit.sampled_fit import chosen, shows_progress
 from mixedmodels.formula.update import update_formula
 from mixedmodels.inference.bootstrap import bootstrap
 from mixedmodels.inference.conf_int import Ways
@@ -132,7 +132,7 @@ class LmmResult(Estimates, Tables, Tests, VarianceIntervals, Sizes, Rows, Diagno
             call = without_stale_contrasts(call)
         reml = self.reml if reml is None else reml
         state = fit_identified(
-            chosen(build_problem(call), call.method),
+            chosen(build_problem(call), call.method, shows_progress(self.state.problem)),
             reml=reml,
             start=start,
             control=self.state.control if control is None else control,

@@ -56,6 +56,10 @@ FITTED = "fit = mm.lmer('y ~ x + (1 | g) + (1 | h)', crossed(8000, 600, 500))"
 WORK = {
     "fit": (LARGE, "mm.lmer('y ~ x + (x | g) + (x | h)', data)"),
     "fit of one thread": (LARGE, "mm.lmer('y ~ x + (x | g) + (x | h)', data, control=mm.Control(n_threads=1))"),
+    "fit by sampling": (
+        "data = crossed(1000000, 100000, 50000)",
+        "mm.lmer('y ~ x + (x | g) + (x | h)', data, method='sampled', progress=False)",
+    ),
     "profile": (FITTED, "fit.profile()"),
     "Kenward-Roger": (LARGE_FITTED, "fit.coef_table(ddf='kenward-roger')"),
     "refits": (FITTED, "fit.bootstrap(2000, seed=1, progress=False)"),
