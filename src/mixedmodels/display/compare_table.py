@@ -15,7 +15,7 @@ from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.inference import criteria
 from mixedmodels.inference.compare import check_names
 from mixedmodels.inference.degrees import tests_of
-from mixedmodels.inference.link_scale import RATIOS
+from mixedmodels.inference.link_scale import ratios_of
 from mixedmodels.inference.nesting import same_rows
 from mixedmodels.inference.wald import coef_table
 from mixedmodels.texts import numbers
@@ -171,7 +171,7 @@ def table(
     heads = [f"({i + 1})" for i in range(len(fits))] if names is None else check_names(names, len(fits))
     style = _Style(below, _check_digits(digits), _check_flag("stars", stars))
     tests = tests_of(fits, ddf)
-    ratios = _ratios(states, _check_flag("exponentiate", exponentiate))
+    ratios = ratios_of(states, _check_flag("exponentiate", exponentiate))
     tables = [
         coef_table(state, method, level, bool(ratio))
         for state, method, ratio in zip(states, tests, ratios, strict=True)
@@ -224,22 +224,6 @@ def _check_flag(name: str, flag: object) -> bool:
     if isinstance(flag, bool):
         return flag
     raise InferenceError(f"{name} is {flag!r}; it must be True or False.")
-
-
-def _ratios(states: Sequence[FixedFit], exponentiate: bool) -> list[str]:
-    """Return what exp of the coefficients of each fit are ratios of, nothing where they are not shown.
-
-    Raises
-    ------
-    InferenceError
-        If ratios are asked for and no fit has any.
-    """
-    found = [RATIOS.get(state.link or "", "") if exponentiate else "" for state in states]
-    if exponentiate and not any(found):
-        raise InferenceError(
-            "exponentiate shows ratios of odds or of means, of models with a logit or log link; none of these has one."
-        )
-    return found
 
 
 def _known_facts(columns: Sequence[Column]) -> list[str]:

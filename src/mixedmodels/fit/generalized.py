@@ -8,7 +8,7 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -309,6 +309,15 @@ class GlmmState(MixedFit):
 
     def __repr__(self) -> str:
         return f"<GlmmState: {self.design.formula.text}; {self.family.name}, {self.design.n_obs} observations>"
+
+
+class GlmmFitted(Protocol):
+    """Anything that holds such a fit as numbers, such as a ``GlmmResult``."""
+
+    @property
+    def state(self) -> GlmmState:
+        """The fit."""
+        ...
 
 
 def _upper_root(covariance: Floats) -> Floats:

@@ -112,6 +112,14 @@ class MarginalFitted(Protocol):
         """The fit."""
         ...
 
+    @property
+    def ddf(self) -> str:
+        """Degrees of freedom that its tests have where none are named."""
+        ...
+
+    def check_estimated(self, what: str) -> None:
+        """Do nothing: all parameters are estimates by likelihood."""
+
 
 def fit_marginal(problem: MarginalProblem, *, reml: bool, control: Control | None = None) -> MarginalState:
     """Return the fitted state at the minimum of the deviance.

@@ -99,7 +99,16 @@ class HoldsFixed(Protocol):
         """Refuse where parameters are not estimates by likelihood."""
 
 
-class Fitted(HoldsFixed, Protocol):
+class HoldsMixed(HoldsFixed, Protocol):
+    """Anything that holds a fit with random effects as numbers."""
+
+    @property
+    def state(self) -> MixedFit:
+        """The fit."""
+        ...
+
+
+class Fitted(HoldsMixed, Protocol):
     """Anything that holds a linear mixed model as numbers, such as an ``LmmResult``."""
 
     @property

@@ -14,12 +14,38 @@ from mixedmodels.inference.r2 import random_variances
 from mixedmodels.inference.response_scale import Step, Transformation, View
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mixedmodels.fit.generalized import GlmmState
+    from mixedmodels.fit.records import FixedFit
 
 SCALES = ("response", "link")
 CHOICES = ("population", "averaged")
 RATIOS = {"logit": "odds", "log": "means"}
 """What differences on a link scale are logarithms of ratios of."""
+
+
+def ratios_of(states: Sequence[FixedFit], exponentiate: bool) -> list[str]:
+    """Return what exp of the coefficients of each fit are ratios of, nothing where they are not asked for or none.
+
+    Parameters
+    ----------
+    states
+        The fits.
+    exponentiate
+        Whether ratios are asked for.
+
+    Raises
+    ------
+    InferenceError
+        If they are and no fit has any.
+    """
+    found = [RATIOS.get(state.link or "", "") if exponentiate else "" for state in states]
+    if exponentiate and not any(found):
+        raise InferenceError(
+            "exponentiate shows ratios of odds or of means, of models with a logit or log link; none of these has one."
+        )
+    return found
 
 
 def link_view(state: GlmmState, scale: object, random_effects: object, is_comparison: bool) -> View:

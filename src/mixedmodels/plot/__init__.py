@@ -1,6 +1,7 @@
 """Plots of a fit, one function a plot; each takes ``ax=`` and returns matplotlib axes."""
 
 from mixedmodels.plot.acf import acf
+from mixedmodels.plot.binned_residual import binned_residual
 from mixedmodels.plot.bootstrap import bootstrap
 from mixedmodels.plot.caterpillar import caterpillar
 from mixedmodels.plot.coefficients import coefficients
@@ -18,9 +19,12 @@ from mixedmodels.plot.scale_location import scale_location
 from mixedmodels.plot.shrinkage import shrinkage
 from mixedmodels.plot.spaghetti import spaghetti
 from mixedmodels.plot.trace import trace
+from mixedmodels.plot.variogram import variogram
+from mixedmodels.plot.visits import visits
 
 __all__ = [
     "acf",
+    "binned_residual",
     "bootstrap",
     "caterpillar",
     "coefficients",
@@ -38,4 +42,6 @@ __all__ = [
     "shrinkage",
     "spaghetti",
     "trace",
+    "variogram",
+    "visits",
 ]

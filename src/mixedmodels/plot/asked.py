@@ -37,6 +37,17 @@ def draws_correlated_residuals(plot: Callable[P, R]) -> Callable[P, R]:
     return _draws(plot, "residual_correlation", "a fit with correlated residuals, as mmrm returns it")
 
 
+def draws_a_generalized_fit(plot: Callable[P, R]) -> Callable[P, R]:
+    """Return a plot that refuses, in words, what is no fit of glmer and arguments of another kind.
+
+    Parameters
+    ----------
+    plot
+        Takes a fit before its other arguments.
+    """
+    return _draws(plot, "family", "a generalised model, as glmer returns it")
+
+
 def draws_a_bootstrap(plot: Callable[P, R]) -> Callable[P, R]:
     """Return a plot that refuses, in words, what is no bootstrap and arguments of another kind.
 

@@ -188,10 +188,10 @@ def backdrop(ax: Axes, x: Floats, y: Floats, *, color: str = DATA, n_groups: int
     n_drawn = max(MAX_SAMPLE // n_groups, 50)
     drawn = np.random.default_rng(0).choice(len(x), n_drawn, replace=False)
     ax.scatter(_spread_out(x[drawn]), y[drawn], s=5, color=color, alpha=0.2, linewidths=0, rasterized=True, zorder=0.5)
-    _say_below(ax, f"{n_drawn:,} of {len(x):,} rows" if n_groups == 1 else f"{n_drawn:,} rows of each group")
+    say_below(ax, f"{n_drawn:,} of {len(x):,} rows" if n_groups == 1 else f"{n_drawn:,} rows of each group")
 
 
-def _say_below(ax: Axes, note: str) -> None:
+def say_below(ax: Axes, note: str) -> None:
     """Write a note in small letters at the lower edge, once."""
     if note not in (text.get_text() for text in ax.texts):
         said = ax.text(0.99, 0.01, note, transform=ax.transAxes, ha="right", va="bottom", fontsize=6.5, color="0.35")

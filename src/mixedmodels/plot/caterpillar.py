@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState, Fitted
+    from mixedmodels.fit.records import HoldsMixed, MixedFit
 
 
 @draws_a_fit
 def caterpillar(
-    fit: Fitted,
+    fit: HoldsMixed,
     group: str | None = None,
     effect: str | None = None,
     *,
@@ -35,7 +35,8 @@ def caterpillar(
     """Draw the conditional modes of random effects in ascending order, with normal intervals.
 
     The intervals are mode plus or minus a normal quantile times the conditional standard deviation sqrt(Var(b | y)).
-    Levels are named one by one up to sixty; of more, the extremes are.
+    Levels are named one by one up to sixty; of more, the extremes are. Effects of generalised models are on the link
+    scale.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ def height_for(n_levels: int) -> float:
     return float(np.clip(1.1 + 0.17 * n_levels, 2.6, 9.0)) if n_levels <= MAX_LABELS else 5.5
 
 
-def _draw(ax: Axes, state: FitState, effect: Effect, half_width: Floats) -> None:
+def _draw(ax: Axes, state: MixedFit, effect: Effect, half_width: Floats) -> None:
     modes, n = state.b[effect.k][:, effect.j], effect.factor.n_levels
     order = np.argsort(modes, kind="stable")
     at = np.arange(n, dtype=np.float64)

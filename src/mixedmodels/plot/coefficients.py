@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mixedmodels.errors import InferenceError, nearest
+from mixedmodels.inference.degrees import tests_of
+from mixedmodels.inference.link_scale import ratios_of
 from mixedmodels.inference.wald import coef_table
 from mixedmodels.plot.asked import draws_a_fit, read_texts
-from mixedmodels.plot.canvas import GUIDE, MODEL, as_drawn, panels
+from mixedmodels.plot.canvas import GUIDE, MODEL, as_drawn, load, panels
 from mixedmodels.plot.labels import SIDE, level_names, name
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from mixedmodels.fit.records import Fitted
+    from mixedmodels.fit.records import HoldsFixed
 
 ROOM = 0.6
 """Of the distance between two coefficients, what the models share."""
@@ -25,11 +27,12 @@ ROOM = 0.6
 
 @draws_a_fit
 def coefficients(
-    *fits: Fitted,
+    *fits: HoldsFixed,
     names: Sequence[str] | None = None,
     terms: Sequence[str] | None = None,
-    ddf: str = "satterthwaite",
+    ddf: str | None = None,
     level: float = 0.95,
+    exponentiate: bool = False,
     ax: Axes | Iterable[Axes] | None = None,
 ) -> Any:
     """Draw fixed effects with their confidence intervals, those of several models beside each other (a forest plot).
@@ -43,7 +46,9 @@ def coefficients(
     terms
         Coefficients to show, in this order from the top; None: all but an intercept that is not alone.
     ddf, level
-        As for ``fit.coef_table``.
+        As for ``mixedmodels.table``.
+    exponentiate
+        Draw ratios of odds or of means on an axis of equal ratios; all models must have a logit, or all a log link.
     ax
         Axes to draw on; None for a new figure.
 
@@ -54,8 +59,8 @@ def coefficients(
     Raises
     ------
     InferenceError
-        If there is no fit, there is no such coefficient, the number of names is wrong, or ``ddf`` or ``level`` is not
-        allowed.
+        If there is no fit, there is no such coefficient, the number of names is wrong, coefficients are not logarithms
+        of ratios, or ``ddf`` or ``level`` is not allowed.
 
     Examples
     --------
@@ -68,13 +73,20 @@ def coefficients(
         raise InferenceError("There is no fit to draw. Give at least one.")
     if names is not None and len(names := read_texts("names", names)) != len(fits):
         raise InferenceError(f"There are {len(names)} names and {len(fits)} fits. Give a name for each fit.")
-    tables = [coef_table(fit.state, ddf, level) for fit in fits]
+    tests = tests_of(fits, ddf)
+    ratios = set(ratios_of([fit.state for fit in fits], exponentiate))
+    if len(ratios) > 1:
+        raise InferenceError(
+            "exponentiate draws ratios of odds, or of means, on one axis: all of these fits must have a logit link, or "
+            "all a log link."
+        )
+    tables = [coef_table(fit.state, each, level, exponentiate) for fit, each in zip(fits, tests, strict=True)]
     known = list(dict.fromkeys(term for table in tables for term in table.index))
     shown = shown_coefficients(known, None if terms is None else read_texts("terms", terms))
     texts = [_label(term) for term in shown]
     (on,) = panels(ax, ["coefficients"], size=(5.6, height_for(shown)))
     labels = [f"({i + 1})" for i in range(len(fits))] if names is None else level_names(names)
-    on.axvline(0, color=GUIDE, linewidth=0.8, zorder=0)
+    on.axvline(1 if exponentiate else 0, color=GUIDE, linewidth=0.8, zorder=0)
     for i, table in enumerate(tables):
         rows = table.reindex(shown)
         at = np.arange(len(shown)) + ROOM * ((i + 0.5) / len(fits) - 0.5)
@@ -86,10 +98,24 @@ def coefficients(
     on.set_ylim(len(shown) - 0.5, -0.5)
     pitch = 72 * on.get_window_extent().height / on.figure.dpi / _n_lines(texts)
     on.set_yticks(range(len(shown)), texts, fontsize=float(np.clip(0.75 * pitch, 5, 9)), linespacing=0.95)
-    on.set_xlabel(f"estimate and {100 * level:g} % interval")
+    what = f"ratio of {ratios.pop()}" if exponentiate else "estimate"
+    on.set_xlabel(f"{what} and {100 * level:g} % interval")
+    if exponentiate:
+        _space_ratios(on)
     if len(fits) > 1:
         on.legend(frameon=False, fontsize="small")
     return as_drawn([on])
+
+
+def _space_ratios(ax: Axes) -> None:
+    """Have an axis of equal ratios with plain numbers on it."""
+    ticker = load("ticker")
+    ax.set_xscale("log")
+    low, high = np.log10(ax.get_xlim())
+    steps = (1, 2, 5) if high - low < 2.5 else (1,)
+    ax.xaxis.set_major_locator(ticker.LogLocator(subs=steps, numticks=12) if high - low > 0.6 else ticker.AutoLocator())
+    ax.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_minor_locator(ticker.NullLocator())
 
 
 def height_for(terms: Sequence[str]) -> float:

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from mixedmodels.diagnose.residuals import residuals
+from mixedmodels.diagnose.row_view import RowView, row_view
 from mixedmodels.errors import InferenceError
 from mixedmodels.fit.findings import listing
+from mixedmodels.fit.generalized import GlmmState
+from mixedmodels.inference.degrees import tests_of
+from mixedmodels.inference.link_scale import link_view
 from mixedmodels.inference.margins import margins
 from mixedmodels.inference.nested_factors import find_nesting
 from mixedmodels.inference.reference_grid import check_variable, predictors, reference_grid
 from mixedmodels.plot.asked import draws_a_fit, read_texts
-from mixedmodels.plot.canvas import DATA, MODEL, as_drawn, backdrop, load, panels
+from mixedmodels.plot.canvas import DATA, MODEL, as_drawn, backdrop, load, panels, say_below
 from mixedmodels.plot.labels import SIDE, level_names
 from mixedmodels.plot.labels import name as axis_name
 from mixedmodels.plot.selection import name_categories
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 
     from mixedmodels.design.design import Design
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState, Fitted
+    from mixedmodels.fit.records import FixedFit, HoldsFixed
 
 N_POINTS = 60
 """Points along a number."""
@@ -42,6 +45,9 @@ FEW_LINES = 4
 
 N_CYCLE = 10
 """Lines that matplotlib's own colours tell apart; more are coloured in order."""
+
+RUN = 25
+"""Rows of yes or no whose average is a point."""
 
 MAX_BAND = 2.0
 """How far the bands are followed beyond all means and partial residuals, in ranges of these."""
@@ -72,13 +78,13 @@ class _Variable:
 
 @draws_a_fit
 def effects(
-    fit: Fitted,
+    fit: HoldsFixed,
     variable: str | None = None,
     by: str | Sequence[str] | None = None,
     *,
     at: Mapping[str, object] | None = None,
     partial_residuals: bool = True,
-    ddf: str = "satterthwaite",
+    ddf: str | None = None,
     level: float = 0.95,
     ax: Axes | Iterable[Axes] | None = None,
 ) -> Any:
@@ -88,6 +94,9 @@ def effects(
     partial residual is the estimated mean at the row's own value plus the row's conditional residual; of very many rows
     a sample is drawn, the same in every drawing, and its size is said. Bands many times wider than means and residuals
     run out of the frame.
+
+    Means of generalised models are brought back from the link scale, those of a level without random effects; partial
+    residuals of yes or no are drawn by averages of neighbouring rows.
 
     Parameters
     ----------
@@ -103,7 +112,7 @@ def effects(
     partial_residuals
         Draw them.
     ddf, level
-        As for ``fit.margins``.
+        As for ``fit.margins``; None: the degrees of freedom that the fit takes by itself.
     ax
         Axes to draw on, one a panel; None for a new figure.
 
@@ -143,12 +152,17 @@ def effects(
     wide = any(len(_levels_of(variables[name])) > FEW_LINES for name in lines)
     titles = [f"{panel_by} = {text}" for text in _labels(variables[panel_by], in_panels)] if panel_by else shown
     axes = panels(ax, titles, size=(6.4, 4.2) if wide else (4.8, 3.8))
-    drawing = _Drawing(state, partial_residuals, dict(at or {}), {"ddf": ddf, "level": level})
+    options: dict[str, Any] = {"ddf": tests_of([fit], ddf)[0], "level": level}
+    if isinstance(state, GlmmState):
+        options["view"] = link_view(state, "link" if state.design.categories else "response", "population", False)
+    rows = None if state.design.categories else row_view(state)
+    drawing = _Drawing(state, rows if partial_residuals else None, dict(at or {}), options)
     for i, on in enumerate(axes):
         name = shown[0 if panel_by else i]
         within = (variables[panel_by], i) if panel_by else None
         drawing.draw(on, variables[name], variables.get(beside[name] or ""), within)
-        on.set_ylabel(axis_name(state.design.response_name, SIDE))
+        what = "linear predictor of " if state.design.categories else "chance of " if rows and rows.is_binary else ""
+        on.set_ylabel(axis_name(f"{what}{state.design.response_name}", SIDE))
         if panel_by:
             on.set_title(axis_name(titles[i]), fontsize="small", loc="left")
     if panel_by:
@@ -219,14 +233,16 @@ class _Drawing:
 
     Attributes
     ----------
+    rows
+        What partial residuals are made of; None: none are drawn.
     at
         Values that the user holds variables at.
     options
-        ``ddf`` and ``level``.
+        Of ``margins``: ``ddf``, ``level`` and ``view``.
     """
 
-    state: FitState
-    partial_residuals: bool
+    state: FixedFit
+    rows: RowView | None
     at: Mapping[str, object]
     options: Mapping[str, Any]
 
@@ -238,16 +254,18 @@ class _Drawing:
         mean, lower, upper = self._means(variable, by, within)
         n_lines = len(mean)
         x = np.asarray(variable.values if variable.is_number else range(len(variable.values)), dtype=np.float64)
-        names, colors = (_labels(by, groups), _colors(n_lines)) if by else ([None], [MODEL])
+        names, colors = (_labels(by, groups), colors_of(n_lines)) if by else ([None], [MODEL])
         room = 0.5 if n_lines <= FEW_LINES else 0.8
         shifts = [0.0 if variable.is_number else room * ((g + 0.5) / n_lines - 0.5) for g in range(n_lines)]
         inner = [mean.ravel()]
         for g, shift in enumerate(shifts):
-            at_rows, values = self._partial_residuals(variable, (x, mean[g]), (by, g), within)
-            inner.append(values)
-            if self.partial_residuals:
+            if self.rows is not None:
+                at_rows, values = self._partial_residuals(self.rows, variable, (x, mean[g]), (by, g), within)
+                inner.append(values)
                 spread = 0.0 if variable.is_number else _spread(len(at_rows), 0.6 * room / n_lines)
                 backdrop(ax, at_rows + shift + spread, values, color=colors[g] if by else DATA, n_groups=n_lines)
+                if self.rows.is_binary:
+                    say_below(ax, f"points: averages of {RUN} rows")
             if variable.is_number:
                 ax.fill_between(x, lower[g], upper[g], color=colors[g], alpha=0.25, linewidth=0)
                 ax.plot(x, mean[g], color=colors[g], linewidth=2, label=names[g])
@@ -287,6 +305,7 @@ class _Drawing:
 
     def _partial_residuals(
         self,
+        rows: RowView,
         variable: _Variable,
         line: tuple[Floats, Floats],
         by: tuple[_Variable | None, int],
@@ -298,7 +317,20 @@ class _Drawing:
             if other is not None:
                 belongs &= _group_of_row(other) == level
         at_rows = variable.at[belongs]
-        return at_rows, np.interp(at_rows, *line) + residuals(self.state)[belongs]
+        values = np.interp(at_rows, *line) + rows.residuals()[belongs]
+        return _averages(at_rows, values, variable.is_number) if rows.is_binary else (at_rows, values)
+
+
+def _averages(x: Floats, y: Floats, is_number: bool) -> tuple[Floats, Floats]:
+    """Return averages of runs of neighbours along a number, or within a category, as points."""
+    order = np.lexsort((np.random.default_rng(0).random(len(x)), x))
+    x, y = x[order], y[order]
+    apart = np.zeros(len(x), dtype=np.intp) if is_number else np.unique(x, return_inverse=True)[1]
+    place = np.arange(len(x)) - np.searchsorted(apart, apart)
+    starts = np.flatnonzero(np.diff(apart, prepend=-1) + (place % RUN == 0))
+    n = np.diff(np.append(starts, len(x)))
+    whole = (n == RUN) if (n == RUN).any() else np.ones(len(n), dtype=bool)  # a rest of few rows is off by chance
+    return np.add.reduceat(x, starts)[whole] / n[whole], np.add.reduceat(y, starts)[whole] / n[whole]
 
 
 def _levels_of(by: _Variable | None) -> list[Any]:
@@ -325,7 +357,7 @@ def _labels(by: _Variable | None, groups: Sequence[Any]) -> list[str]:
     return level_names(groups)
 
 
-def _colors(n: int) -> Sequence[Any]:
+def colors_of(n: int) -> Sequence[Any]:
     """Return colours of lines: those of matplotlib's cycle, or as many steps from dark to light."""
     if n <= N_CYCLE:
         return [f"C{g}" for g in range(n)]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mixedmodels.design.design import Design
     from mixedmodels.design.frame import Column, Values
     from mixedmodels.design.records import Codes, Floats, RandomFactor
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import MixedFit
 
     Rows = npt.NDArray[np.intp]
 
@@ -91,7 +91,7 @@ class Lines:
     y: Floats
 
 
-def hold_others(state: FitState, x: str, factor: RandomFactor) -> Held:
+def hold_others(state: MixedFit, x: str, factor: RandomFactor) -> Held:
     """Return what predictors other than x are held at.
 
     As for estimated means, numbers are held at their means, and all combinations of categories are averaged; where the
@@ -128,11 +128,11 @@ def hold_others(state: FitState, x: str, factor: RandomFactor) -> Held:
     return replace(held, is_determined=_is_determined(state, held))
 
 
-def _is_determined(state: FitState, held: Held) -> bool:
+def _is_determined(state: MixedFit, held: Held) -> bool:
     return not np.isnan(population_line(state, held).y).any()
 
 
-def population_line(state: FitState, held: Held) -> Lines:
+def population_line(state: MixedFit, held: Held) -> Lines:
     """Return the line of the fixed effects over all values of x.
 
     Raises
@@ -144,7 +144,7 @@ def population_line(state: FitState, held: Held) -> Lines:
     return Lines(np.zeros(len(x), dtype=np.int32), x, _fixed_part(state, held, {held.x: x}))
 
 
-def level_lines(state: FitState, held: Held, factor: RandomFactor, chosen: Rows) -> Lines:
+def level_lines(state: MixedFit, held: Held, factor: RandomFactor, chosen: Rows) -> Lines:
     """Return the lines of some levels of a factor, each over its own values of x.
 
     They have the levels' own values of what does not vary within levels, and the effects of all factors that do not
@@ -174,7 +174,7 @@ def left_out(design: Design, factor: RandomFactor) -> list[str]:
     return [each.name for each in design.factors if not is_constant_within(factor, each.codes)]
 
 
-def _of_rows(state: FitState, held: Held, factor: RandomFactor, rows: Rows, x: Values) -> Floats:
+def _of_rows(state: MixedFit, held: Held, factor: RandomFactor, rows: Rows, x: Values) -> Floats:
     """Return fitted values at some x with what the rows have of their own."""
     own = {name: state.design.columns[name].values[rows] for name in held.own}
     varying = {**own, held.x: x}
@@ -185,7 +185,7 @@ def _of_rows(state: FitState, held: Held, factor: RandomFactor, rows: Rows, x: V
     return y
 
 
-def _fixed_part(state: FitState, held: Held, varying: Mapping[str, Values]) -> Floats:
+def _fixed_part(state: MixedFit, held: Held, varying: Mapping[str, Values]) -> Floats:
     """Return X beta and the mean of the offset; nan where the data do not determine it."""
     design = state.design
     X = _averaged(design.recipe.fixed_matrix(_frame(design, held, varying)), held)

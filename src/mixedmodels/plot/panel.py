@@ -16,31 +16,34 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-    from mixedmodels.fit.records import Fitted
+    from mixedmodels.fit.records import HoldsFixed
 
 NAMES = ("residuals", "scale", "residual quantiles", "random-effect quantiles")
 
 
 @draws_a_fit
-def panel(fit: Fitted, *, ax: Iterable[Axes] | None = None) -> Any:
+def panel(fit: HoldsFixed, *, ax: Iterable[Axes] | None = None) -> Any:
     """Draw residuals and their size against fitted values, and normal quantiles of residuals and of a random effect.
 
-    The random effect is the first of the factor with most levels; ``mixedmodels.plot.qq`` draws them all.
+    The random effect is the first of the factor with most levels; ``mixedmodels.plot.qq`` draws them all. A fit without
+    random effects has three panels. Which residuals are drawn is said of ``residual`` and ``qq``.
 
     Parameters
     ----------
     fit
         The fit.
     ax
-        Four axes to draw on; None for a new figure.
+        Four axes to draw on, three if there are no random effects; None for a new figure.
 
     Returns
     -------
-    array of four matplotlib Axes
+    array of matplotlib Axes
     """
-    axes = panels(ax, NAMES, size=(4.6, 3.7), n_columns=2)
-    residual(fit, "pearson", ax=axes[0])
+    factors = fit.state.design.factors
+    axes = panels(ax, NAMES if factors else NAMES[:3], size=(4.6, 3.7), n_columns=2 if factors else 3)
+    residual(fit, ax=axes[0])
     scale_location(fit, ax=axes[1])
     draw_residual_quantiles(axes[2], fit.state)
-    draw_mode_quantiles(axes[3], fit.state, find_effects(fit.state.design, None, None)[0])
+    if factors:
+        draw_mode_quantiles(axes[3], fit.state, find_effects(fit.state.design, None, None)[0])  # type: ignore[arg-type]
     return as_drawn(axes)

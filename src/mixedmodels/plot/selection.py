@@ -70,6 +70,8 @@ def find_factor(design: Design, group: str | None) -> int:
     InferenceError
         If there is none of that name.
     """
+    if not design.factors:
+        raise InferenceError("This fit has no random effects to draw; residuals are drawn by mixedmodels.plot.panel.")
     return 0 if group is None else choose("grouping factor", group, [factor.name for factor in design.factors])
 
 
@@ -81,7 +83,8 @@ def find_effects(design: Design, group: str | None, effect: str | None) -> list[
     InferenceError
         If there is none.
     """
-    ks = range(len(design.factors)) if group is None else [find_factor(design, group)]
+    first = find_factor(design, group)
+    ks = range(len(design.factors)) if group is None else [first]
     effects = [Effect(k, design.factors[k], j) for k in ks for j in range(design.factors[k].n_effects)]
     if effect is None:
         return effects

@@ -81,6 +81,11 @@ def shrinkage(fit: Fitted, group: str | None = None, *, ax: Axes | Iterable[Axes
     'Days'
     """
     state = fit.state
+    if state.link is not None:
+        raise InferenceError(
+            "Levels of a generalised model are not fitted alone: those of equal responses would have effects without "
+            "bound. mixedmodels.plot.caterpillar draws the modes."
+        )
     k = find_factor(state.design, group)
     factor = state.design.factors[k]
     alone, determined = within_level_fits(state, k)

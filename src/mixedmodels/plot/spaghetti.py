@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mixedmodels.diagnose.row_view import row_view
 from mixedmodels.errors import InferenceError
 from mixedmodels.plot.asked import draws_a_fit
 from mixedmodels.plot.canvas import CONTRAST, DATA, MAX_PLACES, MODEL, backdrop, count_of, panels
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from mixedmodels.design.design import Design
     from mixedmodels.design.frame import Column
     from mixedmodels.design.records import Codes, Floats, RandomFactor
-    from mixedmodels.fit.records import Fitted
+    from mixedmodels.fit.records import HoldsMixed
 
 MAX_LINES = 150
 """Levels that have lines; of more, that many are drawn by lot, the same in every drawing."""
@@ -35,14 +36,15 @@ NOTE = 72
 
 
 @draws_a_fit
-def spaghetti(fit: Fitted, x: str | None = None, group: str | None = None, *, ax: Axes | None = None) -> Any:
+def spaghetti(fit: HoldsMixed, x: str | None = None, group: str | None = None, *, ax: Axes | None = None) -> Any:
     """Draw the response, the fitted line of each level and the population's against a variable, the others held.
 
     The population's line is that of estimated means: other numbers are held at their means and combinations of other
     categories averaged, as ``fit.margins`` does. The line of a level has the level's own values of what does not vary
     within levels, such as the arm of a subject. The title says what is held, and at what. Where levels have or share
     few values of the variable, their data are joined too, by averages at each. Of more than 150 levels, 150 have lines,
-    drawn by lot; points are those of all rows.
+    drawn by lot; points are those of all rows. Lines of generalised models are means, brought back from the link scale;
+    points of those with trials are proportions.
 
     Parameters
     ----------
@@ -73,26 +75,27 @@ def spaghetti(fit: Fitted, x: str | None = None, group: str | None = None, *, ax
     >>> print(mm.plot.spaghetti(fit).get_title())
     Population averaged over Sex; each Subject at its own Sex.
     """
-    state = fit.state
-    design = state.design
+    state, rows = fit.state, row_view(fit.state)
+    design, response = state.design, rows.response
     name, factor, column = _shown(design, x, group)
     held = hold_others(state, name, factor)
     population = population_line(state, held)
     [on] = panels(ax, [name], size=(5.4, 4.2))
     at = place(on, column, name)
-    backdrop(on, _apart(at, column), design.y)
+    backdrop(on, _apart(at, column), response)
     chosen, label = np.arange(factor.n_levels), f"each {factor.name}"
     if factor.n_levels > MAX_LINES:
         chosen, label = drawn_by_lot(factor), f"{factor.name}: {MAX_LINES} of {count_of(factor.n_levels, 'level')}"
     ink = float(np.clip(20 / factor.n_levels, 0.4, 0.9))
     style: dict[str, Any] = {"linewidth": 1.1 if ink > 0.5 else 0.7}
-    data_x, data_y = mean_lines(factor.codes, at, design.y)
+    data_x, data_y = mean_lines(factor.codes, at, response)
     is_legible = len(np.unique(at)) <= MAX_PLACES or np.isfinite(data_x).sum() <= MAX_JOINED * factor.n_levels
     if len(chosen) == factor.n_levels and is_legible:
         on.plot(data_x, data_y, color=DATA, alpha=ink / 2.5, zorder=1, label="data", **style)
     lines = level_lines(state, held, factor, chosen)
-    on.plot(*mean_lines(lines.codes, places(lines.x), lines.y), color=MODEL, alpha=ink, label=axis_name(label), **style)
-    on.plot(places(population.x), population.y, color=CONTRAST, linewidth=2.4, label="population")
+    own_x, own_y = mean_lines(lines.codes, places(lines.x), rows.mean(lines.y))
+    on.plot(own_x, own_y, color=MODEL, alpha=ink, label=axis_name(label), **style)
+    on.plot(places(population.x), rows.mean(population.y), color=CONTRAST, linewidth=2.4, label="population")
     on.set_ylabel(axis_name(design.response_name, SIDE))
     on.set_title(fill(literal(held_note(design, held, factor)), NOTE), fontsize="small")
     legend = on.legend(frameon=False, fontsize="small")
@@ -101,7 +104,7 @@ def spaghetti(fit: Fitted, x: str | None = None, group: str | None = None, *, ax
     return on
 
 
-def caption(fit: Fitted) -> str:
+def caption(fit: HoldsMixed) -> str:
     """Return what the picture of a fit shows, and what is held in it at what.
 
     Raises
