@@ -59,7 +59,7 @@ OF_A_FIT = _by_name({
 
 OF_A_GENERALIZED_FIT = _by_name({
     "fitted_values": "conditional means are fit.fittedvalues",
-    "influence ranova to_dict "
+    "ranova to_dict "
     "report plot drop1 step": "it is not available for generalised models yet",
     "overdispersion": "compare family='poisson' with family='negative_binomial' by mixedmodels.compare",
 })  # fmt: skip

@@ -17,9 +17,10 @@ from mixedmodels.fit.fitted import conditional_fitted
 from mixedmodels.fit.sampled_fit import refuse_sampled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from mixedmodels.design.records import Floats
+    from mixedmodels.diagnose.influence import Deletable
     from mixedmodels.fit.records import FitState, FixedFit, MixedFit
 
 FEW_LEVELS = 5
@@ -55,7 +56,8 @@ def check(state: FitState) -> pd.DataFrame:
             *of_optimum(state),
             *of_levels(state),
             *of_collinearity(state),
-            *_residuals(state),
+            *of_residuals(residuals(state, "standardized"), "standardised"),
+            *of_spread(residuals(state, "standardized"), conditional_fitted(state)),
             *of_effects(state),
             *_influence(state),
         ]
@@ -72,7 +74,7 @@ def a_row(name: str, good: bool, found: str, advice: str) -> Row:
     return name, "good" if good else "look", found, "" if good else advice
 
 
-def of_optimum(state: MixedFit) -> Iterator[Row]:
+def of_optimum(state: FixedFit) -> Iterator[Row]:
     """Yield whether the optimiser ended well, and whether a covariance is singular."""
     optimum = state.optimum
     yield a_row(
@@ -113,22 +115,50 @@ def of_collinearity(state: FixedFit) -> Iterator[Row]:
     )
 
 
-def _residuals(state: FitState) -> Iterator[Row]:
-    r = residuals(state, "standardized")
+ADVICE_ON_SHAPE = {
+    "standardised": "Look at mm.plot.qq(fit); a log or root of the response may help.",
+    "normalized": "Look at mm.plot.qq of fit.residuals('normalized'); a log or root of the response may help.",
+    "quantile": "Look at fit.residuals('quantile') against what is in the model, and at another family or link.",
+}
+"""By kind of residual."""
+
+
+def of_residuals(r: Floats, kind: str) -> Iterator[Row]:
+    """Yield whether residuals of variance one are skewed or far out.
+
+    Parameters
+    ----------
+    r
+        (n_obs,).
+    kind
+        What they are, in words.
+    """
     skew, far = float(skewness(r)), int(np.sum(np.abs(r) > FAR_OUT))
     yield a_row(
         "residual shape",
         abs(skew) < MUCH_SKEW,
-        f"skewness {skew:.2f}",
-        "Look at mm.plot.qq(fit); a log or root of the response may help.",
+        f"skewness {skew:.2f}" if kind == "standardised" else f"skewness of {kind} residuals {skew:.2f}",
+        ADVICE_ON_SHAPE[kind],
     )
     yield a_row(
         "outliers",
         far <= round(EXPECTED_FAR * len(r)),
-        f"{far} of {len(r)} standardised residuals beyond {FAR_OUT:.0f}",
+        f"{far} of {len(r)} {kind} residuals beyond {FAR_OUT:.0f}",
         "Look at these rows; fit without them to see whether they matter.",
     )
-    rho, p = _rank_correlation(np.abs(r), conditional_fitted(state))
+
+
+def of_spread(r: Floats, fitted: Floats) -> Iterator[Row]:
+    """Yield whether the spread of residuals goes with the fitted values.
+
+    Parameters
+    ----------
+    r
+        Residuals of variance one, (n_obs,).
+    fitted
+        Fitted values, (n_obs,).
+    """
+    rho, p = _rank_correlation(np.abs(r), fitted)
     yield a_row(
         "constant spread",
         not (p < SOLID_P and abs(rho) > 0.1),
@@ -171,12 +201,24 @@ def of_effects(state: MixedFit) -> Iterator[Row]:
 
 def _influence(state: FitState) -> Iterator[Row]:
     """Rows, and levels where solving the rest for each is cheap."""
-    if state.n_fixed == 0:
-        return
     design = state.design
     few = [f.name for f in design.factors if f.n_levels * design.n_obs <= CHEAP_DELETIONS]
-    for by in (None, *few):
-        distance = influence(DeletedLinear(state), by, "one-step").cooks_distance
+    if state.n_fixed:
+        yield from of_influence(DeletedLinear(state), (None, *few))
+
+
+def of_influence(fit: Deletable, units: Iterable[str | None]) -> Iterator[Row]:
+    """Yield whether single rows or levels move the fixed effects much, in one step.
+
+    Parameters
+    ----------
+    fit
+        The fit.
+    units
+        What is left out, each in turn: names of factors or subjects, None for rows.
+    """
+    for by in units:
+        distance = influence(fit, by, "one-step").cooks_distance
         if distance.isna().all():
             continue
         top, where = float(distance.max()), label_text(distance.idxmax())

@@ -10,18 +10,18 @@ from scipy import special
 
 from mixedmodels.covariance.unstructured import relative_factor, split_theta
 from mixedmodels.diagnose.check import (
-    EXPECTED_FAR,
-    FAR_OUT,
-    MUCH_SKEW,
+    CHEAP_DELETIONS,
     SOLID_P,
     a_row,
     of_collinearity,
     of_effects,
+    of_influence,
     of_levels,
     of_optimum,
-    skewness,
+    of_residuals,
     table,
 )
+from mixedmodels.diagnose.deleted_generalized import DeletedGeneralized
 from mixedmodels.diagnose.generalized_residuals import generalized_residuals
 from mixedmodels.families import Binomial, NegativeBinomial, Poisson
 from mixedmodels.fit.nodes import LARGEST_GRID
@@ -44,7 +44,7 @@ def check_generalized(state: GlmmState) -> pd.DataFrame:
     """Return what was checked: ``verdict`` ("good" or "look"), ``found`` and ``advice``, one row a check.
 
     Convergence, singularity, Laplace's approximation, separation, number of levels, collinearity, overdispersion,
-    zeros, residual shape and outliers, shape of the random effects.
+    zeros, residual shape and outliers, shape of the random effects, influence of rows and levels in one step.
 
     Parameters
     ----------
@@ -62,6 +62,7 @@ def check_generalized(state: GlmmState) -> pd.DataFrame:
             *_zeros(state),
             *_residuals(state),
             *of_effects(state),
+            *_influence(state),
         ]
     )
 
@@ -160,18 +161,13 @@ def _zeros(state: GlmmState) -> Iterator[Row]:
     )
 
 
+def _influence(state: GlmmState) -> Iterator[Row]:
+    """Rows, and levels where solving the rest for each is cheap; not where a fixed effect has no end."""
+    if any(finding.kind == "separated" for finding in state.findings) or not np.isfinite(state.cov_psi).all():
+        return
+    few = [f.name for f in state.design.factors if f.n_levels * state.design.n_obs <= CHEAP_DELETIONS]
+    yield from of_influence(DeletedGeneralized(state), (None, *few))
+
+
 def _residuals(state: GlmmState) -> Iterator[Row]:
-    r = generalized_residuals(state, "quantile", seed=0)
-    skew, far = float(skewness(r)), int(np.sum(np.abs(r) > FAR_OUT))
-    yield a_row(
-        "residual shape",
-        abs(skew) < MUCH_SKEW,
-        f"skewness of quantile residuals {skew:.2f}",
-        "Look at fit.residuals('quantile') against what is in the model; another family or link may fit better.",
-    )
-    yield a_row(
-        "outliers",
-        far <= round(EXPECTED_FAR * len(r)),
-        f"{far} of {len(r)} quantile residuals beyond {FAR_OUT:.0f}",
-        "Look at these rows; fit without them to see whether they matter.",
-    )
+    yield from of_residuals(generalized_residuals(state, "quantile", seed=0), "quantile")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mixedmodels.design.records import Floats
+    from mixedmodels.design.residual_rows import ResidualRows
     from mixedmodels.fit.marginal_fit import MarginalState
 
 
@@ -53,25 +54,49 @@ def autocorrelations(state: MarginalState) -> Lags:
         The fit.
     """
     rows, R = state.problem.rows, correlations(state.residual_covariance)
-    V = len(rows.visits)
-    seen = np.zeros((rows.n_subjects, V), dtype=bool)
-    seen[rows.subject, rows.visit] = True
+    seen = _by_visit(rows, np.ones(state.design.n_obs)) > 0
     group = np.zeros(rows.n_subjects, dtype=np.intp)
     group[rows.subject] = rows.group
-    by_kind = {}
-    for kind in ("pearson", "normalized"):
-        by_kind[kind] = np.zeros((rows.n_subjects, V))
-        by_kind[kind][rows.subject, rows.visit] = marginal_residuals(state, kind)
-    lag = np.arange(1, V)
-    counts = np.array([(seen[:, apart:] & seen[:, :-apart]).sum() for apart in lag], dtype=np.int64)
-    lag, counts = lag[counts > 0], counts[counts > 0]
-
-    def mean_product(values: Floats) -> Floats:
-        square = np.sum(values**2) / state.design.n_obs
-        return np.array([np.sum(values[:, a:] * values[:, :-a]) for a in lag]) / counts / square
-
+    lag, counts = pairs_by_lag(rows)
     fitted = np.zeros(len(lag))
     for k, apart in enumerate(lag):
         both = seen[:, apart:] & seen[:, :-apart]
         fitted[k] = np.mean(np.diagonal(R, apart, axis1=1, axis2=2)[group][both])
-    return Lags(lag, mean_product(by_kind["pearson"]), mean_product(by_kind["normalized"]), fitted, counts)
+    pearson, normalized = (autocorrelation(rows, marginal_residuals(state, k)) for k in ("pearson", "normalized"))
+    return Lags(lag, pearson, normalized, fitted, counts)
+
+
+def pairs_by_lag(rows: ResidualRows) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the lags that a subject has, (n_lags,), and how many pairs of rows are so far apart.
+
+    Parameters
+    ----------
+    rows
+        Rows by subject and visit.
+    """
+    seen = _by_visit(rows, np.ones(len(rows.visit))) > 0
+    lag = np.arange(1, len(rows.visits))
+    counts = np.array([(seen[:, apart:] & seen[:, :-apart]).sum() for apart in lag], dtype=np.int64)
+    return lag[counts > 0], counts[counts > 0]
+
+
+def autocorrelation(rows: ResidualRows, residuals: Floats) -> Floats:
+    """Return the autocorrelations of residuals at the lags of ``pairs_by_lag``, (n_lags,).
+
+    Parameters
+    ----------
+    rows
+        Rows by subject and visit.
+    residuals
+        (n_obs,).
+    """
+    lag, counts = pairs_by_lag(rows)
+    values, square = _by_visit(rows, residuals), np.mean(residuals**2)
+    return np.array([np.sum(values[:, a:] * values[:, :-a]) for a in lag]) / counts / square
+
+
+def _by_visit(rows: ResidualRows, values: Floats) -> Floats:
+    """Return values of rows by subject and visit, zero where there is no row, (n_subjects, n_visits)."""
+    out = np.zeros((rows.n_subjects, len(rows.visits)))
+    out[rows.subject, rows.visit] = values
+    return out

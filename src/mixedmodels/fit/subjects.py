@@ -55,7 +55,7 @@ def by_pattern(state: MarginalState, *, of_residuals: bool = False) -> Iterator[
         yield Subjects(rows, variance * V, roots)
 
 
-def normalized(state: MarginalState, residual: Floats) -> Floats:
+def normalized(state: MarginalState, residual: Floats, *, of_residuals: bool = True) -> Floats:
     """Return L^-1 r by subject, V = L L', (n_obs,): uncorrelated and of variance one but for the estimation of beta.
 
     Parameters
@@ -64,9 +64,11 @@ def normalized(state: MarginalState, residual: Floats) -> Floats:
         The fit.
     residual
         Response less the fixed part and what random effects add, (n_obs,).
+    of_residuals
+        False takes random effects as a part of V: ``residual`` is then the response less the fixed part alone.
     """
     out = np.empty(len(residual))
-    for some in by_pattern(state, of_residuals=True):
+    for some in by_pattern(state, of_residuals=of_residuals):
         weighted = some.roots * residual[some.rows]
         out[some.rows] = np.linalg.solve(some.factor, weighted.T).T
     return out

@@ -10,10 +10,12 @@ import pandas as pd
 
 from mixedmodels.covariance.residual import correlations
 from mixedmodels.diagnose.deleted_marginal import DeletedMarginal
+from mixedmodels.diagnose.marginal_check import check_marginal
 from mixedmodels.display import broom
 from mixedmodels.display.added import MarginalAdded
 from mixedmodels.display.augment import augment
 from mixedmodels.display.broom_marginal import tidy_marginal
+from mixedmodels.display.check_frame import CheckFrame
 from mixedmodels.display.correlated_summary import one_line_correlated, summarize_correlated
 from mixedmodels.display.marginal_summary import one_line_marginal, summarize_marginal
 from mixedmodels.errors import InferenceError
@@ -267,6 +269,14 @@ class MmrmResult(FixedEstimates, FixedTests, Intervals, Deletions):
             Coverage of the intervals, normal ones of logarithms of standard deviations and Fisher's z of correlations.
         """
         return show_notes(residual_parameters(self.state, level))
+
+    def check(self) -> pd.DataFrame:
+        """Return what is worth looking at after a fit: ``verdict, found, advice`` by check.
+
+        Correlation left in the residuals by lag, the structure against an unstructured one, and subjects far out are
+        among the checks.
+        """
+        return CheckFrame(check_marginal(self.state))
 
     def criteria(self) -> pd.DataFrame:
         """Return AIC, AICc and BIC, and as SAS counts them: ``value, deviance, n_params, penalty, counted``."""
