@@ -26,7 +26,7 @@ class Finding:
     kind
         ``"dropped_rows"``, ``"dropped_columns"``, ``"singular"``, ``"not_converged"``, ``"other_optima"``,
         ``"badly_scaled"``, ``"nearly_dependent_columns"``, ``"double_bar_split"``, ``"few_levels"``,
-        ``"few_repeats"``, ``"small_residual"``, ``"numbers_among_labels"``, ...
+        ``"few_repeats"``, ``"small_residual"``, ``"numbers_among_labels"``, ``"laplace_inaccurate"``, ...
     message
         One or two sentences in plain words.
     data

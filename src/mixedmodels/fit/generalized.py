@@ -19,6 +19,7 @@ from mixedmodels.fit.findings import aliased_columns, nearly_aliased_columns, no
 from mixedmodels.fit.fit import DEFAULT, STATUS
 from mixedmodels.fit.fixed_root import Basis, FixedRoot
 from mixedmodels.fit.generalized_findings import huge_effects, no_curvature, no_overdispersion
+from mixedmodels.fit.laplace_error import laplace_inaccurate
 from mixedmodels.fit.nodes import quadrature_nodes
 from mixedmodels.fit.observed import read_observed
 from mixedmodels.fit.problem import row_arguments
@@ -388,6 +389,8 @@ def fit_generalized(
         findings.append(other_optima(optimum))
     findings += separated(design, kept, problem.observed, problem.family, eta)
     findings += _family_findings(problem, theta, phi)
+    if problem.n_agq == 1:
+        findings += laplace_inaccurate(design, model.log_density, phi, eta, tuple(cov_b))
     state = GlmmState(
         design=design,
         reml=False,
