@@ -1,4 +1,4 @@
-"""A scikit-learn regressor around ``lmer``, and a splitter that keeps the levels of a factor together."""
+"""A scikit-learn regressor around ``lmer``, a classifier around ``glmer``, and a splitter that keeps levels whole."""
 
 from __future__ import annotations
 
@@ -9,13 +9,22 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, RegressorMixin
+from scipy import special
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GroupKFold
-from sklearn.utils.validation import _check_sample_weight, check_consistent_length, check_is_fitted, validate_data
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
 
 from mixedmodels.errors import DataError, FormulaError, InferenceError, MixedModelsError, UnknownArgumentError
 from mixedmodels.fit.call import check_evaluate
+from mixedmodels.glmer import glmer
 from mixedmodels.inference.wald import check_level, t_quantile
 from mixedmodels.lmer import LinearMixedModel
 from mixedmodels.predict.choice import used_factors
@@ -35,6 +44,13 @@ _NAME = re.compile(r"[\w.]+|`[^`]+`")
 P = ParamSpec("P")
 R = TypeVar("R")
 CONTAINERS = ("default", "pandas")
+ORDINAL = "ordinal"
+CLASSES = ("binomial", ORDINAL)
+"""Families of the classifier."""
+SEPARATED = 1e-5
+"""Of the loss of a row, where the walk to infinite estimates ends."""
+MOST_STEPS = 50
+"""Of Newton's method for logistic regression."""
 TOLERANCE = 1e-8
 """Share of a row outside of what the rows of the fit span that counts as rounding."""
 
@@ -56,7 +72,102 @@ def _in_words(method: Callable[P, R]) -> Callable[P, R]:
     return asked
 
 
-class MixedModelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+class _FormulaEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """What an estimator with a formula on the columns of X has, whatever its response is."""
+
+    formula: str | None
+    evaluate: str
+
+    def _model_data(
+        self, X: Any, y: Any, groups: Any, sample_weight: Any
+    ) -> tuple[pd.DataFrame, Any, str, str | None, Floats | None]:
+        """Return X as a frame with groups and weights, y, the name for it, the formula's right-hand side, and weights.
+
+        The formula is None where there are neither a formula nor groups.
+        """
+        left, formula = (None, None) if self.formula is None else _sides(self.formula)
+        frame, y = self._frame(X, y, reset=True)
+        check_consistent_length(frame, y, groups)
+        names = [name for name in (left, *RESPONSES) if name is not None]
+        response = next((name for name in names if name not in frame), names[-1])
+        self._check_names(frame, {response: y, GROUPS: groups, WEIGHTS: sample_weight})
+        weights = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
+        if weights is not None:
+            frame[WEIGHTS] = weights
+        if groups is not None:
+            if formula is not None:
+                raise FormulaError("groups= goes with formula=None; a formula names its grouping columns itself.")
+            frame[GROUPS] = np.asarray(groups)
+            formula = " + ".join(f"`{name}`" for name in self._columns) + f" + (1 | {GROUPS})"
+        return frame, y, response, formula, weights
+
+    def _new_data(self, X: Any, groups: Any) -> tuple[pd.DataFrame, bool]:
+        """Return new data, and whether it must be predicted without groups because there are none."""
+        check_is_fitted(self, "coef_")
+        frame, _ = self._frame(X, None, reset=False)
+        if groups is not None:
+            check_consistent_length(frame, groups)
+            frame[GROUPS] = np.asarray(groups)
+        return frame, self.formula is None and groups is None
+
+    @property
+    def _is_pandas(self) -> bool:
+        return getattr(self, "_container", "default") == "pandas"
+
+    def set_output(self, *, transform: str | None = None) -> _FormulaEstimator:
+        """Choose what predictions are returned as.
+
+        Parameters
+        ----------
+        transform
+            ``"default"`` (array), ``"pandas"`` (with the index of X), or None to leave it as it is.
+        """
+        if transform is not None and not (isinstance(transform, str) and transform in CONTAINERS):
+            raise DataError(f"transform={transform!r} is not available; it must be 'default' or 'pandas'.")
+        if transform is not None:
+            self._container = transform
+        return self
+
+    @staticmethod
+    def _check_names(frame: pd.DataFrame, given: dict[str, Any]) -> None:
+        """Raise if X has a column of the name that an argument of its own gets in the model's data."""
+        for name, values in given.items():
+            if values is not None and name in frame:
+                raise DataError(f"X has a column {name!r}, a name that the estimator needs itself. Rename that column.")
+
+    def _frame(self, X: Any, y: Any, *, reset: bool) -> tuple[pd.DataFrame, Any]:
+        """Return X as a frame with its columns' names, and y."""
+        if y is None and reset:
+            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
+        if self.formula is not None and hasattr(X, "columns"):
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            frame = pd.DataFrame(X).copy() if isinstance(X, pd.DataFrame) else X.to_pandas()
+            if reset:
+                self._columns: list[str] = list(frame.columns)
+            if y is not None:
+                y = self._read_response(y)
+            return frame.reset_index(drop=True), y
+        checked = validate_data(
+            self,
+            X,
+            *([y] if reset else []),
+            reset=reset,
+            dtype=np.float64,
+            **({"y_numeric": self._numeric_response} if reset else {}),
+        )
+        matrix, y = checked if reset else (checked, None)
+        if reset:
+            self._columns = [f"x{j}" for j in range(matrix.shape[1])]
+        return pd.DataFrame(matrix, columns=self._columns), y
+
+    def _read_response(self, y: Any) -> Any:
+        """Return a response that came with a frame."""
+        return np.asarray(y, dtype=np.float64).ravel()
+
+    _numeric_response = True
+
+
+class MixedModelRegressor(RegressorMixin, _FormulaEstimator):  # type: ignore[misc]  # as above
     """Linear mixed-effects regression with scikit-learn's interface.
 
     Parameters
@@ -119,22 +230,10 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         FormulaError, DataError, InferenceError
             If the formula or the data do not make a model, or an argument of the estimator is not allowed.
         """
-        left, formula = (None, None) if self.formula is None else _sides(self.formula)
-        frame, y = self._frame(X, y, reset=True)
-        check_consistent_length(frame, y, groups)
-        names = [name for name in (left, *RESPONSES) if name is not None]
-        response = next((name for name in names if name not in frame), names[-1])
-        self._check_names(frame, {response: y, GROUPS: groups, WEIGHTS: sample_weight})
-        weights = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
-        if weights is not None:
-            frame[WEIGHTS] = weights
-        if groups is not None:
-            if formula is not None:
-                raise FormulaError("groups= goes with formula=None; a formula names its grouping columns itself.")
-            frame[GROUPS] = np.asarray(groups)
+        frame, y, response, formula, weights = self._model_data(X, y, groups, sample_weight)
         names = list(self._columns)
         self.result_ = None
-        if formula is None and groups is None:
+        if formula is None:
             used_factors((), self.random_effects)
             check_evaluate(self.evaluate)
             check_new_levels(self.new_levels)
@@ -149,8 +248,6 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
             self.intercept_ = float(solution[0] - (matrix - centred)[0] @ self.coef_)
             self._least_squares = _LeastSquares(matrix, root, (y - columns @ solution) * root)
             return self
-        if formula is None:
-            formula = " + ".join(f"`{name}`" for name in names) + f" + (1 | {GROUPS})"
         frame[response] = y
         left = response if response.isidentifier() else f"`{response}`"
         weighted = None if weights is None else WEIGHTS
@@ -227,8 +324,7 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         self, X: Any, groups: Any, interval: str | None, level: float = LEVEL, sample_weight: Any = None
     ) -> tuple[Floats, ...]:
         """Return predictions and, with an interval, standard errors and limits, (n_rows,) each."""
-        check_is_fitted(self, "coef_")
-        frame, _ = self._frame(X, None, reset=False)
+        frame, is_population = self._new_data(X, groups)
         if sample_weight is not None and interval == "confidence":
             raise InferenceError("sample_weight is that of new observations; it goes with interval='prediction'.")
         weights = None
@@ -240,65 +336,219 @@ class MixedModelRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
             matrix = frame[list(self._columns)].to_numpy(dtype=np.float64)
             mean = self.intercept_ + matrix @ self.coef_
             return self._least_squares.predicted(matrix, mean, weights, level) if interval else (mean,) * 4
-        random_effects = self.random_effects
-        if self.formula is None and groups is None:
-            random_effects = "population"
-        elif groups is not None:
-            check_consistent_length(frame, groups)
-            frame[GROUPS] = np.asarray(groups)
-        options = {"random_effects": random_effects, "new_levels": self.new_levels, "weights": weights}
+        random_effects = "population" if is_population else self.random_effects
+        options: dict[str, Any] = {"random_effects": random_effects, "new_levels": self.new_levels, "weights": weights}
         found = self.result_.predict(frame, interval=interval, level=level, **options)
         if isinstance(found, pd.Series):
             return (np.asarray(found),) * 4
         return tuple(np.asarray(found[name]) for name in ("mean", "se", "lower", "upper"))
 
-    @property
-    def _is_pandas(self) -> bool:
-        return getattr(self, "_container", "default") == "pandas"
-
     def _labelled(self, values: Floats, X: Any, name: str = "predicted") -> Any:
         return pd.Series(values, index=getattr(X, "index", None), name=name) if self._is_pandas else values
 
-    def set_output(self, *, transform: str | None = None) -> MixedModelRegressor:
-        """Choose what ``predict`` returns.
+
+class MixedModelClassifier(ClassifierMixin, _FormulaEstimator):  # type: ignore[misc]  # as above
+    """Mixed-effects logistic regression, or regression of ordered categories, with scikit-learn's interface.
+
+    Parameters
+    ----------
+    formula
+        As for ``MixedModelRegressor``. None: all columns of X, numeric, with a random intercept of the ``groups`` given
+        to ``fit``, or logistic regression without a penalty if there are none.
+    family
+        ``"binomial"``, of two classes, the second of ``classes_`` a success; ``"ordinal"``, of two or more in the order
+        of ``classes_``, which is that of ``numpy.unique``.
+    link, n_agq
+        As for ``glmer``.
+    random_effects
+        What chances have for known levels: ``"conditional"``, ``"population"``, ``"averaged"`` or names of grouping
+        factors.
+    new_levels
+        Rows of unknown levels: ``"averaged"``, the mean chance over the effects of such a level; ``"population"``, that
+        of an average level; ``"raise"``.
+    evaluate
+        As for ``lmer``.
+
+    Attributes
+    ----------
+    result_
+        The ``GlmmResult``; None without random effects.
+    classes_
+        Labels, (n_classes,).
+    coef_, intercept_
+        Slopes (1, n_columns), on the link scale, and the intercept, (1,), or the thresholds of ordered classes with
+        their signs changed, (n_classes - 1,).
+    n_features_in_, feature_names_in_
+        As everywhere in scikit-learn.
+    """
+
+    _numeric_response = False
+
+    def __init__(
+        self,
+        formula: str | None = None,
+        *,
+        family: str = "binomial",
+        link: str | None = None,
+        n_agq: int = 1,
+        random_effects: Any = "conditional",
+        new_levels: str = "averaged",
+        evaluate: str = "python",
+    ) -> None:
+        self.formula = formula
+        self.family = family
+        self.link = link
+        self.n_agq = n_agq
+        self.random_effects = random_effects
+        self.new_levels = new_levels
+        self.evaluate = evaluate
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = self.family == ORDINAL
+        return tags
+
+    def _read_response(self, y: Any) -> Any:
+        return column_or_1d(y)
+
+    @_in_words
+    def fit(self, X: Any, y: Any, groups: Any = None, sample_weight: Any = None) -> MixedModelClassifier:
+        """Fit the model.
 
         Parameters
         ----------
-        transform
-            ``"default"`` (array), ``"pandas"`` (Series with the index of X), or None to leave it as it is.
+        X
+            Frame or array, (n_rows, n_features).
+        y
+            Classes, (n_rows,).
+        groups
+            Levels of the rows, for ``formula=None``.
+        sample_weight
+            What the log densities of the rows are times.
+
+        Raises
+        ------
+        FormulaError, DataError, InferenceError
+            If the formula or the data do not make a model, or an argument of the estimator is not allowed.
         """
-        if transform is not None and not (isinstance(transform, str) and transform in CONTAINERS):
-            raise DataError(f"transform={transform!r} is not available; it must be 'default' or 'pandas'.")
-        if transform is not None:
-            self._container = transform
+        if self.family not in CLASSES:
+            raise DataError(f"family is {self.family!r}; it must be 'binomial' or 'ordinal'.")
+        frame, y, response, formula, weights = self._model_data(X, y, groups, sample_weight)
+        check_classification_targets(y)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        n = len(self.classes_)
+        if n < 2:
+            raise DataError(f"The classifier needs two classes, and y has one class, {self.classes_.tolist()[0]!r}.")
+        if n > 2 and self.family != ORDINAL:
+            raise DataError(
+                f"Only binary classification is supported. The type of the target is multiclass: y has {n} classes. If "
+                "they are ordered, family='ordinal' has them."
+            )
+        self.result_ = None
+        if formula is None:
+            if self.family == ORDINAL or self.link not in (None, "logit"):
+                raise FormulaError(
+                    "Without a formula and groups it is logistic regression: leave out link and family, or pass groups."
+                )
+            self.intercept_, self.coef_ = _logistic(frame[self._columns].to_numpy(dtype=np.float64), codes, weights)
+            return self
+        frame[response] = codes
+        left = response if response.isidentifier() else f"`{response}`"
+        options: dict[str, Any] = {"link": self.link, "n_agq": self.n_agq, "evaluate": self.evaluate}
+        weighted = None if weights is None else WEIGHTS
+        result = glmer(f"{left} ~ {formula}", frame, self.family, weights=weighted, **options)
+        if self.random_effects != "averaged":
+            used_factors(list(result.n_groups), self.random_effects)
+        fixed = result.fe_params
+        self.result_ = result
+        ordered = self.family == ORDINAL
+        own = -result.thresholds.to_numpy() if ordered else [fixed.get("Intercept", 0.0)]
+        self.intercept_ = np.asarray(own, dtype=np.float64)
+        self.coef_ = np.asarray(fixed.drop(labels="Intercept", errors="ignore"), dtype=np.float64)[None]
         return self
 
-    @staticmethod
-    def _check_names(frame: pd.DataFrame, given: dict[str, Any]) -> None:
-        """Raise if X has a column of the name that an argument of its own gets in the model's data."""
-        for name, values in given.items():
-            if values is not None and name in frame:
-                raise DataError(f"X has a column {name!r}, a name that the regressor needs itself. Rename that column.")
+    @_in_words
+    def predict_proba(self, X: Any, groups: Any = None) -> Any:
+        """Return chances of the classes, (n_rows, n_classes), as an array, or a frame after ``set_output``.
 
-    def _frame(self, X: Any, y: Any, *, reset: bool) -> tuple[pd.DataFrame, Any]:
-        """Return X as a frame with its columns' names, and y."""
-        if y is None and reset:
-            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None.")
-        if self.formula is not None and hasattr(X, "columns"):
-            validate_data(self, X, reset=reset, skip_check_array=True)
-            frame = pd.DataFrame(X).copy() if isinstance(X, pd.DataFrame) else X.to_pandas()
-            if reset:
-                self._columns: list[str] = list(frame.columns)
-            if y is not None:
-                y = np.asarray(y, dtype=np.float64).ravel()
-            return frame.reset_index(drop=True), y
-        checked = validate_data(
-            self, X, *([y] if reset else []), reset=reset, dtype=np.float64, **({"y_numeric": True} if reset else {})
-        )
-        matrix, y = checked if reset else (checked, None)
-        if reset:
-            self._columns = [f"x{j}" for j in range(matrix.shape[1])]
-        return pd.DataFrame(matrix, columns=self._columns), y
+        Parameters
+        ----------
+        X
+            Frame or array with the columns of the fit.
+        groups
+            Levels of the rows, for ``formula=None``; None: as rows of unknown levels.
+
+        Raises
+        ------
+        DataError
+            If a column is missing, or a level is new and ``new_levels="raise"``.
+        """
+        chances = self._chances(X, groups)
+        if self._is_pandas:
+            return pd.DataFrame(chances, index=getattr(X, "index", None), columns=self.classes_)
+        return chances
+
+    def _chances(self, X: Any, groups: Any) -> Floats:
+        frame, without_groups = self._new_data(X, groups)
+        if self.result_ is None:
+            eta = self.intercept_ + frame[self._columns].to_numpy(dtype=np.float64) @ self.coef_[0]
+            return np.column_stack([special.expit(-eta), special.expit(eta)])
+        random_effects = self.random_effects
+        if without_groups:
+            random_effects = "averaged" if self.new_levels == "averaged" else "population"
+            frame[GROUPS] = self.result_.state.design.factors[0].levels[0]  # which is not looked at
+        found = np.asarray(self.result_.predict(frame, random_effects=random_effects, new_levels=self.new_levels))
+        return found if found.ndim == 2 else np.column_stack([1 - found, found])
+
+    @_in_words
+    def predict(self, X: Any, groups: Any = None) -> Any:
+        """Return the most probable class of each row, as an array, or as a Series after ``set_output``.
+
+        Parameters
+        ----------
+        X, groups
+            As for ``predict_proba``.
+
+        Raises
+        ------
+        DataError
+            As there.
+        """
+        chances = self._chances(X, groups)
+        found = self.classes_[np.argmax(chances, axis=1)]
+        return pd.Series(found, index=getattr(X, "index", None), name="predicted") if self._is_pandas else found
+
+
+def _logistic(X: Floats, y: npt.NDArray[np.intp], weights: Floats | None) -> tuple[Floats, Floats]:
+    """Return intercept (1,) and slopes (1, n_columns) of logistic regression, by Newton's method.
+
+    Separated classes have no estimate; the walk ends when hardly anything is left to explain.
+    """
+    w: Floats = np.ones(len(y)) if weights is None else weights
+    centre: Floats = np.average(X, axis=0, weights=w)
+    size: Floats = np.sqrt(np.average((X - centre) ** 2, axis=0, weights=w))
+    size[size == 0] = 1.0
+    columns = np.column_stack([np.ones(len(y)), (X - centre) / size])
+    beta = np.zeros(columns.shape[1])
+
+    def loss(beta: Floats) -> float:
+        eta = columns @ beta
+        return float(w @ (np.logaddexp(0, eta) - y * eta))
+
+    value = loss(beta)
+    for _ in range(MOST_STEPS):
+        p = special.expit(columns @ beta)
+        gradient = columns.T @ (w * (y - p))
+        hessian = (columns * (w * p * (1 - p))[:, None]).T @ columns
+        step = np.asarray(np.linalg.lstsq(hessian, gradient, rcond=None)[0], dtype=np.float64)
+        while not (moved := loss(beta + step)) <= value and np.abs(step).max() > TOLERANCE:
+            step *= 0.5
+        if value - moved < TOLERANCE**2 * max(value, 1.0) or moved < SEPARATED * w.sum():
+            break
+        beta += step
+        value = moved
+    slopes = beta[1:] / size
+    return np.array([beta[0] - centre @ slopes]), slopes[None]
 
 
 class _LeastSquares:

@@ -26,8 +26,8 @@ ROWS = (
     {"report"},
     {"result"},
     {"lmer", "mixedlm", "compare", "fit_each", "fit_many", "lmer_many", "power", "datasets"},
-    {"sklearn", "data_file", "saved", "mmrm", "glmer", "from_statistics"},
-    {"cli"},
+    {"data_file", "saved", "mmrm", "glmer", "from_statistics"},
+    {"cli", "sklearn"},
     {"__init__", "__main__"},
 )
 DOORS = {"lmer", "mmrm", "glmer", "mixedlm", "saved", "cli", "__main__", "interrupted"}

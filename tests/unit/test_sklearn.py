@@ -21,13 +21,13 @@ from sklearn.pipeline import Pipeline  # noqa: E402
 from sklearn.preprocessing import StandardScaler  # noqa: E402
 from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
 
-from mixedmodels.sklearn import LevelFold, MixedModelRegressor  # noqa: E402
+from mixedmodels.sklearn import LevelFold, MixedModelClassifier, MixedModelRegressor  # noqa: E402
 
 SLEEP = mm.load_dataset("sleepstudy")
 X, Y = SLEEP[["Days", "Subject"]], SLEEP["Reaction"]
 
 
-@parametrize_with_checks([MixedModelRegressor()])
+@parametrize_with_checks([MixedModelRegressor(), MixedModelClassifier()])
 @pytest.mark.filterwarnings("ignore")
 def test_scikit_learns_own_checks(estimator: Any, check: Any) -> None:
     check(estimator)
@@ -242,3 +242,94 @@ def test_bad_input() -> None:
     strict = MixedModelRegressor("Days + (1 | Subject)", new_levels="raise").fit(X, Y)
     with pytest.raises(mm.DataError, match="'nobody'"):
         strict.predict(pd.DataFrame({"Days": [1.0], "Subject": ["nobody"]}))
+
+
+def cows() -> pd.DataFrame:
+    """Return cbpp with a row a cow."""
+    herds = mm.load_dataset("cbpp")
+    out = herds.loc[herds.index.repeat(herds["size"])].reset_index()
+    out["sick"] = np.where(out.groupby("index").cumcount() < out["incidence"], "yes", "no")
+    return out
+
+
+CBPP = cows()
+COWS, SICK = CBPP[["period", "herd", "size"]], CBPP["sick"]
+
+
+@pytest.mark.filterwarnings("ignore::mixedmodels.MixedModelsWarning")
+def test_a_classifier_is_fitted_as_by_glmer() -> None:
+    ours = MixedModelClassifier("period + (1 | herd)", n_agq=5).fit(COWS, SICK)
+    fit = mm.glmer("sick ~ period + (1 | herd)", CBPP, n_agq=5)
+    assert ours.result_.deviance == pytest.approx(fit.deviance)
+    assert list(ours.classes_) == ["no", "yes"]
+    chances = ours.predict_proba(COWS)
+    np.testing.assert_allclose(chances[:, 1], fit.fittedvalues, rtol=1e-7)
+    np.testing.assert_allclose(chances.sum(axis=1), 1)
+    np.testing.assert_array_equal(ours.predict(COWS), np.where(fit.fittedvalues > 0.5, "yes", "no"))
+    np.testing.assert_allclose(ours.coef_[0], fit.fe_params.iloc[1:], rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::mixedmodels.MixedModelsWarning")
+def test_herds_that_were_not_there_are_averaged_over() -> None:
+    new = COWS.head(4).assign(herd="new")
+    fit = mm.glmer("sick ~ period + (1 | herd)", CBPP)
+    for new_levels, random_effects in (("averaged", "averaged"), ("population", "population")):
+        ours = MixedModelClassifier("period + (1 | herd)", new_levels=new_levels).fit(COWS, SICK)
+        expected = fit.predict(new, random_effects=random_effects, new_levels="population")
+        np.testing.assert_allclose(ours.predict_proba(new)[:, 1], expected, rtol=1e-6)
+        known = ours.predict_proba(pd.concat([new, COWS.head(3)]))[4:, 1]
+        np.testing.assert_allclose(known, fit.fittedvalues.head(3), rtol=1e-6)
+    with pytest.raises(mm.DataError, match="new"):
+        MixedModelClassifier("period + (1 | herd)", new_levels="raise").fit(COWS, SICK).predict(new)
+    with pytest.raises(mm.InferenceError, match="must be one of 'raise', 'population', 'averaged'"):
+        fit.predict(new, new_levels="mean")
+    with pytest.raises(mm.InferenceError, match="means without intervals"):
+        fit.predict(new, new_levels="averaged", interval="confidence")
+
+
+@pytest.mark.filterwarnings("ignore::mixedmodels.MixedModelsWarning")
+def test_one_of_two_factors_new_is_averaged_over_alone() -> None:
+    """The mean over draws of the new factor's effects, those of the known one kept."""
+    rng = np.random.default_rng(6)
+    g, h, x = rng.integers(0, 10, 400), rng.integers(0, 8, 400), rng.standard_normal(400)
+    eta = x + rng.standard_normal(10)[g] + 1.5 * rng.standard_normal(8)[h]
+    data = pd.DataFrame({"y": rng.random(400) < 1 / (1 + np.exp(-eta)), "x": x, "g": g, "h": h})
+    fit = mm.glmer("y ~ x + (1 | g) + (1 | h)", data)
+    row = data.head(1).assign(h=99)
+    base = float(fit.predict(row, scale="link", new_levels="population").iloc[0])
+    z, w = np.polynomial.hermite_e.hermegauss(60)
+    sd = fit.theta.iloc[next(i for i, f in enumerate(fit.state.design.factors) if f.name == "h")]
+    expected = (w / w.sum()) @ (1 / (1 + np.exp(-base - sd * z)))
+    assert float(fit.predict(row, new_levels="averaged").iloc[0]) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::mixedmodels.MixedModelsWarning")
+def test_groups_ordered_classes_and_plain_logistic_regression() -> None:
+    numbers = CBPP[["size"]].astype(float)
+    grouped = MixedModelClassifier().fit(numbers, SICK, groups=CBPP["herd"])
+    fit = mm.glmer("sick ~ size + (1 | herd)", CBPP)
+    np.testing.assert_allclose(grouped.predict_proba(numbers, groups=CBPP["herd"])[:, 1], fit.fittedvalues, rtol=1e-5)
+    averaged = fit.predict(random_effects="averaged")
+    np.testing.assert_allclose(grouped.predict_proba(numbers)[:, 1], averaged, rtol=1e-5)
+    plain = MixedModelClassifier().fit(numbers, SICK)
+    logit = sm.Logit((SICK == "yes").astype(float), sm.add_constant(numbers)).fit(disp=0)
+    np.testing.assert_allclose([plain.intercept_[0], plain.coef_[0, 0]], logit.params, rtol=1e-6)
+    many = np.minimum(CBPP["incidence"], 3)
+    ordinal = MixedModelClassifier("size + (1 | herd)", family="ordinal").fit(CBPP, many).set_output(transform="pandas")
+    theirs = mm.glmer("many ~ size + (1 | herd)", CBPP.assign(many=many), "ordinal")
+    pd.testing.assert_frame_equal(
+        ordinal.predict_proba(CBPP), theirs.fittedvalues, check_names=False, check_column_type=False, rtol=1e-5
+    )
+    np.testing.assert_allclose(-ordinal.intercept_, theirs.thresholds, rtol=1e-5)
+    assert set(ordinal.predict(CBPP)) <= {0, 1, 2, 3}
+
+
+def test_what_the_classifier_refuses() -> None:
+    with pytest.raises(mm.DataError, match=r"y has 4 classes\. If they are ordered"):
+        MixedModelClassifier("size + (1 | herd)").fit(CBPP, np.minimum(CBPP["incidence"], 3))
+    with pytest.raises(mm.DataError, match="must be 'binomial' or 'ordinal'"):
+        MixedModelClassifier("size + (1 | herd)", family="poisson").fit(CBPP, SICK)
+    with pytest.raises(mm.FormulaError, match="it is logistic regression"):
+        MixedModelClassifier(link="probit").fit(CBPP[["size"]], SICK)
+    with pytest.raises(mm.DataError, match="one class, 'yes'"):
+        MixedModelClassifier("size + (1 | herd)").fit(CBPP, np.full(len(CBPP), "yes"))

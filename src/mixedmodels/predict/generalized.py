@@ -24,7 +24,7 @@ from mixedmodels.inference.wald import check_level
 from mixedmodels.predict.categories import as_categories, predict_categories
 from mixedmodels.predict.choice import chosen_columns
 from mixedmodels.predict.predict import predicted_mean
-from mixedmodels.predict.rows import Rows, fitted_rows, level_table, new_rows, with_columns
+from mixedmodels.predict.rows import NEW_LEVELS, Rows, fitted_rows, level_table, new_rows, with_columns
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Codes, Floats
@@ -62,7 +62,7 @@ def predict_generalized(
         ``"conditional"``, ``"population"`` (all effects zero), ``"averaged"`` (the mean over new levels of all
         factors), or names of grouping factors and texts of terms.
     new_levels
-        As for linear models.
+        As for linear models, or ``"averaged"``: the mean over the effects of a new level.
     interval
         ``"confidence"``; None for none. Formed on the link scale.
     level
@@ -86,9 +86,14 @@ def predict_generalized(
         raise InferenceError("An average over random effects is one of means; on the link scale it is 'population'.")
     if interval is not None:
         _check_interval(interval)
+    new_averaged = _are_averaged(new_levels, scale, interval)
     chosen = chosen_columns(state.design, "population" if averaged else random_effects)
     used = tuple(bool(columns.any()) for columns in chosen)
-    rows = fitted_rows(state) if data is None else new_rows(state, data, used, new_levels, spread=averaged)
+    of_rows = "population" if new_averaged else new_levels
+    rows = fitted_rows(state) if data is None else new_rows(state, data, used, of_rows, spread=averaged)
+    variance = effect_variance(state, rows) if averaged else None
+    if new_averaged and not averaged:
+        variance = effect_variance(state, with_columns(rows, chosen), of_new_levels=True)
     eta = predicted_mean(state, with_columns(rows, chosen), used)
     family = state.family
     if isinstance(family, Ordinal):
@@ -97,9 +102,8 @@ def predict_generalized(
                 "Intervals of ordered categories are those of random_effects='population'; with the effects of levels, "
                 "or averaged over them, there are none yet."
             )
-        variance = effect_variance(state, rows) if averaged else None
         return predict_categories(state, rows, eta, variance, scale=scale, level=None if interval is None else level)
-    mean = eta if scale == "link" else averaged_mean(state, rows, eta) if averaged else family.mean(eta)
+    mean = eta if scale == "link" else family.mean(eta) if variance is None else mean_over(state, eta, variance)
     mean = np.where(rows.missing, np.nan, mean)
     if interval is None:
         return pd.Series(mean, index=rows.index, name="predicted")
@@ -114,6 +118,22 @@ def predict_generalized(
         bounds = family.mean(eta - half), family.mean(eta + half)
         columns = {"mean": mean, "se": family.slope(eta) * se, "lower": bounds[0], "upper": bounds[1]}
     return pd.DataFrame(columns, index=rows.index)
+
+
+def _are_averaged(new_levels: object, scale: str, interval: str | None) -> bool:
+    """Return whether the effects of new levels are averaged over, checked."""
+    allowed = (*NEW_LEVELS, AVERAGED)
+    if not isinstance(new_levels, str) or new_levels not in allowed:
+        known = ", ".join(map(repr, allowed))
+        raise InferenceError(
+            f"new_levels={new_levels!r} is not available; it must be one of {known}.{nearest(str(new_levels), allowed)}"
+        )
+    if new_levels == AVERAGED and (scale == "link" or interval is not None):
+        raise InferenceError(
+            "new_levels='averaged' is of means without intervals; with an interval, or on the link scale, it is "
+            "'raise' or 'population'."
+        )
+    return new_levels == AVERAGED
 
 
 def _check_interval(interval: object) -> None:
@@ -223,7 +243,19 @@ def averaged_mean(state: GlmmState, rows: Rows, eta: Floats) -> Floats:
     eta
         Their linear predictor without random effects, (n_rows,).
     """
-    variance = effect_variance(state, rows)
+    return mean_over(state, eta, effect_variance(state, rows))
+
+
+def mean_over(state: GlmmState, eta: Floats, variance: Floats) -> Floats:
+    """Return E mean(eta + e), e ~ N(0, variance), (n_rows,).
+
+    Parameters
+    ----------
+    state
+        The fit.
+    eta, variance
+        (n_rows,).
+    """
     family = state.family
     match family.link:
         case "log":
@@ -236,11 +268,12 @@ def averaged_mean(state: GlmmState, rows: Rows, eta: Floats) -> Floats:
             return np.asarray(means @ (weights / weights.sum()))
 
 
-def effect_variance(state: GlmmState, rows: Rows) -> Floats:
-    """Return the variance of z'b of levels drawn anew, (n_rows,)."""
+def effect_variance(state: GlmmState, rows: Rows, *, of_new_levels: bool = False) -> Floats:
+    """Return the variance of z'b of levels drawn anew, (n_rows,); of those levels alone that the fit did not have."""
     variance = np.zeros(rows.n_rows)
     for k, root in enumerate(factor_roots(state)):
-        variance += ((rows.columns(k) @ root) ** 2).sum(axis=1)
+        own = ((rows.columns(k) @ root) ** 2).sum(axis=1)
+        variance += np.where(rows.codes[k] < 0, own, 0.0) if of_new_levels else own
     return variance
 
 

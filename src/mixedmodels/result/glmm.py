@@ -284,7 +284,8 @@ class GlmmResult(RandomEstimates, FixedEstimates, GeneralizedTests, VarianceInte
             ``"conditional"``; ``"population"``: all effects zero, the average level; ``"averaged"``: the mean over new
             levels of all grouping factors; or names of grouping factors and texts of terms.
         new_levels
-            ``"raise"``, or ``"population"``: rows of a level that the fit did not have get none of its effects.
+            ``"raise"``; ``"population"``: rows of a level that the fit did not have get none of its effects;
+            ``"averaged"``: the mean over the effects of such a level.
         interval
             ``"confidence"``: formed on the link scale, the errors of effects counted where they are in it; None: none.
         level
