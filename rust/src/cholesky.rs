@@ -71,6 +71,21 @@ impl Pattern {
             _ => {}
         }
         let (column_start, row) = lower_pattern(products);
+        Pattern::by_fill(column_start, row, dense)
+    }
+
+    /// The pattern of a lower triangle by columns of ascending rows, the diagonal among them, by fill.
+    pub fn of_columns(column_start: Vec<usize>, row: Vec<usize>) -> Pattern {
+        let n = column_start.len() - 1;
+        if n <= SMALL || row.len() as f64 > 0.2 * (n as f64) * (n as f64 + 1.0) {
+            return Pattern::Dense { n };
+        }
+        Pattern::by_fill(column_start, row, None)
+    }
+
+    fn by_fill(column_start: Vec<usize>, row: Vec<usize>, dense: Option<bool>) -> Pattern {
+        let n = column_start.len() - 1;
+        let all_dense = Pattern::Dense { n };
         let symbolic_matrix = SymbolicSparseColMatRef::new_checked(n, n, &column_start, None, &row);
         let params = CholeskySymbolicParams {
             // below zero: faer compares strictly, and a diagonal pattern has a ratio of zero

@@ -6,6 +6,7 @@ mod basis;
 mod block;
 mod blocks;
 mod border_accumulator;
+mod border_coupled;
 mod border_crossing;
 mod border_glmm;
 mod border_inference;
@@ -16,6 +17,7 @@ mod bytes;
 mod cholesky;
 mod complete;
 mod constrained;
+mod coupled;
 mod deviance;
 mod effects;
 mod factor;
@@ -565,6 +567,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<border_crossing::PyScaled>()?;
     module.add_class::<border_crossing::PyLanczos>()?;
     module.add_class::<border_patterns::PatternModel>()?;
+    module.add_class::<border_coupled::CoupledModel>()?;
     module.add_class::<border_glmm::GeneralizedModel>()?;
     module.add_class::<border_glmm::GeneralizedMinimum>()
 }

@@ -171,21 +171,7 @@ impl Patterns {
     }
 
     pub(crate) fn solve(&self, sums: &[f64], log_det: f64, reml: bool) -> Option<Solved> {
-        let (p, c) = (self.p, self.p + 1);
-        let mut u = zeros(p * p);
-        for j in 0..p {
-            u[j * p..(j + 1) * p].copy_from_slice(&sums[j * c..j * c + p]);
-        }
-        let log_u = if p == 0 { 0.0 } else { block::cholesky(&mut u, p)? };
-        let right: Vec<f64> = (0..p).map(|j| sums[j * c + p]).collect();
-        let mut beta = right.clone();
-        block::forward(&u, p, &mut beta);
-        let fitted: f64 = beta.iter().map(|v| v * v).sum();
-        block::backward(&u, p, &mut beta);
-        let rest = sums[p * c + p] - fitted;
-        let value = log_det + rest + if reml { 2.0 * log_u } else { 0.0 };
-        let root = block::transpose(&block::inverse_lower(&u, p), p, p);
-        value.is_finite().then_some(Solved { value, beta, root })
+        solve(self.p, sums, log_det, reml)
     }
 
     /// Coefficients of the fixed effects less beta0, over scale, and U^-T, p x p; None where a Sigma is not positive
@@ -422,6 +408,25 @@ impl Pattern {
         add_gram(rows, self.n_rows, columns, &mut out);
         out
     }
+}
+
+/// The fit where [q r]'V^-1 [q r] is `sums`, (p + 1) x (p + 1), and log|V| is `log_det`.
+pub(crate) fn solve(p: usize, sums: &[f64], log_det: f64, reml: bool) -> Option<Solved> {
+    let c = p + 1;
+    let mut u = zeros(p * p);
+    for j in 0..p {
+        u[j * p..(j + 1) * p].copy_from_slice(&sums[j * c..j * c + p]);
+    }
+    let log_u = if p == 0 { 0.0 } else { block::cholesky(&mut u, p)? };
+    let right: Vec<f64> = (0..p).map(|j| sums[j * c + p]).collect();
+    let mut beta = right.clone();
+    block::forward(&u, p, &mut beta);
+    let fitted: f64 = beta.iter().map(|v| v * v).sum();
+    block::backward(&u, p, &mut beta);
+    let rest = sums[p * c + p] - fitted;
+    let value = log_det + rest + if reml { 2.0 * log_u } else { 0.0 };
+    let root = block::transpose(&block::inverse_lower(&u, p), p, p);
+    value.is_finite().then_some(Solved { value, beta, root })
 }
 
 /// Adds the lower triangle of M'M, and what faer makes of the upper one.

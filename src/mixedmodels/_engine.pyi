@@ -161,6 +161,41 @@ class Model:
     """Var(x'(beta^ - beta) + z'(b^ - b)) / sigma^2 of each row (m,); code -1: no such level; theta is a user's, or
     theta~ if in_engine."""
 
+class CoupledModel:
+    """Henderson's equations with a precision Q of the rows, times scale squared, told on pairs of rows a >= b.
+
+    Lambda is that of every block of effects, q x q by columns, one after the other. What cannot be evaluated is None.
+    """
+
+    def __init__(
+        self,
+        y: Floats,  # (n,), offset already taken off
+        X: Floats,  # (n, p), C order
+        weights: Floats | None,
+        codes: Sequence[Codes],  # one (n,) a block of effects; every level has rows
+        n_levels: Sequence[int],
+        Z: Sequence[Floats],  # (n, q) C order, times the roots of the weights
+        pairs: Places,  # (n_pairs, 2), each row with itself among them
+        n_threads: int = 0,
+    ) -> None: ...
+    kept: list[int]  # columns of X that are not aliased
+    nearly_dependent: list[int]
+    scale: float  # root mean square of the least-squares residual
+    def constant(self, reml: bool) -> float: ...
+    def value(self, Q: Floats, Lambda: Floats, reml: bool) -> float | None: ...
+    """The criterion less log|Q^-1| and the constant."""
+    def derivatives(
+        self, Q: Floats, Lambda: Floats, reml: bool, of_determinant: bool
+    ) -> tuple[float, Floats, Floats, Floats] | None: ...
+    """The value, derivatives in Q, as if both elements of a pair were one, and in Lambda, or those of log|V| + log|Q|
+    alone, and V^-1 [X K, r] (n, p + 1)."""
+    def fixed_root(self, Q: Floats, Lambda: Floats, reml: bool) -> tuple[Floats, Floats, Floats, Floats] | None: ...
+    """As that of ``PatternModel``."""
+    def solve(self, Q: Floats, Lambda: Floats, B: Floats) -> Floats | None: ...
+    """V^-1 B, (n, c)."""
+    def conditional(self, Q: Floats, Lambda: Floats) -> Floats | None: ...
+    """Lambda M^-1 Lambda' of each level, q x q, the blocks of effects one after the other."""
+
 class PatternModel:
     """Subjects by patterns of visits, for residuals that are correlated within them; keeps no rows.
 

@@ -131,9 +131,9 @@ def find_blocks(design: Design, effects: Sequence[EffectBlock]) -> Blocks:
         A block has more rows than can be.
     """
     n = design.n_obs
-    subject = np.arange(n) if design.residual is None else design.residual.subject.astype(np.intp)
+    subject = _subjects(design)
     block = _components(subject, [factor.codes for factor in design.factors])
-    _check_sizes(design, block)
+    _check_sizes(block)
     visit = np.zeros(n, dtype=np.intp) if design.residual is None else design.residual.visit.astype(np.intp)
     order = np.lexsort((visit, subject, block))
     counts = np.bincount(block)
@@ -147,6 +147,20 @@ def find_blocks(design: Design, effects: Sequence[EffectBlock]) -> Blocks:
         members.append(tuple(place[some] for some in np.split(by_pattern, ends)))
         rows.append(rows_at(design, effects, place[first], subject))
     return Blocks(tuple(rows), tuple(members))
+
+
+def _subjects(design: Design) -> Indices:
+    """Return the subject of each row, which is one where there are none."""
+    return np.arange(design.n_obs) if design.residual is None else design.residual.subject.astype(np.intp)
+
+
+def joins_too_many(design: Design) -> bool:
+    """Return whether levels of random effects join more rows than a block can have, and subjects do not."""
+    if not design.factors:
+        return False
+    subject = _subjects(design)
+    block = _components(subject, [factor.codes for factor in design.factors])
+    return int(np.bincount(block).max()) > MAX_ROWS >= int(np.bincount(subject).max())
 
 
 def rows_at(design: Design, effects: Sequence[EffectBlock], place: Indices, subject: Indices) -> BlockRows:
@@ -248,15 +262,13 @@ def _within(codes: npt.NDArray[np.integer], subject: Indices) -> bool:
     return bool((owner[codes] == subject).all())
 
 
-def _check_sizes(design: Design, block: Indices) -> None:
+def _check_sizes(block: Indices) -> None:
     largest = int(np.bincount(block).max())
     if largest > MAX_ROWS:
-        names = ", ".join(factor.name for factor in design.factors)
-        what = f" that levels of {names} join" if names else ""
         raise DesignError(
             "Residuals that are correlated or of known or unequal variances are fitted in blocks of independent rows, "
-            f"and a block{what} has {largest} rows, more than {MAX_ROWS}. Leave crossed factors out, or fit without "
-            "the structure."
+            f"and a block has {largest} rows, more than {MAX_ROWS}. Take subjects with fewer rows, or fit without the "
+            "structure."
         )
 
 

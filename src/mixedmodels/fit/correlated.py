@@ -38,6 +38,9 @@ INDEPENDENT = "id"
 FEW_VISITS = 20
 """Visits up to which derivatives in all of Sigma are cheaper than those along parameters, block by block."""
 
+FEW_PATTERNS = 32
+"""Covariances of one size below which their blocks are solved for one covariance at a time."""
+
 
 class CorrelatedProblem(MarginalProblem):
     """The criterion of one design as a function of a point of its blocks' covariance.
@@ -334,6 +337,21 @@ class CorrelatedProblem(MarginalProblem):
         return FixedRoot(
             Basis(np.zeros(len(mean), dtype=np.int64), mean, to_basis), beta, self.model.scale / sigma * root
         )
+
+    def solve(self, point: Floats, right: Floats) -> Floats:
+        """Return V^-1 B, (n_obs, c), for B (n_obs, c), rows times roots of weights, in units of the scaled problem."""
+        out = np.empty_like(right)
+        for V, some in zip(self.covariance.covariances(point), self.blocks.members, strict=True):
+            if len(some) < FEW_PATTERNS:
+                for one, rows in zip(V, some, strict=True):
+                    size, m = rows.shape
+                    wide = right[rows].transpose(1, 0, 2).reshape(m, -1)
+                    out[rows] = np.linalg.solve(one, wide).reshape(m, size, -1).transpose(1, 0, 2)
+                continue
+            rows = np.concatenate(some)
+            each = np.repeat(V, [len(members) for members in some], axis=0)
+            out[rows] = np.linalg.solve(each, right[rows])
+        return out
 
 
 def has_visits_alone(design: Design) -> bool:

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from mixedmodels.design.block_rows import joins_too_many
 from mixedmodels.design.build import build_design
 from mixedmodels.design.open_rows import is_stream
 from mixedmodels.errors import DataError, FormulaError
 from mixedmodels.fit.call import Call, check_evaluation, check_plain
 from mixedmodels.fit.correlated import CorrelatedProblem, check_sigma, has_visits_alone
+from mixedmodels.fit.coupled import CoupledProblem
 from mixedmodels.fit.marginal import MarginalProblem
 from mixedmodels.formula.parse import parse_correlated_formula, parse_formula, parse_marginal_formula
 
@@ -93,9 +95,11 @@ def build_marginal(call: Call, n_threads: int = 0) -> MarginalProblem:
 
 
 def _with_structure(design: Design, sigma: float | None, n_threads: int, seconds: float) -> MarginalProblem:
-    """Return the problem of a design, by visits in common where they are all there is."""
+    """Return the problem of a design: by visits in common where they are all, else by blocks of rows or levels."""
     if sigma is None and not design.variance and has_visits_alone(design):
         return MarginalProblem(design, n_threads=n_threads, design_seconds=seconds)
+    if joins_too_many(design):
+        return CoupledProblem(design, sigma=sigma, n_threads=n_threads, design_seconds=seconds)
     return CorrelatedProblem(design, sigma=sigma, n_threads=n_threads, design_seconds=seconds)
 
 

@@ -16,6 +16,7 @@ from mixedmodels.covariance.packed_lower import lower_triangle
 from mixedmodels.design.records import Finding
 from mixedmodels.errors import FitError
 from mixedmodels.fit.correlated import CorrelatedProblem
+from mixedmodels.fit.coupled import CoupledProblem
 from mixedmodels.fit.findings import aliased_columns, nearly_aliased_columns, not_converged, unlike_columns
 from mixedmodels.fit.fit import STATUS, check_control, check_reml
 from mixedmodels.fit.fitted import marginal_fitted
@@ -42,9 +43,6 @@ SAME_OPTIMUM = 1e-4
 
 FLAT = 1e-7
 """Eigenvalue of the expected information, scaled to a unit diagonal, that counts as none."""
-
-FEW_PATTERNS = 32
-"""Covariances of one size below which their blocks are solved for one covariance at a time."""
 
 NOT_IDENTIFIED = "not identified"
 
@@ -276,23 +274,16 @@ def _modes(state: CorrelatedState, covariances: list[Floats]) -> Iterator[Floats
 
 def weighted_residual(state: CorrelatedState, residual: Floats) -> Floats:
     """Return V^-1 r, (n_obs,), for residuals r."""
-    problem, out = state.problem, np.empty(len(residual))
     weights = state.design.weights
     root = np.ones(len(residual)) if weights is None else np.sqrt(weights)
-    weighted = root * residual
-    for V, some in zip(problem.covariance.covariances(state.point), problem.blocks.members, strict=True):
-        if len(some) < FEW_PATTERNS:
-            for one, rows in zip(V, some, strict=True):
-                out[rows] = np.linalg.solve(one, weighted[rows].T).T
-            continue
-        rows = np.concatenate(some)
-        each = np.repeat(V, [len(members) for members in some], axis=0)
-        out[rows] = np.linalg.solve(each, weighted[rows][:, :, None])[:, :, 0]
-    return np.asarray(root * out / problem.model.scale**2)
+    solved = state.problem.solve(state.point, (root * residual)[:, None])[:, 0]
+    return np.asarray(root * solved / state.problem.model.scale**2)
 
 
 def _conditional_covariance(state: CorrelatedState) -> list[Floats]:
     """Return S - S Z_l'V^-1 Z_l S of each level l, by factor."""
+    if isinstance(state.problem, CoupledProblem):
+        return state.problem.conditional_covariance(state.point)
     design = state.design
     out = [
         np.tile(S, (factor.n_levels, 1, 1)) for factor, S in zip(design.factors, state.effects_covariance, strict=True)

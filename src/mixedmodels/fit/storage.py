@@ -40,6 +40,7 @@ from mixedmodels.fit.control import Control
 from mixedmodels.fit.correlated import CorrelatedProblem
 from mixedmodels.fit.correlated_call import CorrelatedCall
 from mixedmodels.fit.correlated_fit import CorrelatedState
+from mixedmodels.fit.coupled import CoupledProblem
 from mixedmodels.fit.fixed_root import Basis, FixedRoot
 from mixedmodels.fit.generalized import GeneralizedProblem, GlmmState
 from mixedmodels.fit.generalized_call import GeneralizedCall
@@ -94,6 +95,14 @@ def _correlated_problem(
     return problem
 
 
+def _coupled_problem(
+    design: Design, n_threads: int, seconds: dict[str, float], known_sigma: float | None
+) -> CoupledProblem:
+    problem = CoupledProblem(design, sigma=known_sigma, n_threads=n_threads)
+    problem.seconds = seconds
+    return problem
+
+
 def _factor(expr: str, eval_method: Factor.EvalMethod, kind: Factor.Kind) -> Factor:
     return Factor(expr, eval_method=eval_method, kind=kind)
 
@@ -142,6 +151,7 @@ KEPT = (
     Kept(MarginalProblem, ("design", "n_threads", "seconds"), _marginal_problem),
     Kept(GeneralizedProblem, ("design", "family", "n_agq", "n_threads", "seconds"), _generalized_problem),
     Kept(CorrelatedProblem, ("design", "n_threads", "seconds", "known_sigma"), _correlated_problem),
+    Kept(CoupledProblem, ("design", "n_threads", "seconds", "known_sigma"), _coupled_problem),
     Kept(RowlessFit, make=restored),
     Kept(MatrixCoding, ("matrix", "names")),
     Kept(CustomContrasts, ("contrasts", "names")),
