@@ -49,12 +49,44 @@ pub(crate) use with_size;
 pub const MAX_SIZE: usize = 8;
 use crate::memory::{copied, zeros};
 
+/// The logarithm of a product of many numbers, taken once for as many of them as their product can hold.
+pub struct LogProduct {
+    product: f64,
+    log: f64,
+}
+
+impl LogProduct {
+    pub fn new() -> LogProduct {
+        LogProduct { product: 1.0, log: 0.0 }
+    }
+
+    /// Multiplies by a positive number.
+    #[inline(always)]
+    pub fn times(&mut self, factor: f64) {
+        self.product *= factor;
+        if !(1e-100..1e100).contains(&self.product) {
+            self.log += self.product.ln();
+            self.product = 1.0;
+        }
+    }
+
+    pub fn log(&self) -> f64 {
+        self.log + self.product.ln()
+    }
+}
+
 /// Cholesky factor of the lower triangle of `a` (q x q), in place; the strict upper triangle is left alone.
 /// Returns the sum of the logs of the diagonal, or None if `a` is not positive definite.
 #[inline(always)]
 pub fn cholesky(a: &mut [f64], q: usize) -> Option<f64> {
-    let mut product = 1.0;
-    let mut log = 0.0;
+    let mut product = LogProduct::new();
+    cholesky_and_product(a, q, &mut product)?;
+    Some(product.log())
+}
+
+/// The same, with the diagonal taken to a product.
+#[inline(always)]
+pub fn cholesky_and_product(a: &mut [f64], q: usize, product: &mut LogProduct) -> Option<()> {
     for j in 0..q {
         let mut d = a[j * q + j];
         for k in 0..j {
@@ -65,11 +97,7 @@ pub fn cholesky(a: &mut [f64], q: usize) -> Option<f64> {
         }
         let d = d.sqrt();
         a[j * q + j] = d;
-        product *= d;
-        if !(1e-100..1e100).contains(&product) {
-            log += product.ln();
-            product = 1.0;
-        }
+        product.times(d);
         for i in j + 1..q {
             let mut s = a[j * q + i];
             for k in 0..j {
@@ -78,7 +106,7 @@ pub fn cholesky(a: &mut [f64], q: usize) -> Option<f64> {
             a[j * q + i] = s / d;
         }
     }
-    Some(log + product.ln())
+    Some(())
 }
 
 /// Solves L X = B in place; `l` is q x q lower, `b` is q x m.

@@ -8,7 +8,8 @@
 use crate::block::{self, with_size};
 use crate::cholesky::{LONG, Pattern};
 use crate::factor::{LowerFactor, add_rest_block, subtract_from_identity};
-use crate::memory::{copied, gathered, reserve, reserved, zeros};
+use crate::level_sums::{LevelSums, MOMENTS, fill_directions};
+use crate::memory::{copied, gathered, reserved, zeros};
 use crate::products::{Block, Factor, Products};
 use crate::relation::Relation;
 use crate::schur::{self, Values};
@@ -525,11 +526,15 @@ impl Factorization<'_> {
         // the first factor: one loop over its levels
         let q = products.factors[0].q;
         let wanted: &[usize] = if curvature { &own[0] } else { &[] };
+        let by_moments = n == 0 && !wanted.is_empty() && q <= MOMENTS;
         let keep_rows = n > 0 && !wanted.is_empty();
         let parts = schur::over_pieces(
             problem.pieces.windows(2).map(|w| w[0]..w[1]).collect(),
             |_, levels: std::ops::Range<usize>| {
                 let mut sums = LevelSums::new(q, p, wanted.len(), keep_rows);
+                if by_moments {
+                    sums.start_moments(q, p);
+                }
                 with_size!(q, {
                     let mut effects = zeros(q * m);
                     for level in levels {
@@ -538,7 +543,11 @@ impl Factorization<'_> {
                         }
                         let l = &self.factor.eliminated.l[level * q * q..(level + 1) * q * q];
                         self.first_effects(level, &beta, &rest, q, &mut effects);
-                        sums.add_effects(&effects, &root, q, p, self.reml, self.s2);
+                        sums.add_effects(&effects, &root, q, p, self.reml);
+                        if by_moments {
+                            sums.add_moments(&effects, l, self.random.is_none(), q, p);
+                            continue;
+                        }
                         if self.random.is_none() {
                             subtract_from_identity(l, q, &mut sums.kernel);
                         }
@@ -551,6 +560,9 @@ impl Factorization<'_> {
         let mut parts = parts.into_iter();
         let mut first = parts.next().expect("there is a piece");
         parts.for_each(|part| first.merge(part));
+        if by_moments {
+            first.directions_of_moments(&inverses[0], wanted, problem, q, p);
+        }
         for idle in products.factors[0].idle.iter() {
             let square = self.factor.lambda[0][0] * self.factor.lambda[0][0] * idle.zz;
             first.kernel[0] += idle.count * square / (1.0 + square);
@@ -582,7 +594,7 @@ impl Factorization<'_> {
                         effects[c * q + i] = rest[(start + i) * m + c];
                     }
                 }
-                sums.add_effects(&effects, &root, q, p, self.reml, self.s2);
+                sums.add_effects(&effects, &root, q, p, self.reml);
                 if let Some(inverse) = &inverse {
                     block.fill(0.0);
                     add_rest_block(&problem.pattern, inverse, start, q, &mut block);
@@ -600,6 +612,7 @@ impl Factorization<'_> {
         if let Some(random) = &self.random {
             self.add_traces_of_random(random, &mut all);
         }
+        all.iter_mut().for_each(|sums| sums.take_out_squares(self.s2));
 
         let by_covariance: Vec<Vec<f64>> = all
             .iter()
@@ -670,7 +683,7 @@ impl Factorization<'_> {
         }
         let weighted = relation.times(&effects, q * m);
         for (one, other) in effects.chunks_exact(q * m).zip(weighted.chunks_exact(q * m)) {
-            sums.add_pair(one, other, root, q, p, self.reml, self.s2);
+            sums.add_pair(one, other, root, q, p, self.reml);
         }
         (0..q).for_each(|i| sums.kernel[i * q + i] += n_levels as f64);
         for column in 0..n_levels {
@@ -786,166 +799,6 @@ impl Factorization<'_> {
             }
         }
         (out, s2_hessian)
-    }
-}
-
-/// Sums over the levels of one factor.
-struct LevelSums {
-    /// sum (I - M^-1)_ll - u u'/s2 - X~ (X'V^-1X)^-1 X~', q x q.
-    kernel: Vec<f64>,
-    /// sum u u', q x q.
-    squares: Vec<f64>,
-    /// sum U~'U~, less what L^-1 takes from the level's own block for the first factor, k x k.
-    information: Vec<f64>,
-    /// X~' U~, p x k.
-    fixed: Vec<f64>,
-    /// U~' u, k.
-    along: Vec<f64>,
-    /// L_l^-1 U~_l (first factor) or U~_l (rest), q x k a level; kept if the rest needs it.
-    rows: Vec<f64>,
-    keep_rows: bool,
-    direction: Vec<f64>,
-    solved: Vec<f64>,
-}
-
-impl LevelSums {
-    fn new(q: usize, p: usize, k: usize, keep_rows: bool) -> LevelSums {
-        LevelSums {
-            kernel: zeros(q * q),
-            squares: zeros(q * q),
-            information: zeros(k * k),
-            fixed: zeros(p * k),
-            along: zeros(k),
-            rows: vec![],
-            keep_rows,
-            direction: zeros(q * k),
-            solved: zeros(q * k),
-        }
-    }
-
-    fn merge(&mut self, other: LevelSums) {
-        let add = |a: &mut Vec<f64>, b: Vec<f64>| a.iter_mut().zip(b).for_each(|(x, y)| *x += y);
-        add(&mut self.kernel, other.kernel);
-        add(&mut self.squares, other.squares);
-        add(&mut self.information, other.information);
-        add(&mut self.fixed, other.fixed);
-        add(&mut self.along, other.along);
-        reserve(&mut self.rows, other.rows.len());
-        self.rows.extend(other.rows);
-    }
-
-    /// The part of the kernel that comes from [X~_l u_l].
-    #[inline(always)]
-    fn add_effects(&mut self, effects: &[f64], root: &[f64], q: usize, p: usize, reml: bool, s2: f64) {
-        let u = &effects[q * p..];
-        for b in 0..q {
-            for a in 0..q {
-                self.squares[b * q + a] += u[a] * u[b];
-                self.kernel[b * q + a] -= u[a] * u[b] / s2;
-            }
-        }
-        if !reml {
-            return;
-        }
-        let mut projected = [0.0; 8];
-        let mut large = if q > 8 { zeros(q) } else { vec![] };
-        for c in 0..p {
-            let column: &mut [f64] = if q > 8 { &mut large } else { &mut projected[..q] };
-            column.fill(0.0);
-            for k in 0..=c {
-                for i in 0..q {
-                    column[i] += effects[k * q + i] * root[c * p + k];
-                }
-            }
-            for b in 0..q {
-                for a in 0..q {
-                    self.kernel[b * q + a] -= column[a] * column[b];
-                }
-            }
-        }
-    }
-
-    /// The same of a pair [X~_l u_l] and [A^-1 X~, A^-1 u]_l of related levels, made symmetric.
-    fn add_pair(&mut self, one: &[f64], other: &[f64], root: &[f64], q: usize, p: usize, reml: bool, s2: f64) {
-        let (u, v) = (&one[q * p..], &other[q * p..]);
-        for b in 0..q {
-            for a in 0..q {
-                let square = 0.5 * (u[a] * v[b] + u[b] * v[a]);
-                self.squares[b * q + a] += square;
-                self.kernel[b * q + a] -= square / s2;
-            }
-        }
-        if !reml {
-            return;
-        }
-        let projected = |effects: &[f64], c: usize, i: usize| -> f64 {
-            (0..=c).map(|k| effects[k * q + i] * root[c * p + k]).sum()
-        };
-        for c in 0..p {
-            let x: Vec<f64> = (0..q).map(|i| projected(one, c, i)).collect();
-            let y: Vec<f64> = (0..q).map(|i| projected(other, c, i)).collect();
-            for b in 0..q {
-                (0..q).for_each(|a| self.kernel[b * q + a] -= 0.5 * (x[a] * y[b] + x[b] * y[a]));
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn add_directions(
-        &mut self,
-        effects: &[f64],
-        inverse: &[f64],
-        wanted: &[usize],
-        problem: &Problem,
-        l: Option<&[f64]>,
-        q: usize,
-        p: usize,
-    ) {
-        let k = wanted.len();
-        if k == 0 {
-            return;
-        }
-        let u = &effects[q * p..];
-        let direction = &mut self.direction;
-        fill_directions(u, inverse, wanted, problem, q, direction);
-        self.solved.copy_from_slice(direction);
-        if let Some(l) = l {
-            block::forward(l, q, &mut self.solved);
-        }
-        for c in 0..k {
-            for r in 0..q {
-                self.along[c] += direction[c * q + r] * u[r];
-                for a in 0..p {
-                    self.fixed[c * p + a] += effects[a * q + r] * direction[c * q + r];
-                }
-            }
-            for d in 0..k {
-                for r in 0..q {
-                    let own = if l.is_some() { self.solved[c * q + r] * self.solved[d * q + r] } else { 0.0 };
-                    self.information[d * k + c] += direction[c * q + r] * direction[d * q + r] - own;
-                }
-            }
-        }
-        if self.keep_rows {
-            reserve(&mut self.rows, self.solved.len());
-            self.rows.extend_from_slice(&self.solved);
-        }
-    }
-}
-
-/// U~ = Lambda^-1 (dLambda Lambda' + Lambda dLambda') v for each wanted parameter, v = Lambda^-T u, q x k.
-#[inline(always)]
-fn fill_directions(u: &[f64], inverse: &[f64], wanted: &[usize], problem: &Problem, q: usize, direction: &mut [f64]) {
-    direction.fill(0.0);
-    for (c, &i) in wanted.iter().enumerate() {
-        for (row, column) in problem.parameters[i].elements() {
-            // v_row = (Lambda^-T u)_row = sum_k inverse[k, row] u_k
-            let v: f64 = (row..q).map(|r| inverse[row * q + r] * u[r]).sum();
-            for r in row..q {
-                direction[c * q + r] += inverse[row * q + r] * u[column];
-            }
-            direction[c * q + column] += v;
-        }
     }
 }
 

@@ -29,6 +29,7 @@ mod inference;
 mod kept_rows;
 mod krylov;
 mod laplace;
+mod level_sums;
 mod meetings;
 mod memory;
 mod model;

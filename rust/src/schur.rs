@@ -2,7 +2,7 @@
 //!
 //! With strips W_l = L_l^-1 Lambda_1' Z_1l'Z_2 Lambda_2 the rest is S = Lambda_2' Z_2'Z_2 Lambda_2 + I - sum_l W_l' W_l.
 
-use crate::block::{self, with_size};
+use crate::block::{self, LogProduct, with_size};
 use crate::cholesky::{Pattern, TILE, subtract_square};
 use crate::memory::{before_products, reserved, zeros};
 use crate::products::{Cross, Products};
@@ -137,7 +137,7 @@ fn eliminate_piece(
     let (m, zz, zx) = (values.m, values.zz[0], values.zx);
     let cross = &products.cross;
     let (factor, lambda_1) = (&products.factors[0], &lambda[0]);
-    let mut log_det = 0.0;
+    let mut diagonal = LogProduct::new();
     let mut xx = zeros(m * m);
     let mut product = zeros(q * q);
     let mut w_at = 0;
@@ -154,7 +154,7 @@ fn eliminate_piece(
         for i in 0..q {
             l[i * q + i] += own;
         }
-        log_det += block::cholesky(l, q)?;
+        block::cholesky_and_product(l, q, &mut diagonal)?;
 
         let wx = &mut wx_out[k * q * m..(k + 1) * q * m];
         block::transpose_times(lambda_1, &zx[level * q * m..(level + 1) * q * m], q, q, m, wx);
@@ -192,7 +192,7 @@ fn eliminate_piece(
         }
         block::forward(l, q, w);
     }
-    Some((2.0 * log_det, xx))
+    Some((2.0 * diagonal.log(), xx))
 }
 
 pub fn strips_are_dense(products: &Products) -> bool {
