@@ -106,10 +106,8 @@ def _read(options: argparse.Namespace, formulas: Sequence[Formula]) -> pd.DataFr
 
 
 def _fit(options: argparse.Namespace) -> str:
-    for path in (options.report, options.json):
-        _check_place(path)
-    if options.report is not None:
-        load_matplotlib("figure")  # or say that it is missing, before the fit takes its time
+    _check_report(options)
+    _check_place(options.json)
     formula = parse_formula(options.formula) if not _on_residuals(options) else _correlated(options)
     data = _read(options, [formula])
     if _on_residuals(options):
@@ -145,12 +143,14 @@ def _correlated(options: argparse.Namespace) -> Formula:
 
 
 def _fit_correlated(options: argparse.Namespace, data: pd.DataFrame) -> str:
-    for name in ("report", "json", "family"):
+    for name in ("json", "family"):
         if getattr(options, name) is not None:
             raise DataError(f"--{name} is for models with independent residuals; with {_flags(options)} there is none")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MixedModelsWarning)
         fit = lmer(options.formula, data, **_fitting(options), **_on_residuals(options))
+    if options.report is not None:
+        fit.report(options.report, ddf=options.ddf)
     return str(fit.summary(ddf=options.ddf))
 
 
@@ -159,14 +159,16 @@ def _flags(options: argparse.Namespace) -> str:
 
 
 def _fit_generalized(options: argparse.Namespace, data: pd.DataFrame) -> str:
-    for name in ("report", "json"):
-        if getattr(options, name) is not None:
-            raise DataError(f"--{name} is for linear models; with --family there is the summary only")
+    if options.json is not None:
+        raise DataError("--json is for linear models; with --family there are the summary and --report")
     if options.ddf != DDF_NAMES[0]:
         raise DataError("--ddf is for linear models; tests of generalised ones are normal")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MixedModelsWarning)
-        return str(glmer(options.formula, data, **_generalized(options)).summary())
+        fit = glmer(options.formula, data, **_generalized(options))
+    if options.report is not None:
+        fit.report(options.report)
+    return str(fit.summary())
 
 
 def _generalized(options: argparse.Namespace) -> dict[str, Any]:
@@ -190,6 +192,13 @@ def _fitting(options: argparse.Namespace) -> dict[str, Any]:
         "contrasts": options.contrasts,
         "evaluate": "restricted" if options.no_python else "python",
     }
+
+
+def _check_report(options: argparse.Namespace) -> None:
+    """Refuse a report that cannot be drawn or written before the fit takes its time."""
+    _check_place(options.report)
+    if options.report is not None:
+        load_matplotlib("figure")  # or say that it is missing
 
 
 def _check_place(path: str | None) -> None:
@@ -226,10 +235,13 @@ def _compare(options: argparse.Namespace) -> str:
 
 
 def _mmrm(options: argparse.Namespace) -> str:
+    _check_report(options)
     data = _read(options, [parse_marginal_formula(options.formula)])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MixedModelsWarning)  # the summary carries the same findings
         fit = mmrm(options.formula, data, ddf=options.ddf, **_fitting(options))
+    if options.report is not None:
+        fit.report(options.report)
     return str(fit.summary())
 
 
@@ -237,6 +249,10 @@ def _datasets(options: argparse.Namespace) -> str:
     lines = [("name", "rows", "columns", "licence", "design")]
     lines += list_datasets()[list(lines[0])].astype(str).itertuples(index=False, name=None)
     return "\n".join("{:<10}  {:>5}  {:>7}  {:<10}  {}".format(*line) for line in lines)
+
+
+def _add_report(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--report", metavar="FILE", help="write one HTML page with tables, checks and plots to FILE")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -261,7 +277,7 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--sigma", metavar="SD", type=float, help="known residual standard deviation of weight one")
     _add_layout(fit)
     fit.add_argument("--json", metavar="FILE", help="write everything to FILE; - prints it instead of the summary")
-    fit.add_argument("--report", metavar="FILE", help="write one HTML page with tables, checks and plots to FILE")
+    _add_report(fit)
     fit.set_defaults(command=_fit)
 
     trial = commands.add_parser(
@@ -278,6 +294,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"degrees of freedom of the tests: {', '.join(MARGINAL_NAMES)} (default: %(default)s)",
     )
     _add_layout(trial)
+    _add_report(trial)
     trial.set_defaults(command=_mmrm)
 
     comparison = commands.add_parser(

@@ -59,8 +59,7 @@ OF_A_FIT = _by_name({
 
 OF_A_GENERALIZED_FIT = _by_name({
     "fitted_values": "conditional means are fit.fittedvalues",
-    "ranova to_dict "
-    "report plot drop1 step": "it is not available for generalised models yet",
+    "ranova to_dict drop1 step": "it is not available for generalised models yet",
     "overdispersion": "compare family='poisson' with family='negative_binomial' by mixedmodels.compare",
 })  # fmt: skip
 """Names that results of linear models have, and what to use for generalised ones."""

@@ -48,7 +48,9 @@ def summarize_correlated(
         values = row_values(estimate_rows(state, np.eye(state.n_fixed), tests), level)
         tables.append(coefficient_table(state.fixed_names, values, level, isinstance(tests, FixedDegrees)))
     method = "REML" if state.reml else "maximum likelihood"
-    return Summary(f"{_kind(state)} fitted by {method}", _text(state), tables, [*notes(state, tests)], width)
+    return Summary(
+        f"{correlated_heading(state)} fitted by {method}", _text(state), tables, [*notes(state, tests)], width
+    )
 
 
 def one_line_correlated(state: CorrelatedState) -> str:
@@ -58,7 +60,8 @@ def one_line_correlated(state: CorrelatedState) -> str:
     return f"<CorrelatedResult: {_text(state)}; {name} {value}, {state.design.n_obs} observations>"
 
 
-def _kind(state: CorrelatedState) -> str:
+def correlated_heading(state: CorrelatedState) -> str:
+    """Return the kind of the model in words."""
     if state.design.residual is not None:
         return "Linear mixed model with correlated residuals"
     known = state.problem.known_sigma is not None

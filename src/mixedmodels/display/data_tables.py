@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mixedmodels.design.labels import level_text
 from mixedmodels.display.table import Table
 from mixedmodels.texts import numbers
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from mixedmodels.design.design import Design
-    from mixedmodels.design.frame import Column
+    from mixedmodels.design.frame import Values
     from mixedmodels.design.records import Floats, RandomFactor
 
 MAX_LEVELS = 12
@@ -30,12 +29,14 @@ def row_table(design: Design) -> Table:
 
 def variable_tables(design: Design) -> Iterator[Table]:
     """Yield the distributions of the response and of the number columns, then those of the categories."""
-    numeric = {design.response_name: design.y}
+    numeric = {} if design.categories else {design.response_name: design.y}
     numeric |= {name: c.values.astype(np.float64) for name, c in design.columns.items() if c.is_number}
     if design.weights is not None:
         numeric["(weight)"] = design.weights
-    yield number_table(numeric)
-    rows = [(name, *_levels(c.levels, c)) for name, c in design.columns.items() if c.levels is not None]
+    if numeric:
+        yield number_table(numeric)
+    rows = [(design.response_name, *_counted(design.categories, design.y))] if design.categories else []
+    rows += [(name, *_counted(c.levels, c.values)) for name, c in design.columns.items() if c.levels is not None]
     if rows:
         yield Table("Categories", ("", "Levels", "Rows of each"), tuple(rows), "lrl")
 
@@ -63,7 +64,8 @@ def grouping_table(factors: tuple[RandomFactor, ...]) -> Table:
     return Table("Grouping factors", header, tuple(rows), "lrrrr")
 
 
-def _levels(levels: pd.Index, column: Column) -> tuple[str, str]:
-    counts = np.bincount(column.values, minlength=len(levels))
+def _counted(levels: Iterable[object], codes: Values) -> tuple[str, str]:
+    levels = [level_text(level) for level in levels]
+    counts = np.bincount(codes.astype(np.intp), minlength=len(levels))
     shown = [f"{level} ({n})" for level, n in zip(levels[:MAX_LEVELS], counts, strict=False)]
     return str(len(levels)), ", ".join(shown) + (", ..." if len(levels) > MAX_LEVELS else "")

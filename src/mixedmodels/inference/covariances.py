@@ -70,6 +70,8 @@ def factor_roots(state: MixedFit) -> list[Floats]:
     z' Sigma z.
     """
     factors = state.design.factors
+    if not factors:  # beside a structure of the residuals
+        return []
     parts = split_theta(state.theta, [f.n_theta for f in factors])
     return [state.sigma * relative_factor(part, f.block_sizes) for f, part in zip(factors, parts, strict=True)]
 

@@ -60,7 +60,8 @@ def _limits(parameter: Parameter, error: float, quantile: float) -> tuple[float,
     if np.isinf(low):
         return x - quantile * error, x + quantile * error
     if np.isinf(high):
-        factor = np.exp(quantile * error / x)
+        with np.errstate(over="ignore"):  # of an estimate near zero nothing is known: from zero to infinity
+            factor = np.exp(quantile * error / x)
         return x / factor, x * factor
     middle, half = 0.5 * (low + high), 0.5 * (high - low)
     u = min(max((x - middle) / half, -1 + 1e-12), 1 - 1e-12)

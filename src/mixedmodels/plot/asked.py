@@ -34,7 +34,7 @@ def draws_correlated_residuals(plot: Callable[P, R]) -> Callable[P, R]:
     plot
         Takes a fit before its other arguments.
     """
-    return _draws(plot, "residual_correlation", "a fit with correlated residuals, as mmrm returns it")
+    return _draws(plot, "residual_parameters", "a fit with correlated residuals, as mmrm returns it")
 
 
 def draws_a_generalized_fit(plot: Callable[P, R]) -> Callable[P, R]:

@@ -63,11 +63,13 @@ def correlation(fit: MarginalFitted, *, ax: Axes | Iterable[Axes] | None = None)
     )
     size = float(np.clip(0.7 * len(rows.visits) + 1.6, 3.6, 7.0))
     axes = panels(ax, titles, size=(size + 0.8, size))
+    images = {}
     for g, on in enumerate(axes):
-        image = _draw(on, state, state.residual_covariance[g])
+        images[on.figure] = _draw(on, state, state.residual_covariance[g])
         if rows.term.group is not None:
             on.set_title(name(titles[g]), fontsize="small")
-    axes[-1].figure.colorbar(image, ax=list(axes), label="Correlation", shrink=0.8)
+    for figure, image in images.items():  # axes that are given may be of several
+        figure.colorbar(image, ax=[on for on in axes if on.figure is figure], label="Correlation", shrink=0.8)
     drawn = np.empty(len(axes), dtype=object)
     drawn[:] = axes
     return axes[0] if len(axes) == 1 else drawn

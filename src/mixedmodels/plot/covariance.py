@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import Fitted
+    from mixedmodels.fit.records import HoldsMixed
 
 FEW = 40
 """Levels drawn with the ellipse of their own uncertainty."""
@@ -29,7 +29,7 @@ FEW = 40
 
 @draws_a_fit
 def covariance(
-    fit: Fitted,
+    fit: HoldsMixed,
     group: str | None = None,
     *,
     levels: Sequence[float] = (0.5, 0.95),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from mixedmodels.design.design import Design
     from mixedmodels.design.records import Codes
-    from mixedmodels.fit.records import Fitted
+    from mixedmodels.fit.records import HoldsFixed
 
 MAX_CELLS = 300
 """Cells drawn along each side; levels of more share them."""
@@ -46,7 +46,7 @@ class _Factor:
 
 @draws_a_fit
 def design(
-    fit: Fitted, rows: str | None = None, columns: str | None = None, *, ax: Axes | Iterable[Axes] | None = None
+    fit: HoldsFixed, rows: str | None = None, columns: str | None = None, *, ax: Axes | Iterable[Axes] | None = None
 ) -> Any:
     """Draw how many rows of the data each pair of levels has: a full rectangle where two factors cross, steps where one
     is nested in the other.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mixedmodels.diagnose.residuals import residuals
+from mixedmodels.diagnose.row_view import row_view
 from mixedmodels.errors import InferenceError
 from mixedmodels.fit.fitted import random_part
 from mixedmodels.plot.asked import draws_a_fit
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from mixedmodels.design.records import Floats, RandomFactor
-    from mixedmodels.fit.records import FitState, Fitted
+    from mixedmodels.fit.records import HoldsMixed, MixedFit
 
 FEW = 40
 """Levels drawn large and linked by full lines."""
@@ -48,7 +48,7 @@ MAX_NAME = 14
 
 
 @draws_a_fit
-def shrinkage(fit: Fitted, group: str | None = None, *, ax: Axes | Iterable[Axes] | None = None) -> Any:
+def shrinkage(fit: HoldsMixed, group: str | None = None, *, ax: Axes | Iterable[Axes] | None = None) -> Any:
     """Draw the fit of each level alone beside its conditional mode.
 
     A level alone is fitted by weighted least squares to its rows less all other terms of the model; levels whose rows
@@ -124,13 +124,13 @@ def _told(factor: RandomFactor, n_drawn: int, n_named: int) -> str:
     return "; ".join(filter(None, [moved if n_named < n_drawn else "", without]))
 
 
-def within_level_fits(state: FitState, k: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
+def within_level_fits(state: MixedFit, k: int) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """Return the least-squares effects of each level alone, (n_levels, n_effects), and which levels determine them.
 
     The response less all but this factor's random effects is regressed on their columns, with the design's weights.
     """
     factor, weights = state.design.factors[k], state.design.weights
-    y = residuals(state) + random_part(factor, state.b[k])
+    y = row_view(state).residuals() + random_part(factor, state.b[k])
     Z = np.ones((len(y), 1)) if factor.Z is None else factor.Z
     if weights is not None:
         y, Z = np.sqrt(weights) * y, np.sqrt(weights)[:, None] * Z

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixedmodels.design.expression import INTERCEPT
+from mixedmodels.fit.correlated_fit import CorrelatedState
 from mixedmodels.inference.covariances import factor_covariances
 from mixedmodels.texts import numbers
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Floats, RandomFactor
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.design.residual_rows import ResidualRows
+    from mixedmodels.fit.generalized import GlmmState
+    from mixedmodels.fit.marginal_fit import MarginalState
+    from mixedmodels.fit.records import FitState, FixedFit, MixedFit
 
 MAX_MATRIX = 5
 """Effects of a factor whose covariance is written out."""
@@ -33,20 +37,88 @@ def equations(state: FitState) -> list[str]:
     return [_predictor(state), *_distributions(state), _residual(state)]
 
 
-def _predictor(state: FitState) -> str:
+def marginal_equations(state: MarginalState) -> list[str]:
+    """Return the same of a model without random effects whose residuals are correlated within subjects."""
+    return [_predictor(state), *_of_subjects(state, state.problem.rows)]
+
+
+def correlated_equations(state: CorrelatedState) -> list[str]:
+    """Return the same of a model with something on its residuals and random effects beside them, or none."""
+    own = state.design.residual
+    of_residuals = [] if own is None else _of_subjects(state, own)
+    known, variance = state.problem.known_sigma, state.design.formula.variance
+    if known is not None:
+        of_residuals.append(_normal(_sub("<mi>e</mi>", ROW), _weighted(state), known, sd_of="<mi>σ</mi>") + ", known")
+    elif own is None and not variance:
+        of_residuals.append(_residual(state))
+    if variance:
+        terms = " * ".join(term.text for term in variance)
+        of_residuals.append(f"Standard deviations of the residuals: <code>{escape(terms)}</code>")
+    return [_predictor(state), *_distributions(state), *of_residuals]
+
+
+def generalized_equations(state: GlmmState) -> list[str]:
+    """Return the linear predictor, the distribution of each factor's effects and that of the responses."""
+    link, mean = _text(state.family.link), _sub("<mi>μ</mi>", ROW)
+    left = f"{mean}" if state.family.link == "identity" else f"{link}<mo>(</mo>{mean}<mo>)</mo>"
+    name = _text(state.family.name.replace("_", " "))
+    parameters = mean + ("" if state.dispersion is None else "<mo>,</mo><mi>d</mi>")
+    if state.family.responses == "successes":
+        parameters = _sub("<mi>n</mi>", ROW) + "<mo>,</mo>" + parameters
+    response = _sub(_text(state.design.response_name), ROW)
+    distribution = _math(f"{response}<mo>∼</mo>{name}<mo>(</mo>{parameters}<mo>)</mo>")
+    if state.dispersion is not None:
+        distribution += ", " + _math(f"<mi>d</mi><mo>=</mo>{_number(numbers.significant(state.dispersion))}")
+    return [_sum(left, _terms(state)), *_distributions(state), distribution]
+
+
+def category_equations(state: GlmmState) -> list[str]:
+    """Return the same of ordered categories: chances of being below a threshold."""
+    chance = f"<mi>P</mi><mo>(</mo>{_sub(_text(state.design.response_name), ROW)}<mo>≤</mo><mi>k</mi><mo>)</mo>"
+    left = f"{_text(state.family.link)}<mo>(</mo>{chance}<mo>)</mo>"
+    own = _terms(state, state.own_fixed)
+    terms = [_sub("<mi>θ</mi>", "<mi>k</mi>"), *own]
+    return [_sum(left, terms, sign="−"), *_distributions(state)]
+
+
+def _predictor(state: FixedFit) -> str:
+    return _sum(_sub(_text(state.design.response_name), ROW), [*_terms(state), _sub("<mi>e</mi>", ROW)])
+
+
+def _terms(state: FixedFit, own: slice = slice(None)) -> list[str]:
+    """Return what a linear predictor is the sum of."""
     design = state.design
     if len(state.fixed_names) > MAX_TERMS:
         terms = ["<msubsup><mi>x</mi><mi>i</mi><mo>′</mo></msubsup><mi>β</mi>"]
     else:
-        terms = [_fixed_term(k, name) for k, name in enumerate(state.fixed_names)]
+        terms = [_fixed_term(k, name) for k, name in list(enumerate(state.fixed_names))[own]]
     if design.offset is not None:
         terms.append(_sub("<mtext>offset</mtext>", ROW))
-    terms += [
+    return terms + [
         _random_term(factor, column, len(factor.columns) > 1) for factor in design.factors for column in factor.columns
     ]
-    terms.append(_sub("<mi>e</mi>", ROW))
-    left = _sub(_text(design.response_name), ROW) + '<mo form="infix">=</mo>'
-    return " ".join([_math(left + terms[0]), *(_math('<mo form="infix">+</mo>' + term) for term in terms[1:])])
+
+
+def _sum(left: str, terms: Sequence[str], sign: str = "+") -> str:
+    """Return an equation whose right side may be broken between terms; ``sign`` stands before the second and others."""
+    first = _math(left + '<mo form="infix">=</mo>' + terms[0])
+    return " ".join([first, *(_math(f'<mo form="infix">{sign}</mo>{term}') for term in terms[1:])])
+
+
+def _of_subjects(state: MarginalState, own: ResidualRows) -> list[str]:
+    """Return the distribution of the residuals of a subject."""
+    subject = _text(own.term.subject)
+    vector = _sub("<mi>e</mi>", subject)
+    title = state.problem.covariance.title if isinstance(state, CorrelatedState) else state.problem.structure.title
+    lines = [
+        _math(f"{vector}<mo>∼</mo><mi>N</mi><mo>(</mo><mn>0</mn><mo>,</mo>{_sub('<mi>R</mi>', subject)}<mo>)</mo>")
+        + f", {escape(title)}: <code>{escape(own.term.text)}</code>"
+    ]
+    few = not own.has_own_times and len(own.visits) <= MAX_MATRIX and not isinstance(state, CorrelatedState)
+    for group, Sigma in zip(own.groups, state.residual_covariance, strict=True) if few else ():
+        below = "" if own.term.group is None else f"{escape(own.term.group)} {escape(str(group))}: "
+        lines.append(below + _math(f"{_sub('<mi>R</mi>', subject)}<mo>=</mo>{_matrix(Sigma)}"))
+    return lines
 
 
 def _fixed_term(k: int, name: str) -> str:
@@ -62,7 +134,7 @@ def _random_term(factor: RandomFactor, column: str, is_one_of_several: bool) -> 
     return effect if column == INTERCEPT else effect + _times(column)
 
 
-def _distributions(state: FitState) -> Iterator[str]:
+def _distributions(state: MixedFit) -> Iterator[str]:
     for factor, fitted in zip(state.design.factors, factor_covariances(state), strict=True):
         name = _text(factor.name)
         if factor.n_effects == 1:
@@ -77,11 +149,14 @@ def _distributions(state: FitState) -> Iterator[str]:
         )
 
 
-def _residual(state: FitState) -> str:
+def _residual(state: FixedFit) -> str:
+    return _normal(_sub("<mi>e</mi>", ROW), _weighted(state), state.sigma, sd_of="<mi>σ</mi>")
+
+
+def _weighted(state: FixedFit) -> str:
+    """Return the variance of a residual, over its weight if there is one."""
     variance = _variance("<mi>σ</mi>")
-    if state.design.weights is not None:
-        variance = f"<mfrac>{variance}{_sub('<mi>w</mi>', ROW)}</mfrac>"
-    return _normal(_sub("<mi>e</mi>", ROW), variance, state.sigma, sd_of="<mi>σ</mi>")
+    return variance if state.design.weights is None else f"<mfrac>{variance}{_sub('<mi>w</mi>', ROW)}</mfrac>"
 
 
 def _normal(what: str, variance: str, sd: float, sd_of: str | None = None) -> str:

@@ -11,23 +11,22 @@ from typing import TYPE_CHECKING
 
 from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.design.fixed_terms import WITHOUT_COLUMNS, can_tell_terms
-from mixedmodels.diagnose.check import check
 from mixedmodels.display.data_tables import grouping_table, row_table, variable_tables
-from mixedmodels.display.report_tables import anova_table, check_table, share_table
-from mixedmodels.display.summary import summarize
+from mixedmodels.display.report_tables import check_table
 from mixedmodels.errors import DataError, InferenceError
-from mixedmodels.inference.anova import anova
-from mixedmodels.inference.icc import icc
-from mixedmodels.inference.r2 import r2
+from mixedmodels.inference.degrees import tests_of
+from mixedmodels.inference.wald import check_level
 from mixedmodels.plot.canvas import count_of
-from mixedmodels.report.mathematics import equations
+from mixedmodels.report.parts import Parts, parts_of
 from mixedmodels.report.pictures import Picture, diagnostic_pictures, fit_pictures
 
 if TYPE_CHECKING:
     from os import PathLike
 
+    from mixedmodels.design.design import Design
     from mixedmodels.display.table import Table
-    from mixedmodels.fit.records import FitState, Fitted
+    from mixedmodels.fit.records import FixedFit, HoldsFixed
+    from mixedmodels.inference.approximation import Approximation
 
 PAGE_WIDTH = 100
 """Columns up to which correlations stand beside their standard deviations."""
@@ -75,11 +74,11 @@ footer { margin-top: 3rem; border-top: 1px solid #ccc; }
 
 
 def write_report(
-    fit: Fitted,
+    fit: HoldsFixed,
     path: str | PathLike[str],
     *,
     title: str | None = None,
-    ddf: str = "satterthwaite",
+    ddf: str | None = None,
     level: float = 0.95,
 ) -> None:
     """Write a fit as one HTML page: the model in mathematics, data, tables, checks and plots.
@@ -93,7 +92,8 @@ def write_report(
     title
         Heading of the page; None names the response.
     ddf, level
-        Degrees of freedom of the tests and coverage of the intervals, as for ``coef_table``.
+        Degrees of freedom of the tests and coverage of the intervals, as for ``coef_table``; None: those that the fit
+        takes by itself.
 
     Raises
     ------
@@ -108,19 +108,25 @@ def write_report(
         raise DataError(f"{str(path)!r} cannot be written: {error.strerror}") from error
 
 
-def report_page(fit: Fitted, *, title: str | None = None, ddf: str = "satterthwaite", level: float = 0.95) -> str:
+def report_page(fit: HoldsFixed, *, title: str | None = None, ddf: str | None = None, level: float = 0.95) -> str:
     """Return the page that ``write_report`` writes."""
     state = fit.state
     if title is not None and not isinstance(title, str):
         raise InferenceError(f"title is of type {type(title).__name__!r}; it must be a text, or None.")
-    heading = escape(title or f"Linear mixed model of {state.design.response_name}")
+    parts, [tests] = parts_of(state), tests_of([fit], ddf)
+    check_level(level)
+    heading = escape(title or f"{parts.heading} of {state.design.response_name}")
+    checks = parts.checks()
     sections = {
-        "Model": _model(state),
-        "Data": [_table(t) for t in _data_tables(state)],
-        "Estimates": _estimates(state, ddf, level),
+        "Model": _model(state, parts),
+        "Data": [_table(t) for t in _data_tables(state.design)],
+        "Estimates": _estimates(state, parts, tests, level),
         "Pictures of the fit": _figures(fit_pictures(fit, ddf, level)),
-        "Checks": [_table(check_table(check(state)), "scroll sentences"), *_figures(diagnostic_pictures(fit))],
-        "How it was fitted": _making(state),
+        "Checks": [
+            *([] if checks is None else [_table(check_table(checks), "scroll sentences")]),
+            *_figures(diagnostic_pictures(fit)),
+        ],
+        "How it was fitted": _making(state, parts),
     }
     body = "\n".join(f"<section>\n<h2>{name}</h2>\n{_joined(parts)}\n</section>" for name, parts in sections.items())
     return f"""<!DOCTYPE html>
@@ -145,37 +151,38 @@ def _joined(parts: Iterable[str]) -> str:
     return "\n".join(parts)
 
 
-def _model(state: FitState) -> Iterator[str]:
+def _model(state: FixedFit, parts: Parts) -> Iterator[str]:
     design = state.design
-    groups = ", ".join(f"{count_of(factor.n_levels, 'level')} of {factor.name}" for factor in design.factors)
-    method = "restricted maximum likelihood (REML)" if state.reml else "maximum likelihood (ML)"
-    yield f"<p><code>{escape(design.formula.text)}</code></p>"
-    yield f"<p>Fitted by {method} to {count_of(design.n_obs, 'observation')} ({escape(groups)}).</p>"
-    yield from (f'<div class="equation">{equation}</div>' for equation in equations(state))
+    counts = {factor.name: factor.n_levels for factor in design.factors} | parts.n_subjects
+    groups = ", ".join(f"{count_of(n, 'level')} of {name}" for name, n in counts.items())
+    yield f"<p><code>{escape(design.formula.described)}</code></p>"
+    of_groups = f" ({escape(groups)})" if groups else ""
+    yield f"<p>Fitted by {parts.method} to {count_of(design.n_obs, 'observation')}{of_groups}.</p>"
+    yield from (f'<div class="equation">{equation}</div>' for equation in parts.equations())
 
 
-def _data_tables(state: FitState) -> list[Table]:
-    design = state.design
-    return [row_table(design), grouping_table(design.factors), *variable_tables(design)]
+def _data_tables(design: Design) -> list[Table]:
+    groups = [grouping_table(design.factors)] if design.factors else []
+    return [row_table(design), *groups, *variable_tables(design)]
 
 
-def _estimates(state: FitState, ddf: str, level: float) -> Iterator[str]:
-    summary = summarize(state, ddf, level, width=PAGE_WIDTH)
+def _estimates(state: FixedFit, parts: Parts, tests: Approximation, level: float) -> Iterator[str]:
+    summary = parts.summary(tests, level, PAGE_WIDTH)
     yield from (_table(table) for table in summary.tables)
     if not can_tell_terms(state.design):
         yield f"<p>Tests of the terms are left out: they need columns that {WITHOUT_COLUMNS}.</p>"
-    elif len(tests := anova(state, 3, ddf)):
-        yield _table(anova_table(tests))
-    yield _table(share_table(r2(state), icc(state)))
+    elif (of_terms := parts.terms(tests)) is not None:
+        yield _table(of_terms)
+    if (shares := parts.shares()) is not None:
+        yield _table(shares)
     yield "<ul>" + "".join(f"<li>{escape(note)}</li>" for note in summary.notes) + "</ul>"
 
 
-def _making(state: FitState) -> Iterator[str]:
+def _making(state: FixedFit, parts: Parts) -> Iterator[str]:
     optimum = state.optimum
-    reml = "" if state.reml else ", reml=False"
     seconds = sum(optimum.seconds.values())
-    if state.design.formula.random:  # else it is no formula of lmer's
-        yield f"<pre><code>mixedmodels.lmer({escape(repr(state.design.formula.text))}, data{reml})</code></pre>"
+    if state.design.formula.random or parts.n_subjects:  # else it is no formula of ours
+        yield f"<pre><code>mixedmodels.{escape(parts.door)}</code></pre>"
     yield (
         f"<p>The optimiser stopped after {optimum.n_iterations} iterations: {escape(optimum.status)}. "
         f"The fit took {seconds:.3g} s.</p>"

@@ -38,6 +38,7 @@ from mixedmodels.result.deletions import Deletions
 from mixedmodels.result.fixed_estimates import FixedEstimates
 from mixedmodels.result.generalized_tests import GeneralizedTests
 from mixedmodels.result.intervals import VarianceIntervals
+from mixedmodels.result.pictures import Pictures
 from mixedmodels.result.random_estimates import RandomEstimates
 from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import OF_A_FIT, OF_A_GENERALIZED_FIT, refuses_unknown, unknown_attribute
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from mixedmodels.fit.generalized import GlmmState
 
 
-class GlmmResult(RandomEstimates, FixedEstimates, GeneralizedTests, VarianceIntervals, Deletions):
+class GlmmResult(RandomEstimates, FixedEstimates, GeneralizedTests, VarianceIntervals, Deletions, Pictures):
     """A fitted generalised linear mixed model. It never changes; frames and arrays are made when asked for.
 
     Parameters

@@ -33,7 +33,6 @@ from mixedmodels.result.tests import Tests
 from mixedmodels.vocabulary import OF_A_FIT, refuses_unknown, unknown_attribute
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from os import PathLike
     from typing import Any
 
@@ -138,53 +137,6 @@ class LmmResult(Estimates, Tables, Tests, VarianceIntervals, Sizes, Rows, Diagno
             control=self.state.control if control is None else control,
         )
         return type(self)(state, call)
-
-    @refuses_unknown
-    def plot(self, *, ax: Iterable[Any] | None = None) -> Any:
-        """Draw residuals and their size against fitted values, and normal quantiles of residuals and random effects.
-
-        Parameters
-        ----------
-        ax
-            Four matplotlib axes; None for a new figure.
-
-        Returns
-        -------
-        array of four matplotlib Axes
-            ``mixedmodels.plot`` has each of these and more.
-        """
-        from mixedmodels.plot.panel import panel  # noqa: PLC0415  # few fits are drawn
-
-        return panel(self, ax=ax)
-
-    @refuses_unknown
-    def report(
-        self,
-        path: str | PathLike[str],
-        *,
-        title: str | None = None,
-        ddf: str = "satterthwaite",
-        level: float = 0.95,
-    ) -> None:
-        """Write one HTML page that needs nothing else: the model in mathematics, data, tables, checks and plots.
-
-        Parameters
-        ----------
-        path
-            Where to; the ending ``.html`` is usual.
-        title
-            Heading of the page; None names the response.
-        ddf, level
-            As for ``coef_table``.
-
-        Raises
-        ------
-        MixedModelsError
-            If matplotlib is not installed, ``ddf`` or ``level`` is not allowed, or the file cannot be written.
-        """
-        from mixedmodels.report.page import write_report  # noqa: PLC0415  # few fits are reported
-
-        write_report(self, path, title=title, ddf=ddf, level=level)
 
     @refuses_unknown
     def save(self, path: str | PathLike[str], *, data: bool = True) -> None:

@@ -39,6 +39,7 @@ from mixedmodels.result.deletions import Deletions
 from mixedmodels.result.fixed_estimates import FixedEstimates
 from mixedmodels.result.fixed_tests import FixedTests
 from mixedmodels.result.intervals import Intervals
+from mixedmodels.result.pictures import Pictures
 from mixedmodels.result.random_estimates import RandomEstimates
 from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import OF_A_FIT, refuses_unknown, unknown_attribute
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
     from mixedmodels.inference.robust import RobustCovariance
 
 
-class MmrmResult(FixedEstimates, FixedTests, Intervals, Deletions):
+class MmrmResult(FixedEstimates, FixedTests, Intervals, Deletions, Pictures):
     """A fitted model with residuals that are correlated within subjects, as ``mmrm`` returns it. It never changes.
 
     Parameters
