@@ -116,14 +116,13 @@ def report_page(fit: HoldsFixed, *, title: str | None = None, ddf: str | None = 
     parts, [tests] = parts_of(state), tests_of([fit], ddf)
     check_level(level)
     heading = escape(title or f"{parts.heading} of {state.design.response_name}")
-    checks = parts.checks()
     sections = {
         "Model": _model(state, parts),
         "Data": [_table(t) for t in _data_tables(state.design)],
         "Estimates": _estimates(state, parts, tests, level),
         "Pictures of the fit": _figures(fit_pictures(fit, ddf, level)),
         "Checks": [
-            *([] if checks is None else [_table(check_table(checks), "scroll sentences")]),
+            _checks(parts),
             *_figures(diagnostic_pictures(fit)),
         ],
         "How it was fitted": _making(state, parts),
@@ -176,6 +175,13 @@ def _estimates(state: FixedFit, parts: Parts, tests: Approximation, level: float
     if (shares := parts.shares()) is not None:
         yield _table(shares)
     yield "<ul>" + "".join(f"<li>{escape(note)}</li>" for note in summary.notes) + "</ul>"
+
+
+def _checks(parts: Parts) -> str:
+    try:
+        return _table(check_table(parts.checks()), "scroll sentences")
+    except InferenceError as error:  # crossed factors beside residuals with a structure
+        return f"<p>Checks are left out. {escape(str(error))}</p>"
 
 
 def _making(state: FixedFit, parts: Parts) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from mixedmodels.diagnose.check import check
 from mixedmodels.diagnose.generalized_check import check_generalized
+from mixedmodels.diagnose.marginal_check import check_marginal
 from mixedmodels.display.correlated_summary import correlated_heading, summarize_correlated
 from mixedmodels.display.generalized_summary import summarize_generalized
 from mixedmodels.display.marginal_summary import summarize_marginal
@@ -78,8 +79,8 @@ class Parts(Protocol):
         """Return shares of the variance; None where they are not known."""
         ...
 
-    def checks(self) -> pd.DataFrame | None:
-        """Return what was checked; None where there are no checks."""
+    def checks(self) -> pd.DataFrame:
+        """Return what was checked."""
         ...
 
 
@@ -135,7 +136,7 @@ class _Linear(_Normal):
     def shares(self) -> Table | None:
         return share_table(r2(self.state), icc(self.state))
 
-    def checks(self) -> pd.DataFrame | None:
+    def checks(self) -> pd.DataFrame:
         return check(self.state)
 
 
@@ -162,8 +163,8 @@ class _Marginal(_Normal):
     def shares(self) -> Table | None:
         return None
 
-    def checks(self) -> pd.DataFrame | None:
-        return None
+    def checks(self) -> pd.DataFrame:
+        return check_marginal(self.state)
 
 
 @dataclass(frozen=True)
@@ -196,8 +197,8 @@ class _Correlated(_Normal):
     def shares(self) -> Table | None:
         return None
 
-    def checks(self) -> pd.DataFrame | None:
-        return None
+    def checks(self) -> pd.DataFrame:
+        return check_marginal(self.state)
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,7 @@ class _Generalized:
         except InferenceError:  # the family has no variance there
             return None
 
-    def checks(self) -> pd.DataFrame | None:
+    def checks(self) -> pd.DataFrame:
         return check_generalized(self.state)
 
 

@@ -26,6 +26,7 @@ from mixedmodels.result.deletions import Deletions
 from mixedmodels.result.diagnostics import Diagnostics
 from mixedmodels.result.estimates import Estimates
 from mixedmodels.result.intervals import VarianceIntervals
+from mixedmodels.result.pictures import Pictures
 from mixedmodels.result.rows import Rows
 from mixedmodels.result.sizes import Sizes
 from mixedmodels.result.tables import Tables
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from mixedmodels.fit.control import Control
 
 
-class LmmResult(Estimates, Tables, Tests, VarianceIntervals, Sizes, Rows, Diagnostics, Deletions):
+class LmmResult(Estimates, Tables, Tests, VarianceIntervals, Sizes, Rows, Diagnostics, Deletions, Pictures):
     """A fitted linear mixed model. It never changes; frames and arrays are made when asked for.
 
     Parameters
