@@ -35,7 +35,6 @@ mod memory;
 mod model;
 mod modes;
 mod objective;
-mod pairs;
 mod patterns;
 mod prediction;
 mod products;

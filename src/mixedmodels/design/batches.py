@@ -16,6 +16,7 @@ import narwhals as nw
 import pandas as pd
 
 from mixedmodels.design.frame import Frame
+from mixedmodels.design.read_ahead import read_ahead
 from mixedmodels.errors import DataError, nearest
 
 ENDINGS = (".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".arrow", ".feather")
@@ -235,7 +236,7 @@ def _files(paths: Sequence[str]) -> Batches:
                     break
                 yield path, batch
 
-    return _gathered(first, read, can_repeat=True)
+    return _gathered(first, lambda names: read_ahead(read(names)), can_repeat=True)
 
 
 def check_like_first(schema: Any, columns: Mapping[str, Any], names: Sequence[str], place: str, first: str) -> None:
@@ -345,7 +346,7 @@ def _dataset(dataset: Any) -> Batches:
                     break
                 yield place, _arrow().Table.from_batches([batch])
 
-    return _gathered(dataset.schema, read, can_repeat=True)
+    return _gathered(dataset.schema, lambda names: read_ahead(read(names)), can_repeat=True)
 
 
 def _polars(frame: Any) -> Batches:

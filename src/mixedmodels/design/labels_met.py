@@ -9,12 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from mixedmodels.design.frame import Column
+from mixedmodels.design.frame import LARGEST_INTEGER, Column
 from mixedmodels.design.grouping import Grouping, group_rows, level_codes
 from mixedmodels.design.records import Codes
 
 GROWTH = 1.1
 """Labels known, relative to those that are found at once, from which these are found anew."""
+
+MOST_NUMBERS = 2**22
+"""Entries of a table of whole numbers, from the smallest to the largest."""
 
 
 class Labels:
@@ -31,6 +34,7 @@ class Labels:
         self.known: dict[Any, int] = {}
         self._declared: dict[Any, int] = {}
         self._index = pd.Index([])  # of the first ones known, which finds many labels at once
+        self._numbers = NumbersMet()
 
     def declare(self, column: Column) -> None:
         """Take the labels of a column's categories for known, whether a row has them or not."""
@@ -44,8 +48,14 @@ class Labels:
         if self.in_their_order and column.levels is not None:
             for label in _as_keys(column.levels):
                 self._declared.setdefault(label, len(self._declared))
+        met = self._numbers.codes(column)
+        if met is not None:
+            return met
         own, levels = level_codes(column)
-        return self._codes_of(levels)[own]
+        codes = self._codes_of(levels)
+        if column.levels is None and column.values.dtype.kind in "iu":
+            self._numbers.add(levels.to_numpy(), codes)
+        return codes[own]
 
     def merge(self, other: Labels) -> Codes:
         """Take over the labels of another, and return the code here of each of its codes."""
@@ -83,6 +93,7 @@ class Labels:
 
     def __setstate__(self, state: tuple[bool, pd.Index, pd.Index]) -> None:
         self.in_their_order, self._index, declared = state
+        self._numbers = NumbersMet()
         self.known = {label: code for code, label in enumerate(_as_keys(self._index))}
         self._declared = {label: code for code, label in enumerate(_as_keys(declared))}
 
@@ -90,6 +101,39 @@ class Labels:
 def _as_keys(levels: pd.Index) -> list[Any]:
     """Return labels as they are told apart; dates in full."""
     return list(levels) if levels.dtype.kind in "mM" else list(levels.tolist())
+
+
+class NumbersMet:
+    """Codes of labels that are whole numbers, close enough for a table: no row is sorted where all were met before."""
+
+    def __init__(self) -> None:
+        self._low = 0
+        self._codes = np.zeros(0, dtype=np.int32)
+
+    def codes(self, column: Column) -> Codes | None:
+        """Return the code of each row, (n_rows,); None if one is not known here."""
+        values = column.values
+        if not len(self._codes) or not len(values) or column.levels is not None or values.dtype.kind not in "iu":
+            return None
+        low, high = int(values.min()), int(values.max())
+        if low < self._low or high >= self._low + len(self._codes):
+            return None
+        places = values.astype(np.intp, copy=False)
+        codes = self._codes[places - self._low if self._low else places]
+        return None if codes.min() < 0 else codes
+
+    def add(self, labels: npt.NDArray[Any], codes: Codes) -> None:
+        """Keep the codes of some labels, ascending."""
+        low, high = int(labels[0]), int(labels[-1]) + 1
+        if len(self._codes):
+            low, high = min(low, self._low), max(high, self._low + len(self._codes))
+        if high - low > MOST_NUMBERS or high > LARGEST_INTEGER:
+            return
+        if high - low > len(self._codes):
+            wider = np.full(high - low, -1, dtype=np.int32)
+            wider[self._low - low : self._low - low + len(self._codes)] = self._codes
+            self._low, self._codes = low, wider
+        self._codes[labels.astype(np.intp) - self._low] = codes
 
 
 class Combinations:

@@ -417,8 +417,9 @@ class RowReader:
         if weights is not None:
             check_weights(str(self.plan.weights), weights)
         self.tally.n_used += len(y) if counts is None else round(counts.sum())
-        self.tally.least = np.minimum(self.tally.least, [y.min(), net.min()])
-        self.tally.most = np.maximum(self.tally.most, [y.max(), net.max()])
+        ends = [(of.min(), of.max()) for of in ((y, net) if parts.offsets else (y,))]
+        self.tally.least = np.minimum(self.tally.least, [ends[0][0], ends[-1][0]])
+        self.tally.most = np.maximum(self.tally.most, [ends[0][1], ends[-1][1]])
         self._count_cells(evaluation, counts)
         by_variable = {name: labels.codes(parts.groups[name]) for name, labels in self._labels.items()}
         codes = [group.codes([by_variable[v] for v in group.variables]) for group in self._groups]

@@ -1,7 +1,7 @@
 //! Sums by pairs of levels of two factors: a grid of all pairs where that is no waste, else a table of those that occur.
 
 use crate::bytes::{Reader, Writer};
-use crate::memory::{filled, filled_for_visits};
+use crate::memory::filled;
 use std::hint::black_box;
 
 const EMPTY: u64 = u64::MAX;
@@ -13,6 +13,9 @@ const TOGETHER: usize = 32;
 const SMALL: usize = 1 << 20;
 /// Words of a grid for each of the table that it would take the place of, and for each of the one that takes its place.
 const WASTE: [usize; 2] = [2, 4];
+/// The same while pairs may still be few because rows are: of a grid of up to so many words, 268 MB.
+const EARLY: [usize; 2] = [16, 32];
+const MEDIUM: usize = 1 << 25;
 /// Sums are held with the other sign: nothing was added to what is all zeros, since no sum that begins at -0 with 0 added
 /// to each term is -0 again.
 const SIGN: u64 = 1 << 63;
@@ -61,6 +64,12 @@ impl Pairs {
     /// There must be room for their levels.
     pub fn add(&mut self, codes: [&[i32]; 2], z: [&[f64]; 2], q: [usize; 2]) {
         let n = codes[0].len();
+        if let (Some([_, stride]), 1) = (self.grid, self.width) {
+            for ((&a, &b), (z, zo)) in codes[0].iter().zip(codes[1]).zip(z[0].iter().zip(z[1])) {
+                add_to(&mut self.in_grid(a as usize * stride + b as usize)[0], z * zo);
+            }
+            return;
+        }
         let mut places = [0; TOGETHER];
         for start in (0..n).step_by(TOGETHER) {
             let places = &mut places[..TOGETHER.min(n - start)];
@@ -170,7 +179,7 @@ impl Pairs {
         let words = |room: [usize; 2]| room[0].saturating_mul(room[1]).saturating_mul(self.width);
         let Some(room) = self.grid else {
             let n_slots = n_slots(self.n + more).max(self.n_slots());
-            if words(n_levels) <= SMALL.max(WASTE[0] * n_slots * (1 + self.width)) && words(n_levels) > 0 {
+            if words(n_levels) <= most_words(n_slots * (1 + self.width), 0) && words(n_levels) > 0 {
                 self.moved(Some(n_levels));
             } else {
                 self.grow(self.n + more);
@@ -182,7 +191,7 @@ impl Pairs {
         }
         let room = [0, 1].map(|k| if n_levels[k] > room[k] { n_levels[k] + n_levels[k] / 8 } else { room[k] });
         let table = n_slots(self.n + more) * (1 + self.width);
-        let stays = words(room) <= SMALL.max(WASTE[1] * table);
+        let stays = words(room) <= most_words(table, 1);
         self.moved(stays.then_some(room));
     }
 
@@ -191,7 +200,7 @@ impl Pairs {
         let mut out = Pairs::new(self.width);
         match grid {
             Some([rows, stride]) => {
-                out.words = filled_for_visits(0, rows * stride * self.width);
+                out.words = filled(0, rows * stride * self.width);
                 out.grid = grid;
             }
             None => out.grow(self.n),
@@ -210,7 +219,7 @@ impl Pairs {
             return;
         }
         let stride = 1 + self.width;
-        let old = std::mem::replace(&mut self.words, filled_for_visits(EMPTY, n_slots * stride));
+        let old = std::mem::replace(&mut self.words, filled(EMPTY, n_slots * stride));
         self.shift = 64 - n_slots.ilog2();
         self.n = 0;
         for slot in old.chunks_exact(stride).filter(|s| s[0] != EMPTY) {
@@ -247,6 +256,11 @@ impl Pairs {
 /// Slots of a table that is less than three quarters full of so many pairs.
 fn n_slots(n: usize) -> usize {
     (n + n / 2).next_power_of_two().max(FEWEST)
+}
+
+/// Words that a grid may have in place of a table of so many, when it would be made (0) and when it would go on (1).
+fn most_words(table: usize, which: usize) -> usize {
+    SMALL.max(WASTE[which] * table).max(MEDIUM.min(EARLY[which] * table))
 }
 
 #[inline(always)]
