@@ -1,6 +1,7 @@
 """Large problems: seconds, CPU seconds and peak memory of each, in a process of its own.
 
 ``python benchmarks/scale.py`` runs all, ``python benchmarks/scale.py genes`` some. Aims stand beside the problems.
+``parquet`` has 20 million rows; ``parquet100m``, which is not among all, 100 million.
 """
 
 from __future__ import annotations
@@ -9,14 +10,27 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from lookalikes import film_ratings
 
 import mixedmodels as mm
+from mixedmodels.design.open_rows import open_rows
+from mixedmodels.fit.streamed import streamed_problem
+from mixedmodels.formula.parse import parse_formula
+
+SALES = {
+    "slopes": "y ~ x1 + x2 + (x1 | a)",
+    "crossed": "y ~ x1 + x2 + (1 | a) + (1 | b)",
+}
+"""Models of the rows in parquet files."""
 
 
 def genes() -> dict[str, float]:
@@ -67,7 +81,67 @@ def movielens() -> dict[str, float]:
     }
 
 
-PROBLEMS: dict[str, Callable[[], dict[str, float]]] = {"genes": genes, "absorb": absorb, "movielens": movielens}
+def parquet(n_rows: int = 20_000_000) -> dict[str, float]:
+    """Form products of rows in 20 files, none held whole: aims 3 times the seconds of reading, 2 GB for 100 million."""
+    out: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        _write_sales(Path(folder), n_rows)
+        for part in ("reading", *SALES):
+            command = [sys.executable, __file__, "--sales", part, folder]
+            said = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            out |= {f"{part}, {what}": value for what, value in said.items()}
+    for part in SALES:
+        out[f"{part}, cpu over reading"] = round(out[f"{part}, cpu"] / out["reading, cpu"], 1)
+    return out
+
+
+def parquet100m() -> dict[str, float]:
+    """Form those of 100 million rows."""
+    return parquet(100_000_000)
+
+
+def _write_sales(folder: Path, n_rows: int, n_files: int = 20) -> None:
+    """Write rows with 50,000 and 500 levels, a year and a number of two decimals, a file at a time."""
+    n_a, n_b = 50_000, 500
+    rng = np.random.default_rng(100)
+    by_a, slope, by_b = rng.normal(0, 2, n_a), rng.normal(0, 0.1, n_a), rng.normal(0, 1, n_b)
+    for k in range(n_files):
+        rng, n = np.random.default_rng([100, k]), n_rows // n_files
+        a, b = rng.integers(n_a, size=n, dtype=np.int32), rng.integers(n_b, size=n, dtype=np.int32)
+        x1 = rng.integers(1990, 2021, size=n).astype(np.int16)
+        x2 = np.round(rng.standard_normal(n, dtype=np.float32), 2)
+        y = 1000 + by_a[a] + by_b[b] + (0.3 + slope[a]) * (x1 - 2005) - 0.7 * x2 + 3 * rng.standard_normal(n)
+        table = pa.table({"y": y.astype(np.float32), "x1": x1, "x2": x2, "a": a, "b": b})
+        pq.write_table(
+            table,
+            folder / f"{k:02d}.parquet",
+            row_group_size=500_000,
+            compression="zstd",
+            use_dictionary=["x1", "x2", "a", "b"],
+        )
+
+
+def _one_of_sales(part: str, folder: str) -> None:
+    """Read the files, or form the products of a model of them, in this process."""
+    formula, rows = parse_formula(SALES.get(part, SALES["slopes"])), open_rows(f"{folder}/*.parquet")
+    wall, cpu = time.perf_counter(), time.process_time()
+    if part == "reading":
+        for path in sorted(Path(folder).glob("*.parquet")):
+            for _ in pq.ParquetFile(path).iter_batches(batch_size=2**18):
+                pass
+    else:
+        streamed_problem(formula, rows)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(json.dumps({"wall": round(wall, 2), "cpu": round(cpu, 2), "peak GB": round(peak, 2)}))
+
+
+PROBLEMS: dict[str, Callable[[], dict[str, float]]] = {
+    "genes": genes,
+    "absorb": absorb,
+    "movielens": movielens,
+    "parquet": parquet,
+}
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -78,8 +152,11 @@ def _seconds(work: Callable[[], object]) -> float:
 
 def main(names: list[str]) -> None:
     """Run problems, each in a process of its own, or one in this process after ``--here``."""
+    if names[:1] == ["--sales"]:
+        _one_of_sales(*names[1:])
+        return
     if names[:1] == ["--here"]:
-        seconds = PROBLEMS[names[1]]()
+        seconds = {**PROBLEMS, "parquet100m": parquet100m}[names[1]]()
         used = resource.getrusage(resource.RUSAGE_SELF)
         cpu, peak = round(used.ru_utime + used.ru_stime, 2), round(used.ru_maxrss / 1e6, 3)
         print(json.dumps({"problem": names[1], "seconds": seconds, "cpu seconds, data included": cpu, "peak GB": peak}))

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import mixedmodels as mm
-from mixedmodels.design import batches
+from mixedmodels.design import batches, first_pass
 from mixedmodels.design.first_pass import Note, Orthogonal
 from mixedmodels.errors import DataError, DesignError, DroppedRowsWarning, FitError, InferenceError
 
@@ -398,6 +398,9 @@ LEARNT = (
     "y ~ center(x) + scale(year) + (1 | subject)",
     "scale(log(size)) ~ f * scale(x, center=False) + (center(year) | item)",
     "center(y) ~ poly(year, 3) + poly(x, 2, raw=True) + (1 | subject)",
+    "y ~ bs(x, df=5) + bs(year, df=4, include_intercept=True, degree=2, lower_bound=1900) + (1 | subject)",
+    "y ~ bs(x, df=6, lower_bound=-1, upper_bound=1, extrapolation='clip') + (1 | subject)",
+    "y ~ bs(x, df=6, lower_bound=-1, upper_bound=1, extrapolation='extend') + (1 | subject)",
     "y ~ bs(year, knots=[2000, 2010]) + scale(x, scale=2.5, ddof=0) + offset(center(year)) + (1 | subject)",
 )
 
@@ -444,9 +447,12 @@ def test_what_needs_all_rows_is_refused(term: str, tmp_path: Path) -> None:
         mm.lmer(f"y ~ {term} + (1 | subject)", parts_of(simulated(), tmp_path))
 
 
-def test_what_a_first_pass_cannot_learn_is_refused(tmp_path: Path) -> None:
+def test_what_a_first_pass_cannot_learn_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = parts_of(simulated(), tmp_path)
-    with pytest.raises(DataError, match=r"'bs\(x, df=4\)' cannot be computed: df places its knots at.*knots="):
+    with pytest.raises(DataError, match=r"'bs\(x, df=2\)' cannot be computed: Invalid value for `df`"):
+        mm.lmer("y ~ bs(x, df=2) + (1 | subject)", folder)
+    monkeypatch.setattr(first_pass, "MOST_VALUES", 1000)
+    with pytest.raises(DataError, match=r"'bs\(x, df=4\)' places its knots at quantiles.*more than 1,000 .*knots="):
         mm.lmer("y ~ bs(x, df=4) + (1 | subject)", folder)
     with pytest.raises(DataError, match=r"'scale\(center\(x\) \+ 1\)' needs all rows of 'center\(x\)', which"):
         mm.lmer("y ~ scale(center(x) + 1) + (1 | subject)", folder)

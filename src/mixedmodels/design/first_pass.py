@@ -1,7 +1,8 @@
 """What functions of all rows need to know of them, learnt in a pass before any of their values is computed.
 
-`center` and `scale` need a mean and a sum of squares, `poly` central moments up to twice its degree, `bs` with knots
-the ends of its range. Moments of two sets of rows are merged by Pebay's formulas (2008, Sandia report SAND2008-6212).
+`center` and `scale` need a mean and a sum of squares, `poly` central moments up to twice its degree, `bs` the ends of
+its range, and with df quantiles, for which the different values are counted. Moments of two sets of rows are merged by
+Pebay's formulas (2008, Sandia report SAND2008-6212).
 """
 
 from __future__ import annotations
@@ -24,6 +25,47 @@ from mixedmodels.formula.expressions import mentions
 NOTE = "note"
 """Where a learning function leaves what it has met."""
 
+MOST_VALUES = 1_000_000
+"""Different values that are counted."""
+
+
+class Counted:
+    """How often each of some values occurs; nothing, once there are more than ``MOST_VALUES``.
+
+    Parameters
+    ----------
+    values
+        (n_rows,).
+    """
+
+    def __init__(self, values: Floats) -> None:
+        self.values, self.counts = np.unique(values, return_counts=True)
+        self.are_too_many = False
+        self._give_up()
+
+    def merge(self, other: Counted) -> None:
+        """Count those of another too."""
+        both = np.concatenate([self.values, other.values])
+        self.values, places = np.unique(both, return_inverse=True)
+        sums = np.zeros(len(self.values), dtype=np.int64)
+        np.add.at(sums, places, np.concatenate([self.counts, other.counts]))
+        self.counts = sums
+        self.are_too_many |= other.are_too_many
+        self._give_up()
+
+    def _give_up(self) -> None:
+        self.are_too_many |= len(self.values) > MOST_VALUES
+        if self.are_too_many:
+            self.values, self.counts = self.values[:0], self.counts[:0]
+
+    def quantiles(self, shares: Floats, low: float, high: float) -> Floats:
+        """Return quantiles of the values from low to high, between neighbours as NumPy's, (n_shares,)."""
+        within = (self.values >= low) & (self.values <= high)
+        values, ends = self.values[within], np.cumsum(self.counts[within])
+        places = shares * (ends[-1] - 1)
+        below, above = (values[np.searchsorted(ends, at, side="right")] for at in (np.floor(places), np.ceil(places)))
+        return np.asarray(below + (above - below) * (places - np.floor(places)))
+
 
 class Note:
     """Moments and range of some values.
@@ -36,9 +78,12 @@ class Note:
         Of the highest moment.
     finish
         Makes of a note what the function remembers.
+    counted
+        The values, where they are counted.
     """
 
-    def __init__(self, values: Floats, order: int, finish: Finish) -> None:
+    def __init__(self, values: Floats, order: int, finish: Finish, counted: Counted | None = None) -> None:
+        self.counted = counted
         self.n, self.mean = len(values), float(values.mean())
         apart = values - self.mean
         self.mean += float(apart.mean())  # which far from zero rounding has left
@@ -58,6 +103,8 @@ class Note:
         ]
         self.n, self.mean, self.central = n, self.mean - here, np.array(central)
         self.low, self.high = min(self.low, other.low), max(self.high, other.high)
+        if self.counted is not None and other.counted is not None:
+            self.counted.merge(other.counted)
 
     def square_about(self, origin: float) -> float:
         """Return the sum of squares about an origin."""
@@ -123,16 +170,46 @@ class Range:
         }
 
 
+class Knots(Range):
+    """What `bs` with df remembers: the ends of its range, and knots at quantiles of what is in it.
+
+    Parameters
+    ----------
+    lower, upper
+        Ends that are given.
+    n_inner
+        Knots between them.
+    degree
+        How often the ends are repeated.
+    is_open
+        Values beyond the ends count for the quantiles too, as they do where formulaic extends.
+    """
+
+    def __init__(self, lower: float | None, upper: float | None, n_inner: int, degree: int, is_open: bool) -> None:
+        super().__init__(lower, upper)
+        self.n_inner, self.degree, self.is_open = n_inner, degree, is_open
+
+    def __call__(self, note: Note) -> dict[str, Any]:
+        ends = super().__call__(note)
+        assert note.counted is not None
+        within = (-np.inf, np.inf) if self.is_open else (ends["lower_bound"], ends["upper_bound"])
+        if within[1] < note.low or within[0] > note.high:  # which is refused where values are computed
+            return ends
+        inner = note.counted.quantiles(np.linspace(0, 1, self.n_inner + 2)[1:-1], *within)
+        knots = np.concatenate([[ends["lower_bound"]], inner, [ends["upper_bound"]]])
+        return {**ends, "knots": np.pad(knots, self.degree, mode="edge").tolist()}
+
+
 Finish = Scaled | Orthogonal | Range
 
 
-def _noted(x: Any, state: dict[str, Any], order: int, finish: Finish) -> Floats:
+def _noted(x: Any, state: dict[str, Any], order: int, finish: Finish, counts: bool = False) -> Floats:
     """Return values as they are, a note of them left in the state; missing ones are gaps, whose rows are left out."""
     values = np.asarray(x, dtype=np.float64)
     if values.ndim != 1:
         raise DataError("its argument must be one column; these rows are read in parts")
     if len(values) and np.isfinite(values).all():
-        state[NOTE] = Note(values, order, finish)
+        state[NOTE] = Note(values, order, finish, Counted(values) if counts else None)
     return values
 
 
@@ -164,9 +241,11 @@ def _bs(  # noqa: PLR0917  # the arguments are formulaic's
     extrapolation: str = "raise",
     _state: Any = None,
 ) -> Floats:
-    if df is not None:
-        raise DataError("df places its knots at quantiles of all rows, and these are read in parts. Give knots=[...]")
-    return _noted(x, _state, 2, Range(lower_bound, upper_bound))
+    n_inner = 0 if df is None else df - degree - bool(include_intercept)
+    if df is None or knots is not None or n_inner < 0:  # the latter two are refused where the values are computed
+        return _noted(x, _state, 2, Range(lower_bound, upper_bound))
+    is_open = extrapolation in ("raise", "extend")
+    return _noted(x, _state, 2, Knots(lower_bound, upper_bound, n_inner, degree, is_open), counts=True)
 
 
 LEARNING: Mapping[str, Any] = MappingProxyType(
@@ -225,8 +304,14 @@ class FirstPass:
         Raises
         ------
         DataError
-            One is inside of another.
+            One is inside of another, or has too many different values.
         """
+        for name, note in self.notes.items():
+            if note.counted is not None and note.counted.are_too_many:
+                raise DataError(
+                    f"{name!r} places its knots at quantiles, and there are more than {MOST_VALUES:,} different "
+                    "values, too many to count while rows are read in parts. Round them, or give knots=[...]."
+                )
         for outer in self.notes:
             inner = next((name for name in self.notes if name != outer and name in outer), None)
             if inner is not None:
