@@ -3,7 +3,7 @@
 //!
 //! A product with R'R is one pass over C, several columns at a time: what a level meets is fetched, scaled and given back.
 
-use crate::memory::{filled, reserve, reserved, zeros};
+use crate::memory::{filled, filled_for_visits, reserve, reserved, zeros};
 use crate::rows::Source;
 use crate::threads::Stop;
 use rayon::prelude::*;
@@ -201,7 +201,7 @@ impl Meetings {
             left = rest;
         }
         let work = |(levels, made): (Range<usize>, &mut [[f64; K]])| {
-            let mut out = filled([0.0; K], x.len());
+            let mut out = filled_for_visits([0.0; K], x.len());
             let first = levels.start;
             for level in levels {
                 if level % ASK == 0 {

@@ -62,6 +62,20 @@ pub fn filled<T: Copy>(value: T, n: usize) -> Vec<T> {
     out
 }
 
+/// The same for what is visited at random: in large pages, where the system has some, whose places are found at once.
+pub fn filled_for_visits<T: Copy>(value: T, n: usize) -> Vec<T> {
+    let mut out: Vec<T> = reserved(n);
+    #[cfg(target_os = "linux")]
+    if n.saturating_mul(size_of::<T>()) >= LARGE {
+        let (start, bytes) = (out.as_ptr() as usize, n * size_of::<T>());
+        let first = start.next_multiple_of(PAGE);
+        // SAFETY: whole pages of a block that is ours; the advice changes no values, and it may be refused
+        unsafe { libc::madvise(first as *mut libc::c_void, bytes - (first - start), libc::MADV_HUGEPAGE) };
+    }
+    out.resize(n, value);
+    out
+}
+
 /// A copy.
 pub fn copied<T: Copy>(values: &[T]) -> Vec<T> {
     let mut out = reserved(values.len());
@@ -96,21 +110,7 @@ pub fn reserve<T>(out: &mut Vec<T>, more: usize) {
     if out.try_reserve(more).is_err() && out.try_reserve_exact(more).is_err() {
         refuse(bytes);
     }
-    in_large_pages(out);
     leave_headroom(bytes);
-}
-
-/// Asks for large pages, where the system has some: they are handed over at once, and places in them are found at once.
-fn in_large_pages<T>(of: &Vec<T>) {
-    #[cfg(target_os = "linux")]
-    {
-        let (start, bytes) = (of.as_ptr() as usize, of.capacity() * size_of::<T>());
-        let (first, last) = (start.next_multiple_of(PAGE), (start + bytes) / PAGE * PAGE);
-        if last > first {
-            // SAFETY: whole pages of a block that is ours; the advice changes no values, and it may be refused
-            unsafe { libc::madvise(first as *mut libc::c_void, last - first, libc::MADV_HUGEPAGE) };
-        }
-    }
 }
 
 /// Memory for faer to work in.

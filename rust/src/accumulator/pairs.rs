@@ -1,7 +1,7 @@
 //! Sums by pairs of levels of two factors: a grid of all pairs where that is no waste, else a table of those that occur.
 
 use crate::bytes::{Reader, Writer};
-use crate::memory::filled;
+use crate::memory::{filled, filled_for_visits};
 use std::hint::black_box;
 
 const EMPTY: u64 = u64::MAX;
@@ -200,7 +200,7 @@ impl Pairs {
         let mut out = Pairs::new(self.width);
         match grid {
             Some([rows, stride]) => {
-                out.words = filled(0, rows * stride * self.width);
+                out.words = filled_for_visits(0, rows * stride * self.width);
                 out.grid = grid;
             }
             None => out.grow(self.n),
@@ -219,7 +219,7 @@ impl Pairs {
             return;
         }
         let stride = 1 + self.width;
-        let old = std::mem::replace(&mut self.words, filled(EMPTY, n_slots * stride));
+        let old = std::mem::replace(&mut self.words, filled_for_visits(EMPTY, n_slots * stride));
         self.shift = 64 - n_slots.ilog2();
         self.n = 0;
         for slot in old.chunks_exact(stride).filter(|s| s[0] != EMPTY) {
