@@ -222,6 +222,46 @@ def test_animals_left_out_stay_in_the_pedigree() -> None:
         np.testing.assert_allclose(by_row.fe_params.loc[row], beta(rows.index != row), rtol=1e-8)
 
 
+@pytest.mark.parametrize("kind", ["pedigree", "covariance", "inverse"])
+def test_draws_have_the_covariance_of_relatives(kind: str) -> None:
+    """x = R z is linear in z, so R R' from unit vectors must be A itself."""
+    frame = pedigree()
+    if kind == "pedigree":
+        frame = frame.sample(frac=1, random_state=2)  # children before their parents
+    A = pd.DataFrame(tabular(pedigree()), index=range(1, 61), columns=range(1, 61))
+    known = {"pedigree": frame, "covariance": A, "inverse": (sparse.csc_matrix(np.linalg.inv(A)), A.index)}[kind]
+    found = read_relationship(known, "animal")
+    R = found.correlated(np.eye(60))
+    order = [int(level) - 1 for level in found.levels]
+    np.testing.assert_allclose(R @ R.T, A.to_numpy()[np.ix_(order, order)], atol=1e-10)
+
+
+def test_simulations_and_bootstraps_are_of_relatives() -> None:
+    frame, rows = pedigree(), data()
+    fit = mm.lmer("y ~ x + (1 | animal) + (1 | herd)", rows, relationship={"animal": frame})
+    Y = fit.simulate(4000, seed=3)
+    Z, H = np.eye(60)[rows["animal"] - 1], np.eye(5)[rows["herd"]]
+    s2, theta = fit.sigma**2, fit.theta.to_numpy()
+    V = s2 * (np.eye(len(rows)) + theta[0] ** 2 * Z @ tabular(frame) @ Z.T + theta[1] ** 2 * H @ H.T)
+    found = np.cov(Y)
+    error = np.sqrt((V**2 + np.outer(np.diag(V), np.diag(V))) / 4000)
+    assert np.abs((found - V) / error).max() < 5.5
+    assert np.sqrt(np.mean(((found - V) / error) ** 2)) == pytest.approx(1, abs=0.1)
+    alone = mm.lmer("y ~ x + (1 | animal)", rows, relationship={"animal": frame})
+    np.testing.assert_allclose(alone.simulate(2, seed=1, data=rows), alone.simulate(2, seed=1), rtol=1e-12)
+    for kind in ("residual", "cases"):
+        with pytest.raises(mm.InferenceError, match=f"kind='{kind}' is not available"):
+            fit.bootstrap(2, seed=1, kind=kind, progress=False)
+    with pytest.raises(mm.DataError, match="levels of 'animal' that its relationship has not"):
+        fit.simulate(1, seed=1, data=rows.head(3).assign(animal=999))
+    boot = fit.bootstrap(4, seed=2, progress=False)
+    again = fit.refit(fit._replicated().draw("parametric")(np.random.default_rng(5)))
+    by_engine = fit._replicated().refits(again.state.design.y[None])
+    np.testing.assert_allclose(by_engine.values[0][:2], again.fe_params, rtol=1e-6)
+    assert boot.replicates.notna().all(axis=None)
+    assert not boot.replicates.duplicated().any()
+
+
 def test_what_cannot_be_is_said() -> None:
     frame, rows = pedigree(), data()
 
@@ -246,8 +286,6 @@ def test_what_cannot_be_is_said() -> None:
         mm.lmer("y ~ x + (1 | animal)", rows, relationship={"animal": frame}, residual="ar1(x | herd)")
     related = fit(animal=frame)
     for ask in (
-        lambda: related.simulate(1, seed=1),
-        lambda: related.bootstrap(2, seed=1, progress=False),
         related.cov_fe_robust,
         lambda: related.residuals("cholesky"),
         related.profile,

@@ -8,7 +8,8 @@ the covariance of its parents (Quaas 1976; Meuwissen and Luo 1992 find the same 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,8 @@ class Relationship:
         First places of the columns (n + 1,), and rows and values at the places, ascending in each column.
     log_det
         log |A|.
+    parents, chance
+        Of a pedigree: places of sire and dam, -1 where one is not known, (n, 2), and D, (n,).
     """
 
     levels: pd.Index
@@ -47,6 +50,41 @@ class Relationship:
     rows: Places
     values: Floats
     log_det: float
+    parents: Places | None = None
+    chance: Floats | None = None
+
+    def correlated(self, white: Floats) -> Floats:
+        """Return independent columns of independent standard normals as ones with the covariance A, (n, m).
+
+        In a pedigree a child is the mean of its parents and what they leave to chance, a generation after the other;
+        else it is L'^-1 D^-1/2 z with A^-1 = L D L' but for the order of the levels.
+
+        Parameters
+        ----------
+        white
+            (n, m).
+        """
+        if self.parents is not None and self.chance is not None:
+            return _descended(self.parents, np.sqrt(self.chance)[:, None] * white)
+        from scipy.sparse.linalg import spsolve_triangular  # noqa: PLC0415  # few fits need it
+
+        factor = self._factor
+        root = np.sqrt(factor.U.diagonal())[:, None]
+        ordered = spsolve_triangular(factor.L.T.tocsr(), white / root, lower=False, unit_diagonal=True)
+        return np.asarray(ordered[factor.perm_r])
+
+    @cached_property
+    def _factor(self) -> Any:
+        """L D L' of A^-1 in an order of its own."""
+        from scipy.sparse import csc_matrix, tril  # noqa: PLC0415  # as above
+        from scipy.sparse.linalg import splu  # noqa: PLC0415
+
+        lower = csc_matrix((self.values, self.rows, self.starts))
+        inverse = csc_matrix(lower + tril(lower, -1).T)
+        return splu(inverse, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_factor"}
 
     def __repr__(self) -> str:
         return f"<Relationship of {len(self.levels)} levels>"
@@ -144,7 +182,19 @@ def _of_pedigree(frame: pd.DataFrame, name: str) -> Relationship:
     P = csc_matrix((np.full(len(child), 0.5), (child, parents.ravel()[known.ravel()])), shape=(n, n))
     T = eye_array(n, format="csc") - P
     inverse = csc_matrix(T.T @ diags_array(1 / D) @ T)
-    return _of_sparse(levels, csc_matrix(tril(inverse)), float(np.log(D).sum()))
+    found = _of_sparse(levels, csc_matrix(tril(inverse)), float(np.log(D).sum()))
+    return replace(found, parents=parents, chance=D)
+
+
+def _descended(parents: Places, own: Floats) -> Floats:
+    """Return own values plus half of each parent's, (n, m)."""
+    generation, out = _depth(parents), own.copy()
+    for g in range(1, int(generation.max(initial=0)) + 1):
+        children = np.flatnonzero(generation == g)
+        for side in parents[children].T:
+            has = side >= 0
+            out[children[has]] += 0.5 * out[side[has]]
+    return out
 
 
 def _parents(frame: pd.DataFrame, name: str) -> tuple[pd.Index, Places]:
@@ -207,13 +257,19 @@ def _chance(parents: Places, name: str, levels: pd.Index) -> Floats:
 
 def _generations(parents: Places, name: str, levels: pd.Index) -> Places:
     """Return for each animal the longest line to a founder, (n,)."""
+    generation = _depth(parents)
+    if int(generation.max(initial=0)) < len(parents):
+        return generation
+    animal = str(levels[int(generation.argmax())])
+    raise DataError(f"The pedigree of {name!r} has an animal among its own ancestors, such as {animal!r}.")
+
+
+def _depth(parents: Places) -> Places:
+    """Return for each animal the longest line to a founder, (n,); n or more where there is no end of it."""
     generation = np.zeros(len(parents), dtype=np.int64)
     for _ in range(len(parents) + 1):
         above = np.where(parents >= 0, generation[parents], -1).max(axis=1) + 1
         if np.array_equal(above, generation):
-            return generation
-        generation = above
-        if generation.max() > len(parents):
             break
-    animal = str(levels[int(generation.argmax())])
-    raise DataError(f"The pedigree of {name!r} has an animal among its own ancestors, such as {animal!r}.")
+        generation = above
+    return generation

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mixedmodels.covariance.unstructured import relative_factor, split_theta
-from mixedmodels.design.related import refuse_related
 from mixedmodels.design.subset import draw_levels, take_rows
 from mixedmodels.errors import MixedModelsError
 from mixedmodels.fit.fit import fit_problem
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from mixedmodels.design.records import Floats
+    from mixedmodels.design.records import Floats, RandomFactor
     from mixedmodels.fit.records import FitState
 
 
@@ -45,8 +44,8 @@ class LinearReplicated(LinearParameters):
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds of bootstrap that there are of it."""
-        return KINDS
+        """The kinds of bootstrap that there are of it: relatives are not exchangeable, so they are not resampled."""
+        return KINDS[:1] if self.state.design.is_related else KINDS
 
     @property
     def units(self) -> dict[str, int]:
@@ -70,7 +69,6 @@ class LinearReplicated(LinearParameters):
 
     def draw(self, kind: str) -> Draw:
         """Return the function that draws a response, parametrically or from residuals."""
-        refuse_related(self.state.design, "A bootstrap")
         return parametric_draw(self.state) if kind == "parametric" else residual_draw(self.state)
 
     def refits(self, Y: Floats) -> Refits:
@@ -116,7 +114,6 @@ class LinearReplicated(LinearParameters):
 
     def refit_levels(self, name: str, drawn: npt.NDArray[np.int64]) -> FitState:
         """Return the fit to some levels of a grouping factor, each time one that is drawn a level of its own."""
-        refuse_related(self.state.design, "A bootstrap")
         return self._fit(Problem(draw_levels(self.state.design, name, drawn)))
 
     def refit_without(self, level: int) -> FitState:
@@ -142,11 +139,17 @@ def parametric_draw(state: FitState) -> Draw:
     def draw(rng: np.random.Generator) -> Floats:
         y = mean.copy()
         for factor, root in zip(design.factors, roots, strict=True):
-            y += random_part(factor, rng.standard_normal((factor.n_levels, factor.n_effects)) @ root)
+            y += random_part(factor, drawn_effects(factor, rng) @ root)
         y += scale * rng.standard_normal(design.n_obs)
         return y
 
     return draw
+
+
+def drawn_effects(factor: RandomFactor, rng: np.random.Generator) -> Floats:
+    """Return standard normal effects of the levels, (n_levels, n_effects), correlated among levels as they are."""
+    white = rng.standard_normal((factor.n_levels, factor.n_effects))
+    return white if factor.relationship is None else factor.relationship.correlated(white)
 
 
 def residual_draw(state: FitState) -> Draw:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixedmodels.covariance.unstructured import relative_factor, split_theta
-from mixedmodels.design.related import refuse_related
-from mixedmodels.errors import InferenceError
+from mixedmodels.errors import DataError, InferenceError
 from mixedmodels.inference.bootstrap import check_seed
 from mixedmodels.predict.predict import predicted_mean, residual_share
 from mixedmodels.predict.rows import Rows, fitted_rows, level_table, new_rows
@@ -17,6 +16,7 @@ from mixedmodels.predict.rows import Rows, fitted_rows, level_table, new_rows
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mixedmodels.covariance.relationship import Relationship
     from mixedmodels.design.records import Codes, Floats
     from mixedmodels.fit.records import FitState
 
@@ -25,15 +25,20 @@ CHOICES = ("new", "conditional")
 
 @dataclass(frozen=True)
 class _Effects:
-    """Effects of one grouping factor: a root of their covariance, the level of each row, and their columns."""
+    """Effects of one grouping factor: a root of their covariance, the level of each row, their columns, and A."""
 
     root: Floats
     levels: Codes
     Z: Floats | None
+    relationship: Relationship | None
 
     def draw(self, rng: np.random.Generator) -> Floats:
         """Return Z b for a b drawn for every level, (n_rows,)."""
-        b = rng.standard_normal((int(self.levels.max(initial=-1)) + 1, len(self.root))) @ self.root.T
+        if self.relationship is None:
+            white = rng.standard_normal((int(self.levels.max(initial=-1)) + 1, len(self.root)))
+        else:
+            white = self.relationship.correlated(rng.standard_normal((len(self.relationship.levels), len(self.root))))
+        b = white @ self.root.T
         if self.Z is None:
             return np.take(b[:, 0], self.levels)
         return np.asarray(np.einsum("ij,ij->i", self.Z, b[self.levels]))
@@ -108,7 +113,6 @@ def responses(
     if random_effects not in CHOICES:
         raise InferenceError(f"random_effects={random_effects!r} is not available; it must be 'new' or 'conditional'.")
     check_seed(seed)
-    refuse_related(state.design, "A simulation")
     rows = fitted_rows(state) if data is None else new_rows(state, data, (True,) * len(state.b), "population")
     sd = state.sigma * np.sqrt(residual_share(state, rows, data, weights))
     known = random_effects == "conditional"
@@ -116,7 +120,12 @@ def responses(
     factors = state.design.factors
     parts = split_theta(state.theta, [f.n_theta for f in factors])
     effects = [
-        _Effects(state.sigma * relative_factor(part, factor.block_sizes), _levels(state, rows, data, k), rows.Z[k])
+        _Effects(
+            state.sigma * relative_factor(part, factor.block_sizes),
+            _levels(state, rows, data, k),
+            rows.Z[k],
+            factor.relationship,
+        )
         for k, (factor, part) in enumerate(zip(factors, parts, strict=True))
     ]
     rng = np.random.default_rng(seed)
@@ -133,6 +142,14 @@ def responses(
 def _levels(state: FitState, rows: Rows, data: object, k: int) -> Codes:
     """Return codes of the levels of the rows, known to the fit or not, (n_rows,)."""
     if data is None:
+        return rows.codes[k]
+    factor = state.design.factors[k]
+    if factor.relationship is not None:
+        if ((rows.codes[k] < 0) & ~rows.missing).any():
+            raise DataError(
+                f"The data have levels of {factor.name!r} that its relationship has not, and there are no draws for "
+                "them. Add them to the relationship, and fit again."
+            )
         return rows.codes[k]
     labels = level_table(state, data, k).astype(object)
     return np.asarray(labels.groupby(list(labels), sort=False, dropna=False).ngroup(), dtype=np.int32)
