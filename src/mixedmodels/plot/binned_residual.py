@@ -22,7 +22,9 @@ def binned_residual(fit: GlmmFitted, n_bins: int | None = None, *, ax: Axes | No
     """Draw average residuals of rows with like fitted means, within bounds that hold 95 % of what chance makes.
 
     Residuals of yes or no lie on two curves and show nothing one by one; their averages do (Gelman and Hill 2007,
-    section 5.6). The bounds are 1.96 standard errors by the model's own variances.
+    section 5.6). The bounds are 1.96 standard errors by the model's own variances, given the effects
+    of the levels. Effects of levels with few rows are drawn towards zero, so that averages rise with the fitted means,
+    from below zero on the left to above it on the right, even if the model is right.
 
     Parameters
     ----------
