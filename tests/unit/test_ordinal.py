@@ -231,3 +231,33 @@ def test_wine_from_its_own_categories() -> None:
     plain = mm.glmer("rating ~ temp + contact + (1 | judge)", wine, "ordinal")
     text = wine.assign(rating=wine["rating"].astype(str))
     assert mm.glmer("rating ~ temp + contact + (1 | judge)", text, mm.families.Ordinal()).deviance == plain.deviance
+
+
+def test_intervals_of_all_thresholds_by_all_ways() -> None:
+    rng = np.random.default_rng(3)
+    g, x = np.repeat(np.arange(25), 10), rng.standard_normal(250)
+    latent = x + rng.standard_normal(25)[g] + rng.logistic(size=250)
+    frame = pd.DataFrame({"x": x, "g": g, "y": np.digitize(latent, [-1, 0.5, 2]) + 1})
+    fit = mm.glmer("y ~ x + (1 | g)", frame, "ordinal")
+    names = ["1|2", "2|3", "3|4", "x", "sd_Intercept|g"]
+    wald = fit.conf_int()
+    assert list(wald.index) == names
+    table = fit.threshold_table()
+    np.testing.assert_allclose(wald.iloc[:3], table[["ci_lower", "ci_upper"]])
+    profiled = fit.conf_int("profile")
+    assert list(profiled.index) == names
+    np.testing.assert_allclose(profiled.iloc[:4], wald.iloc[:4], atol=0.12)
+    boot = fit.bootstrap(8, seed=1, progress=False)
+    assert list(boot.replicates.columns) == names
+    y = fit.simulate(1, seed=5)[:, 0]
+    again = mm.glmer("y ~ x + (1 | g)", frame.assign(y=y), "ordinal")
+    values = fit._replicated().values_of(again.state)
+    np.testing.assert_allclose(values[:3], again.thresholds, rtol=1e-9)
+    np.testing.assert_allclose(fit._replicated().errors_of(fit.state)[:3], table["std_error"], rtol=1e-8)
+    assert list(boot.conf_int("percentile").index) == names
+    assert list(fit.conf_int(which=["2|3"]).index) == ["2|3"]
+    turned = mm.glmer("y ~ x + (1 | g)", frame.assign(y=5 - frame["y"]), "ordinal").conf_int("profile")
+    limits = -turned.iloc[2::-1, ::-1].to_numpy()  # the reverse order of categories reverses and turns thresholds
+    np.testing.assert_allclose(profiled.iloc[:3], limits, atol=2e-4)
+    with pytest.raises(mm.InferenceError, match="There is no parameter 'Intercept'"):
+        fit.conf_int(which="Intercept")

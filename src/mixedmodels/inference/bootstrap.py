@@ -77,6 +77,15 @@ class Replicated(Parametrized, Protocol):
         """Return the result that a statistic of the user's gets of a fit."""
         ...
 
+    @property
+    def fixed_names(self) -> tuple[str, ...]:
+        """Names of the fixed effects, and of thresholds where there are some."""
+        ...
+
+    def errors_of(self, state: Any) -> Floats:
+        """Return their standard errors in one fit, (n_fixed,)."""
+        ...
+
     def values_of(self, state: Any) -> Floats:
         """Return fixed effects and variance parameters of one fit, (n_fixed + n_parameters,)."""
         ...
@@ -463,10 +472,10 @@ class _Plan:
         self.kinds: dict[str, str] = {}
         self.std_errors = pd.Series(dtype=float)
         if statistic is None:
-            labels = [*self.state.fixed_names, *(p.name for p in self.parameters)]
+            labels = [*fit.fixed_names, *(p.name for p in self.parameters)]
             self.estimates = pd.Series(fit.values_of(self.state), index=labels)
             self.kinds = {p.name: p.kind for p in self.parameters}
-            self.std_errors = pd.Series(std_errors(self.state), index=self.state.fixed_names)
+            self.std_errors = pd.Series(fit.errors_of(self.state), index=fit.fixed_names)
             ends = {p.name for p in self.parameters if fit.map.on_boundary(fit.psi, p)}
         elif estimates is not None:
             self.estimates, ends = estimates, set()
@@ -546,7 +555,7 @@ class _Plan:
             return self._missing(failure, state.is_singular)
         if self.statistic is None:
             singular = np.array([state.is_singular])
-            return Refits(self.fit.values_of(state)[None], std_errors(state)[None], singular)
+            return Refits(self.fit.values_of(state)[None], self.fit.errors_of(state)[None], singular)
         return self._statistic_of(state, self.statistic)
 
     def _statistic_of(self, state: FixedFit, statistic: Statistic) -> Refits:
@@ -588,7 +597,7 @@ def refitted_one_by_one(fit: Replicated, Y: Floats) -> Refits:
     Y
         Responses, (m, n_obs).
     """
-    n_fixed = fit.state.n_fixed
+    n_fixed = len(fit.fixed_names)
     values = np.full((len(Y), n_fixed + len(fit.map.parameters)), np.nan)
     errors = np.full((len(Y), n_fixed), np.nan)
     singular, failures = np.zeros(len(Y), dtype=bool), []
@@ -608,7 +617,7 @@ def refitted_one_by_one(fit: Replicated, Y: Floats) -> Refits:
         if failure is not None:
             failures.append(failure)
             continue
-        values[i], errors[i] = fit.values_of(state), std_errors(state)
+        values[i], errors[i] = fit.values_of(state), fit.errors_of(state)
     return Refits(values, errors, singular, tuple(failures))
 
 

@@ -39,12 +39,15 @@ class Ways:
         Their names.
     bootstrap
         Makes replicates.
+    thresholds
+        Wald's intervals of thresholds between ordered categories at a level; None where there are none.
     """
 
     profiled: Profiled
     tests: Callable[..., Approximation]
     options: frozenset[str]
     bootstrap: Callable[..., Bootstrap]
+    thresholds: Callable[[float], pd.DataFrame] | None = None
 
 
 def conf_int(
@@ -102,7 +105,7 @@ def conf_int(
         return table.reindex(pd.Index(names, name="parameter"))  # some correlations have none
     if method == "wald":
         tests = ways.tests(**options)
-        table = _wald(fit, level, tests)
+        table = _wald(ways, level, tests)
         of_tests = doubts(tests) if set(names) & {*fit.fixed_names} else ()
         table.attrs["notes"] = (*undetermined_notes(fit), *of_tests)
     else:
@@ -117,8 +120,9 @@ def conf_int(
     return table if which is None else table.loc[names]
 
 
-def _wald(fit: Profiled, level: float, tests: Approximation) -> pd.DataFrame:
-    parts = [coef_table(tests.state, tests, level), variance_parameters(fit, "sd", level)]
+def _wald(ways: Ways, level: float, tests: Approximation) -> pd.DataFrame:
+    parts = [] if ways.thresholds is None else [ways.thresholds(level)]
+    parts += [coef_table(tests.state, tests, level), variance_parameters(ways.profiled, "sd", level)]
     columns = {"ci_lower": "lower", "ci_upper": "upper"}
     tables = [part[list(columns)].rename(columns=columns) for part in parts]
     return pd.concat(tables).rename_axis("parameter")

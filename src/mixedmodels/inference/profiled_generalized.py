@@ -17,6 +17,7 @@ from mixedmodels.fit.generalized import fit_generalized
 from mixedmodels.inference.generalized_parameters import GeneralizedParameters
 from mixedmodels.inference.measure import Measure
 from mixedmodels.inference.profiler import FixedEffect, Point
+from mixedmodels.inference.thresholds import location_names, location_rows
 from mixedmodels.inference.without_effect import Without, design_without, theta_with_zero
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ class GeneralizedProfiled(GeneralizedParameters):
 
     @property
     def fixed_names(self) -> tuple[str, ...]:
-        """Names of the fixed effects."""
-        return self.state.fixed_names
+        """Names of the fixed effects, and of thresholds before them."""
+        return location_names(self.state)
 
     @property
     def lowest(self) -> float:
@@ -55,10 +56,8 @@ class GeneralizedProfiled(GeneralizedParameters):
         return out
 
     def fixed(self, j: int) -> FixedEffect:
-        """Return one of the fixed effects."""
-        row = np.zeros(len(self.psi))
-        first = len(self.state.theta)
-        row[first : first + self.state.n_fixed] = self.state.problem.model.fixed_map()[j]
+        """Return one of the fixed effects, or a threshold."""
+        row = location_rows(self.state)[j]
         along = row @ self.root
         se = float(np.linalg.norm(along))
         if not se > 0:

@@ -17,6 +17,7 @@ from mixedmodels.inference.bootstrap import Draw, Refits, refitted_one_by_one
 from mixedmodels.inference.covariances import factor_roots
 from mixedmodels.inference.generalized_parameters import GeneralizedParameters
 from mixedmodels.inference.pivots import LIFT, error_covariance
+from mixedmodels.inference.thresholds import location_names, location_rows
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -54,9 +55,19 @@ class GeneralizedReplicated(GeneralizedParameters):
         return {factor.name: factor.n_levels for factor in self.state.design.factors}
 
     def values_of(self, state: GlmmState) -> Floats:
-        """Return fixed effects and variance parameters of one fit, (n_fixed + n_parameters,)."""
+        """Return thresholds, fixed effects and variance parameters of one fit."""
         parameters = GeneralizedParameters(state)
-        return np.concatenate([state.beta, parameters.map.values(state.psi[None])[0]])
+        return np.concatenate([location_rows(state) @ state.psi, parameters.map.values(state.psi[None])[0]])
+
+    @property
+    def fixed_names(self) -> tuple[str, ...]:
+        """Names of thresholds and fixed effects."""
+        return location_names(self.state)
+
+    def errors_of(self, state: GlmmState) -> Floats:
+        """Return their standard errors in one fit."""
+        rows = location_rows(state)
+        return np.asarray(np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", rows, state.cov_psi, rows), 0.0)))
 
     def draw(self, kind: str) -> Draw:
         """Return the function that draws responses from the fitted distribution."""

@@ -15,7 +15,7 @@ from mixedmodels.fit.fit import fit_problem
 from mixedmodels.fit.fitted import conditional_fitted, marginal_fitted, random_part
 from mixedmodels.fit.problem import Problem, net_responses, row_arguments
 from mixedmodels.fit.structured_fit import StructuredState
-from mixedmodels.inference.bootstrap import CANNOT_FIT, KINDS, STOPPED_EARLY, Draw, Refits
+from mixedmodels.inference.bootstrap import CANNOT_FIT, KINDS, STOPPED_EARLY, Draw, Refits, std_errors
 from mixedmodels.inference.covariances import factor_covariances
 from mixedmodels.inference.pivots import error_covariances
 from mixedmodels.inference.variance_parameters import LinearParameters, covariance_map, estimate, natural_values
@@ -67,6 +67,15 @@ class LinearReplicated(LinearParameters):
         covariances = [root @ root.swapaxes(1, 2) for root in roots]
         return np.hstack([beta, natural_values(self.map.parameters, covariances, sigma)])
 
+    @property
+    def fixed_names(self) -> tuple[str, ...]:
+        """Names of the fixed effects."""
+        return self.state.fixed_names
+
+    def errors_of(self, state: FitState) -> Floats:
+        """Return the standard errors of the fixed effects of one fit, (n_fixed,)."""
+        return std_errors(state)
+
     def draw(self, kind: str) -> Draw:
         """Return the function that draws a response, parametrically or from residuals."""
         return parametric_draw(self.state) if kind == "parametric" else residual_draw(self.state)
@@ -77,21 +86,21 @@ class LinearReplicated(LinearParameters):
         if design.is_structured:
             return self._one_by_one(Y)
         start = np.ascontiguousarray(self.state.theta)
-        beta, std_errors, sigma, theta, _, status, singular = problem.model.refit_many(
+        beta, errors, sigma, theta, _, status, singular = problem.model.refit_many(
             net_responses(design, Y), *row_arguments(design), self.state.reml, start
         )
         values = np.full((len(Y), self.state.n_fixed + len(self.map.parameters)), np.nan)
         fitted = status == 0
         values[fitted] = self._values(beta[fitted], sigma[fitted], theta[fitted])
         failures = tuple(CANNOT_FIT if code < 0 else STOPPED_EARLY for code in status[~fitted])
-        std_errors[~fitted] = np.nan
-        return Refits(values, std_errors, singular, failures)
+        errors[~fitted] = np.nan
+        return Refits(values, errors, singular, failures)
 
     def _one_by_one(self, Y: Floats) -> Refits:
         """Return estimates from responses, fitted one after the other."""
         n_fixed, failures = self.state.n_fixed, []
         values = np.full((len(Y), n_fixed + len(self.map.parameters)), np.nan)
-        std_errors, singular = np.full((len(Y), n_fixed), np.nan), np.zeros(len(Y), dtype=bool)
+        errors, singular = np.full((len(Y), n_fixed), np.nan), np.zeros(len(Y), dtype=bool)
         for i, y in enumerate(Y):
             try:
                 state = self.refit(y)
@@ -102,8 +111,8 @@ class LinearReplicated(LinearParameters):
             if not state.optimum.converged:
                 failures.append(STOPPED_EARLY)
                 continue
-            values[i], std_errors[i] = self.values_of(state), np.sqrt(np.diag(state.cov_beta))
-        return Refits(values, std_errors, singular, tuple(failures))
+            values[i], errors[i] = self.values_of(state), std_errors(state)
+        return Refits(values, errors, singular, tuple(failures))
 
     def _fit(self, problem: Problem) -> FitState:
         return fit_problem(problem, reml=self.state.reml, control=self.state.control)

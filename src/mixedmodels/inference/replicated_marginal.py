@@ -12,7 +12,7 @@ from mixedmodels.design.subset import draw_subjects, take_rows
 from mixedmodels.fit.fitted import marginal_fitted
 from mixedmodels.fit.marginal_fit import fit_marginal
 from mixedmodels.fit.subjects import draw_residuals
-from mixedmodels.inference.bootstrap import Draw, Refits, refitted_one_by_one
+from mixedmodels.inference.bootstrap import Draw, Refits, refitted_one_by_one, std_errors
 from mixedmodels.inference.marginal_parameters import MarginalParameters, StructureMap
 
 if TYPE_CHECKING:
@@ -52,6 +52,15 @@ class MarginalReplicated(MarginalParameters):
     def values_of(self, state: MarginalState) -> Floats:
         """Return fixed effects and parameters of the covariance of one fit, (n_fixed + n_parameters,)."""
         return np.concatenate([state.beta, StructureMap(state).values_at(state.point)])
+
+    @property
+    def fixed_names(self) -> tuple[str, ...]:
+        """Names of the fixed effects."""
+        return self.state.fixed_names
+
+    def errors_of(self, state: MarginalState) -> Floats:
+        """Return the standard errors of the fixed effects of one fit, (n_fixed,)."""
+        return std_errors(state)
 
     def draw(self, kind: str) -> Draw:
         """Return the function that draws responses from the fitted distribution."""

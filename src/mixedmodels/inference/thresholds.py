@@ -83,6 +83,29 @@ def threshold_table(state: GlmmState, level: float = 0.95) -> pd.DataFrame:
     return pd.DataFrame(values, index=pd.Index(threshold_names(state), name="threshold"), columns=columns)
 
 
+def location_names(state: GlmmState) -> tuple[str, ...]:
+    """Return the names of the thresholds, of ordered categories, and of the fixed effects that are shown as such."""
+    own = state.fixed_names[state.own_fixed]
+    return (*threshold_names(state), *own) if isinstance(state.family, Ordinal) else own
+
+
+def location_rows(state: GlmmState) -> Floats:
+    """Return what has these names as linear functions of psi, (n_locations, n_psi).
+
+    Parameters
+    ----------
+    state
+        The fit.
+    """
+    slopes = np.zeros((state.n_fixed, len(state.psi)))
+    slopes[:, state.beta_in_psi] = state.problem.model.fixed_map()
+    if not isinstance(state.family, Ordinal):
+        return slopes
+    cuts = np.zeros((len(state.phi) + 1, len(state.psi)))
+    cuts[1:, state.beta_in_psi.stop :] = np.eye(len(state.phi))
+    return np.vstack([cuts - slopes[0], slopes[state.own_fixed]])
+
+
 def cut_rows(state: GlmmState, rows: Floats, k: npt.NDArray[np.intp]) -> Floats:
     """Return distances from rows to thresholds as combinations of beta, in the basis, and phi.
 

@@ -77,7 +77,9 @@ class GlmmResult(RandomEstimates, FixedEstimates, GeneralizedTests, VarianceInte
 
     def _ways(self) -> Ways:
         tests = partial(wald_tests, self.state)
-        return Ways(GeneralizedProfiled(self.state), tests, frozenset(), partial(bootstrap, self._replicated()))
+        own = partial(threshold_table, self.state) if isinstance(self.family, Ordinal) else None
+        replicate = partial(bootstrap, self._replicated())
+        return Ways(GeneralizedProfiled(self.state), tests, frozenset(), replicate, own)
 
     def _replicated(self) -> GeneralizedReplicated:
         return GeneralizedReplicated(self.state, GlmmResult)
