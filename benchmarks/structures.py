@@ -2,6 +2,9 @@
 
     python benchmarks/structures.py            # or some problems by name
 
+Behind them stand models that nlme has nothing to put against: crossed factors beside correlated residuals, a million
+subjects, and 100,000 animals of ten generations, with the number of evaluations of the criterion.
+
 The trial fev_data.csv, which is not part of the project, is among the problems where the environment variable
 MIXEDMODELS_TRIAL_DATA names its folder.
 """
@@ -70,6 +73,53 @@ def problems() -> dict[str, tuple[str, str | None, pd.DataFrame]]:
     return found
 
 
+def crossed(n_subjects: int, n_items: int, n_trials: int = 6) -> pd.DataFrame:
+    """Return subjects who meet items in trials, residuals an autoregression within subjects."""
+    rng = np.random.default_rng(3)
+    trials = trial(n_subjects, n_trials)
+    item = rng.integers(0, n_items, len(trials))
+    own = 0.8 * rng.standard_normal(n_subjects)[trials["id"]] + 0.5 * rng.standard_normal(n_items)[item]
+    return trials.assign(item=item, x=rng.standard_normal(len(trials)), y=trials["y"] + own)
+
+
+def animals(n: int = 100_000, n_generations: int = 10) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return records and pedigree: 1 sire in 50 animals of a generation, half of them dams."""
+    rng, size = np.random.default_rng(5), n // n_generations
+    sire, dam = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+    value = rng.standard_normal(n)
+    for first in range(size, n, size):
+        parents = first - size + rng.permutation(size)
+        own = slice(first, first + size)
+        s, d = rng.choice(parents[: size // 50], size), rng.choice(parents[size // 50 : size // 50 + size // 2], size)
+        sire[own], dam[own] = s + 1, d + 1
+        value[own] = 0.5 * (value[s] + value[d]) + np.sqrt(0.5) * value[own]
+    animal = np.arange(1, n + 1)
+    records = pd.DataFrame({"animal": animal, "sex": np.where(animal % 2, "f", "m"), "y": value})
+    records["y"] += 1.2 * rng.standard_normal(n)
+    return records, pd.DataFrame({"animal": animal, "sire": sire, "dam": dam})
+
+
+ALONE = ("crossed_2000", "crossed_10000", "us_1000000", "animals_100000")
+
+
+def alone(name: str) -> tuple[str, int, float, int]:
+    """Return name, rows, CPU seconds of a call and evaluations of the criterion, for a model that has no peer."""
+    formula, arguments = "y ~ x + (1 | id) + (1 | item)", {"residual": "ar1(v | id)"}
+    if name == "us_1000000":
+        data, formula, arguments = trial(1_000_000), "y ~ arm * visit + us(visit | id)", {}
+    elif name == "animals_100000":
+        data, pedigree = animals()
+        formula, arguments = "y ~ sex + (1 | animal)", {"relationship": {"animal": pedigree}}
+    else:
+        n_subjects = int(name.removeprefix("crossed_"))
+        data = crossed(n_subjects, n_subjects // 10)
+    door = mm.lmer if arguments else mm.mmrm
+    began = time.process_time()
+    fit = door(formula, data, control=ONE_THREAD, **arguments)
+    seconds = time.process_time() - began
+    return name, len(data), seconds, fit.state.optimum.n_evaluations
+
+
 def ours(formula: str, residual: str | None, data: pd.DataFrame) -> tuple[float, float]:
     """Return CPU seconds of a call, the least of some, and -2 log-likelihood."""
     seconds = []
@@ -84,10 +134,19 @@ def ours(formula: str, residual: str | None, data: pd.DataFrame) -> tuple[float,
 
 
 def main() -> None:
-    """Print a row a problem."""
+    """Print a row a problem, those with a peer first."""
     warnings.simplefilter("ignore", mm.MixedModelsWarning)
     wanted = sys.argv[1:]
     found = {name: problem for name, problem in problems().items() if not wanted or name in wanted}
+    if found:
+        against_nlme(found)
+    rows = [alone(name) for name in ALONE if not wanted or name in wanted]
+    if rows:
+        print(pd.DataFrame(rows, columns=["problem", "rows", "seconds", "evaluations"]).to_string(index=False))
+
+
+def against_nlme(found: dict[str, tuple[str, str | None, pd.DataFrame]]) -> None:
+    """Print a row a problem that nlme solves too."""
     with tempfile.TemporaryDirectory() as folder:
         for name, (*_, data) in found.items():
             data.to_csv(Path(folder) / f"{name}.csv", index=False)

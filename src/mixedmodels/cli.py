@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import pandas as pd
 
 from mixedmodels.compare import compare
+from mixedmodels.covariance.relationship import PEDIGREE
 from mixedmodels.data_file import AS_FOUND, FOR_TEXT, KINDS, Layout, is_data_file, read_data_file
 from mixedmodels.datasets import list_datasets, load_dataset
 from mixedmodels.design.functions import CODINGS
@@ -110,13 +111,15 @@ def _fit(options: argparse.Namespace) -> str:
     _check_place(options.json)
     formula = parse_formula(options.formula) if not _on_residuals(options) else _correlated(options)
     data = _read(options, [formula])
+    if options.pedigree is not None and (options.family is not None or _on_residuals(options)):
+        raise DataError("--pedigree is for linear models with independent residuals; leave the other flags out")
     if _on_residuals(options):
         return _fit_correlated(options, data)
     if options.family is not None:
         return _fit_generalized(options, data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MixedModelsWarning)  # the summary and the JSON carry the same findings
-        fit = lmer(options.formula, data, **_fitting(options))
+        fit = lmer(options.formula, data, relationship=_relationship(options), **_fitting(options))
     summary = fit.summary(ddf=options.ddf)
     if options.report is not None:
         fit.report(options.report, ddf=options.ddf)
@@ -130,6 +133,17 @@ def _fit(options: argparse.Namespace) -> str:
     except OSError as error:
         raise _unwritable(options.json, error.strerror) from error
     return str(summary)
+
+
+def _relationship(options: argparse.Namespace) -> dict[str, pd.DataFrame] | None:
+    """Return the pedigree of a grouping factor, labels as they are written."""
+    if options.pedigree is None:
+        return None
+    name, given, path = options.pedigree.partition("=")
+    if not (name and given and path):
+        raise DataError(f"--pedigree {options.pedigree!r} must be FACTOR=FILE, such as animal=pedigree.csv")
+    layout = Layout(options.separator, options.encoding, options.decimal)
+    return {name: read_data_file(path, Uses(labels=frozenset(PEDIGREE)), layout)}
 
 
 def _on_residuals(options: argparse.Namespace) -> dict[str, Any]:
@@ -275,6 +289,11 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--residual", metavar="KIND", help='how residuals are correlated, such as "ar1(visit | id)"')
     fit.add_argument("--variance", metavar="KIND", help='standard deviations of residuals, such as "ident(sex)"')
     fit.add_argument("--sigma", metavar="SD", type=float, help="known residual standard deviation of weight one")
+    fit.add_argument(
+        "--pedigree",
+        metavar="FACTOR=FILE",
+        help="relate the levels of a grouping factor by a pedigree, a file with the columns animal, sire, dam",
+    )
     _add_layout(fit)
     fit.add_argument("--json", metavar="FILE", help="write everything to FILE; - prints it instead of the summary")
     _add_report(fit)

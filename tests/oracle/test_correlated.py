@@ -56,6 +56,8 @@ CASES: dict[str, Case] = {
     ),
     "own times, groups": ("distance ~ age + Sex", "gau(time | Sex / Subject)", None, "w", None),
     "two coordinates": ("distance ~ age + Sex", "exp(time, north | Subject)", None, None, None),
+    "spherical": ("distance ~ age * Sex", "sph(age | Subject)", None, "w", None),
+    "spherical, effects": ("distance ~ age + Sex + (1 | Subject)", "sph(time | Subject, nugget=True)", None, "w", None),
     "no structure": ("distance ~ age + (1 | clinic / Subject)", None, "ident(Sex) * exp(age)", "w", None),
     "known": ("distance ~ age + (age | Subject)", None, None, "w", 1.3),
     "known, structured": ("distance ~ age + (1 | Subject)", "ar1(age | Subject)", "power(age)", None, 0.2),

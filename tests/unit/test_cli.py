@@ -18,6 +18,7 @@ import pytest
 from mixedmodels.cli import main
 from mixedmodels.datasets import list_datasets, load_dataset
 from mixedmodels.inference.degrees import DDF_NAMES
+from mixedmodels.lmer import lmer
 
 SLEEP = "Reaction ~ Days + (Days | Subject)"
 CRITERIA = json.loads(
@@ -389,3 +390,23 @@ def test_names_without_slashes_are_names_of_files(tmp_path: Path, capsys: pytest
         assert f"There is no file {str(tmp_path / name)!r}" in complaint(capsys, "fit", str(tmp_path / name), SLEEP)
         load_dataset("sleepstudy").to_csv(tmp_path / name, index=False)
         assert record(capsys, str(tmp_path / name), SLEEP)["nobs"] == 180
+
+
+def test_pedigree_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(1)
+    number = np.arange(1, 121)
+    animal = np.array([f"{k:03d}" for k in number])  # labels that are not the numbers that they look like
+    sides = rng.integers(0, 20, (120, 2))
+    parents = [animal[both] if k > 20 else ("", "") for k, both in zip(number, sides, strict=True)]
+    value = rng.standard_normal(120)
+    value[20:] = value[sides[20:]].mean(axis=1) + 0.7 * value[20:]
+    pedigree = pd.DataFrame(parents, columns=["sire", "dam"]).assign(animal=animal)
+    data = pd.DataFrame({"animal": animal, "y": 3 * value + rng.standard_normal(120)})
+    for name, frame in (("pedigree", pedigree), ("data", data)):
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+    known = f"animal={tmp_path / 'pedigree.csv'}"
+    found = record(capsys, str(tmp_path / "data.csv"), "y ~ 1 + (1 | animal)", "--pedigree", known)
+    theirs = lmer("y ~ 1 + (1 | animal)", data, relationship={"animal": pedigree}).to_dict()
+    assert found["deviance"] == theirs["deviance"]
+    assert "must be FACTOR=FILE" in complaint(capsys, "fit", "sleepstudy", SLEEP, "--pedigree", "animal")
+    assert "independent residuals" in complaint(capsys, "fit", "sleepstudy", SLEEP, "--pedigree", known, "--sigma", "1")

@@ -66,7 +66,8 @@ def canonical(kind: str) -> str:
 
 def with_nugget(kind: str) -> str:
     """Return the name of a spatial kind with a nugget."""
-    return f"{kind.removesuffix('h')}{_NUGGET}{'h' if kind not in CORRELATIONS else ''}"
+    is_heterogeneous = kind not in CORRELATIONS
+    return f"{kind.removesuffix('h') if is_heterogeneous else kind}{_NUGGET}{'h' if is_heterogeneous else ''}"
 
 
 def correlation_of(kind: str) -> Correlation | None:
