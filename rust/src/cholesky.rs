@@ -17,6 +17,7 @@ use faer::sparse::linalg::cholesky::{
 };
 use faer::sparse::{SparseColMatRef, SymbolicSparseColMatRef};
 use faer::{Accum, MatMut, MatRef, Par, Side};
+use std::cell::Cell;
 
 /// A rest of at most this many columns is dense whatever its pattern.
 const SMALL: usize = 48;
@@ -166,14 +167,19 @@ fn sparse_flops(symbolic: &SymbolicSupernodalCholesky<usize>) -> f64 {
 
 /// Marks the rows of column j (at or below the diagonal) in `row`, unsorted.
 fn column_rows(products: &Products, j: usize, stamp: &mut [u32], mark: u32, row: &mut Vec<usize>) {
+    let left = Cell::new(products.n_rest - j);
     let mut add = |i: usize| {
         if i >= j && stamp[i] != mark {
             stamp[i] = mark;
             row.push(i);
+            left.set(left.get() - 1);
         }
     };
     let cross = &products.cross;
     for &(level, t) in &cross.by_column[cross.column_start[j]..cross.column_start[j + 1]] {
+        if left.get() == 0 {
+            return; // of a full column most levels say nothing new
+        }
         for &i in &cross.column[cross.start[level as usize] + t as usize..cross.start[level as usize + 1]] {
             add(i as usize);
         }
