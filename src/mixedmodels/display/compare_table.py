@@ -46,6 +46,9 @@ CRITERIA = ("Log-likelihood", "AIC", "BIC")
 STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 """P-values below which an estimate has stars."""
 
+SEPARATED = "separated"
+"""Kind of the finding that estimates grow without bound."""
+
 MAX_DIGITS = 12
 
 Row = tuple[str, ...]
@@ -269,6 +272,8 @@ def _fixed_rows(tables: Sequence[pd.DataFrame], terms: Sequence[str], style: _St
 def _cells(row: pd.Series[Any], place: int, style: _Style) -> tuple[str, str]:
     shown = row[["estimate", "std_error", "ci_lower", "ci_upper"]].tolist()
     estimate, error, lower, upper = numbers.to_place(shown, place)
+    if math.isnan(row["std_error"]) and style.digits is None:
+        estimate = numbers.significant(row["estimate"])
     has_test = not math.isnan(row["p_value"])
     texts = {
         "std_error": f"({error})",
@@ -415,10 +420,11 @@ def _notes(tests: Sequence[Approximation], style: _Style, level: float) -> Itera
 
 
 def _doubts(states: Sequence[FixedFit]) -> Iterator[str]:
-    """Yield which fits are singular, and which did not converge."""
+    """Yield which fits are singular, which did not converge, and which have estimates that grow without bound."""
     for words, which in (
         ("Singular fit", [state.is_singular for state in states]),
         ("Not converged", [not state.optimum.converged for state in states]),
+        ("Estimates without bound", [any(f.kind == SEPARATED for f in state.findings) for state in states]),
     ):
         models = [str(i) for i, is_so in enumerate(which, 1) if is_so]
         if models:

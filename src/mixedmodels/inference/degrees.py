@@ -301,6 +301,8 @@ def joint_test(
     """
     scaled = L * np.sqrt(np.diag(state.cov_beta))
     kept = independent_rows(scaled)
+    if not kept and state.undetermined_rows(L).any():
+        return FTest(np.nan, int(np.linalg.matrix_rank(L)), np.nan)
     if not kept:
         raise InferenceError("There is nothing to test: every combination of the fixed effects is zero.")
     difference = L @ state.beta - (0.0 if rhs is None else rhs)

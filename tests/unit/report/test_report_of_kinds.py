@@ -148,3 +148,18 @@ def test_browser_shows_everything(name: str, width: int, pages: dict[str, str], 
     assert seen["images"] == seen["drawn"]
     assert int(seen["images"]) > 4
     assert seen["overflow"] == "0"
+
+
+@pytest.mark.filterwarnings("ignore::mixedmodels.SingularFitWarning")
+def test_a_fit_whose_estimates_have_no_bound_is_shown_with_what_is_known_of_it() -> None:
+    data = mm.load_dataset("fhch2010").iloc[::6]  # nobody erred in naming
+    with pytest.warns(mm.IdentificationWarning, match="without error"):
+        fit = mm.glmer("correct ~ task * stimulus + (1 | id)", data, "binomial")
+    tests = fit.anova()
+    assert list(tests["df"]) == [1, 1, 1]
+    assert tests["p_value"].isna().all()
+    text = mm.table(fit, exponentiate=True)
+    assert "Estimates without bound: model 1." in text
+    assert max(map(len, text.splitlines())) < 80
+    page = report_page(fit)
+    assert "estimates grow without bound" in page
