@@ -125,8 +125,9 @@ impl PyScaled {
         out.resize(n * k, 0.0);
         let y = y.as_slice().expect("it was checked");
         guarded(py, self.n_threads, INLINE_FLOPS, || {
-            in_blocks(k, |from, width| {
-                put(&self.scaled.back(&taken::<TOGETHER>(y, k, from, width)), k, from, width, &mut out);
+            in_blocks(k, |from, width| match width {
+                1 | 2 => put(&self.scaled.back(&taken::<2>(y, k, from, width)), k, from, width, &mut out),
+                _ => put(&self.scaled.back(&taken::<8>(y, k, from, width)), k, from, width, &mut out),
             });
         })?;
         shaped(py, out, n, k)

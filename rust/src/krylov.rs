@@ -2,7 +2,7 @@
 //! others share, applied without being formed; and Lanczos' method on it, several columns at a time.
 
 use crate::meetings::{Columns, Meetings, scale_by};
-use crate::memory::{filled, reserve, reserved};
+use crate::memory::{reserve, reserved};
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
@@ -49,9 +49,7 @@ impl Scaled {
         let first = &self.crossing.first;
         let mut inside = y.to_vec();
         scale_by(&self.scales[0], first.q, false, &mut inside);
-        let nothing = filled([0.0; K], first.n_columns());
-        let (_, out) = first.both_ways(&nothing, &inside);
-        self.inside(&out, true)
+        self.inside(&first.back(&inside), true)
     }
 
     /// Sums of the squares of R and of what the others share, of each factor's levels (n_levels, q, q): R R' and R'R of

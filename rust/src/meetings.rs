@@ -151,25 +151,33 @@ impl Meetings {
 
     /// R x and R'R x; x (`n_columns`) is scaled by S_2 already, and R'R x is short of S_2'. S is (n_levels, q, q).
     pub fn product<const K: usize>(&self, scale: &[f64], x: &[[f64; K]]) -> (Columns<K>, Columns<K>) {
-        self.there_and_back(x, |level, met, made, back| {
+        self.there_and_back(Some(x), |level, met, made, back| {
             let s = block(scale, level, self.q);
             apply::<K>(s, self.q, true, met, made);
             apply::<K>(s, self.q, false, made, back);
         })
     }
 
+    /// C'y.
+    pub fn back<const K: usize>(&self, y: &[[f64; K]]) -> Columns<K> {
+        let given = |level: usize, _: &[[f64; K]], _: &mut [[f64; K]], back: &mut [[f64; K]]| {
+            back.copy_from_slice(&y[level * self.q..(level + 1) * self.q]);
+        };
+        self.there_and_back(None, given).1
+    }
+
     /// C x and C'y.
     pub fn both_ways<const K: usize>(&self, x: &[[f64; K]], y: &[[f64; K]]) -> (Columns<K>, Columns<K>) {
-        self.there_and_back(x, |level, met, made, back| {
+        self.there_and_back(Some(x), |level, met, made, back| {
             made.copy_from_slice(met);
             back.copy_from_slice(&y[level * self.q..(level + 1) * self.q]);
         })
     }
 
-    /// What `at` makes of C x level by level, and C' times what it gives back.
+    /// What `at` makes of C x level by level, and C' times what it gives back; x is zero where it is not there.
     fn there_and_back<const K: usize>(
         &self,
-        x: &[[f64; K]],
+        x: Option<&[[f64; K]]>,
         at: impl Fn(usize, &[[f64; K]], &mut [[f64; K]], &mut [[f64; K]]) + Sync,
     ) -> (Columns<K>, Columns<K>) {
         match (self.q, &self.values) {
@@ -185,11 +193,12 @@ impl Meetings {
     #[inline(always)]
     fn visit<const Q: usize, const K: usize>(
         &self,
-        x: &[[f64; K]],
+        x: Option<&[[f64; K]]>,
         value: impl Fn(usize, usize) -> f64 + Sync,
         at: impl Fn(usize, &[[f64; K]], &mut [[f64; K]], &mut [[f64; K]]) + Sync,
     ) -> (Columns<K>, Columns<K>) {
-        assert_eq!(x.len(), self.n_columns());
+        let n_columns = self.n_columns();
+        assert!(x.is_none_or(|x| x.len() == n_columns));
         let stop = Stop::current();
         let mut made = filled([0.0; K], self.n_rows());
         let pieces = pieces(&self.starts, rayon::current_num_threads());
@@ -201,7 +210,7 @@ impl Meetings {
             left = rest;
         }
         let work = |(levels, made): (Range<usize>, &mut [[f64; K]])| {
-            let mut out = filled_for_visits([0.0; K], x.len());
+            let mut out = filled_for_visits([0.0; K], n_columns);
             let first = levels.start;
             for level in levels {
                 if level % ASK == 0 {
@@ -209,12 +218,14 @@ impl Meetings {
                 }
                 let entries = self.starts[level]..self.starts[level + 1];
                 let (mut met, mut back) = ([[0.0; K]; Q], [[0.0; K]; Q]);
-                for i in entries.clone() {
-                    let source = &x[self.places[i] as usize];
-                    for r in 0..Q {
-                        let v = value(i, r);
-                        for k in 0..K {
-                            met[r][k] += v * source[k];
+                if let Some(x) = x {
+                    for i in entries.clone() {
+                        let source = &x[self.places[i] as usize];
+                        for r in 0..Q {
+                            let v = value(i, r);
+                            for k in 0..K {
+                                met[r][k] += v * source[k];
+                            }
                         }
                     }
                 }
@@ -251,6 +262,17 @@ impl Meetings {
                 let s = block(scale, level, q);
                 let own = &mut own[(level - first) * q * q..(level - first + 1) * q * q];
                 let mut i = self.starts[level];
+                if let ([(_, 1)], 1) = (self.others.as_slice(), q) {
+                    let (mut sum, square) = (0.0, s[0] * s[0]);
+                    for i in i..self.starts[level + 1] {
+                        let (v, place) = (self.value(i, 0), self.places[i] as usize);
+                        let both = v * v * square * other_scales[0][place] * other_scales[0][place];
+                        sum += both;
+                        out[place] += both;
+                    }
+                    own[0] = sum;
+                    continue;
+                }
                 while i < self.starts[level + 1] {
                     let place = self.places[i] as usize;
                     let j = layout.partition_point(|other| other.begin <= place) - 1;

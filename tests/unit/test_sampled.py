@@ -170,6 +170,35 @@ def test_slopes_and_three_factors_are_fitted_as_by_elimination(formula: str) -> 
         assert ((modes - exact.random_effects[group]).abs() <= 2e-3 * spread).all().all()
 
 
+@pytest.mark.parametrize("reml", [True, False])
+@pytest.mark.parametrize("formula", MODELS[1:])
+def test_intervals_of_predictions_are_those_of_elimination(formula: str, reml: bool) -> None:
+    """The variances are solved for at one theta, so nothing of them is sampled but theta."""
+    data = rich(3000)
+    by, exact = (mm.lmer(formula, data, weights="w", reml=reml, method=method) for method in ("sampled", "exact"))
+    new = data.iloc[:20].assign(x=data["x"].iloc[:20] + 3)
+    new.loc[new.index[:4], "user"] = 999
+    new.loc[new.index[2:6], "item"] = 888
+    at = exact.state.engine_theta
+    codes = tuple(factor.codes[:20].copy() for factor in exact.state.design.factors)
+    codes[0][:4] = -1
+    Z = tuple(None if factor.Z is None else factor.Z[:20] for factor in exact.state.design.factors)
+    ours, wanted = (f.state.problem.error_forms(at, exact.state.design.X[:20], codes, Z) for f in (by, exact))
+    assert np.allclose(ours, wanted, rtol=1e-8)
+    for interval in ("confidence", "prediction"):
+        ours, wanted = (f.predict(new, interval=interval, new_levels="population") for f in (by, exact))
+        assert np.allclose(ours, wanted, rtol=1e-4)
+
+
+def test_intervals_of_too_many_rows_are_refused(
+    fits: tuple[mm.LmmResult, mm.LmmResult], frame: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mixedmodels.fit.sampled_prediction.MOST_ROWS", 10)
+    with pytest.raises(InferenceError, match="at most 10 are allowed"):
+        fits[0].predict(frame.iloc[:50], interval="confidence")
+    assert len(fits[0].predict(frame.iloc[:10], interval="confidence")) == 10
+
+
 def test_a_slope_far_from_its_origin_is_the_same_model() -> None:
     """Adding to a covariate that has a slope and an intercept changes no criterion and no slope."""
     data = rich()
@@ -246,9 +275,29 @@ def test_comparisons_carry_their_error(frame: pd.DataFrame) -> None:
     assert any("Monte Carlo standard error of at most" in note for note in table.attrs["notes"])
     whole = mm.compare(exact, mm.lmer("y ~ x + kind + (1 | item) + (1 | user)", frame, reml=False))
     assert abs(table["chisq"].iloc[1] - whole["chisq"].iloc[1]) < 0.05
-    rough = LmmResult(replace(small.state, monte_carlo=MonteCarlo(0.04, np.zeros(2), 32)))
+    values = np.random.default_rng(0).normal(0, 0.04 * np.sqrt(32), (2, 32))
+    rough, other = (
+        LmmResult(replace(fit.state, monte_carlo=MonteCarlo(0.04, np.zeros(2), probes)))
+        for fit, probes in zip((small, large), values, strict=True)
+    )
     with pytest.raises(InferenceError, match="Monte Carlo standard error of up"):
-        mm.compare(rough, rough)
+        mm.compare(rough, other)
+
+
+def test_the_error_of_a_difference_is_that_of_common_probes(frame: pd.DataFrame) -> None:
+    """Over 40 seeds the difference of two models' criteria varies as much as one draw says, and less than either."""
+    problems = [SampledProblem(mm.LinearMixedModel(f"y ~ {x} + (1 | item) + (1 | user)", frame).design) for x in "1x"]
+    theta = (np.array([0.4, 1.0]), np.array([0.45, 1.1]))
+    differences, stated, alone = [], [], []
+    for seed in range(40):
+        sampling = Sampling(seed=seed, most=32)
+        at = [problem.evaluate(t, False, sampling) for problem, t in zip(problems, theta, strict=True)]
+        errors = [MonteCarlo(e.std_error, np.zeros(2), e.values) for e in at]
+        differences.append(at[0].deviance - at[1].deviance)
+        stated.append(errors[0].of_difference(errors[1]))
+        alone.append(at[0].std_error)
+    assert 0.6 < np.std(differences, ddof=1) / np.mean(stated) < 1.6
+    assert np.mean(stated) < np.mean(alone)
 
 
 def test_near_nested_data_are_refused() -> None:

@@ -20,7 +20,7 @@ from mixedmodels.fit.memory import check_memory
 
 if TYPE_CHECKING:
     from mixedmodels.design.design import Design
-    from mixedmodels.design.records import Floats, RandomFactor
+    from mixedmodels.design.records import Codes, Floats, RandomFactor
 
 
 class Problem:
@@ -146,6 +146,25 @@ class Problem:
         with _unanswerable():
             mean, to_basis, beta, root = self.model.fixed_root(self.check_theta(theta), in_engine)
         return FixedRoot(Basis(np.zeros(len(mean), dtype=np.int64), mean, to_basis), beta, root)
+
+    def error_forms(self, theta: Floats, X: Floats, codes: tuple[Codes, ...], Z: tuple[Floats | None, ...]) -> Floats:
+        """Return Var(x'(beta^ - beta) + z'(b^ - b)) / sigma^2 of rows at the engine's theta, (m,).
+
+        Parameters
+        ----------
+        theta
+            (n_theta,).
+        X
+            Columns of the fixed effects that were estimated, (m, n_fixed).
+        codes
+            Level in each grouping factor, (m,); -1 where there is none.
+        Z
+            Columns of each factor, (m, n_effects); None for ones.
+        """
+        if any((levels >= 0).any() for levels in codes):
+            return self.model.quadratic_forms(theta, X, list(codes), list(Z), in_engine=True)
+        fixed = self.fixed_root(theta, in_engine=True).whiten(X)
+        return np.asarray(np.einsum("ij,ij->i", fixed, fixed))
 
     @cached_property
     def effect_bases(self) -> tuple[Basis, ...]:

@@ -146,6 +146,8 @@ class Evaluation:
         What is solved for beside.
     s2
         Residual variance over the square of the residual's root mean square.
+    n_steps
+        Of Lanczos' method, for the last columns.
     """
 
     deviance: float
@@ -155,6 +157,7 @@ class Evaluation:
     U: Floats
     solution: Solution
     s2: float
+    n_steps: int
 
     @property
     def n_probes(self) -> int:
@@ -434,6 +437,27 @@ class At:
             )
         return Solution(beta, r2, inner, solved)
 
+    def inverse_forms(self, codes: list[npt.NDArray[np.int32]], t: list[Floats]) -> Floats:
+        """Return t'M^-1 t of vectors with one level of each factor, (m,).
+
+        Parameters
+        ----------
+        codes
+            The level in each factor of the design, (m,); -1 for none.
+        t
+            What stands there, (m, n_effects) a factor.
+        """
+        m = len(codes[0])
+        h = []
+        for levels, part, inverse in zip(codes, t, self.inverse, strict=True):
+            of_factor = np.zeros((*inverse.shape[:2], m))
+            at = np.flatnonzero(levels >= 0)
+            of_factor[levels[at], :, at] = np.einsum("mab,mb->ma", inverse[levels[at]], part[at])
+            h.append(of_factor.reshape(-1, m))
+        first, *others = self.model.order
+        B = np.vstack([h[k] for k in others]) - self.scaled.back(h[first])
+        return np.asarray(np.sum(h[first] ** 2, axis=0) + np.sum(B * self._solved(B), axis=0))
+
     def _solved(self, B: Floats) -> Floats:
         """Return (I - X)^-1 B by conjugate gradients, a column for itself."""
         X = np.zeros_like(B)
@@ -501,7 +525,7 @@ def evaluate(
             gradient[j] -= 2.0 * float(np.trace(np.linalg.solve(inner, across)))
     if reml:
         value += float(np.linalg.slogdet(inner)[1]) + 2.0 * model.basis.log_det
-    return Evaluation(value, gradient, probes.value, probes.gradient, U, solution, s2)
+    return Evaluation(value, gradient, probes.value, probes.gradient, U, solution, s2, at.n_steps)
 
 
 def _sampled_forms(at: At, U: Floats, sampling: Sampling) -> tuple[Forms, Forms]:

@@ -30,12 +30,13 @@ from mixedmodels.fit.sampled import (
     check_crossed,
     evaluate,
 )
+from mixedmodels.fit.sampled_prediction import error_forms
 from mixedmodels.fit.sampled_walk import (
-    FINAL_PASSES,
     NEXT_TO_ZERO,
     SETTLED,
     Forecast,
     along_elements,
+    final_passes,
     moved,
     walk,
     walk_hessian,
@@ -43,7 +44,7 @@ from mixedmodels.fit.sampled_walk import (
 
 if TYPE_CHECKING:
     from mixedmodels.design.design import Design
-    from mixedmodels.design.records import Floats
+    from mixedmodels.design.records import Codes, Floats
     from mixedmodels.fit.control import Control
 
 METHODS = ("auto", "exact", "sampled")
@@ -66,13 +67,24 @@ class MonteCarlo:
         Monte Carlo standard error of the criterion at the optimum.
     theta_std_error
         Those of theta, (n_theta,).
-    n_probes
-        Probes that they are from.
+    values
+        What each probe gave to the criterion, (n_probes,).
     """
 
     std_error: float
     theta_std_error: Floats
-    n_probes: int
+    values: Floats
+
+    @property
+    def n_probes(self) -> int:
+        """Probes that they are from."""
+        return len(self.values)
+
+    def of_difference(self, other: MonteCarlo) -> float:
+        """Return the standard error of the difference of two criteria, which have their first probes in common."""
+        if self.n_probes != other.n_probes:
+            return float(np.hypot(self.std_error, other.std_error))
+        return float(np.std(self.values - other.values, ddof=1) / np.sqrt(self.n_probes))
 
 
 @dataclass(frozen=True)
@@ -240,6 +252,29 @@ class SampledProblem(Problem):
         first = np.zeros(len(basis.kept), dtype=np.int64)
         return FixedRoot(Basis(first, basis.mean, basis.to_basis), crossed.beta0 + crossed.scale * at.beta, at.root)
 
+    @cached_property
+    def effect_bases(self) -> tuple[Basis, ...]:
+        """The basis of the columns of each grouping factor, in which the engine's theta is."""
+        return tuple(effects.basis for effects in self.crossed.effects)
+
+    def error_forms(self, theta: Floats, X: Floats, codes: tuple[Codes, ...], Z: tuple[Floats | None, ...]) -> Floats:
+        """Return Var(x'(beta^ - beta) + z'(b^ - b)) / sigma^2 of rows at the engine's theta, (m,), solved for.
+
+        Parameters
+        ----------
+        theta, X, codes, Z
+            As for `Problem.error_forms`.
+        """
+        factors = self.design.factors
+        own = split_theta(theta, [factor.n_theta for factor in factors])
+        Lambda = [relative_factor(t, factor.block_sizes) for t, factor in zip(own, factors, strict=True)]
+        basis = self.crossed.basis
+        Q = Basis(np.zeros(len(basis.kept), dtype=np.int64), basis.mean, basis.to_basis).coordinates(X)
+        columns = [np.ones((len(X), 1)) if z is None else z for z in Z]
+        in_bases = tuple(b.coordinates(z) for b, z in zip(self.effect_bases, columns, strict=True))
+        with self._evaluated():
+            return error_forms(self.crossed, Lambda, Q, codes, in_bases)
+
     def information(self, theta: npt.ArrayLike, reml: bool) -> Information:
         """Return the second derivatives of the unprofiled criterion at theta, by a few probes."""
         values = self.check_theta(theta)
@@ -304,7 +339,7 @@ class SampledProblem(Problem):
         return SampledProblem(design, n_threads=self.n_threads, progress=self.progress)
 
     def __getstate__(self) -> dict[str, Any]:
-        made_again = ("crossed", "identification")
+        made_again = ("crossed", "identification", "effect_bases")
         left = {name: value for name, value in self.__dict__.items() if name not in made_again}
         return {**left, "_solved": None, "_informed": None}
 
@@ -387,7 +422,7 @@ def _fit(
     walked = walk(crossed, Lambda, reml, control.max_iterations, forecast)
     Lambda, H = walked.Lambda, walked.hessian
     for _ in range(POLISHES):
-        forecast.expect(FINAL_PASSES)
+        forecast.expect(final_passes(walked.n_steps))
         at = evaluate(crossed, Lambda, reml, Sampling(), passes=forecast)
         step = -np.asarray(np.linalg.solve(H, at.gradient), dtype=np.float64)
         if 0.5 * abs(step @ H @ step) <= SETTLED * (1.0 + at.std_error / SETTLED * 1e-3):
@@ -455,7 +490,7 @@ def _monte_carlo(
     slopes = np.stack([(up - down) / 2e-6 for up, down in ends], axis=1)
     of_theta = np.sqrt(np.einsum("ia,ab,ib->i", slopes, spread, slopes))
     relative = np.sqrt(np.diag(spread) / (2.0 * np.diag(np.linalg.inv(H))))
-    return MonteCarlo(at.std_error, of_theta, at.n_probes), float(relative.max())
+    return MonteCarlo(at.std_error, of_theta, at.values), float(relative.max())
 
 
 def _sampled(error: MonteCarlo, relative: float) -> Finding:

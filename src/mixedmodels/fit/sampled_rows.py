@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mixedmodels.fit.fixed_root import Basis
+
 if TYPE_CHECKING:
     from mixedmodels.design.design import Design
     from mixedmodels.design.records import Floats, RandomFactor
@@ -144,10 +146,25 @@ class EffectBasis:
         The basis of each block; none where there is nothing but the column of ones.
     map
         T, effects b = T b~ of effects b~ in the basis, (n_effects, n_effects).
+    scale
+        sqrt(n).
     """
 
     blocks: tuple[ColumnBasis, ...]
     map: Floats
+    scale: float
+
+    @property
+    def basis(self) -> Basis:
+        """The same as a map of columns."""
+        q = len(self.map)
+        first, mean, to_basis, start = np.zeros(q, dtype=np.int64), np.zeros(q), self.map.copy(), 0
+        for block in self.blocks:
+            here = slice(start, start + len(block.kept))
+            first[here], mean[here] = start, block.mean
+            to_basis[here, here] = self.scale * block.to_basis
+            start = here.stop
+        return Basis(first, mean, to_basis)
 
     def columns(self, factor: RandomFactor, root: Floats | None, at: slice | None = None) -> Floats | None:
         """Return W^1/2 Z T, (n_obs, n_effects), in C order; None for ones.
@@ -170,7 +187,7 @@ class EffectBasis:
             size = len(basis.kept)
             columns.append(basis.columns(Z[:, start : start + size], root))
             start += size
-        return np.ascontiguousarray(np.sqrt(len(factor.codes)) * np.hstack(columns))
+        return np.ascontiguousarray(self.scale * np.hstack(columns))
 
 
 def effect_basis(factor: RandomFactor, root: Floats | None) -> EffectBasis | None:
@@ -185,7 +202,7 @@ def effect_basis(factor: RandomFactor, root: Floats | None) -> EffectBasis | Non
     """
     n = len(factor.codes)
     if factor.Z is None:
-        return EffectBasis((), np.array([[1.0 if root is None else np.sqrt(n / (root @ root))]]))
+        return EffectBasis((), np.array([[1.0 if root is None else np.sqrt(n / (root @ root))]]), np.sqrt(n))
     T, blocks, start = np.zeros((factor.n_effects, factor.n_effects)), [], 0
     for size in factor.block_sizes:
         here = slice(start, start + size)
@@ -194,4 +211,4 @@ def effect_basis(factor: RandomFactor, root: Floats | None) -> EffectBasis | Non
             return None
         T[here, here] = np.sqrt(n) * blocks[-1].raw_map
         start += size
-    return EffectBasis(tuple(blocks), T)
+    return EffectBasis(tuple(blocks), T, np.sqrt(n))

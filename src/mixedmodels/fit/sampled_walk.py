@@ -41,8 +41,16 @@ USUAL_STEPS = 5
 USUAL_PASSES = 25
 """Of an evaluation by a few probes."""
 
-FINAL_PASSES = SUBSPACE_STEPS * -(-DEFLATED // TOGETHER) + 12 * -(-(DEFLATED + BATCH) // TOGETHER) + 12
-"""Of the one with all probes."""
+USUAL_LANCZOS = 8
+"""Steps of Lanczos' method, as long as nothing is known."""
+
+USUAL_SOLUTION = 12
+"""Passes of conjugate gradients."""
+
+
+def final_passes(n_steps: int) -> int:
+    """Return how many passes the criterion with all probes usually takes, from those of a quadratic form."""
+    return SUBSPACE_STEPS * -(-DEFLATED // TOGETHER) + n_steps * -(-(DEFLATED + BATCH) // TOGETHER) + USUAL_SOLUTION
 
 
 class Forecast(Passes):
@@ -78,7 +86,7 @@ class Forecast(Passes):
         """Count an evaluation; so many are likely to come before the last one, which has all probes."""
         of_one = self.passes / self.evaluations if self.evaluations else USUAL_PASSES
         self.evaluations += 1
-        self.expect(int(to_come * of_one) + FINAL_PASSES)
+        self.expect(int(to_come * of_one) + final_passes(USUAL_LANCZOS))
 
     def finish(self) -> None:
         """Show that all is done."""
@@ -99,12 +107,15 @@ class Walk:
         A row of the trace for each step.
     status
         As of an ``Optimum``.
+    n_steps
+        Of Lanczos' method.
     """
 
     Lambda: list[Floats]
     hessian: Floats
     steps: list[list[float]]
     status: str
+    n_steps: int
 
 
 def moved(model: Crossed, Lambda: list[Floats], step: Floats) -> list[Floats]:
@@ -214,7 +225,7 @@ def walk(model: Crossed, Lambda: list[Floats], reml: bool, limit: int, forecast:
         Lambda, at = moved(model, Lambda, step), new
         _check_positive(model, Lambda)
     forecast.evaluated(len(model.parameters))
-    return Walk(Lambda, walk_hessian(model, Lambda, reml, at, forecast), steps, status)
+    return Walk(Lambda, walk_hessian(model, Lambda, reml, at, forecast), steps, status, at.n_steps)
 
 
 def _lower(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -198,10 +198,11 @@ def _labels(states: Sequence[FixedFit]) -> list[str]:
 
 def _check_sampled(states: Sequence[FixedFit]) -> tuple[str, ...]:
     """Return the note on criteria by sampling, of which a difference must be worth more than its error."""
-    errors = [state.monte_carlo.std_error for state in states if isinstance(state, SampledState) and state.monte_carlo]
+    errors = [state.monte_carlo for state in states if isinstance(state, SampledState) and state.monte_carlo]
     if not errors:
         return ()
-    error = math.hypot(*sorted(errors)[-2:])
+    own = [error.std_error for error in errors] if len(errors) < len(states) else []  # beside exact criteria
+    error = max([*own, *(a.of_difference(b) for a, b in combinations(errors, 2))])
     if error > LARGEST_ERROR:
         raise InferenceError(
             "The criteria of these fits are sampled, and a difference of two has a Monte Carlo standard error of up "

@@ -113,7 +113,7 @@ class ErrorVariance:
         rows, factors = self.rows, self.state.design.factors
         theta = np.ascontiguousarray(theta)
         bases = self.state.problem.effect_bases
-        total = self._of_predictor(theta) + self.residual
+        total = self.state.problem.error_forms(theta, rows.X, self.codes, rows.Z) + self.residual
         parts = split_theta(theta, [f.n_theta for f in factors])
         for k, (factor, part) in enumerate(zip(factors, parts, strict=True)):
             new = self.codes[k] < 0
@@ -121,14 +121,6 @@ class ErrorVariance:
                 root = bases[k].coordinates(rows.columns(k)[new]) @ relative_factor(part, factor.block_sizes)
                 total[new] += np.einsum("ij,ij->i", root, root)
         return np.asarray(total)
-
-    def _of_predictor(self, theta: Floats) -> Floats:
-        """Return [x z] C^-1 [x z]' of each row, (n_rows,)."""
-        rows, model = self.rows, self.state.problem.model
-        if any((codes >= 0).any() for codes in self.codes):
-            return model.quadratic_forms(theta, rows.X, list(self.codes), list(rows.Z), in_engine=True)
-        fixed = self.state.problem.fixed_root(theta, in_engine=True).whiten(rows.X)
-        return np.asarray(np.einsum("ij,ij->i", fixed, fixed))
 
     def _joined(self, theta: Floats, other: Floats) -> Floats:
         """Return theta of Lambda Lambda' + D D' for the Lambda and D of two thetas."""
