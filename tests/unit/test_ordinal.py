@@ -169,9 +169,8 @@ def test_intervals_hold_chances_between_0_and_1(ratings: pd.DataFrame, fit: mm.G
     first, table = fit.thresholds.iloc[0], fit.threshold_table()
     slope = special.expit(first) * special.expit(-first)
     assert there.loc[(1, "poor"), "se"] == pytest.approx(slope * table["std_error"].iloc[0], rel=1e-10)
-    for other in ("conditional", "averaged"):
-        with pytest.raises(mm.MixedModelsError, match="random_effects='population'"):
-            fit.predict(random_effects=other, interval="confidence")
+    with pytest.raises(mm.InferenceError, match="on the link scale they are there for random_effects='population'"):
+        fit.predict(random_effects="conditional", interval="confidence", scale="link")
     link = fit.predict(new, random_effects="population", interval="confidence", scale="link")
     assert link["se"].iloc[0] == pytest.approx(4 * fit.bse_fe["x"], rel=1e-10)
 
@@ -261,3 +260,24 @@ def test_intervals_of_all_thresholds_by_all_ways() -> None:
     np.testing.assert_allclose(profiled.iloc[:3], limits, atol=2e-4)
     with pytest.raises(mm.InferenceError, match="There is no parameter 'Intercept'"):
         fit.conf_int(which="Intercept")
+
+
+@pytest.mark.parametrize("link", ["logit", "probit"])
+@pytest.mark.parametrize("random_effects", ["population", "averaged", "conditional"])
+def test_intervals_of_two_categories_are_those_of_the_binomial(link: str, random_effects: str) -> None:
+    rng = np.random.default_rng(8)
+    g, x = np.repeat(np.arange(30), 20), rng.standard_normal(600)
+    y = (x * (1 + rng.standard_normal(30)[g]) + rng.standard_normal(30)[g] + rng.logistic(size=600) > 0.3).astype(int)
+    frame = pd.DataFrame({"x": x, "g": g, "y": y})
+    ordinal = mm.glmer("y ~ x + (x | g)", frame, "ordinal", link=link)
+    binomial = mm.glmer("y ~ x + (x | g)", frame, "binomial", link=link)
+    new = pd.concat([frame.head(5), frame.tail(3)])
+    asked = {"random_effects": random_effects, "interval": "confidence"}
+    ours, theirs = ordinal.predict(new, **asked), binomial.predict(new, **asked)
+    chance = ours.xs(1, level="y")
+    np.testing.assert_allclose(chance["mean"], theirs["mean"], rtol=1e-5)
+    np.testing.assert_allclose(chance["se"], theirs["se"], rtol=1e-3)
+    if link == "logit" and random_effects != "averaged":  # both are formed on the logit scale of the chance
+        np.testing.assert_allclose(chance[["lower", "upper"]], theirs[["lower", "upper"]], rtol=1e-3)
+    other = ours.xs(0, level="y")
+    np.testing.assert_allclose(other["se"], chance["se"], rtol=1e-6)

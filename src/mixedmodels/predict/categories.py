@@ -11,6 +11,8 @@ from scipy import special
 from mixedmodels.inference.thresholds import chance_errors, ordinal_family
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
 
     from mixedmodels.design.records import Floats
@@ -22,7 +24,14 @@ N_NODES = 40
 
 
 def predict_categories(
-    state: GlmmState, rows: Rows, eta: Floats, variance: Floats | None, *, scale: str, level: float | None
+    state: GlmmState,
+    rows: Rows,
+    eta: Floats,
+    variance: Floats | None,
+    *,
+    scale: str,
+    level: float | None,
+    errors: Callable[[], Floats] | None = None,
 ) -> pd.Series[float] | pd.DataFrame:
     """Return chances of the categories or the linear predictor.
 
@@ -39,7 +48,9 @@ def predict_categories(
     scale
         ``"response"`` or ``"link"``.
     level
-        Coverage of intervals without random effects; None for none.
+        Coverage of intervals; None for none.
+    errors
+        Makes the standard errors of the chances, (n_rows, n_categories); None: those without random effects.
 
     Returns
     -------
@@ -56,7 +67,7 @@ def predict_categories(
     table = pd.DataFrame(chances, index=rows.index, columns=columns)
     if level is None:
         return table
-    se = chance_errors(state, rows.X, eta)
+    se = chance_errors(state, rows.X, eta) if errors is None else errors()
     within = chances * (1 - chances)
     half = special.ndtri(0.5 + level / 2) * se / np.where(within > 0, within, np.inf)
     centre = special.logit(chances)

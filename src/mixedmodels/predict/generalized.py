@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from mixedmodels.families import Ordinal
 from mixedmodels.inference.bootstrap import check_seed
 from mixedmodels.inference.covariances import factor_roots
 from mixedmodels.inference.wald import check_level
-from mixedmodels.predict.categories import as_categories, predict_categories
+from mixedmodels.predict.categories import as_categories, averaged_chances, predict_categories
 from mixedmodels.predict.choice import chosen_columns
 from mixedmodels.predict.predict import predicted_mean
 from mixedmodels.predict.rows import NEW_LEVELS, Rows, fitted_rows, level_table, new_rows, with_columns
@@ -97,12 +98,17 @@ def predict_generalized(
     eta = predicted_mean(state, with_columns(rows, chosen), used)
     family = state.family
     if isinstance(family, Ordinal):
-        if interval is not None and random_effects != "population":
+        of_chances = None
+        if interval is not None and scale == "response" and (averaged or any(used)):
+            shown = rows if averaged else with_columns(rows, chosen)
+            of_chances = partial(category_errors, state, shown, eta, used, variance)
+        coverage = None if interval is None else level
+        if coverage is not None and scale == "link" and any(used):
             raise InferenceError(
-                "Intervals of ordered categories are those of random_effects='population'; with the effects of levels, "
-                "or averaged over them, there are none yet."
+                "Intervals of ordered categories with the effects of levels are those of their chances, "
+                "scale='response'; on the link scale they are there for random_effects='population'."
             )
-        return predict_categories(state, rows, eta, variance, scale=scale, level=None if interval is None else level)
+        return predict_categories(state, rows, eta, variance, scale=scale, level=coverage, errors=of_chances)
     mean = eta if scale == "link" else family.mean(eta) if variance is None else mean_over(state, eta, variance)
     mean = np.where(rows.missing, np.nan, mean)
     if interval is None:
@@ -165,16 +171,29 @@ def predictor_error(state: GlmmState, rows: Rows, used: tuple[bool, ...]) -> Flo
     InferenceError
         If several grouping factors are used, whose levels' errors are correlated.
     """
-    k = len(state.theta)
-    jacobian = np.zeros((rows.n_rows, len(state.psi)))
-    jacobian[:, k : k + state.n_fixed] = state.fixed_root.coordinates(rows.X)
     if not any(used):
+        jacobian = np.zeros((rows.n_rows, len(state.psi)))
+        jacobian[:, state.beta_in_psi] = state.fixed_root.coordinates(rows.X)
         return _error(jacobian, state)
+    jacobian, variance = predictor_slopes(state, rows, used)
+    return np.asarray(np.sqrt(variance + _error(jacobian, state) ** 2))
+
+
+def predictor_slopes(state: GlmmState, rows: Rows, used: tuple[bool, ...]) -> tuple[Floats, Floats]:
+    """Return J, (n_rows, n_psi), and z'Var(b | y)z, (n_rows,), of ``predictor_error`` with the effects of one factor.
+
+    Raises
+    ------
+    InferenceError
+        If several grouping factors are used.
+    """
     if sum(used) > 1:
         raise InferenceError(
             "Intervals of predictions with the effects of several grouping factors are not available: errors of their "
             "levels are correlated. Name one of them in random_effects, or take 'population' or 'averaged'."
         )
+    jacobian = np.zeros((rows.n_rows, len(state.psi)))
+    jacobian[:, state.beta_in_psi] = state.fixed_root.coordinates(rows.X)
     which = used.index(True)
     Z, codes = rows.columns(which), rows.codes[which]
     known = codes >= 0
@@ -183,7 +202,53 @@ def predictor_error(state: GlmmState, rows: Rows, used: tuple[bool, ...]) -> Flo
     for j, (up, down, step) in enumerate(_moved(state)):
         change = (state.problem.model.estimates(up)[3][which] - state.problem.model.estimates(down)[3][which]) / step
         jacobian[known, j] += np.einsum("ij,ij->i", Z[known], change[codes[known]])
-    return np.asarray(np.sqrt(variance + _error(jacobian, state) ** 2))
+    return jacobian, variance
+
+
+def category_errors(
+    state: GlmmState, rows: Rows, eta: Floats, used: tuple[bool, ...], variance: Floats | None
+) -> Floats:
+    """Return standard errors of the chances of ordered categories, (n_rows, n_categories).
+
+    By the delta method in all parameters, variances that are averaged over and the predicted effects of levels among
+    them; with Var(b | y) of these beside it, as ``predictor_error`` has them.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    rows
+        With the columns of the effects that are chosen, or averaged over.
+    eta
+        The engine's linear predictor with what is chosen, (n_rows,).
+    used
+        Which grouping factors have effects that are chosen.
+    variance
+        Of the effects that are averaged over, (n_rows,); None for no average.
+    """
+    family = state.family
+    assert isinstance(family, Ordinal)
+    own = state.beta_in_psi
+    if any(used):
+        shift, around = predictor_slopes(state, rows, used)
+    else:
+        shift, around = np.zeros((rows.n_rows, len(state.psi))), np.zeros(rows.n_rows)
+        shift[:, own] = state.fixed_root.coordinates(rows.X)
+
+    def chances(eta: Floats, phi: Floats, variance: Floats | None) -> Floats:
+        return family.chances(eta, phi) if variance is None else averaged_chances(family, eta, phi, variance)
+
+    slopes = []
+    for j, (up, down, step) in enumerate(_moved(state)):
+        ends = []
+        for psi, sign in ((up, 0.5), (down, -0.5)):
+            spread = None if variance is None else effect_variance(_at(state, psi), rows)
+            ends.append(chances(eta + sign * step * shift[:, j], psi[own.stop :], spread))
+        slopes.append((ends[0] - ends[1]) / step)
+    jacobian = np.stack(slopes, axis=-1)
+    total = np.einsum("rcj,jk,rck->rc", jacobian, state.cov_psi, jacobian)
+    by_eta = (chances(eta + STEP, state.phi, variance) - chances(eta - STEP, state.phi, variance)) / (2 * STEP)
+    return np.asarray(np.sqrt(np.maximum(total + by_eta**2 * around[:, None], 0.0)))
 
 
 def averaged_error(state: GlmmState, rows: Rows, eta: Floats) -> Floats:
