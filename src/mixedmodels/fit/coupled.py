@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from mixedmodels.design.records import Floats
     from mixedmodels.fit.marginal import SecondOrder
 
-STEP = 1e-4
-"""Step of the differences of a walk: coordinates are of the order of one."""
+STEP = 1e-5
+"""Step of the differences of a walk, on one side: coordinates are of the order of one."""
 
 LONG_STEP = 3e-4
 """Step of those that inference takes, of fourth order."""
@@ -175,9 +175,9 @@ class CoupledProblem(CorrelatedProblem):
         value = self.equations.value(*self._asked(point, Q), reml)
         return None if value is None else value + log_det
 
-    def _derivatives(
+    def derivatives(
         self, point: Floats, reml: bool, *, of_determinant: bool = False, along: Floats | None = None
-    ) -> _Told:
+    ) -> Told:
         """Return the derivatives of the criterion, or those of log|V| alone.
 
         Parameters
@@ -211,7 +211,7 @@ class CoupledProblem(CorrelatedProblem):
             _, slopes = lower_slopes(effects[at : at + size], q, tied=tied)
             gradient.append(np.tensordot(slopes, by_effects[-1], 2))
             first, at = first + q * q, at + size
-        return _Told(np.concatenate(gradient), weights, by_effects, rows)
+        return Told(np.concatenate(gradient), weights, by_effects, rows)
 
     def _by_residual(self, Q: list[Floats], at_pairs: Floats) -> list[Floats]:
         """Return the derivatives in R of the patterns, shaped like it, from those in Q at the pairs."""
@@ -253,25 +253,28 @@ class CoupledProblem(CorrelatedProblem):
         x = np.zeros(self.covariance.n_coordinates)
         return None if value is None else CoupledEvaluation(self, reml, point, x, value)
 
-    def average(self, point: Floats, reml: bool) -> tuple[Floats, Floats]:
-        """Return the gradient, (k,), and the average information, (k, k)."""
-        told = self._derivatives(point, reml)
+    def average(self, point: Floats, told: Told) -> Floats:
+        """Return the average information, (k, k), where the derivatives are known."""
         h = np.concatenate(list(self._along(point, told.rows[:, -1:])), axis=1)
         pull = h.T @ told.rows[:, :-1]
-        return told.gradient, np.asarray(_symmetric(h.T @ self.solve(point, h)) - pull @ pull.T)
+        return np.asarray(_symmetric(h.T @ self.solve(point, h)) - pull @ pull.T)
 
-    def curvature(self, point: Floats, reml: bool, *, is_precise: bool = False) -> Floats:
+    def curvature(self, point: Floats, reml: bool, told: Told, *, is_precise: bool = False) -> Floats:
         """Return the Hessian: differences of G along each coordinate, and what the curvature of R adds."""
-        told, k = self._derivatives(point, reml), self.own.n_coordinates
+        k = self.own.n_coordinates
 
         def of_criterion(at: Floats) -> Floats:
-            return self._derivatives(at, reml, along=point).gradient
+            return self.derivatives(at, reml, along=point).gradient
 
-        out = self._difference(point, of_criterion, is_precise=is_precise)
+        if is_precise:
+            out = self._difference(point, of_criterion)
+        else:
+            steps = STEP * np.eye(len(told.gradient))
+            out = _symmetric(np.array([of_criterion(self.moved(point, step)) - told.gradient for step in steps]) / STEP)
         out[:k, :k] += self.own.bend(self._parted(point)[0], told.weights)
         return out
 
-    def _difference(self, point: Floats, of: Callable[[Floats], Floats], *, is_precise: bool) -> Floats:
+    def _difference(self, point: Floats, of: Callable[[Floats], Floats]) -> Floats:
         """Return the differences along each coordinate, (k, k).
 
         They are to be of <G, dR_i> with dR_i of the point, since coordinates of some structures are new at every point.
@@ -282,18 +285,15 @@ class CoupledProblem(CorrelatedProblem):
             def apart(h: float, unit: Floats = unit) -> Floats:
                 return of(self.moved(point, h * unit)) - of(self.moved(point, -h * unit))
 
-            if is_precise:
-                rows.append((8 * apart(LONG_STEP) - apart(2 * LONG_STEP)) / (12 * LONG_STEP))
-            else:
-                rows.append(apart(STEP) / (2 * STEP))
+            rows.append((8 * apart(LONG_STEP) - apart(2 * LONG_STEP)) / (12 * LONG_STEP))
         return _symmetric(np.array(rows))
 
     def slopes(self, point: Floats, reml: bool) -> Slopes:
         """Return the derivatives of the criterion in the coordinates at a point."""
-        told = self._derivatives(point, reml)
+        told = self.derivatives(point, reml)
         products = np.array([told.rows.T @ along for along in self._along(point, told.rows)])
         p = products.shape[1] - 1
-        P, hessian = _symmetric(products[:, :p, :p]), self.curvature(point, reml, is_precise=True)
+        P, hessian = _symmetric(products[:, :p, :p]), self.curvature(point, reml, told, is_precise=True)
         return Slopes(told.gradient, hessian, hessian, self._expected(point, reml), P, products[:, :p, p])
 
     def _expected(self, point: Floats, reml: bool) -> Floats:
@@ -305,12 +305,12 @@ class CoupledProblem(CorrelatedProblem):
         point = self._lifted(point)
 
         def of_log_determinant(at: Floats) -> Floats:
-            return self._derivatives(at, False, of_determinant=True, along=point).gradient
+            return self.derivatives(at, False, of_determinant=True, along=point).gradient
 
-        determinant = self._bend_of_effects(point) - self._difference(point, of_log_determinant, is_precise=True)
+        determinant = self._bend_of_effects(point) - self._difference(point, of_log_determinant)
         if not reml:
             return determinant
-        X = np.ascontiguousarray(self._derivatives(point, reml).rows[:, :-1])  # V^-1 X K
+        X = np.ascontiguousarray(self.derivatives(point, reml).rows[:, :-1])  # V^-1 X K
         moved = np.stack(list(self._along(point, X)), axis=1)
         n, k, p = moved.shape
         half = self.solve(point, np.ascontiguousarray(moved.reshape(n, k * p))).reshape(n, k, p)
@@ -320,7 +320,7 @@ class CoupledProblem(CorrelatedProblem):
 
     def _bend_of_effects(self, point: Floats) -> Floats:
         """Return <V^-1, d2V_ij> of random effects, (k, k), zero elsewhere."""
-        effects, told = self._parted(point)[1], self._derivatives(point, False, of_determinant=True)
+        effects, told = self._parted(point)[1], self.derivatives(point, False, of_determinant=True)
         k, at = self.own.n_coordinates, 0
         out = np.zeros((len(told.gradient),) * 2)
         for e, by, size in zip(self.effects, told.by_effects, self._n_effects, strict=True):
@@ -388,7 +388,7 @@ class CoupledProblem(CorrelatedProblem):
 
 
 @dataclass(frozen=True)
-class _Told:
+class Told:
     """Derivatives at a point: in the coordinates, in R of the patterns, in Lambda, and V^-1 [X K, r]."""
 
     gradient: Floats
@@ -411,11 +411,12 @@ class CoupledEvaluation(Evaluation):
 
     def walked(self) -> tuple[Floats, Floats]:
         """Return the gradient and the average information, or near the optimum the Hessian in its place."""
-        gradient, average = self.problem.average(self.point, self.reml)
-        predicted = 0.5 * float(gradient @ np.linalg.lstsq(average, gradient, rcond=None)[0])
+        told = self.problem.derivatives(self.point, self.reml)
+        average = self.problem.average(self.point, told)
+        predicted = 0.5 * float(told.gradient @ np.linalg.lstsq(average, told.gradient, rcond=None)[0])
         if abs(predicted) > FAR:
-            return gradient, average
-        return gradient, self.problem.curvature(self.point, self.reml)
+            return told.gradient, average
+        return told.gradient, self.problem.curvature(self.point, self.reml, told)
 
 
 def _symmetric(matrix: Floats) -> Floats:
