@@ -1,6 +1,6 @@
 //! The border to Python for generalised models.
 
-use crate::family::Family;
+use crate::family::{Family, Located, MAX_PARAMETERS};
 use crate::glmm::{GlmmMinimum, Observed};
 use crate::memory::zeros;
 use crate::modes::Glmm;
@@ -83,7 +83,7 @@ impl GeneralizedMinimum {
 #[pymethods]
 impl GeneralizedModel {
     #[new]
-    #[pyo3(signature = (family_name, y, trials, weights, offset, X, codes, n_levels, Z, blocks, n_threads=0, dense=None, nodes=None))]
+    #[pyo3(signature = (family_name, y, trials, weights, offset, X, codes, n_levels, Z, blocks, n_threads=0, dense=None, nodes=None, covariates=None))]
     #[allow(non_snake_case)] // matrices are X, Y and Z, by keyword in Python
     fn new<'py>(
         py: Python<'py>,
@@ -100,6 +100,7 @@ impl GeneralizedModel {
         n_threads: usize,
         dense: Option<bool>,
         nodes: Option<(PyReadonlyArray1<'py, f64>, PyReadonlyArray1<'py, f64>)>,
+        covariates: Option<Vec<(usize, PyReadonlyArray2<'py, f64>)>>,
     ) -> PyResult<GeneralizedModel> {
         let refuse = |message: String| Err(PyValueError::new_err(message));
         if n_levels.len() != blocks.len() {
@@ -122,10 +123,28 @@ impl GeneralizedModel {
         if offset.is_some_and(|o| o.len() != n || any_of(o, |o| !o.is_finite())) {
             return refuse(format!("offset must be {n} finite numbers"));
         }
-        let observed = Observed { y: checked.y, trials, weights: checked.weights, offset };
+        let covariates = covariates.unwrap_or_default();
+        let mut by_parameter = vec![];
+        for (parameter, values) in &covariates {
+            let columns = values.as_array().ncols();
+            let rows = values.as_slice().map_err(|_| PyValueError::new_err("covariates must be in C order"))?;
+            if values.as_array().nrows() != n || columns == 0 || any_of(rows, |x| !x.is_finite()) {
+                return refuse(format!("covariates must be {n} rows of finite numbers"));
+            }
+            by_parameter.push((*parameter, columns, rows));
+        }
+        let observed = Observed { y: checked.y, trials, weights: checked.weights, offset, covariates: by_parameter };
         let Some(family) = Family::named(family_name, observed.y) else {
             return refuse(format!("the engine has no family {family_name}"));
         };
+        let n_extra = family.n_extra();
+        let mut parameters: Vec<usize> = observed.covariates.iter().map(|c| c.0).collect();
+        parameters.sort_unstable();
+        parameters.dedup();
+        let has_them = n_extra <= MAX_PARAMETERS && parameters.iter().all(|p| *p < n_extra);
+        if parameters.len() != covariates.len() || !(parameters.is_empty() || has_them) {
+            return refuse("covariates are of parameters of the family, each once".into());
+        }
         if (0..n).any(|i| !family.admits(observed.y[i], trials.map_or(1.0, |t| t[i]))) {
             return refuse("a response is outside of what the family allows".into());
         }
@@ -170,7 +189,7 @@ impl GeneralizedModel {
     }
     #[getter]
     fn n_extra(&self) -> usize {
-        self.glmm.family.n_extra()
+        self.glmm.responses.n_phi()
     }
 
     /// psi of a user's theta, beta (kept columns) and phi.
@@ -181,7 +200,7 @@ impl GeneralizedModel {
         beta: PyReadonlyArray1<'_, f64>,
         phi: PyReadonlyArray1<'_, f64>,
     ) -> PyResult<Floats<'py>> {
-        let sizes = [self.glmm.problem.n_theta(), self.glmm.rows.p, self.glmm.family.n_extra()];
+        let sizes = [self.glmm.problem.n_theta(), self.glmm.rows.p, self.glmm.responses.n_phi()];
         let parts = [contiguous(&theta, "theta")?, contiguous(&beta, "beta")?, contiguous(&phi, "phi")?];
         if parts.iter().zip(sizes).any(|(part, size)| part.len() != size) {
             return Err(PyValueError::new_err(format!("theta, beta and phi must have {sizes:?} values")));
@@ -288,17 +307,18 @@ impl GeneralizedModel {
     ) -> PyResult<Bound<'py, PyArray2<f64>>> {
         let (eta, phi) = (contiguous(&eta, "eta")?, contiguous(&phi, "phi")?);
         let n = self.glmm.rows.n;
-        if eta.len() != n || phi.len() != self.glmm.family.n_extra() {
+        if eta.len() != n || phi.len() != self.glmm.responses.n_phi() {
             return Err(PyValueError::new_err(format!("eta must have {n} values and phi those of the family")));
         }
         let responses = &self.glmm.responses;
-        let (at, family) = (self.glmm.family.at(phi), self.glmm.family);
+        let family = self.glmm.family;
+        let at = Located::new(family, responses, phi);
         let mut out = zeros(3 * n);
         for (r, &i) in self.glmm.rows.order.iter().enumerate() {
             let i = i as usize;
             let (y, m) = (responses.y[r], responses.trials[r]);
             let w = responses.weight(r);
-            let row = at.row(y, m, eta[i]);
+            let row = at.row(r, eta[i]);
             out[i] = w * (row.l + family.saturated(y, m));
             (out[n + i], out[2 * n + i]) = (w * row.d1, w * row.d2);
         }

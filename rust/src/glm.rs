@@ -39,7 +39,7 @@ impl Objective for WithoutEffects<'_> {
     }
 
     fn derivatives(&self, point: &[f64], at: &mut GlmAt) -> Option<Slopes> {
-        let (n, p, m) = (self.0.rows.n, self.0.rows.p, self.0.family.n_extra());
+        let (n, p, m) = (self.0.rows.n, self.0.rows.p, self.0.responses.n_phi());
         let extra = self.0.responses.extra(self.0.family, &at.eta, &point[p..]);
         let score = self.0.rows.fixed_transposed(&at.rows.d1);
         let gradient = score.iter().chain(&extra.l).map(|g| -2.0 * g).collect();
@@ -92,7 +92,7 @@ impl Glmm {
         beta.iter_mut().for_each(|b| *b /= n);
         let fitted = self.rows.fixed(&zeros(self.rows.n), &beta);
         let spread = target.iter().zip(fitted).map(|(t, f)| (t - f).powi(2)).sum::<f64>() / n;
-        let start = [beta, self.family.start_phi(responses, spread)].concat();
+        let start = [beta, responses.start_phi(self.family, spread)].concat();
         let run = trust_region::minimize(&WithoutEffects(self), start, &[], MAX_STEPS)?;
         Some((run.point, run.kept))
     }

@@ -3,7 +3,7 @@
 use crate::block;
 use crate::deviance::Problem;
 use crate::effects::Effects;
-use crate::family::{Family, Responses};
+use crate::family::{Covariates, Family, Responses};
 use crate::kept_rows::KeptRows;
 use crate::memory::{copied, zeros};
 use crate::model::{MinimumError, inverse_upper};
@@ -28,6 +28,8 @@ pub struct Observed<'a> {
     pub trials: Option<&'a [f64]>,
     pub weights: Option<&'a [f64]>,
     pub offset: Option<&'a [f64]>,
+    /// Parameters of the family with covariates: which, how many columns, by the caller's rows.
+    pub covariates: Vec<(usize, usize, &'a [f64])>,
 }
 
 /// The best optimum found.
@@ -78,7 +80,12 @@ impl Glmm {
         };
         let weights = observed.weights.map(|w| kept.sorted(w));
         let (trials, offset) = (or(observed.trials, 1.0), or(observed.offset, 0.0));
-        let responses = Responses::new(family, kept.sorted(observed.y), trials, weights, offset);
+        let covariates = observed.covariates.iter().map(|&(parameter, n_columns, values)| {
+            let rows = kept.order.iter().flat_map(|&i| &values[i as usize * n_columns..(i as usize + 1) * n_columns]);
+            Covariates { parameter, n_columns, values: rows.copied().collect() }
+        });
+        let covariates = covariates.collect();
+        let responses = Responses::new(family, kept.sorted(observed.y), trials, weights, offset, covariates);
         let rule = nodes.map(|(z, w)| Rule::product(z, w, problem.products.factors[0].q));
         Glmm { problem, rows: kept, responses, family, rule }
     }
@@ -167,9 +174,8 @@ impl Glmm {
             }
             *t *= sign;
         }
-        if self.family.is_even() {
-            out[k + self.rows.p..].iter_mut().for_each(|phi| *phi = phi.abs());
-        }
+        let phi = k + self.rows.p;
+        out[phi..phi + self.responses.n_even(self.family)].iter_mut().for_each(|phi| *phi = phi.abs());
         out
     }
 

@@ -54,7 +54,7 @@ pub struct Parts {
 
 impl Glmm {
     pub fn n_psi(&self) -> usize {
-        self.problem.n_theta() + self.rows.p + self.family.n_extra()
+        self.problem.n_theta() + self.rows.p + self.responses.n_phi()
     }
 
     pub fn split<'v>(&self, psi: &'v [f64]) -> Psi<'v> {
@@ -154,7 +154,7 @@ impl Glmm {
     ) -> Option<(Slopes, Option<Effects>)> {
         let problem = &self.problem;
         let extra = self.responses.extra(self.family, &mode.eta, phi);
-        let n_extra = self.family.n_extra();
+        let n_extra = self.responses.n_phi();
         let n = self.rows.n;
         let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f64>();
         let column = |values: &'_ [f64], j: usize| values[j * n..(j + 1) * n].to_vec();
@@ -226,7 +226,7 @@ impl Glmm {
         extra: &ExtraRows,
     ) -> (Vec<f64>, Effects) {
         let problem = &self.problem;
-        let (k, p, m) = (problem.n_theta(), self.rows.p, self.family.n_extra());
+        let (k, p, m) = (problem.n_theta(), self.rows.p, self.responses.n_phi());
         let n = self.rows.n;
         let size = k + p + m;
         let weights: Vec<f64> = mode.rows.d2.iter().map(|d| -d).collect();

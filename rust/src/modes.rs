@@ -3,7 +3,7 @@
 use crate::deviance::Problem;
 use crate::effects::Effects;
 use crate::factor::LowerFactor;
-use crate::family::{At, Family, Responses, Rows};
+use crate::family::{Family, Located, Responses, Rows};
 use crate::kept_rows::{Filled, KeptRows};
 use crate::memory::{copied, zeros};
 use crate::quadrature::Rule;
@@ -81,18 +81,24 @@ impl Glmm {
     }
 
     fn mode_from(&self, lambda: &[Vec<f64>], beta: &[f64], phi: &[f64], mut u: Effects) -> Option<Mode<'_>> {
-        let at = self.family.at(phi);
+        let at = Located::new(self.family, &self.responses, phi);
         let mut filled = Filled::zeros(&self.problem);
         let fixed = self.rows.fixed(&self.responses.offset, beta);
         let Moved { mut eta, mut rows, mut zs } = self.moved(&at, lambda, &fixed, &u, 1.0, &mut filled)?;
         let mut h = -2.0 * rows.l + u.dot(&u);
         let mut last = false;
         for _ in 0..MAX_STEPS {
-            let concave = rows.d2.iter().all(|d| *d <= 0.0);
-            if !concave {
-                zs = self.rows.weigh(&floored(&rows.d2), &rows.d1, &mut filled);
-            }
-            let factor = LowerFactor::new(&self.problem, &filled.values(), lambda.to_vec())?;
+            let mut is_floored = false;
+            let factor = match LowerFactor::new(&self.problem, &filled.values(), lambda.to_vec()) {
+                Some(factor) => factor,
+                // h is not convex here: with weights that are, the step still leads down
+                None if rows.d2.iter().any(|d| *d > 0.0) => {
+                    is_floored = true;
+                    zs = self.rows.weigh(&floored(&rows.d2), &rows.d1, &mut filled);
+                    LowerFactor::new(&self.problem, &filled.values(), lambda.to_vec())?
+                }
+                None => return None,
+            };
             let mut g = self.spherical(lambda, &zs);
             g.add_column(&self.problem, -1.0, &u, 0);
             let mut du = g.clone();
@@ -102,7 +108,10 @@ impl Glmm {
                 return None;
             }
             if last || decrement < NOTHING {
-                let factor = if concave { factor } else { self.observed(lambda, &rows, &mut filled)? };
+                // where h is not convex there is no minimum
+                if is_floored {
+                    return None;
+                }
                 return Some(Mode { u, eta, rows, factor, h });
             }
             let noise = ROUNDING * (h.abs() + self.rows.n as f64);
@@ -131,7 +140,7 @@ impl Glmm {
     /// The rows at eta + length Z Lambda du, and in `filled` their products; None where the density is not defined.
     fn moved(
         &self,
-        at: &At,
+        at: &Located,
         lambda: &[Vec<f64>],
         eta: &[f64],
         du: &Effects,
@@ -146,20 +155,13 @@ impl Glmm {
         let mut eta = copied(eta);
         let mut rows = Rows { l: 0.0, d1: zeros(n), d2: zeros(n), d3: zeros(n) };
         let zs = self.rows.step(Some(&b), &mut eta, filled, |i, eta| {
-            let row = at.row(responses.y[i], responses.trials[i], eta);
+            let row = at.row(i, eta);
             let w = responses.weight(i);
             rows.l += w * row.l;
             (rows.d1[i], rows.d2[i], rows.d3[i]) = (w * row.d1, w * row.d2, w * row.d3);
             (-rows.d2[i], rows.d1[i])
         });
         rows.l.is_finite().then_some(Moved { eta, rows, zs })
-    }
-
-    /// The factor with the weights as they are: none where h is not convex at its minimum.
-    fn observed(&self, lambda: &[Vec<f64>], rows: &Rows, filled: &mut Filled) -> Option<LowerFactor<'_>> {
-        let weights: Vec<f64> = rows.d2.iter().map(|d| -d).collect();
-        self.rows.weigh(&weights, &rows.d1, filled);
-        LowerFactor::new(&self.problem, &filled.values(), lambda.to_vec())
     }
 }
 

@@ -7,7 +7,7 @@
 
 use crate::block;
 use crate::effects::Effects;
-use crate::family::{At, Scores};
+use crate::family::{Located, Scores};
 use crate::laplace::Parts;
 use crate::memory::{copied, reserved, zeros};
 use crate::modes::{Glmm, Mode};
@@ -69,16 +69,16 @@ impl Rule {
 impl Glmm {
     /// What the quadrature adds to Laplace's approximation.
     pub fn beyond_laplace(&self, rule: &Rule, mode: &Mode, phi: &[f64]) -> f64 {
-        let at = self.family.at(phi);
+        let at = Located::new(self.family, &self.responses, phi);
         let one = |level: usize| self.level_nodes(rule, mode, &at, level, |_, _, _| ()).beyond;
         schur::over_pieces(self.level_ranges(), |_, levels| levels.map(one).sum::<f64>()).iter().sum()
     }
 
     /// The same parts of the gradient as Laplace's.
     pub fn quadrature_parts(&self, rule: &Rule, mode: &Mode, phi: &[f64]) -> Parts {
-        let at = self.family.at(phi);
+        let at = Located::new(self.family, &self.responses, phi);
         let q = rule.q;
-        let (mut kernel, mut in_phi) = (zeros(q * q), zeros(self.family.n_extra()));
+        let (mut kernel, mut in_phi) = (zeros(q * q), zeros(self.responses.n_phi()));
         let (mut direct, mut leverages) = (reserved(self.rows.n), reserved(self.rows.n));
         let mut pull = Effects::zeros(&self.problem, 1);
         let mut first = 0;
@@ -106,14 +106,14 @@ impl Glmm {
         &self,
         rule: &Rule,
         mode: &Mode,
-        at: &At,
+        at: &Located,
         level: usize,
         mut keep: impl FnMut(usize, usize, [f64; 2]),
     ) -> LevelNodes {
         threads::check();
         let (q, responses) = (rule.q, &self.responses);
         let rows = self.rows.start[level]..self.rows.start[level + 1];
-        let row = |i: usize, eta: f64| at.row(responses.y[i], responses.trials[i], eta);
+        let row = |i: usize, eta: f64| at.row(i, eta);
         let here: f64 = rows.clone().map(|i| responses.weight(i) * row(i, mode.eta[i]).l).sum();
         let u = mode.u.at(&self.problem, 0, level, 0);
         let mut steps = copied(&rule.z);
@@ -139,13 +139,13 @@ impl Glmm {
         LevelNodes { steps, share, beyond: -2.0 * (top + sum.ln()) }
     }
 
-    fn piece(&self, rule: &Rule, mode: &Mode, at: &At, levels: Range<usize>) -> Piece {
+    fn piece(&self, rule: &Rule, mode: &Mode, at: &Located, levels: Range<usize>) -> Piece {
         let (q, responses) = (rule.q, &self.responses);
         let first = self.rows.start[levels.start];
         let n = self.rows.start[levels.end] - first;
         let mut out = Piece {
             kernel: zeros(q * q),
-            phi: zeros(self.family.n_extra()),
+            phi: zeros(self.responses.n_phi()),
             direct: zeros(n),
             leverages: zeros(n),
             pull: zeros(levels.len() * q),
@@ -169,7 +169,7 @@ impl Glmm {
                     score.iter_mut().zip(self.rows.first(i)).for_each(|(s, z)| *s += z * d1);
                     if !out.phi.is_empty() {
                         let mut sums = Scores { weight: -2.0 * p * responses.weight(i), sums: &mut out.phi };
-                        at.extra(responses.y[i], responses.trials[i], *eta, &mut sums);
+                        at.extra(i, *eta, &mut sums);
                     }
                 }
                 block::transpose_times(lambda, &score, q, q, 1, &mut t);

@@ -333,6 +333,7 @@ class GeneralizedModel:
         n_threads: int = 0,
         dense: bool | None = None,
         nodes: tuple[Floats, Floats] | None = None,  # of one effect, and weights of the normal density, (n_agq,) each
+        covariates: Sequence[tuple[int, Floats]] | None = None,  # of a parameter of the family, (n, n_columns), C order
     ) -> None: ...
     kept: list[int]
     nearly_dependent: list[int]

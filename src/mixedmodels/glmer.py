@@ -36,6 +36,7 @@ def glmer(
     contrasts: Mapping[str, object] | str | None = None,
     missing: str = "drop",
     evaluate: str = "python",
+    zero_inflation: str | None = None,
     control: Control | None = None,
 ) -> GlmmResult:
     """Return a fitted generalised linear mixed model, by maximum likelihood with Laplace's approximation or quadrature.
@@ -50,7 +51,8 @@ def glmer(
         As for ``lmer``.
     family
         ``"binomial"``, ``"betabinomial"``, ``"poisson"``, ``"negative_binomial"``, ``"negative_binomial_1"``,
-        ``"gamma"``, ``"beta"`` or ``"ordinal"``; or one of ``mixedmodels.families``.
+        ``"gamma"``, ``"beta"`` or ``"ordinal"``, ``"hurdle_poisson"`` or ``"hurdle_negative_binomial"``; or one of
+        ``mixedmodels.families``.
     link
         Of a family that is named: for binomial and ordinal ``"logit"``, ``"probit"`` or ``"cloglog"``. None: its usual
         one.
@@ -59,6 +61,9 @@ def glmer(
         approximation.
     weights
         Trials, where the response is a proportion; else they multiply the log density of their row.
+    zero_inflation
+        Fixed effects on the logit of the chance of a zero, ``"~ 1"`` or ``"~ 1 + x"``: of one in excess of those of the
+        counts (Poisson, negative binomial), or of any zero (hurdle families, where None is ``"~ 1"``).
     offset, contrasts, missing, evaluate, control
         As for ``lmer``.
 
@@ -86,6 +91,7 @@ def glmer(
         family=family,
         link=link,
         n_agq=n_agq,
+        zero_inflation=zero_inflation,
     )
     state = fit_generalized(build_generalized(call, chosen), control=checked_control(control))
     warn_of_findings(state.findings)
@@ -97,7 +103,7 @@ class GeneralizedLinearMixedModel:
 
     Parameters
     ----------
-    formula, data, family, link, n_agq, weights, offset, contrasts, missing, evaluate
+    formula, data, family, link, n_agq, weights, offset, contrasts, missing, evaluate, zero_inflation
         As for ``glmer``.
 
     Attributes
@@ -122,6 +128,7 @@ class GeneralizedLinearMixedModel:
         contrasts: Mapping[str, object] | str | None = None,
         missing: str = "drop",
         evaluate: str = "python",
+        zero_inflation: str | None = None,
     ) -> None:
         self.family = read_family(family, link)
         n_agq = check_nodes(n_agq)
@@ -136,8 +143,10 @@ class GeneralizedLinearMixedModel:
             family=family,
             link=link,
             n_agq=n_agq,
+            zero_inflation=zero_inflation,
         )
         self.problem = build_generalized(self.call, self.family)
+        self.family = self.problem.family
 
     @property
     def design(self) -> Design:
@@ -160,7 +169,8 @@ class GeneralizedLinearMixedModel:
             Fixed effects of the columns that are no combinations of others.
         phi
             Of the family: log of the shape (gamma) or precision (beta), root of the dispersion,
-            distances of the thresholds after the first from it (ordinal, whose intercept is minus the first).
+            distances of the thresholds after the first from it (ordinal, whose intercept is minus the first); last the
+            effects on the chance of a zero, in columns that are orthonormal but for n.
         """
         return self.problem.psi(theta, beta, phi)
 

@@ -26,6 +26,11 @@ pub trait Density: Copy + Debug {
         0
     }
 
+    /// How many of phi, from the first on, l depends on the squares of alone.
+    fn n_even(self) -> usize {
+        if Self::EVEN { self.n_extra() } else { 0 }
+    }
+
     /// Whether a response can be.
     fn admits(self, y: f64, trials: f64) -> bool;
 

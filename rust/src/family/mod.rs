@@ -10,9 +10,11 @@ mod counts;
 mod density;
 mod gamma;
 mod links;
+mod located;
 mod ordinal;
 mod overdispersed;
 mod poisson;
+mod zeros;
 
 use crate::memory::zeros;
 use beta::Beta;
@@ -23,8 +25,10 @@ use links::Link;
 use ordinal::Ordinal;
 use overdispersed::{BetaBinomial, NegativeBinomial1};
 use poisson::{NegativeBinomial, Poisson};
+use zeros::{Hurdle, ZeroInflated};
 
 pub use density::{Row, Scores, Sink};
+pub use located::{Covariates, Located, MAX_PARAMETERS};
 
 /// Of an ordinal response; others are none.
 const MAX_CATEGORIES: usize = 1000;
@@ -48,9 +52,9 @@ macro_rules! families {
                 match self { $(Family::$name(one) => one.n_extra()),* }
             }
 
-            /// Whether l depends on the squares of phi alone.
-            pub fn is_even(self) -> bool {
-                match self { $(Family::$name(_) => <$name as Density>::EVEN),* }
+            /// How many of phi, from the first on, l depends on the squares of alone.
+            pub fn n_even(self) -> usize {
+                match self { $(Family::$name(one) => one.n_even()),* }
             }
 
             /// Whether a response can be.
@@ -93,7 +97,25 @@ macro_rules! families {
     };
 }
 
-families!(Beta, BetaBinomial, Binomial, Gamma, NegativeBinomial, NegativeBinomial1, Ordinal, Poisson);
+type ZeroInflatedPoisson = ZeroInflated<Poisson>;
+type ZeroInflatedNegativeBinomial = ZeroInflated<NegativeBinomial>;
+type HurdlePoisson = Hurdle<Poisson>;
+type HurdleNegativeBinomial = Hurdle<NegativeBinomial>;
+
+families!(
+    Beta,
+    BetaBinomial,
+    Binomial,
+    Gamma,
+    HurdleNegativeBinomial,
+    HurdlePoisson,
+    NegativeBinomial,
+    NegativeBinomial1,
+    Ordinal,
+    Poisson,
+    ZeroInflatedNegativeBinomial,
+    ZeroInflatedPoisson
+);
 
 impl Family {
     /// The family of a name and its responses: how many categories there are is theirs.
@@ -107,6 +129,12 @@ impl Family {
             "binomial-cloglog" => Family::Binomial(Binomial(Link::Cloglog)),
             "binomial-logit" => Family::Binomial(Binomial(Link::Logit)),
             "binomial-probit" => Family::Binomial(Binomial(Link::Probit)),
+            "hurdle_negative_binomial-log" => Family::HurdleNegativeBinomial(Hurdle(NegativeBinomial)),
+            "hurdle_poisson-log" => Family::HurdlePoisson(Hurdle(Poisson)),
+            "zero_inflated_negative_binomial-log" => {
+                Family::ZeroInflatedNegativeBinomial(ZeroInflated(NegativeBinomial))
+            }
+            "zero_inflated_poisson-log" => Family::ZeroInflatedPoisson(ZeroInflated(Poisson)),
             "gamma-log" => Family::Gamma(Gamma),
             "negative_binomial-log" => Family::NegativeBinomial(NegativeBinomial),
             "negative_binomial_1-log" => Family::NegativeBinomial1(NegativeBinomial1),
@@ -146,6 +174,10 @@ pub struct Responses {
     /// Multiply the log density.
     pub weights: Option<Vec<f64>>,
     pub offset: Vec<f64>,
+    /// Of parameters of the family; others are one number.
+    pub covariates: Vec<Covariates>,
+    /// Where each parameter's part of phi starts, and the length of phi.
+    layout: Vec<usize>,
     pub saturated: f64,
 }
 
@@ -156,8 +188,10 @@ impl Responses {
         trials: Vec<f64>,
         weights: Option<Vec<f64>>,
         offset: Vec<f64>,
+        covariates: Vec<Covariates>,
     ) -> Responses {
-        let mut out = Responses { y, trials, weights, offset, saturated: 0.0 };
+        let layout = located::layout(family.n_extra(), &covariates);
+        let mut out = Responses { y, trials, weights, offset, covariates, layout, saturated: 0.0 };
         out.saturated = (0..out.y.len()).map(|i| out.weight(i) * family.saturated(out.y[i], out.trials[i])).sum();
         out
     }
@@ -168,13 +202,48 @@ impl Responses {
         self.weights.as_ref().map_or(1.0, |w| w[i])
     }
 
+    /// Length of phi.
+    pub fn n_phi(&self) -> usize {
+        self.layout[self.layout.len() - 1]
+    }
+
+    /// How many of phi, from the first on, the likelihood depends on the squares of alone: those of one number.
+    pub fn n_even(&self, family: Family) -> usize {
+        let first = self.covariates.iter().map(|c| c.parameter).min();
+        first.map_or(family.n_even(), |first| family.n_even().min(first))
+    }
+
+    /// A first guess of phi, given the variance of `Family::start` about the fixed effects.
+    pub fn start_phi(&self, family: Family, spread: f64) -> Vec<f64> {
+        let n = self.y.len() as f64;
+        let own = family.start_phi(self, spread);
+        let mut out = vec![];
+        for (parameter, value) in own.into_iter().enumerate() {
+            match self.covariates.iter().find(|c| c.parameter == parameter) {
+                None => out.push(value),
+                // columns are orthonormal but for n
+                Some(c) => out.extend(
+                    (0..c.n_columns).map(|j| value * c.values.iter().skip(j).step_by(c.n_columns).sum::<f64>() / n),
+                ),
+            }
+        }
+        out
+    }
+
+    /// Row i of the covariates of a parameter.
+    #[inline]
+    fn covariates_of(&self, parameter: usize, i: usize) -> Option<&[f64]> {
+        let own = self.covariates.iter().find(|c| c.parameter == parameter)?;
+        Some(&own.values[i * own.n_columns..(i + 1) * own.n_columns])
+    }
+
     /// All rows at eta; None where the density is not defined.
     pub fn rows(&self, family: Family, eta: &[f64], phi: &[f64]) -> Option<Rows> {
-        let at = family.at(phi);
+        let at = Located::new(family, self, phi);
         let n = self.y.len();
         let mut out = Rows { l: 0.0, d1: zeros(n), d2: zeros(n), d3: zeros(n) };
         for i in 0..n {
-            let row = at.row(self.y[i], self.trials[i], eta[i]);
+            let row = at.row(i, eta[i]);
             let w = self.weight(i);
             out.l += w * row.l;
             (out.d1[i], out.d2[i], out.d3[i]) = (w * row.d1, w * row.d2, w * row.d3);
@@ -183,16 +252,16 @@ impl Responses {
     }
 
     pub fn extra(&self, family: Family, eta: &[f64], phi: &[f64]) -> ExtraRows {
-        let m = family.n_extra();
+        let m = self.n_phi();
         if m == 0 {
             return ExtraRows::default();
         }
-        let at = family.at(phi);
+        let at = Located::new(family, self, phi);
         let n = self.y.len();
         let mut out = ExtraRows { l: zeros(m), d1: zeros(m * n), d2: zeros(m * n), ll: zeros(m * m) };
         for i in 0..n {
             let mut row = ExtraRow { place: i, n, weight: self.weight(i), rows: &mut out };
-            at.extra(self.y[i], self.trials[i], eta[i], &mut row);
+            at.extra(i, eta[i], &mut row);
         }
         out
     }
@@ -228,13 +297,17 @@ mod tests {
 
     /// A name, responses with trials, and phi to differ about.
     type Case = (&'static str, &'static [(f64, f64)], &'static [f64]);
-    const CASES: [Case; 12] = [
+    const CASES: [Case; 16] = [
         ("binomial-logit", &[(2.0, 5.0), (17.0, 40.0), (20.0, 60.0)], &[]),
         ("binomial-probit", &[(2.0, 5.0), (0.0, 1.0)], &[]),
         ("binomial-cloglog", &[(2.0, 5.0), (1.0, 1.0)], &[]),
         ("poisson-log", &[(3.0, 1.0), (0.0, 1.0)], &[]),
         ("gamma-log", &[(3.0, 1.0)], &[0.4]),
         ("negative_binomial-log", &[(3.0, 1.0), (0.0, 1.0)], &[0.4]),
+        ("zero_inflated_poisson-log", &[(3.0, 1.0), (0.0, 1.0)], &[-0.7]),
+        ("zero_inflated_negative_binomial-log", &[(3.0, 1.0), (0.0, 1.0)], &[0.4, -0.7]),
+        ("hurdle_poisson-log", &[(3.0, 1.0), (1.0, 1.0), (0.0, 1.0)], &[-0.7]),
+        ("hurdle_negative_binomial-log", &[(3.0, 1.0), (1.0, 1.0), (0.0, 1.0)], &[0.4, -0.7]),
         ("beta-logit", &[(0.3, 1.0)], &[0.4]),
         ("negative_binomial_1-log", &[(3.0, 1.0), (0.0, 1.0)], &[0.4]),
         ("betabinomial-logit", &[(2.0, 5.0), (0.0, 3.0), (4.0, 4.0)], &[0.4]),
@@ -250,7 +323,7 @@ mod tests {
     }
 
     fn rest(family: Family, (y, m): (f64, f64), eta: f64, phi: &[f64]) -> Rest {
-        let seen = Responses::new(family, vec![y], vec![m], None, vec![0.0]);
+        let seen = Responses::new(family, vec![y], vec![m], None, vec![0.0], vec![]);
         Rest { row: family.at(phi).row(y, m, eta), extra: seen.extra(family, &[eta], phi) }
     }
 

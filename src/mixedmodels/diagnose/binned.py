@@ -75,7 +75,7 @@ def bin_residuals(state: GlmmState, n_bins: int | None = None) -> Bins:
 def _variance(state: GlmmState) -> Floats:
     """Return the variance of each row's response, of its proportion where there are trials, (n_obs,)."""
     trials, weights = state.trials, state.problem.observed.weights
-    variance = state.family.variance(state.family.mean(state.eta), trials, state.dispersion)
+    variance = state.fitted_family.variance_at(state.eta, trials, state.dispersion)
     if state.family.responses == "successes":
         variance = variance / np.where(trials > 0, trials, 1.0) ** 2
     return np.asarray(variance if weights is None else variance / weights)

@@ -157,7 +157,7 @@ def _zeros(state: GlmmState) -> Iterator[Row]:
         "zeros",
         not many,
         f"{n} zeros, {expected:.1f} expected",
-        f"More zeros than the family has; look for {advice}. Zero inflation is not available yet.",
+        f"More zeros than the family has; look for {advice}. Or give them a chance of their own, zero_inflation='~ 1'.",
     )
 
 

@@ -59,13 +59,13 @@ def generalized_residuals(state: GlmmState, kind: str | None = None, seed: int |
 
 def _of_the_mean(state: GlmmState, kind: str) -> Floats:
     observed, trials = state.problem.observed, state.trials
-    mean = state.family.mean(state.eta)
+    mean = state.fitted_family.mean(state.eta)
     y, expected = observed.y, mean * trials if state.family.responses == "successes" else mean
     if kind == "response":
         return np.asarray((y - expected) / np.where(trials > 0, trials, 1.0))
     weights = np.ones(len(y)) if observed.weights is None else observed.weights
     if kind == "pearson":
-        variance = state.family.variance(mean, trials, state.dispersion)
+        variance = state.fitted_family.variance_at(state.eta, trials, state.dispersion)
         positive = variance > 0
         return np.asarray((y - expected) * np.sqrt(weights / np.where(positive, variance, np.inf)))
     unit = state.family.unit_deviance(y, expected, trials, state.dispersion)
@@ -74,7 +74,7 @@ def _of_the_mean(state: GlmmState, kind: str) -> Floats:
 
 def _cumulative(state: GlmmState) -> tuple[Floats, Floats]:
     """Return P(Y < y) and P(Y <= y), (n_obs,) each."""
-    return state.family.cumulative(state.problem.observed.y, state.eta, state.trials, state.phi)
+    return state.fitted_family.cumulative(state.problem.observed.y, state.eta, state.trials, state.phi)
 
 
 def _shares(state: GlmmState, rng: np.random.Generator) -> Floats:

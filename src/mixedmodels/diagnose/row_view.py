@@ -136,7 +136,7 @@ class _Generalized:
     def fitted(self) -> Floats:
         if isinstance(self.state.family, Ordinal):
             return np.asarray(self.state.eta - self.state.beta[0])
-        return self.state.family.mean(self.state.eta)
+        return self.state.fitted_family.mean(self.state.eta)
 
     @property
     def is_binary(self) -> bool:
@@ -144,7 +144,7 @@ class _Generalized:
 
     def mean(self, predictor: Floats) -> Floats:
         self._refuse_categories()
-        return self.state.family.mean(predictor)
+        return self.state.fitted_family.mean(predictor)
 
     def residuals(self, kind: str | None = None) -> Floats:
         return generalized_residuals(self.state, "response" if kind is None else kind, SEED)

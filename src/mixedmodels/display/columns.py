@@ -186,7 +186,7 @@ class _Generalized:
     def note(self) -> str | None:
         if self.state.dispersion is None:
             return None
-        return f"the variance of a response with the mean m is {self.state.family.variance_text}."
+        return f"{self.state.family.variance_sentence}."
 
 
 _KINDS: tuple[tuple[type, type[Any]], ...] = (

@@ -14,6 +14,7 @@ from mixedmodels.inference import criteria
 from mixedmodels.inference.degrees import WALD_NOTE
 from mixedmodels.inference.generalized import z_values
 from mixedmodels.inference.thresholds import threshold_table
+from mixedmodels.inference.zero_effects import zero_table
 from mixedmodels.texts import numbers
 from mixedmodels.texts.layout import text_width
 
@@ -45,6 +46,8 @@ def summarize_generalized(
         tables.append(coefficient_table(names, z_values(state, level), level, whole_df=True))
     if state.design.categories:
         tables.append(_thresholds(state, level))
+    if state.problem.zeros is not None:
+        tables.append(_zeros(state, level))
     if correlation and names:
         scale = np.sqrt(np.diag(state.cov_beta))
         matrix = (state.cov_beta / np.outer(scale, scale))[own, own]
@@ -89,11 +92,21 @@ def _thresholds(state: GlmmState, level: float) -> Table:
     return Table("Thresholds", header, rows, "lnnnn")
 
 
+def _zeros(state: GlmmState, level: float) -> Table:
+    table = zero_table(state, level)[["estimate", "std_error", "ci_lower", "ci_upper"]]
+    tail = 100 * (1 - level) / 2
+    header = ("", "Estimate", "Std. error", f"{tail:.3g} %", f"{100 - tail:.5g} %")
+    places = numbers.places(table["std_error"].tolist())
+    values = zip(table.index, table.to_numpy().tolist(), places, strict=True)
+    rows = tuple((name, *numbers.to_place(row, place)) for name, row, place in values)
+    whose = "a zero" if state.family.name.startswith("hurdle") else "an excess zero"
+    return Table(f"Chance p of {whose} (logit)", header, rows, "lnnnn")
+
+
 def _notes(state: GlmmState) -> Iterator[str]:
     if state.dispersion is not None:
         value = numbers.column([state.dispersion])[0]
-        text = state.family.variance_text
-        yield f"The dispersion d is {value}; the variance of a response with the mean m is {text}."
+        yield f"The dispersion d is {value}; {state.family.variance_sentence}."
     if state.design.offset is not None:
         yield "An offset is part of the linear predictor."
     yield from (finding.message for finding in state.findings)

@@ -11,14 +11,15 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from scipy.special import expit
 
 from mixedmodels._engine import GeneralizedModel
 from mixedmodels.errors import FitError, MixedModelsError, memory_told
-from mixedmodels.families import Ordinal
+from mixedmodels.families import CountsWithZeros, Ordinal
 from mixedmodels.fit.findings import aliased_columns, nearly_aliased_columns, not_converged, other_optima, singular_fit
 from mixedmodels.fit.fit import DEFAULT, STATUS
 from mixedmodels.fit.fixed_root import Basis, FixedRoot
-from mixedmodels.fit.generalized_findings import huge_effects, no_curvature, no_overdispersion
+from mixedmodels.fit.generalized_findings import huge_effects, no_curvature, no_excess_zeros, no_overdispersion
 from mixedmodels.fit.laplace_error import laplace_inaccurate
 from mixedmodels.fit.nodes import quadrature_nodes
 from mixedmodels.fit.observed import read_observed
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from mixedmodels.design.design import Design
     from mixedmodels.design.records import Finding, Floats
+    from mixedmodels.design.zero_part import ZeroPart
     from mixedmodels.families import Family
     from mixedmodels.fit.control import Control
 
@@ -53,6 +55,8 @@ class GeneralizedProblem:
         The model's arrays.
     family
         What the responses are.
+    zeros
+        Covariates of the chance of a zero, for the families that have it.
     n_agq
         Nodes of the quadrature an effect; 1 is Laplace's approximation.
     n_threads
@@ -67,9 +71,17 @@ class GeneralizedProblem:
     """
 
     def __init__(
-        self, design: Design, family: Family, *, n_agq: int = 1, n_threads: int = 0, design_seconds: float = 0.0
+        self,
+        design: Design,
+        family: Family,
+        zeros: ZeroPart | None = None,
+        *,
+        n_agq: int = 1,
+        n_threads: int = 0,
+        design_seconds: float = 0.0,
     ) -> None:
-        self.design, self.family, self.n_agq, self.n_threads = design, family, n_agq, n_threads
+        self.design, self.family, self.zeros = design, family, zeros
+        self.n_agq, self.n_threads = n_agq, n_threads
         self.nodes = quadrature_nodes(n_agq, design)
         self.seconds = {"design": design_seconds, "products": 0.0}
         self.observed = read_observed(design, family)
@@ -97,6 +109,7 @@ class GeneralizedProblem:
                     [factor.block_sizes for factor in factors],
                     self.n_threads,
                     nodes=self.nodes,
+                    covariates=None if self.zeros is None else [(self.family.n_extra, self.zeros.basis)],
                 )
             self.seconds["products"] = perf_counter() - began
         return self._model
@@ -135,10 +148,16 @@ class GeneralizedProblem:
 
         Raises
         ------
-        DataError
-            If its responses are not the family's.
+        DataError, FitError
+            If its responses are not the family's, or zeros have a chance of their own and its rows are others.
         """
-        return GeneralizedProblem(design, self.family, n_agq=self.n_agq, n_threads=self.n_threads)
+        zeros = self.zeros
+        if zeros is not None and not np.array_equal(design.y, self.design.y):
+            raise FitError(
+                f"A model of the family {self.family.name!r} cannot be fitted to other rows of its data yet, which "
+                "resampling and leaving out levels do."
+            )
+        return GeneralizedProblem(design, self.family, zeros, n_agq=self.n_agq, n_threads=self.n_threads)
 
     def with_nodes(self, n_agq: int) -> GeneralizedProblem:
         """Return the criterion by quadrature of other nodes; its psi is the same.
@@ -194,7 +213,7 @@ class GeneralizedProblem:
 
 def _covariance_of_parameters(state: GlmmState) -> Floats:
     hessian = state.problem.hessian(state.psi)
-    return covariance(hessian, state.psi, state.design, state.n_fixed)[0]
+    return covariance(hessian, state.psi, state.design, state.n_fixed, state.n_unseen)[0]
 
 
 def _covariance_of_fixed_effects(state: GlmmState) -> Floats:
@@ -247,6 +266,53 @@ class GlmmState(MixedFit):
     def identity(self) -> tuple[Floats | float, ...]:
         """The estimates, which tell this fit from others of its model and data."""
         return (self.beta, self.psi)
+
+    @property
+    def phi_in_psi(self) -> slice:
+        """Where the family's own parameters are in psi."""
+        start = len(self.theta) + self.n_fixed
+        return slice(start, start + self.family.n_extra)
+
+    @property
+    def zeros_in_psi(self) -> slice:
+        """Where the effects on the chance of a zero are in psi."""
+        return slice(self.phi_in_psi.stop, len(self.psi) if self.problem.zeros is not None else self.phi_in_psi.stop)
+
+    @property
+    def n_unseen(self) -> int:
+        """How many of the last elements of psi nothing depends on: effects on a chance that is none in all rows."""
+        return len(self.zero_effects) if any(f.kind == "no_excess_zeros" for f in self.findings) else 0
+
+    @property
+    def zero_effects(self) -> Floats:
+        """Effects on the logit of the chance of a zero, (n_columns,)."""
+        assert self.problem.zeros is not None
+        return np.asarray(self.problem.zeros.map @ self.psi[self.zeros_in_psi])
+
+    @property
+    def cov_zero_effects(self) -> Floats:
+        """Their covariance, (n_columns, n_columns)."""
+        assert self.problem.zeros is not None
+        T, own = self.problem.zeros.map, self.zeros_in_psi
+        return np.asarray(T @ self.cov_psi[own, own] @ T.T)
+
+    @cached_property
+    def fitted_family(self) -> Family:
+        """The family as estimated: where zeros have a chance of their own, with that of each row."""
+        return self.family if self.problem.zeros is None else self.family_at(self.problem.zeros.X)
+
+    def family_at(self, X: Floats) -> Family:
+        """Return the family as estimated with the chances of zeros of other rows.
+
+        Parameters
+        ----------
+        X
+            Their columns, (n_rows, n_columns).
+        """
+        assert isinstance(self.family, CountsWithZeros)
+        effects = self.zero_effects
+        constant = X.shape[1] == 1 and bool((X == 1).all())
+        return self.family.at(self.phi, float(expit(effects[0])) if constant else expit(X @ effects))
 
     @property
     def link(self) -> str | None:
@@ -391,6 +457,8 @@ def fit_generalized(
     findings += _family_findings(problem, theta, phi)
     if problem.n_agq == 1:
         findings += laplace_inaccurate(design, model.log_density, phi, eta, tuple(cov_b))
+    if problem.zeros is not None and problem.family.name.startswith("zero_inflated"):
+        findings += no_excess_zeros(expit(problem.zeros.basis @ phi[problem.family.n_extra :]))
     state = GlmmState(
         design=design,
         reml=False,
@@ -412,7 +480,7 @@ def fit_generalized(
         eta=eta,
         cov_b=tuple(cov_b),
     )
-    _, flat = covariance(minimum.curvature, minimum.psi, design, len(beta))
+    _, flat = covariance(minimum.curvature, minimum.psi, design, len(beta), state.n_unseen)
     if flat and not np.isfinite(state.cov_psi).all():  # the model of the Hessian costs nothing, the Hessian decides
         return replace(state, findings=(*state.findings, no_curvature()))
     return state
@@ -422,7 +490,9 @@ def _family_findings(problem: GeneralizedProblem, theta: Floats, phi: Floats) ->
     return [*huge_effects(problem.design, theta), *no_overdispersion(problem.family, phi)]
 
 
-def covariance(hessian: Floats | None, psi: Floats, design: Design, n_fixed: int) -> tuple[Floats, bool]:
+def covariance(
+    hessian: Floats | None, psi: Floats, design: Design, n_fixed: int, n_unseen: int = 0
+) -> tuple[Floats, bool]:
     """Return twice the inverse of the criterion's Hessian, and whether it has none.
 
     What is on a boundary, a zero column of Lambda or no overdispersion, is held: its rows are zero.
@@ -437,12 +507,15 @@ def covariance(hessian: Floats | None, psi: Floats, design: Design, n_fixed: int
         Names what psi is.
     n_fixed
         Fixed effects in it.
+    n_unseen
+        Its last elements on which nothing depends there, which are held too.
     """
     n = len(psi)
     free = np.ones(n, dtype=bool)
     free[: len(_column_of_theta(design))] = [psi[j] != 0 for j in _column_of_theta(design)]
     k = len(_column_of_theta(design))
     free[k + n_fixed :] = psi[k + n_fixed :] != 0
+    free[n - n_unseen :] = False
     out = np.zeros((n, n))
     if hessian is None:
         return np.full((n, n), np.nan), True

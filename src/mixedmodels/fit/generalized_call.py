@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from mixedmodels.design.build import build_design
 from mixedmodels.design.expression import INTERCEPT
 from mixedmodels.design.response import read_categories, read_numbers, read_successes
+from mixedmodels.design.zero_part import read_zero_part
 from mixedmodels.errors import FormulaError
+from mixedmodels.families import with_zeros
 from mixedmodels.fit.call import Call, check_evaluation, check_plain
 from mixedmodels.fit.generalized import GeneralizedProblem
 from mixedmodels.formula.parse import parse_formula
@@ -29,6 +31,7 @@ class GeneralizedCall(Call):
     family: object = "binomial"
     link: str | None = None
     n_agq: int = 1
+    zero_inflation: str | None = None
 
     @property
     def _function(self) -> str:
@@ -44,6 +47,7 @@ def build_generalized(call: GeneralizedCall, family: Family) -> GeneralizedProbl
         As ``build_problem``, and if the responses are not the family's or quadrature is not for the model.
     """
     began = perf_counter()
+    family = with_zeros(family, call.zero_inflation)
     formula = parse_formula(call.formula)
     if formula.absorbed:
         raise FormulaError(
@@ -69,4 +73,7 @@ def build_generalized(call: GeneralizedCall, family: Family) -> GeneralizedProbl
             f"{formula.text!r} has no intercept; an ordinal model has thresholds in its place, and is written with it: "
             "leave out '0 +' or '- 1'."
         )
-    return GeneralizedProblem(design, family, n_agq=call.n_agq, design_seconds=perf_counter() - began)
+    zeros = None
+    if family.has_zeros:
+        zeros = read_zero_part("~ 1" if call.zero_inflation is None else call.zero_inflation, call.data, design)
+    return GeneralizedProblem(design, family, zeros, n_agq=call.n_agq, design_seconds=perf_counter() - began)

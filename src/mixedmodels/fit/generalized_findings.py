@@ -54,6 +54,29 @@ def no_overdispersion(family: Family, phi: Floats) -> list[Finding]:
     ]
 
 
+def no_excess_zeros(chances: Floats) -> list[Finding]:
+    """Return the finding that there are no more zeros than those of the counts, if so.
+
+    Parameters
+    ----------
+    chances
+        Of an excess zero, by rows.
+    """
+    if not (chances < NO_CHANCE).all():
+        return []
+    return [
+        Finding(
+            "no_excess_zeros",
+            "There are no more zeros than the counts have: the chance of an excess zero is estimated as none in all "
+            "rows, and the model without zero_inflation= says the same.",
+            {"chance": float(chances.max())},
+        )
+    ]
+
+
+NO_CHANCE = 1e-6
+"""Of an excess zero, that counts as none."""
+
 NO_DISPERSION = 1e-8
 """alpha of m + alpha m^2 that counts as none."""
 

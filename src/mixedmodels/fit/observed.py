@@ -65,6 +65,8 @@ def read_observed(design: Design, family: Family) -> Observed:
         )
     elif not family.is_counted:
         _check_varies(design)
+    if family.has_zeros:
+        _check_zeros(design, family)
     return Observed(design.y, None, design.weights)
 
 
@@ -136,6 +138,19 @@ def _check(design: Design, rule: str, bad: npt.NDArray[np.bool_]) -> None:
         f"The response {design.response_name!r} has {np.count_nonzero(bad)} of {design.n_obs} values that cannot be: "
         f"{rule}. The first is {float(design.y[k])!r}, in row {k} of those used (counted from 0)."
     )
+
+
+def _check_zeros(design: Design, family: Family) -> None:
+    if design.y.all():
+        raise DataError(
+            f"The response {design.response_name!r} is never 0, so that the family {family.name!r} has no chance of a "
+            "zero to estimate. Leave zero_inflation= out."
+        )
+    if family.name.startswith("hurdle") and design.y.max() == 1:
+        raise DataError(
+            f"The response {design.response_name!r} is 0 and 1 only: there are no counts above the hurdle. Fit "
+            "family='binomial'."
+        )
 
 
 def _check_varies(design: Design) -> None:

@@ -32,6 +32,7 @@ from mixedmodels.design.recipe import DesignRecipe, FactorRecipe
 from mixedmodels.design.records import EffectTerm, Finding, RandomFactor
 from mixedmodels.design.residual_rows import ResidualRows, VarianceColumn
 from mixedmodels.design.stand_in import StandIn
+from mixedmodels.design.zero_part import ZeroPart
 from mixedmodels.errors import DataError
 from mixedmodels.families import BY_NAME, Family
 from mixedmodels.fit.archive import is_archive, read_archive, write_archive
@@ -79,10 +80,15 @@ def _marginal_problem(design: Design, n_threads: int, seconds: dict[str, float])
     return problem
 
 
-def _generalized_problem(
-    design: Design, family: Family, n_agq: int, n_threads: int, seconds: dict[str, float]
+def _generalized_problem(  # noqa: PLR0917  # what is kept, in its order
+    design: Design,
+    family: Family,
+    n_agq: int,
+    n_threads: int,
+    seconds: dict[str, float],
+    zeros: ZeroPart | None = None,
 ) -> GeneralizedProblem:
-    problem = GeneralizedProblem(design, family, n_agq=n_agq, n_threads=n_threads)
+    problem = GeneralizedProblem(design, family, zeros, n_agq=n_agq, n_threads=n_threads)
     problem.seconds = seconds
     return problem
 
@@ -118,7 +124,7 @@ def _formula(_SimpleFormula__terms: list[Term], ordering: OrderingMethod) -> Sim
 DESIGNS = (
     *(Formula, RandomTerm, Finding, RandomFactor, Column, Grouping, Memory, MatrixRecipe, FactorRecipe, DesignRecipe),
     *(ProbedMatrix, Probe, Design, ResidualTerm, ResidualRows, Visits, VarianceTerm, VarianceColumn, EffectTerm),
-    *(ProbedMatrix, Probe, StandIn, Design, Absorbed, AbsorbedFactor, Relationship),
+    *(ProbedMatrix, Probe, StandIn, Design, Absorbed, AbsorbedFactor, Relationship, ZeroPart),
 )
 FITS = (
     Control,
@@ -149,7 +155,7 @@ KEPT = (
     Kept(Problem, ("design", "n_threads", "seconds"), _problem),
     Kept(SampledProblem, ("design", "n_threads", "seconds"), _sampled_problem),
     Kept(MarginalProblem, ("design", "n_threads", "seconds"), _marginal_problem),
-    Kept(GeneralizedProblem, ("design", "family", "n_agq", "n_threads", "seconds"), _generalized_problem),
+    Kept(GeneralizedProblem, ("design", "family", "n_agq", "n_threads", "seconds", "zeros"), _generalized_problem),
     Kept(CorrelatedProblem, ("design", "n_threads", "seconds", "known_sigma"), _correlated_problem),
     Kept(CoupledProblem, ("design", "n_threads", "seconds", "known_sigma"), _coupled_problem),
     Kept(RowlessFit, make=restored),

@@ -62,7 +62,7 @@ class GeneralizedMap:
         return np.concatenate([theta, np.zeros((*theta.shape[:-1], 1))], axis=-1)
 
     def _phi(self, psi: Floats) -> Floats:
-        return np.asarray(psi[..., len(self.state.theta) + self.state.n_fixed :])
+        return np.asarray(psi[..., self.state.phi_in_psi])
 
     def _slope(self, slope: Floats) -> Floats:
         """Return the slope in psi of that in (theta~, log sigma)."""
@@ -92,7 +92,8 @@ class GeneralizedMap:
             value, slope = self._covariances.unbounded(self._random(psi), parameter)
             return value, self._slope(slope)
         slope = np.zeros(len(psi))
-        for j in range(len(psi) - self.state.family.n_extra, len(psi)):
+        own = self.state.phi_in_psi
+        for j in range(own.start, own.stop):
             step = np.zeros(len(psi))
             step[j] = STEP * abs(psi[j]) if psi[j] else STEP
             up, down = (math.log(self.value(moved, parameter)) for moved in (psi + step, psi - step))

@@ -86,7 +86,13 @@ def link_view(state: GlmmState, scale: object, random_effects: object, is_compar
     of = f"the link scale ({link})"
     if scale == "link":
         return View(None, of, f"on {of}")
-    step = Step(state.family.mean, state.family.slope)
+    zeros = state.problem.zeros
+    if zeros is not None and (zeros.X.shape[1] > 1 or state.family.name.startswith("hurdle")):
+        raise InferenceError(
+            f"Means of the family {state.family.name!r} depend on the chance of a zero too, and are not here. "
+            'Ask for scale="link", which is that of the counts, or fit.predict(data).'
+        )
+    step = Step(state.fitted_family.mean, state.fitted_family.slope)
     ratio = (RATIOS[link], 1.0) if link in RATIOS else None
     sd = math.sqrt(sum(random_variances(state).values())) if averaged else 0.0
     return View(

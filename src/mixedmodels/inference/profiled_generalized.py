@@ -52,7 +52,7 @@ class GeneralizedProfiled(GeneralizedParameters):
         out = np.zeros(len(self.psi), dtype=bool)
         out[: len(self.state.theta)] = [parameter.kind == "sd" for parameter in self._of_theta]
         if self.state.family.is_even:
-            out[-1] = True
+            out[self.state.phi_in_psi] = True
         return out
 
     def fixed(self, j: int) -> FixedEffect:
@@ -99,7 +99,8 @@ class GeneralizedProfiled(GeneralizedParameters):
         dispersion = self.map.parameters[-1]
         value, slope = self.map.unbounded(psi, dispersion)
         bend = np.zeros((len(psi),) * 2)
-        for j in range(len(psi) - self.state.family.n_extra, len(psi)):
+        own = self.state.phi_in_psi
+        for j in range(own.start, own.stop):
             step = np.zeros(len(psi))
             step[j] = BEND * abs(psi[j]) if psi[j] else BEND
             up, down = (self.map.unbounded(psi + by, dispersion)[1] for by in (step, -step))
@@ -110,7 +111,7 @@ class GeneralizedProfiled(GeneralizedParameters):
         """Return the lowest criterion where a standard deviation, or what makes counts vary more, is zero."""
         state = self.state
         if parameter.kind == "dispersion":
-            return self._with_zeros(len(self.psi) - 1) if state.family.is_even else None
+            return self._with_zeros(state.phi_in_psi.start) if state.family.is_even else None
         if parameter.kind != "sd":
             return None
         reduced = design_without(state.design, parameter.factor, parameter.row)
@@ -134,7 +135,9 @@ class GeneralizedProfiled(GeneralizedParameters):
     def put_back(self, without: Without, parameter: VarianceParameter, value: float) -> Floats:
         """Return psi of a model without an effect, with the effect put back uncorrelated and small."""
         if parameter.kind == "dispersion":
-            return np.append(without.psi[:-1], np.sqrt(value))
+            psi = without.psi.copy()
+            psi[self.state.phi_in_psi] = np.sqrt(value)
+            return psi
         theta, beta, phi, *_ = self.state.problem.model.estimates(without.psi)
         theta = np.array(theta)
         theta[self.map.parameters.index(parameter)] = value

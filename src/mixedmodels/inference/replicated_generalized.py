@@ -47,7 +47,8 @@ class GeneralizedReplicated(GeneralizedParameters):
     @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of bootstrap that there are of it: rows have no residuals to draw from."""
-        return ("parametric", "cases")
+        # the covariates of chances of zeros are those of the rows of the fit
+        return ("parametric", "cases") if self.state.problem.zeros is None else ("parametric",)
 
     @property
     def units(self) -> dict[str, int]:
@@ -122,11 +123,12 @@ class GeneralizedReplicated(GeneralizedParameters):
 def generalized_draw(state: GlmmState) -> Draw:
     """Return the function that draws responses: first the effects of each factor, then the rows'."""
     design, eta, roots = state.design, marginal_fitted(state), factor_roots(state)
+    family = state.fitted_family
 
     def draw(rng: np.random.Generator) -> Floats:
         drawn = eta.copy()
         for factor, root in zip(design.factors, roots, strict=True):
             drawn += random_part(factor, rng.standard_normal((factor.n_levels, factor.n_effects)) @ root.T)
-        return state.family.draw(drawn, state.trials, state.phi, rng)
+        return family.draw(drawn, state.trials, state.phi, rng)
 
     return draw

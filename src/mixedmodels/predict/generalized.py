@@ -29,6 +29,7 @@ from mixedmodels.predict.rows import NEW_LEVELS, Rows, fitted_rows, level_table,
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Codes, Floats
+    from mixedmodels.families import Family
     from mixedmodels.fit.generalized import GlmmState
 
 SCALES = ("response", "link")
@@ -87,6 +88,7 @@ def predict_generalized(
         raise InferenceError("An average over random effects is one of means; on the link scale it is 'population'.")
     if interval is not None:
         _check_interval(interval)
+        _check_zeros(state, scale)
     new_averaged = _are_averaged(new_levels, scale, interval)
     chosen = chosen_columns(state.design, "population" if averaged else random_effects)
     used = tuple(bool(columns.any()) for columns in chosen)
@@ -96,7 +98,7 @@ def predict_generalized(
     if new_averaged and not averaged:
         variance = effect_variance(state, with_columns(rows, chosen), of_new_levels=True)
     eta = predicted_mean(state, with_columns(rows, chosen), used)
-    family = state.family
+    family = state.family if scale == "link" else rows_family(state, data)
     if isinstance(family, Ordinal):
         of_chances = None
         if interval is not None and scale == "response" and (averaged or any(used)):
@@ -109,13 +111,17 @@ def predict_generalized(
                 "scale='response'; on the link scale they are there for random_effects='population'."
             )
         return predict_categories(state, rows, eta, variance, scale=scale, level=coverage, errors=of_chances)
-    mean = eta if scale == "link" else family.mean(eta) if variance is None else mean_over(state, eta, variance)
+    mean = eta if scale == "link" else family.mean(eta) if variance is None else mean_over(family, eta, variance)
     mean = np.where(rows.missing, np.nan, mean)
     if interval is None:
         return pd.Series(mean, index=rows.index, name="predicted")
     # averages have their intervals on the link scale too, where they are about symmetric
     eta = family.predictor(mean) if averaged else eta
-    se = averaged_error(state, rows, eta) if averaged else predictor_error(state, with_columns(rows, chosen), used)
+    se = (
+        averaged_error(state, rows, eta, family)
+        if averaged
+        else predictor_error(state, with_columns(rows, chosen), used)
+    )
     se = np.where(rows.missing, np.nan, se)
     half = special.ndtri(0.5 + level / 2) * se
     if scale == "link":
@@ -142,11 +148,40 @@ def _are_averaged(new_levels: object, scale: str, interval: str | None) -> bool:
     return new_levels == AVERAGED
 
 
+def rows_family(state: GlmmState, data: object) -> Family:
+    """Return the family as estimated, with the chances of zeros of the rows where these have their own.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    data
+        New data; None for the rows of the fit.
+
+    Raises
+    ------
+    DataError
+        If new data lack a column.
+    """
+    zeros = state.problem.zeros
+    if data is None or zeros is None:
+        return state.fitted_family
+    return state.family_at(zeros.recipe.fixed_matrix(data))
+
+
 def _check_interval(interval: object) -> None:
     if interval != "confidence":
         raise InferenceError(
             f"interval={interval!r} is not available for generalised models; it must be 'confidence' or None."
             f"{nearest(str(interval), ('confidence',))}"
+        )
+
+
+def _check_zeros(state: GlmmState, scale: str) -> None:
+    if state.problem.zeros is not None and scale == "response":
+        raise InferenceError(
+            f"Intervals of means of the family {state.family.name!r}, which depend on the chance of a zero too, are "
+            "not available yet. On scale='link' they are those of the counts; fit.bootstrap() has others."
         )
 
 
@@ -251,7 +286,7 @@ def category_errors(
     return np.asarray(np.sqrt(np.maximum(total + by_eta**2 * around[:, None], 0.0)))
 
 
-def averaged_error(state: GlmmState, rows: Rows, eta: Floats) -> Floats:
+def averaged_error(state: GlmmState, rows: Rows, eta: Floats, family: Family) -> Floats:
     """Return the standard error of the linear predictor of an average over new levels, (n_rows,).
 
     By the delta method in all parameters: fixed effects, and the variances that are averaged over.
@@ -264,15 +299,17 @@ def averaged_error(state: GlmmState, rows: Rows, eta: Floats) -> Floats:
         The rows, with the columns of their random effects.
     eta
         The linear predictor of their averages, (n_rows,).
+    family
+        That of the rows.
     """
     jacobian = np.empty((rows.n_rows, len(state.psi)))
-    slope = state.family.slope(eta)
+    slope = family.slope(eta)
     for j, (up, down, step) in enumerate(_moved(state)):
         ends = []
         for psi in (up, down):
             moved = _at(state, psi)
             fixed = rows.offset + state.fixed_root.coordinates(rows.X) @ psi[len(state.theta) :][: state.n_fixed]
-            ends.append(averaged_mean(moved, rows, fixed))
+            ends.append(averaged_mean(moved, rows, fixed, family))
         jacobian[:, j] = (ends[0] - ends[1]) / (step * slope)
     return _error(jacobian, state)
 
@@ -296,7 +333,7 @@ def _error(jacobian: Floats, state: GlmmState) -> Floats:
     return np.asarray(np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", jacobian, state.cov_psi, jacobian), 0.0)))
 
 
-def averaged_mean(state: GlmmState, rows: Rows, eta: Floats) -> Floats:
+def averaged_mean(state: GlmmState, rows: Rows, eta: Floats, family: Family) -> Floats:
     """Return E mean(eta + z'b) over levels drawn anew, (n_rows,).
 
     Parameters
@@ -307,30 +344,32 @@ def averaged_mean(state: GlmmState, rows: Rows, eta: Floats) -> Floats:
         The rows, with the columns of their random effects.
     eta
         Their linear predictor without random effects, (n_rows,).
+    family
+        That of the rows.
     """
-    return mean_over(state, eta, effect_variance(state, rows))
+    return mean_over(family, eta, effect_variance(state, rows))
 
 
-def mean_over(state: GlmmState, eta: Floats, variance: Floats) -> Floats:
+def mean_over(family: Family, eta: Floats, variance: Floats) -> Floats:
     """Return E mean(eta + e), e ~ N(0, variance), (n_rows,).
 
     Parameters
     ----------
-    state
-        The fit.
+    family
+        That of the rows.
     eta, variance
         (n_rows,).
     """
-    family = state.family
     match family.link:
-        case "log":
+        case "log" if not family.name.startswith("hurdle"):
             return family.mean(eta + 0.5 * variance)
         case "probit":
             return family.mean(eta / np.sqrt(1 + variance))
         case _:
             nodes, weights = np.polynomial.hermite_e.hermegauss(N_NODES)
-            means = family.mean(eta[:, None] + np.sqrt(variance)[:, None] * nodes)
-            return np.asarray(means @ (weights / weights.sum()))
+            shares = weights / weights.sum()
+            spread = np.sqrt(variance)
+            return np.asarray(sum(w * family.mean(eta + z * spread) for z, w in zip(nodes, shares, strict=True)))
 
 
 def effect_variance(state: GlmmState, rows: Rows, *, of_new_levels: bool = False) -> Floats:
@@ -401,6 +440,7 @@ def generalized_responses(
     eta = predicted_mean(state, rows, tuple(known and one for one in used))
     of_rows = _trials(state, rows, data, trials)
     roots, levels = factor_roots(state), [_levels(state, rows, data, k) for k in range(len(state.b))]
+    family = rows_family(state, data)
     rng = np.random.default_rng(seed)
     while True:
         drawn = eta.copy()
@@ -408,7 +448,7 @@ def generalized_responses(
             if not known:
                 b = rng.standard_normal((int(codes.max(initial=-1)) + 1, len(root))) @ root.T
                 drawn += (rows.columns(k) * b[codes]).sum(axis=1)
-        y = state.family.draw(drawn, of_rows, state.phi, rng)
+        y = family.draw(drawn, of_rows, state.phi, rng)
         y[rows.missing] = np.nan
         yield y
 

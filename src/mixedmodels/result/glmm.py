@@ -17,7 +17,7 @@ from mixedmodels.display.augment import augment
 from mixedmodels.display.broom_generalized import tidy_generalized
 from mixedmodels.display.check_frame import CheckFrame
 from mixedmodels.display.generalized_summary import one_line_generalized, summarize_generalized
-from mixedmodels.errors import UnknownArgumentError
+from mixedmodels.errors import InferenceError, UnknownArgumentError
 from mixedmodels.families import Family, Ordinal, read_family
 from mixedmodels.fit import storage
 from mixedmodels.fit.call import snapshot, with_columns, without_stale_contrasts
@@ -33,6 +33,7 @@ from mixedmodels.inference.generalized_sizes import generalized_icc, generalized
 from mixedmodels.inference.profiled_generalized import GeneralizedProfiled
 from mixedmodels.inference.replicated_generalized import GeneralizedReplicated
 from mixedmodels.inference.thresholds import threshold_names, threshold_table, thresholds
+from mixedmodels.inference.zero_effects import zero_table
 from mixedmodels.predict.generalized import predict_generalized, simulate_generalized
 from mixedmodels.result.deletions import Deletions
 from mixedmodels.result.fixed_estimates import FixedEstimates
@@ -85,6 +86,11 @@ class GlmmResult(RandomEstimates, FixedEstimates, GeneralizedTests, VarianceInte
         return GeneralizedReplicated(self.state, GlmmResult)
 
     def _deleted(self) -> DeletedGeneralized:
+        if self.state.problem.zeros is not None:
+            raise InferenceError(
+                f"Influence is not available yet for the family {self.family.name!r}, whose zeros have a chance of "
+                "their own."
+            )
         return DeletedGeneralized(self.state)
 
     @property
@@ -106,6 +112,24 @@ class GlmmResult(RandomEstimates, FixedEstimates, GeneralizedTests, VarianceInte
     def thresholds(self) -> pd.Series[float]:
         """Thresholds between ordered categories, named ``1|2``; those of ``family="ordinal"``."""
         return pd.Series(thresholds(self.state), index=threshold_names(self.state), name="estimate")
+
+    @refuses_unknown
+    def zero_table(self, level: float = 0.95) -> pd.DataFrame:
+        """Return effects on the logit of the chance of a zero, with Wald's tests and intervals, a row each.
+
+        Of zero-inflated and hurdle models; zeros that are those of the counts are not meant in the former.
+
+        Parameters
+        ----------
+        level
+            Coverage of Wald's intervals.
+
+        Raises
+        ------
+        InferenceError
+            If zeros have no chance of their own in this model.
+        """
+        return show_notes(zero_table(self.state, level))
 
     @refuses_unknown
     def tidy(
@@ -194,7 +218,7 @@ class GlmmResult(RandomEstimates, FixedEstimates, GeneralizedTests, VarianceInte
         """Conditional means or chances (of success, of each category) of the rows used, by pandas index or position."""
         if isinstance(self.family, Ordinal):
             return predict_generalized(self.state)
-        return self._by_row(self.family.mean(self.state.eta), "fitted")
+        return self._by_row(self.state.fitted_family.mean(self.state.eta), "fitted")
 
     @property
     def linear_predictor(self) -> pd.Series[float]:
@@ -363,7 +387,8 @@ class GlmmResult(RandomEstimates, FixedEstimates, GeneralizedTests, VarianceInte
         control
             Limits of the optimiser.
         **changes
-            ``family, link, n_agq, weights, offset, contrasts, missing`` as for ``glmer``; those not given stay.
+            ``family, link, n_agq, weights, offset, contrasts, missing, zero_inflation`` as for ``glmer``; those not
+            given stay.
 
         Raises
         ------
@@ -419,5 +444,5 @@ class GlmmResult(RandomEstimates, FixedEstimates, GeneralizedTests, VarianceInte
 
 GLMM = "generalised fit"
 KEPT_GLMM = Kept(GlmmResult, ("state", "call"))
-CHANGEABLE = ("family", "link", "n_agq", "weights", "offset", "contrasts", "missing")
+CHANGEABLE = ("family", "link", "n_agq", "weights", "offset", "contrasts", "missing", "zero_inflation")
 """What ``update`` changes beside formula and data."""
