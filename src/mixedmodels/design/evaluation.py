@@ -27,6 +27,7 @@ from pandas.api.types import is_numeric_dtype
 from mixedmodels.design.expression import (
     INTERCEPT,
     alias,
+    arithmetic,
     as_category,
     as_computed,
     columns_in,
@@ -180,7 +181,11 @@ class Evaluation:
         try:
             with np.errstate(all="ignore"):
                 code = runnable(expression, self.columns)
-                values = stateful_eval(code, self._context, None, self.memory.transforms, None)
+                plain = arithmetic(code)
+                if plain is None:
+                    values = stateful_eval(code, self._context, None, self.memory.transforms, None)
+                else:
+                    values = eval(plain, {}, self._context)
         except MemoryError:
             raise
         except Exception as error:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from keyword import iskeyword
-from types import MappingProxyType
+from types import CodeType, MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,9 @@ from mixedmodels.errors import DataError, nearest, printable
 from mixedmodels.formula.expressions import Mention, column_name, is_computed, is_lookup, mentions, renamed
 
 INTERCEPT = "Intercept"
+
+_ARITHMETIC = (ast.Expression, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.Name, ast.Load, ast.Constant)
+"""What an expression of names, numbers and operators is made of."""
 
 _CALLABLE = [name for name, function in FUNCTIONS.items() if callable(function)]
 # Functions of Python itself that compute values from values.
@@ -135,6 +138,20 @@ def counted_parts(expression: str) -> tuple[str, str] | None:
         return None
     one, other = (ast.get_source_segment(expression.strip(), part) or "" for part in call.args)
     return one, other
+
+
+@lru_cache(maxsize=256)
+def arithmetic(code: str) -> CodeType | None:
+    """Return what is made of names, numbers and operators alone, compiled; None for anything else.
+
+    Nothing in it remembers a fit, so that it need not be taken apart for what does.
+    """
+    try:
+        tree = ast.parse(code.strip(), mode="eval")
+    except SyntaxError:
+        return None
+    is_plain = all(isinstance(node, _ARITHMETIC) for node in ast.walk(tree))
+    return compile(tree, "<formula>", "eval") if is_plain else None
 
 
 def runnable(expression: str, columns: Collection[str]) -> str:

@@ -200,10 +200,14 @@ def read_array(name: str, values: Any) -> Column:
         values = values.tolist()  # None where the mask is
     if isinstance(values, np.ndarray) and values.dtype.kind in "biufmM":
         return _from_numpy(name, values)
+    if isinstance(values, pd.Series):
+        return _from_pandas(name, values)
     series = nw.from_native(values, series_only=True, pass_through=True)
-    if isinstance(series, nw.Series) and not isinstance(values, pd.Series):
-        return _from_narwhals(name, series)
-    return _from_pandas(name, values if isinstance(values, pd.Series) else pd.Series(values, copy=False))
+    return (
+        _from_narwhals(name, series)
+        if isinstance(series, nw.Series)
+        else _from_pandas(name, pd.Series(values, copy=False))
+    )
 
 
 def check_order(name: str, values: object, labels: pd.Index, rows: npt.NDArray[np.intp] | None = None) -> None:
