@@ -11,6 +11,7 @@ import pytest
 import mixedmodels as mm
 from mixedmodels.design import block_rows
 from mixedmodels.design.build import build_design
+from mixedmodels.diagnose.deleted_marginal import DeletedMarginal
 from mixedmodels.errors import InferenceError
 from mixedmodels.fit.correlated import CorrelatedProblem
 from mixedmodels.fit.correlated_fit import fit_correlated
@@ -139,3 +140,18 @@ def test_what_needs_the_covariance_of_all_rows_is_refused_by_name(monkeypatch: p
     ):
         with pytest.raises(InferenceError, match=r"levels of id, item join more than"):
             call()
+
+
+def test_refits_without_an_item_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, call = crossed(60, 30), ("y ~ x + (1 | id) + (1 | item)", "ar1(visit | id)")
+    dense = mm.lmer(call[0], data, residual=call[1])
+    monkeypatch.setattr(block_rows, "MAX_ROWS", 100)
+    sparse = mm.lmer(call[0], data, residual=call[1])
+    assert type(sparse.state.problem) is CoupledProblem
+    rest = np.flatnonzero(data["item"] != 3)
+    ours = DeletedMarginal(sparse.state).refit(rest)
+    monkeypatch.undo()
+    theirs = DeletedMarginal(dense.state).refit(rest)
+    np.testing.assert_allclose(ours.beta, theirs.beta, rtol=1e-6)
+    np.testing.assert_allclose(ours.std_errors, theirs.std_errors, rtol=1e-6)
+    assert not np.allclose(ours.beta, dense.state.beta, rtol=1e-4)

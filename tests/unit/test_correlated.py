@@ -313,3 +313,10 @@ def test_effects_that_are_nothing_are_exact_zeros() -> None:
     assert fit.is_singular
     assert fit.varcorr["id"].iloc[0, 0] == 0
     assert fit.deviance == pytest.approx(mm.lmer("y ~ 1", frame, residual="ar1(v | id)").deviance, abs=1e-8)
+
+
+def test_levels_are_refused_where_nothing_is_random() -> None:
+    fit = fitted("Reaction ~ Days", residual="ar1(Days | Subject)", variance="exp(Days)")
+    for ask in (fit.random_effects_frame, fit.coef_by_level):
+        with pytest.raises(mm.InferenceError, match="has no random effects"):
+            ask()

@@ -94,7 +94,7 @@ class CorrelatedProblem(MarginalProblem):
         design
             The other model's arrays.
         """
-        return CorrelatedProblem(design, sigma=self.known_sigma, n_threads=self.n_threads)
+        return type(self)(design, sigma=self.known_sigma, n_threads=self.n_threads)
 
     @property
     def cluster_name(self) -> str:

@@ -66,9 +66,10 @@ def random_effects_frame(state: MixedFit, level: float = 0.95) -> pd.DataFrame:
     Raises
     ------
     InferenceError
-        If ``level`` is not a coverage.
+        If ``level`` is not a coverage, or there are no random effects.
     """
     check_level(level)
+    _check_random(state)
     quantile = float(ndtri(0.5 + level / 2))
     tables = []
     for factor, b, cov in zip(state.design.factors, state.b, random_effects_cov(state).values(), strict=True):
@@ -119,9 +120,10 @@ def coef_by_level(state: MixedFit, group: str | None = None) -> pd.DataFrame:
     Raises
     ------
     InferenceError
-        If there is no such factor, or None and several.
+        If there is no such factor, or None and several or none at all.
     """
     refuse_absorbed(state.design.absorbed, "coef_by_level()")
+    _check_random(state)
     modes = random_effects(state)
     if group is None and len(modes) > 1:
         raise InferenceError(f"There are several grouping factors: {', '.join(modes)}. Name one of them.")
@@ -133,6 +135,13 @@ def coef_by_level(state: MixedFit, group: str | None = None) -> pd.DataFrame:
     return pd.DataFrame(
         {name: fixed.get(name, 0.0) + own.get(name, 0.0) for name in dict.fromkeys([*fixed, *own])}, index=own.index
     )
+
+
+def _check_random(state: MixedFit) -> None:
+    if not state.design.factors:
+        raise InferenceError(
+            f"{state.design.formula.text!r} has no random effects, (... | g), whose levels could differ."
+        )
 
 
 def fixed_counterparts(state: MixedFit, columns: Iterable[str]) -> dict[str, str]:
