@@ -24,6 +24,8 @@ from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import pandas as pd
+    from scipy.sparse import sparray, spmatrix
 
     from mixedmodels.design.design import Design
     from mixedmodels.design.records import Finding, Floats
@@ -78,7 +80,7 @@ def lmer(
     evaluate: str = "python",
     start: npt.ArrayLike | None = None,
     control: Control | None = None,
-    residual: str | None = None,
+    residual: str | npt.ArrayLike | pd.DataFrame | spmatrix | sparray | None = None,
     variance: str | None = None,
     sigma: float | None = None,
     relationship: None = None,
@@ -100,7 +102,7 @@ def lmer(
     start: npt.ArrayLike | None = None,
     control: Control | None = None,
     progress: bool = True,
-    residual: str | None = None,
+    residual: str | npt.ArrayLike | pd.DataFrame | spmatrix | sparray | None = None,
     variance: str | None = None,
     sigma: float | None = None,
     relationship: Mapping[str, object] | None = None,
@@ -149,7 +151,9 @@ def lmer(
     residual
         How residuals of a subject are correlated, ``kind(visit | subject)`` as for ``mmrm``: ``"ar1(visit | id)"``,
         ``"exp(day | id)"``, ``"sph(x, y | plot, nugget=True)"``. Random terms may stand beside it or not, and a
-        ``CorrelatedResult`` comes out, or ``mmrm``'s result where there is nothing but the structure.
+        ``CorrelatedResult`` comes out, or ``mmrm``'s result where there is nothing but the structure. Or V, where
+        Var(e) = sigma^2 V is known, with ``sigma=1`` for sampling errors of several effects a study: a matrix with a
+        row and a column for each row of the data, in their order, as an array, DataFrame or scipy sparse matrix.
     variance
         What the standard deviations of residuals are proportional to, a product of ``ident(f)``, one for each level,
         ``power(x)``, the size of x to a power, and ``exp(x)``: ``"ident(sex) * power(age)"``.
@@ -204,7 +208,7 @@ def lmer(
 
 def _with_residuals(
     call: Call,
-    residual: str | None,
+    residual: object,
     variance: str | None,
     sigma: float | None,
     *,

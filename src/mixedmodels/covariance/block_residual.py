@@ -28,8 +28,9 @@ class BlockRows:
     ----------
     group, visit
         Codes, (n, m).
-    same_subject
-        One where two rows are of the same subject, else zero, (n, m, m).
+    shared
+        What the structure's covariance of two rows is times, (n, m, m): one where they are of the same subject, else
+        zero; or their known covariance, where the structure is no more than sigma^2.
     positions
         Times or coordinates, (n, m, n_coordinates); None where visits are common ones.
     variance
@@ -44,7 +45,7 @@ class BlockRows:
 
     group: Codes
     visit: Codes
-    same_subject: Floats
+    shared: Floats
     positions: Floats | None
     variance: tuple[Floats, ...]
     effects: tuple[Floats, ...]
@@ -139,7 +140,7 @@ class OnVisits:
     def covariance(self, point: Floats, where: BlockRows) -> Floats:
         """Return Sigma at the visits."""
         Sigma = self.structure.sigma(self._shaped(point))
-        return self._taken(Sigma, where) * where.same_subject
+        return self._taken(Sigma, where) * where.shared
 
     def slopes(self, point: Floats, where: BlockRows) -> Floats:
         """Return the derivatives of Sigma at the visits, those of other groups zero."""
@@ -147,7 +148,7 @@ class OnVisits:
         n, m, k = len(where), where.size, self.structure.n_coordinates
         out = np.zeros((n, self.n_groups, k, m, m))
         for g in range(self.n_groups):
-            own = where.same_subject * (where.group == g)[:, :, None]
+            own = where.shared * (where.group == g)[:, :, None]
             at = found[g][:, where.visit[:, :, None], where.visit[:, None, :]]
             out[:, g] = at.swapaxes(0, 1) * own[:, None]
         return out.reshape(n, self.n_groups * k, m, m)
@@ -157,7 +158,7 @@ class OnVisits:
         total = np.zeros((self.n_groups, self.n_visits, self.n_visits))
         for rows, by in zip(where, weights, strict=True):
             place = (rows.group[:, :, None], rows.visit[:, :, None], rows.visit[:, None, :])
-            np.add.at(total, place, by * rows.same_subject)
+            np.add.at(total, place, by * rows.shared)
         total = 0.5 * (total + total.swapaxes(1, 2))
         blocks = self.structure.bend(self._shaped(point), total)
         out = np.zeros((self.n_groups, blocks.shape[1]) * 2)
@@ -170,7 +171,7 @@ class OnVisits:
         k = self.structure.n_coordinates
         which = np.arange(self.n_groups)
         own = np.ascontiguousarray(W.reshape(self.n_groups, k, self.n_groups, k)[which, :, which])
-        return self._taken(self.structure.mean_bend(self._shaped(point), own), where) * where.same_subject
+        return self._taken(self.structure.mean_bend(self._shaped(point), own), where) * where.shared
 
     def parameters(self, point: Floats) -> list[list[Parameter]]:
         """Return the structure's."""
@@ -246,7 +247,7 @@ class OnOwnTimes:
         out = np.zeros((K, len(where), where.size, where.size))
         k = K // self.n_groups
         for g in range(self.n_groups):
-            own = where.same_subject * (where.group == g)[:, :, None]
+            own = where.shared * (where.group == g)[:, :, None]
             out[g * k : (g + 1) * k] = self._jet(point, where, g).first * own
         return out.swapaxes(0, 1)
 
@@ -256,7 +257,7 @@ class OnOwnTimes:
         out, k = np.zeros((K, K)), K // self.n_groups
         for rows, by in zip(where, weights, strict=True):
             for g in range(self.n_groups):
-                own = by * rows.same_subject * (rows.group == g)[:, :, None]
+                own = by * rows.shared * (rows.group == g)[:, :, None]
                 one = slice(g * k, (g + 1) * k)
                 out[one, one] += np.tensordot(self._jet(point, rows, g).second, own, 3)
         return out
@@ -290,7 +291,7 @@ class OnOwnTimes:
     def _jets(self, point: Floats, where: BlockRows, of: Callable[[Jet, int], Floats]) -> Floats:
         out = np.zeros((len(where), where.size, where.size))
         for g in range(self.n_groups):
-            own = where.same_subject * (where.group == g)[:, :, None]
+            own = where.shared * (where.group == g)[:, :, None]
             out += of(self._jet(point, where, g), g) * own
         return out
 
@@ -318,7 +319,7 @@ class OnOwnTimes:
         if where.positions.shape[2] > 1:
             distances = np.linalg.norm(where.positions[:, :, None] - where.positions[:, None], axis=3)
         # rows of different subjects may be any distance apart, which masks hide
-        lags = np.where(where.same_subject > 0, lags, 0.0)
+        lags = np.where(where.shared > 0, lags, 0.0)
         places = OwnPlaces(lags, distances, self.unit)
         variance = (log + log).exp()
         return variance * self.correlation.matrix(rest, places)

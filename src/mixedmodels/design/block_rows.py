@@ -150,7 +150,9 @@ def find_blocks(design: Design, effects: Sequence[EffectBlock]) -> Blocks:
 
 
 def _subjects(design: Design) -> Indices:
-    """Return the subject of each row, which is one where there are none."""
+    """Return the subject of each row, which is one where there are none; or what a known covariance joins."""
+    if design.known_residual is not None:
+        return design.known_residual.block
     return np.arange(design.n_obs) if design.residual is None else design.residual.subject.astype(np.intp)
 
 
@@ -165,7 +167,7 @@ def joins_too_many(design: Design) -> bool:
 
 def rows_at(design: Design, effects: Sequence[EffectBlock], place: Indices, subject: Indices) -> BlockRows:
     """Return what the rows at positions (n, m) are."""
-    own = design.residual
+    own, known = design.residual, design.known_residual
     shape = place.shape
     has_own_times = own is not None and own.has_own_times
     none = np.zeros(shape, dtype=np.intp)
@@ -173,7 +175,7 @@ def rows_at(design: Design, effects: Sequence[EffectBlock], place: Indices, subj
     return BlockRows(
         group=none if own is None else own.group[place].astype(np.intp),
         visit=none if own is None or has_own_times else own.visit[place].astype(np.intp),
-        same_subject=_same(subject[place]),
+        shared=_same(subject[place]) if known is None else known.at(place),
         positions=_positions(design, place) if has_own_times else None,
         variance=tuple(column.values[place] for column in design.variance),
         effects=tuple(_columns(design, e, place) * roots[:, :, None] for e in effects),
@@ -202,6 +204,8 @@ def _same(codes: npt.NDArray[np.integer]) -> Floats:
 def _features(design: Design, effects: Sequence[EffectBlock], place: Indices, subject: Indices) -> Floats:
     """Return all that V depends on, (n_blocks, m x n_features)."""
     found: list[Floats] = [_local(subject[place])]
+    if design.known_residual is not None:
+        found.append(design.known_residual.at(place).reshape(len(place), -1))
     if design.residual is not None:
         own = design.residual
         found.append(own.group[place].astype(np.float64))

@@ -16,6 +16,7 @@ from mixedmodels.design.absorbed import AbsorbedColumns, absorb_columns
 if TYPE_CHECKING:
     from mixedmodels.design.absorbed import Absorbed
     from mixedmodels.design.frame import Column
+    from mixedmodels.design.known_residual import KnownResidual
     from mixedmodels.design.recipe import DesignRecipe
     from mixedmodels.design.records import Finding, Floats, RandomFactor
     from mixedmodels.design.residual_rows import ResidualRows, VarianceColumn
@@ -58,6 +59,8 @@ class Design:
         Subjects and visits, where residuals of a subject are correlated; else None.
     variance
         What the variance functions of the residuals are of.
+    known_residual
+        The covariance of the residuals, where it is known but for sigma^2; else None.
     stand_in
         What stands for rows that were read in parts and not kept; None where they are here.
     trials
@@ -85,6 +88,7 @@ class Design:
     labels: pd.Index | None = None
     residual: ResidualRows | None = None
     variance: tuple[VarianceColumn, ...] = ()
+    known_residual: KnownResidual | None = None
     stand_in: StandIn | None = None
     trials: Floats | None = None
     absorbed: Absorbed | None = None

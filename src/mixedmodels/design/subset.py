@@ -42,6 +42,7 @@ def take_rows(design: Design, rows: npt.NDArray[np.intp]) -> Design:
         trials=None if design.trials is None else np.ascontiguousarray(design.trials[rows]),
         factors=tuple(factors),
         residual=None if design.residual is None else _some_subjects(design.residual, rows),
+        known_residual=None if design.known_residual is None else design.known_residual.take(rows),
         variance=tuple(replace(column, values=column.values[rows]) for column in design.variance),
         rows=None,
         labels=None,

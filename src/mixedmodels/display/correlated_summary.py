@@ -65,6 +65,8 @@ def correlated_heading(state: CorrelatedState) -> str:
     if state.design.residual is not None:
         return "Linear mixed model with correlated residuals"
     known = state.problem.known_sigma is not None
+    if state.design.known_residual is not None:
+        return f"Linear mixed model with residuals of known covariance{'' if known else ' but for its scale'}"
     return f"Linear mixed model with residuals of {'known' if known else 'unequal'} variance"
 
 
@@ -107,4 +109,5 @@ def _parameters(state: CorrelatedState, level: float) -> Table:
     rows = [(str(name), *texts) for name, *texts in zip(found.index, *columns, strict=True)]
     interval = f"{100 * level:g}% interval"
     header = ("Parameter", "Estimate", "Std. error", interval, "")
-    return Table(f"Residuals, {state.problem.covariance.title}", header, tuple(rows), "lnnnn", n_labels=1)
+    title = state.problem.covariance.title if state.design.known_residual is None else "times a known covariance"
+    return Table(f"Residuals, {title}", header, tuple(rows), "lnnnn", n_labels=1)

@@ -73,7 +73,7 @@ class CorrelatedProblem(MarginalProblem):
             If there are no subjects.
         """
         if self.design.residual is None:
-            raise InferenceError("Residuals of this fit are independent: there are no subjects and visits to ask for.")
+            raise InferenceError("Residuals of this fit have no structure, so no subjects and visits to ask for.")
         return self.design.residual
 
     @property
@@ -100,6 +100,9 @@ class CorrelatedProblem(MarginalProblem):
     def cluster_name(self) -> str:
         """What independent rows differ in."""
         own, factors = self.design.residual, self.design.factors
+        if self.design.known_residual is not None:
+            named = factors[-1:] if factors and factors[-1].n_levels == self.n_subjects else ()
+            return named[0].name if named else "block"
         if factors and (own is None or self.n_subjects < own.n_subjects):
             return factors[-1].name
         return "row" if own is None else own.term.subject
@@ -194,7 +197,7 @@ class CorrelatedProblem(MarginalProblem):
         """
         if self.design.residual is None or not isinstance(self.residual, OnVisits):
             raise InferenceError(
-                "These residuals have no covariance by visits: rows are independent, or subjects have times of their "
+                "These residuals have no covariance by visits: they have no structure, or subjects have times of their "
                 "own. residual_parameters() has the parameters."
             )
         covariance = self.covariance
@@ -304,7 +307,7 @@ class CorrelatedProblem(MarginalProblem):
         bend = covariance.bend(point, weights)
         squares, crossed = q @ q.T, np.zeros((k, k))
         if reml:
-            by_pair = P.reshape(k, -1)
+            by_pair = P.reshape(k, p * p)
             crossed = by_pair @ by_pair.T
         return Slopes(
             gradient=gradient,

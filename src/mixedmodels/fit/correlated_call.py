@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from mixedmodels.design.block_rows import joins_too_many
 from mixedmodels.design.build import build_design
+from mixedmodels.design.frame import open_frame
+from mixedmodels.design.known_residual import is_matrix, read_known_residual
 from mixedmodels.design.open_rows import is_stream
 from mixedmodels.errors import DataError, FormulaError
 from mixedmodels.fit.call import Call, check_evaluation, check_plain
@@ -25,9 +27,14 @@ if TYPE_CHECKING:
 class CorrelatedCall(Call):
     """The arguments of ``lmer`` that make the design, with those on the residuals."""
 
-    residual: str | None = None
+    residual: object = None
     variance: str | None = None
     sigma: float | None = None
+
+    @property
+    def structure(self) -> str | None:
+        """What the residuals' structure is, in words of a formula; None where there is none, or a known covariance."""
+        return self.residual if isinstance(self.residual, str) else None
 
 
 def build_correlated(call: CorrelatedCall, n_threads: int = 0) -> MarginalProblem:
@@ -39,7 +46,7 @@ def build_correlated(call: CorrelatedCall, n_threads: int = 0) -> MarginalProble
         As ``build_problem``, and if the residuals cannot be what is said of them.
     """
     began = perf_counter()
-    formula = parse_correlated_formula(call.formula, call.residual, call.variance)
+    formula = parse_correlated_formula(call.formula, call.structure, call.variance)
     if formula.absorbed:
         raise FormulaError(
             f"{call.formula!r} absorbs fixed effects, fe(...), which residual, variance and sigma do not take beside "
@@ -62,7 +69,21 @@ def build_correlated(call: CorrelatedCall, n_threads: int = 0) -> MarginalProble
         missing=call.missing,
         residual=call.sigma is None,
     )
+    if is_matrix(call.residual):
+        design = _with_known_residual(call, design)
     return _with_structure(design, check_sigma(call.sigma, design), n_threads, perf_counter() - began)
+
+
+def _with_known_residual(call: CorrelatedCall, design: Design) -> Design:
+    """Return the design with the covariance of its residuals that a call has."""
+    for name, value in (("weights", call.weights), ("variance", call.variance)):
+        if value is not None:
+            raise DataError(
+                f"residual is a covariance matrix, which says the variances of the rows, and so does {name}. Leave one "
+                "of them out."
+            )
+    known = read_known_residual(call.residual, design.n_rows, open_frame(call.data).index, design.rows)
+    return replace(design, known_residual=known)
 
 
 def build_marginal(call: Call, n_threads: int = 0) -> MarginalProblem:
@@ -111,5 +132,5 @@ def build_on_residuals(call: Call, n_threads: int = 0) -> MarginalProblem:
 def parse_on_residuals(call: Call, text: str) -> Formula:
     """Return the formula of such a call with another text."""
     if isinstance(call, CorrelatedCall):
-        return parse_correlated_formula(text, call.residual, call.variance)
+        return parse_correlated_formula(text, call.structure, call.variance)
     return parse_marginal_formula(text)

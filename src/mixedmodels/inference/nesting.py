@@ -31,6 +31,7 @@ from mixedmodels.fit.correlated_fit import CorrelatedState
 if TYPE_CHECKING:
     from mixedmodels.design.absorbed import Absorbed, AbsorbedFactor
     from mixedmodels.design.design import Design
+    from mixedmodels.design.known_residual import KnownResidual
     from mixedmodels.design.records import Codes, Floats, RandomFactor
     from mixedmodels.fit.records import FixedFit
 
@@ -87,6 +88,8 @@ def _residuals_nested(small: FixedFit, large: FixedFit) -> bool:
         return False
     if not {column.term for column in small.design.variance} <= {column.term for column in large.design.variance}:
         return False
+    if not _same_known(small.design.known_residual, large.design.known_residual):
+        return False
     a, b = small.design.residual, large.design.residual
     if a is None:
         return True
@@ -95,6 +98,12 @@ def _residuals_nested(small: FixedFit, large: FixedFit) -> bool:
     same = np.array_equal(a.subject, b.subject) and np.array_equal(a.visit, b.visit)
     groups = a.term.group is None or (a.term.group == b.term.group and np.array_equal(a.group, b.group))
     return same and groups and is_special_residual(a.term.kind, b.term.kind)
+
+
+def _same_known(a: KnownResidual | None, b: KnownResidual | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return a.matrix.shape == b.matrix.shape and bool(abs(a.matrix - b.matrix).max() == 0)
 
 
 def _known_sigma(state: FixedFit) -> float | None:

@@ -110,7 +110,8 @@ class SatterthwaiteMethod(ABC):
     def _df(self, unit_rows: Floats) -> Floats:
         """Return 1 / (g'H^-1 g) of rows of length one in the coordinates of K."""
         gradient = np.einsum("ma,iab,mb->mi", unit_rows, self._sensitivity, unit_rows)
-        return np.asarray(1.0 / np.sum((gradient @ self._root) ** 2, axis=1))
+        with np.errstate(divide="ignore"):  # where no parameter is estimated there are infinitely many
+            return np.asarray(1.0 / np.sum((gradient @ self._root) ** 2, axis=1))
 
 
 @dataclass(frozen=True)

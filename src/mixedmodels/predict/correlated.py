@@ -106,7 +106,9 @@ def known_of_blocks(
     for blocks, own in _by_blocks(state, asked).items():
         seen = np.concatenate([members[b] for b in blocks]) if blocks else np.zeros(0, dtype=np.intp)
         root = np.ones(len(seen)) if weights is None else np.sqrt(weights[seen])
-        V, crossed, prior = _split(state, fitted.at(seen), asked.at(own), root)
+        of_errors = state.design.known_residual
+        known = None if of_errors is None or not len(seen) else of_errors.at(seen[None])[0]
+        V, crossed, prior = _split(state, fitted.at(seen), asked.at(own), root, known)
         share = np.linalg.solve(V, crossed) if len(seen) else crossed
         mean[own] = share.T @ residual[seen]
         X[own] = -share.T @ X_fit[seen]
@@ -114,11 +116,15 @@ def known_of_blocks(
     return mean, X, variance
 
 
-def _split(state: CorrelatedState, seen: _Places, asked: _Places, root: Floats) -> tuple[Floats, Floats, Floats]:
+def _split(
+    state: CorrelatedState, seen: _Places, asked: _Places, root: Floats, known: Floats | None
+) -> tuple[Floats, Floats, Floats]:
     """Return V of the rows of a block, their covariances with others, and the others' variances of weight one."""
     effects, residual = _joint(state, _stacked(seen, asked))
     n = len(root)
     V = effects[:n, :n] + residual[:n, :n] / np.outer(root, root)
+    if known is not None:  # a structure of one variance, sigma^2, in the place of sigma^2 times it
+        V = effects[:n, :n] + residual[0, 0] * known
     crossed = effects[:n, n:] + residual[:n, n:] / root[:, None]
     return V, crossed, np.diag(effects + residual)[n:]
 
@@ -152,7 +158,7 @@ def _block(state: CorrelatedState, places: _Places, shape: tuple[int, int], same
     return BlockRows(
         group=places.group.reshape(shape),
         visit=places.visit.reshape(shape),
-        same_subject=same[0],
+        shared=same[0],
         positions=None if places.positions is None else places.positions.reshape(*shape, -1),
         variance=tuple(v.reshape(shape) for v in places.variance),
         effects=tuple(e.columns(places.Z[e.factor], n).reshape(*shape, e.size) for e in state.problem.effects),

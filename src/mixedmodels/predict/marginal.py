@@ -128,6 +128,7 @@ def predict_marginal(
         If an argument is not allowed.
     """
     check_level(level)
+    _check_variance(state, interval)
     if interval is not None and interval not in INTERVALS:
         raise InferenceError(
             f"interval={interval!r} is not available; it must be 'confidence', 'prediction' or None."
@@ -158,6 +159,15 @@ def predict_marginal(
     se = np.where(rows.missing, np.nan, se)
     half = t_quantile(df, 0.5 + level / 2) * se
     return pd.DataFrame({"mean": mean, "se": se, "lower": mean - half, "upper": mean + half}, index=rows.index)
+
+
+def _check_variance(state: MarginalState, interval: str | None) -> None:
+    """Refuse intervals of observations where the variances of those of the fit are all that is known."""
+    if interval == "prediction" and state.design.known_residual is not None:
+        raise InferenceError(
+            "interval='prediction' needs the variance of the new observation's error, and residual gave those of the "
+            "rows of the fit alone. Take interval='confidence', and add the variance that the new error has."
+        )
 
 
 def _known(state: MarginalState, rows: Rows, data: object, *, conditional: bool) -> _Known:

@@ -47,7 +47,11 @@ def correlated_equations(state: CorrelatedState) -> list[str]:
     own = state.design.residual
     of_residuals = [] if own is None else _of_subjects(state, own)
     known, variance = state.problem.known_sigma, state.design.formula.variance
-    if known is not None:
+    if state.design.known_residual is not None:
+        variance_of_all = _variance("<mi>σ</mi>") + "<mi>V</mi>"
+        told = ", V known" if known is None else ", V and σ known"
+        of_residuals.append(_normal("<mi>e</mi>", variance_of_all, state.sigma, sd_of="<mi>σ</mi>") + told)
+    elif known is not None:
         of_residuals.append(_normal(_sub("<mi>e</mi>", ROW), _weighted(state), known, sd_of="<mi>σ</mi>") + ", known")
     elif own is None and not variance:
         of_residuals.append(_residual(state))

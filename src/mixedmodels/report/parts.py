@@ -178,6 +178,7 @@ class _Correlated(_Normal):
     def _options(self) -> str:
         formula, known = self.state.design.formula, self.state.problem.known_sigma
         own = "" if formula.residual is None else f", residual={formula.residual.text!r}"
+        own += "" if self.state.design.known_residual is None else ", residual=V"
         variance = " * ".join(term.text for term in formula.variance)
         own += f", variance={variance!r}" if variance else ""
         return own + ("" if known is None else f", sigma={known:g}") + super()._options()
