@@ -163,3 +163,10 @@ def test_what_is_not_there_is_refused_by_name(fit: mm.GlmmResult) -> None:
         fit.bootstrap(3, kind="cases", seed=1)
     with pytest.raises(mm.InferenceError, match="no chance of their own"):
         mm.glmer(FORMULA, DATA, "poisson").zero_table()
+
+
+def test_reports_leave_out_lines_of_means(fit: mm.GlmmResult, tmp_path: Path) -> None:
+    with pytest.raises(mm.InferenceError, match="chance of a zero too, and are not drawn"):
+        mm.plot.spaghetti(fit)
+    fit.report(tmp_path / "page.html")
+    assert "Chance p of a zero" in (tmp_path / "page.html").read_text()

@@ -144,6 +144,11 @@ class _Generalized:
 
     def mean(self, predictor: Floats) -> Floats:
         self._refuse_categories()
+        if self.state.problem.zeros is not None:
+            raise InferenceError(
+                f"Means of the family {self.state.family.name!r} depend on the chance of a zero too, and are not drawn "
+                "as lines. mixedmodels.plot.panel draws the residuals."
+            )
         return self.state.fitted_family.mean(predictor)
 
     def residuals(self, kind: str | None = None) -> Floats:
