@@ -24,7 +24,7 @@ from mixedmodels.data_file import AS_FOUND, FOR_TEXT, KINDS, Layout, is_data_fil
 from mixedmodels.datasets import list_datasets, load_dataset
 from mixedmodels.design.functions import CODINGS
 from mixedmodels.errors import DataError, MixedModelsError, MixedModelsWarning, nearest
-from mixedmodels.families import BY_NAME
+from mixedmodels.families.named import BY_NAME
 from mixedmodels.formula.labels import NO_USES, Uses, column_uses
 from mixedmodels.formula.parse import parse_correlated_formula, parse_formula, parse_marginal_formula
 from mixedmodels.formula.terms import Formula

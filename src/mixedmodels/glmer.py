@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mixedmodels.errors import FitError
-from mixedmodels.families import Family, read_family
+from mixedmodels.families.family import Family
+from mixedmodels.families.named import read_family
 from mixedmodels.fit.call import snapshot
 from mixedmodels.fit.control import Control
 from mixedmodels.fit.generalized import fit_generalized

@@ -19,7 +19,7 @@ from mixedmodels.design.subset import take_rows
 from mixedmodels.diagnose.deleted_linear import DeletedLinear, left_alone, units_of_factors
 from mixedmodels.diagnose.influence import LOST, STOPPED_EARLY, Estimates, Units
 from mixedmodels.errors import InferenceError
-from mixedmodels.families import Ordinal
+from mixedmodels.families.ordinal import Ordinal
 from mixedmodels.fit.generalized import fit_generalized, off_zero
 from mixedmodels.fit.problem import Problem
 from mixedmodels.fit.records import FitState

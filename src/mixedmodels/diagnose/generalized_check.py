@@ -23,7 +23,9 @@ from mixedmodels.diagnose.check import (
 )
 from mixedmodels.diagnose.deleted_generalized import DeletedGeneralized
 from mixedmodels.diagnose.generalized_residuals import generalized_residuals
-from mixedmodels.families import Binomial, NegativeBinomial, Poisson
+from mixedmodels.families.binomial import Binomial
+from mixedmodels.families.negative_binomial import NegativeBinomial
+from mixedmodels.families.poisson import Poisson
 from mixedmodels.fit.nodes import LARGEST_GRID
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from mixedmodels.design.recipe import DesignRecipe
 from mixedmodels.diagnose.generalized_residuals import generalized_residuals
 from mixedmodels.diagnose.residuals import residuals
 from mixedmodels.errors import InferenceError
-from mixedmodels.families import Ordinal
+from mixedmodels.families.ordinal import Ordinal
 from mixedmodels.fit.correlated_fit import CorrelatedState
 from mixedmodels.fit.fitted import conditional_fitted, marginal_fitted
 from mixedmodels.predict.generalized import predict_generalized

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from mixedmodels.display.broom import random_parameters, tidied
-from mixedmodels.families import Ordinal
+from mixedmodels.families.ordinal import Ordinal
 from mixedmodels.inference.generalized import z_table
 from mixedmodels.inference.thresholds import threshold_table
 from mixedmodels.inference.wald import COLUMNS

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 
-from mixedmodels.families import Ordinal
+from mixedmodels.families.ordinal import Ordinal
 from mixedmodels.fit.correlated_fit import CorrelatedState
 from mixedmodels.fit.generalized import GlmmState
 from mixedmodels.fit.marginal_fit import MarginalState

@@ -15,7 +15,8 @@ from scipy.special import expit
 
 from mixedmodels._engine import GeneralizedModel
 from mixedmodels.errors import FitError, MixedModelsError, memory_told
-from mixedmodels.families import CountsWithZeros, Ordinal
+from mixedmodels.families.ordinal import Ordinal
+from mixedmodels.families.zeros import CountsWithZeros
 from mixedmodels.fit.findings import aliased_columns, nearly_aliased_columns, not_converged, other_optima, singular_fit
 from mixedmodels.fit.fit import DEFAULT, STATUS
 from mixedmodels.fit.fixed_root import Basis, FixedRoot
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from mixedmodels.design.design import Design
     from mixedmodels.design.records import Finding, Floats
     from mixedmodels.design.zero_part import ZeroPart
-    from mixedmodels.families import Family
+    from mixedmodels.families.family import Family
     from mixedmodels.fit.control import Control
 
 FLAT = 1e-10

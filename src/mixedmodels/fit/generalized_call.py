@@ -12,13 +12,13 @@ from mixedmodels.design.expression import INTERCEPT
 from mixedmodels.design.response import read_categories, read_numbers, read_successes
 from mixedmodels.design.zero_part import read_zero_part
 from mixedmodels.errors import FormulaError
-from mixedmodels.families import with_zeros
+from mixedmodels.families.named import with_zeros
 from mixedmodels.fit.call import Call, check_evaluation, check_plain
 from mixedmodels.fit.generalized import GeneralizedProblem
 from mixedmodels.formula.parse import parse_formula
 
 if TYPE_CHECKING:
-    from mixedmodels.families import Family
+    from mixedmodels.families.family import Family
 
 READERS = MappingProxyType({"numbers": read_numbers, "successes": read_successes, "categories": read_categories})
 """How the left-hand side becomes numbers, by what a family says of its responses."""

@@ -12,7 +12,7 @@ from mixedmodels.design.records import Finding
 if TYPE_CHECKING:
     from mixedmodels.design.design import Design
     from mixedmodels.design.records import Floats
-    from mixedmodels.families import Family
+    from mixedmodels.families.family import Family
 
 HUGE = 10.0
 """Standard deviation of an effect's part of the linear predictor from which on it is called huge."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mixedmodels.design.design import Design
     from mixedmodels.design.records import Floats
-    from mixedmodels.families import Family
+    from mixedmodels.families.family import Family
 
 WHOLE_TOL = 1e-6
 """What successes, computed from a proportion, may be off a whole number by, relative to the trials."""

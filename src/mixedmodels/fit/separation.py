@@ -14,7 +14,7 @@ import numpy as np
 
 from mixedmodels.design.expression import INTERCEPT
 from mixedmodels.design.records import Finding
-from mixedmodels.families import Ordinal
+from mixedmodels.families.ordinal import Ordinal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from mixedmodels.design.design import Design
     from mixedmodels.design.records import Floats
-    from mixedmodels.families import Family
+    from mixedmodels.families.family import Family
     from mixedmodels.fit.observed import Observed
 
 FAR = 15.0

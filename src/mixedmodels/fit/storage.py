@@ -35,7 +35,8 @@ from mixedmodels.design.residual_rows import ResidualRows, VarianceColumn
 from mixedmodels.design.stand_in import StandIn
 from mixedmodels.design.zero_part import ZeroPart
 from mixedmodels.errors import DataError
-from mixedmodels.families import BY_NAME, Family
+from mixedmodels.families.family import Family
+from mixedmodels.families.named import BY_NAME
 from mixedmodels.fit.archive import is_archive, read_archive, write_archive
 from mixedmodels.fit.call import Call, RelatedCall
 from mixedmodels.fit.control import Control

@@ -15,7 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixedmodels.errors import InferenceError
-from mixedmodels.families import Binomial, Gamma, NegativeBinomial, Poisson
+from mixedmodels.families.binomial import Binomial
+from mixedmodels.families.gamma import Gamma
+from mixedmodels.families.negative_binomial import NegativeBinomial
+from mixedmodels.families.poisson import Poisson
 from mixedmodels.fit.generalized import fit_generalized
 from mixedmodels.inference.r2 import random_variances
 

@@ -15,7 +15,7 @@ from scipy import special
 
 from mixedmodels.design.labels import level_text
 from mixedmodels.errors import InferenceError
-from mixedmodels.families import Ordinal
+from mixedmodels.families.ordinal import Ordinal
 from mixedmodels.inference.wald import check_level
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mixedmodels.design.records import Floats
-    from mixedmodels.families import Ordinal
+    from mixedmodels.families.ordinal import Ordinal
     from mixedmodels.fit.generalized import GlmmState
     from mixedmodels.predict.rows import Rows
 

@@ -18,7 +18,7 @@ from scipy import special
 from mixedmodels.design.expression import unknown_column
 from mixedmodels.design.frame import open_frame
 from mixedmodels.errors import InferenceError, nearest
-from mixedmodels.families import Ordinal
+from mixedmodels.families.ordinal import Ordinal
 from mixedmodels.inference.bootstrap import check_seed
 from mixedmodels.inference.covariances import factor_roots
 from mixedmodels.inference.wald import check_level
@@ -29,7 +29,7 @@ from mixedmodels.predict.rows import NEW_LEVELS, Rows, fitted_rows, level_table,
 
 if TYPE_CHECKING:
     from mixedmodels.design.records import Codes, Floats
-    from mixedmodels.families import Family
+    from mixedmodels.families.family import Family
     from mixedmodels.fit.generalized import GlmmState
 
 SCALES = ("response", "link")

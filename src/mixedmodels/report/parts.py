@@ -14,7 +14,7 @@ from mixedmodels.display.marginal_summary import summarize_marginal
 from mixedmodels.display.report_tables import anova_table, chi_squared_tests, share_table
 from mixedmodels.display.summary import summarize
 from mixedmodels.errors import InferenceError
-from mixedmodels.families import Ordinal
+from mixedmodels.families.ordinal import Ordinal
 from mixedmodels.fit.correlated_fit import CorrelatedState
 from mixedmodels.fit.generalized import GlmmState
 from mixedmodels.fit.marginal_fit import MarginalState

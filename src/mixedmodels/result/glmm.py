@@ -18,7 +18,9 @@ from mixedmodels.display.broom_generalized import tidy_generalized
 from mixedmodels.display.check_frame import CheckFrame
 from mixedmodels.display.generalized_summary import one_line_generalized, summarize_generalized
 from mixedmodels.errors import InferenceError, UnknownArgumentError
-from mixedmodels.families import Family, Ordinal, read_family
+from mixedmodels.families.family import Family
+from mixedmodels.families.named import read_family
+from mixedmodels.families.ordinal import Ordinal
 from mixedmodels.fit import storage
 from mixedmodels.fit.call import snapshot, with_columns, without_stale_contrasts
 from mixedmodels.fit.generalized import fit_generalized
