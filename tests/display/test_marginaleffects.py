@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import mixedmodels as mm
+from data_loader import load
 
 me = pytest.importorskip("marginaleffects")
 pl = pytest.importorskip("polars")
@@ -91,3 +92,35 @@ def test_refusals() -> None:
         none.to_marginaleffects()
     with pytest.raises(mm.InferenceError, match="ddf='kr' is not available"):
         SLEEP.to_marginaleffects("kr")
+
+
+CBPP = mm.glmer("cbind(incidence, size - incidence) ~ period + (1 | herd)", mm.load_dataset("cbpp"), "binomial")
+GROUSE = mm.glmer("TICKS ~ YEAR + cHEIGHT + (1 | LOCATION)", load("grouseticks"), "poisson")
+
+
+@categories
+@pytest.mark.parametrize("fit", [CBPP, GROUSE], ids=["logit", "log"])
+def test_average_means_have_the_errors_of_the_delta_method(fit: mm.GlmmResult) -> None:
+    X, family = fit.state.design.X, fit.state.family
+    eta = X @ fit.fe_params.to_numpy()
+    J = (family.slope(eta)[:, None] * X).mean(axis=0)
+    found = me.avg_predictions(fit.to_marginaleffects()).data
+    np.testing.assert_allclose(found["estimate"][0], family.mean(eta).mean(), rtol=1e-10)
+    np.testing.assert_allclose(found["std_error"][0], np.sqrt(J @ fit.cov_fe.to_numpy() @ J), rtol=1e-4)
+
+
+@categories
+def test_means_of_generalised_models_are_predictions() -> None:
+    new = load("grouseticks")[["YEAR", "cHEIGHT", "LOCATION", "TICKS"]].head(4)
+    theirs = pl.from_pandas(new.assign(YEAR=new["YEAR"].astype(str), LOCATION=new["LOCATION"].astype(str)))
+    for scale in ("response", "link"):
+        found = me.predictions(GROUSE.to_marginaleffects(scale), newdata=theirs).data["estimate"]
+        ours = GROUSE.predict(new, scale=scale, random_effects="population")
+        np.testing.assert_allclose(found, ours, rtol=1e-10)
+
+
+def test_generalised_models_without_a_mean_are_refused() -> None:
+    with pytest.raises(mm.InferenceError, match="have no mean"):
+        mm.glmer("rating ~ temp + contact + (1 | judge)", load("wine"), "ordinal").to_marginaleffects()
+    with pytest.raises(mm.InferenceError, match="scale"):
+        CBPP.to_marginaleffects("odds")

@@ -9,14 +9,19 @@ import numpy as np
 from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.design.fixed_terms import WITHOUT_COLUMNS
 from mixedmodels.errors import InferenceError, MixedModelsError, pip_install
-from mixedmodels.inference.degrees import approximation
+from mixedmodels.families.ordinal import NO_MEAN, Ordinal
+from mixedmodels.inference.degrees import approximation, wald_tests
+from mixedmodels.inference.link_scale import link_view
 from mixedmodels.inference.reference_grid import predictors
 from mixedmodels.inference.wald import t_quantile, two_sided_p
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mixedmodels.design.frame import Column
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.generalized import GlmmState
+    from mixedmodels.fit.records import FixedFit
     from mixedmodels.inference.approximation import Approximation
 
 COLUMNS = {
@@ -34,8 +39,12 @@ PACKAGES = ('"marginaleffects>=0.6"', '"polars>=1.42.1,<2"')
 """Versions that go together, quoted for a shell: the extra ``interop``."""
 
 
-def adapt(state: FitState, ddf: str | Approximation = "satterthwaite") -> Any:
-    """Return a model for marginaleffects' functions, with predictions of the population: X beta.
+def adapt(
+    state: FixedFit,
+    ddf: str | Approximation = "satterthwaite",
+    mean: Callable[[Floats], Floats] | None = None,
+) -> Any:
+    """Return a model for marginaleffects' functions, with predictions of the population: X beta, or a mean there.
 
     Parameters
     ----------
@@ -43,6 +52,8 @@ def adapt(state: FitState, ddf: str | Approximation = "satterthwaite") -> Any:
         The fit.
     ddf
         Covariance and degrees of freedom, as for ``degrees.approximation``.
+    mean
+        The mean of a response at a linear predictor; None where it is the predictor.
 
     Returns
     -------
@@ -94,17 +105,17 @@ def adapt(state: FitState, ddf: str | Approximation = "satterthwaite") -> Any:
                 )
             return method.covariance if vcov else None
 
-        def get_autodiff_args(self) -> dict[str, str | None]:
-            """Say that predictions are linear in the coefficients, so that their derivatives are exact."""
-            return {"model_type": "linear", "family": None, "link": None}
+        def get_autodiff_args(self) -> dict[str, str | None] | None:
+            """Say that predictions are linear in the coefficients, so that their derivatives are exact, if they are."""
+            return {"model_type": "linear", "family": None, "link": None} if mean is None else None
 
         def get_exog(self, newdata: Any) -> Floats:
             """Return the fixed columns of new rows, (n_rows, n_fixed)."""
             return state.design.recipe.fixed_matrix(newdata.select(names).to_pandas())[:, list(state.kept)]
 
         def get_predict(self, params: Floats, newdata: Floats) -> Any:
-            """Return X beta of rows from ``get_exog``."""
-            estimate = newdata @ params
+            """Return X beta of rows from ``get_exog``, or the mean there."""
+            estimate = newdata @ params if mean is None else mean(newdata @ params)
             rows = pl.Series(np.arange(len(estimate)), dtype=pl.Int32)
             return pl.DataFrame({"rowid": rows, "estimate": estimate})
 
@@ -155,6 +166,27 @@ def adapt(state: FitState, ddf: str | Approximation = "satterthwaite") -> Any:
         package="mixedmodels",
     )
     return MixedModel(state, vault)
+
+
+def adapt_generalized(state: GlmmState, scale: str = "response") -> Any:
+    """Return a model for marginaleffects' functions, with means of a level without random effects; normal tests.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    scale
+        ``"response"``, or ``"link"`` for the linear predictor.
+
+    Raises
+    ------
+    MixedModelsError, InferenceError
+        As for `adapt`, and if there is no such scale or the responses have no mean of that kind.
+    """
+    if isinstance(state.family, Ordinal):
+        raise InferenceError(NO_MEAN)
+    link_view(state, scale, "population", is_comparison=False)  # which says what it cannot be asked
+    return adapt(state, wald_tests(state), None if scale == "link" else state.fitted_family.mean)
 
 
 def _kind(column: Column) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 from mixedmodels.diagnose.deleted_generalized import DeletedGeneralized
 from mixedmodels.diagnose.generalized_check import check_generalized
 from mixedmodels.diagnose.generalized_residuals import generalized_residuals
-from mixedmodels.display import broom
+from mixedmodels.display import broom, marginaleffects
 from mixedmodels.display.added import GeneralizedAdded
 from mixedmodels.display.augment import augment
 from mixedmodels.display.broom_generalized import tidy_generalized
@@ -149,6 +149,26 @@ class GlmmResult(RandomEstimates, FixedEstimates, GeneralizedTests, VarianceInte
             Exponentials of the fixed effects, as for ``coef_table``.
         """
         return show_notes(tidy_generalized(self.state, effects, level, exponentiate))
+
+    @refuses_unknown
+    def to_marginaleffects(self, scale: str = "response") -> Any:
+        """Return a model for the functions of the Python package marginaleffects, with predictions of the population.
+
+        Predictions are means of a level without random effects, tests normal.
+
+        Parameters
+        ----------
+        scale
+            ``"response"``: means; ``"link"``: the linear predictor.
+
+        Raises
+        ------
+        MixedModelsError
+            If marginaleffects is not installed.
+        InferenceError
+            If the responses have no mean of that kind: ordered categories, an offset, zeros whose chance varies.
+        """
+        return marginaleffects.adapt_generalized(self.state, scale)
 
     def glance(self) -> pd.DataFrame:
         """Return the fit in one row: number of rows, likelihood, criteria, degrees of freedom, status."""
