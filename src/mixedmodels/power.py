@@ -18,7 +18,10 @@ from mixedmodels.design.planned import any_response, planned_design
 from mixedmodels.design.resize import resize_levels, resize_rows
 from mixedmodels.display.composition import levels_in_words, rows_in_words
 from mixedmodels.errors import DesignError, FormulaError, InferenceError, nearest, unknown_group
+from mixedmodels.families.ordinal import Ordinal
+from mixedmodels.families.zeros import CountsWithZeros
 from mixedmodels.fit.call import check_evaluation
+from mixedmodels.fit.generalized import GlmmState
 from mixedmodels.fit.identification import check_identified
 from mixedmodels.fit.long_work import WorkFile, carry_out
 from mixedmodels.fit.stated import (
@@ -26,14 +29,17 @@ from mixedmodels.fit.stated import (
     independent_columns,
     unfitted_state,
     with_any_response,
+    with_fixed_effects,
     with_parameters,
 )
 from mixedmodels.formula.parse import parse_formula
 from mixedmodels.inference.bootstrap import check_seed
 from mixedmodels.inference.marginality import TermContrasts
+from mixedmodels.inference.simulated_generalized import GeneralizedStudy
 from mixedmodels.inference.simulated_power import KEPT, POWER, Cell, Simulation
 from mixedmodels.inference.simulated_tests import SimulatedTests, Study
 from mixedmodels.inference.wald import check_level
+from mixedmodels.result.glmm import GlmmResult
 from mixedmodels.result.lmm import LmmResult
 from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
@@ -41,7 +47,7 @@ from mixedmodels.vocabulary import refuses_unknown
 if TYPE_CHECKING:
     from mixedmodels.design.design import Design
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FitState, FixedFit
 
 
 @runtime_checkable
@@ -55,7 +61,7 @@ class Unfitted(Protocol):
 
 @refuses_unknown
 def power(
-    model: LmmResult | Unfitted | str,
+    model: LmmResult | GlmmResult | Unfitted | str,
     effect: str | None = None,
     *,
     data: object = None,
@@ -67,7 +73,7 @@ def power(
     within: Mapping[str, Sequence[int]] | None = None,
     n: int = 1000,
     alpha: float = 0.05,
-    ddf: str = "satterthwaite",
+    ddf: str | None = None,
     seed: int | None = None,
     level: float = 0.95,
     path: str | PathLike[str] | None = None,
@@ -77,13 +83,17 @@ def power(
     """Return the power to find a fixed effect, by the numbers of levels of grouping factors and of rows within them.
 
     Every simulated response is fitted anew and tested: a coefficient as in ``coef_table``, a term of several columns,
-    such as a factor, by its joint F test, as in ``anova`` of type 3.
+    such as a factor, by its joint F test, as in ``anova`` of type 3. In a generalised model these are Wald's tests, z
+    and chi-squared; a response that a predictor separates has huge standard errors or none, so that it counts as
+    fitted and not significant, and one that does not vary counts as failed.
 
     Parameters
     ----------
     model
         A fit (of a pilot, say) whose parameters are taken as true, or a model, which is fitted first; or a formula,
-        for a study that has no data yet.
+        for a linear model of a study that has no data yet. Fits of ``glmer`` are simulated at their own design, with
+        ``beta`` or ``size`` for other fixed effects; ``varcorr``, ``sigma``, ``vary``, ``within``, ``path`` and ``ddf``
+        are not for them, and neither are ordered categories and zeros with a chance of their own.
     effect
         Name of a fixed effect, or of a term; None where there is one only beside the intercept.
     data
@@ -114,7 +124,7 @@ def power(
     alpha
         Level of the test.
     ddf
-        As for ``coef_table``.
+        As for ``coef_table``; None for ``"satterthwaite"``.
     seed
         Of the random streams, one a simulation.
     level
@@ -139,8 +149,8 @@ def power(
     Raises
     ------
     InferenceError
-        If there is no such effect or factor, an argument is not allowed, a design cannot be made or fitted, or the file
-        at ``path`` is of another simulation.
+        If there is no such effect or factor, an argument is not allowed or not for this model, a design cannot be made
+        or fitted, or the file at ``path`` is of another simulation.
     DataError
         If the file cannot be read or written.
     MixedModelsError
@@ -156,10 +166,10 @@ def power(
     >>> bool(table.loc[6, "power"] < table.loc[40, "power"])
     True
     """
-    if not isinstance(model, LmmResult | Unfitted | str):
+    if not isinstance(model, LmmResult | GlmmResult | Unfitted | str):
         raise InferenceError(
-            f"model is {model!r}; it must be a fit, as lmer returns it, a model to fit, such as a LinearMixedModel, or "
-            "a formula."
+            f"model is {model!r}; it must be a fit, as lmer or glmer returns it, a model to fit, such as a "
+            "LinearMixedModel, or a formula."
         )
     if not isinstance(n, int | np.integer) or n < 1:
         raise InferenceError(f"n is {n!r}; the number of simulations must be a positive integer.")
@@ -168,21 +178,30 @@ def power(
     check_level(level)
     check_seed(seed)
     state = _state(model, data, evaluate)
+    if isinstance(state, GlmmState):
+        asked_too = {"varcorr": varcorr, "sigma": sigma, "vary": vary, "within": within, "path": path, "ddf": ddf}
+        _check_generalized(state, [name for name, value in asked_too.items() if value is not None])
     effect = _only_effect(state) if effect is None else effect
     L = _hypothesis(state, effect)
     beta = beta if size is None else _with_size(state, beta, effect, size)
     if isinstance(model, str):
-        check_complete(state, beta, varcorr, sigma)
-    truth = with_parameters(state, beta, varcorr, sigma)
+        check_complete(cast("FitState", state), beta, varcorr, sigma)
+    truth = _truth(state, beta, varcorr, sigma)
     plans = _plans(truth.design, vary, within)
     designs = [plan.carry_out(truth.design) for plan in plans]
     for plan, design in zip(plans, designs, strict=True):
         _check_fits(truth, design, plan)
+    ddf = "satterthwaite" if ddf is None else ddf
     file = WorkFile(path, POWER, KEPT)
     entropy = cast("int", np.random.SeedSequence(file.seed(seed)).entropy)
     asked = {"effect": effect, "ddf": ddf, "vary": _plain(vary), "within": _plain(within), "seed": entropy}
     before = file.take_up(asked, truth)
-    studies = [Study(truth, design, L, ddf, (entropy, k)) for k, design in enumerate(designs)]
+    studies = [
+        GeneralizedStudy(truth, L, (entropy, k))
+        if isinstance(truth, GlmmState)
+        else Study(truth, design, L, ddf, (entropy, k))
+        for k, design in enumerate(designs)
+    ]
     done = [SimulatedTests.missing(0) for _ in plans] if before is None else [cell.tests for cell in before.cells]
     is_varied = vary is not None or within is not None
     words = [plan.in_words(design) if is_varied else [] for plan, design in zip(plans, designs, strict=True)]
@@ -212,7 +231,7 @@ def power(
     )
 
 
-def _state(model: LmmResult | Unfitted | str, data: object, evaluate: str) -> FitState:
+def _state(model: LmmResult | GlmmResult | Unfitted | str, data: object, evaluate: str) -> FitState | GlmmState:
     """Return the fit whose parameters are true unless others are stated, or a state without any."""
     if isinstance(model, str):
         if data is None:
@@ -226,17 +245,46 @@ def _state(model: LmmResult | Unfitted | str, data: object, evaluate: str) -> Fi
         raise InferenceError("data goes with a formula; a fit and a model have their data.")
     if evaluate != "python":
         raise InferenceError(f"evaluate is {evaluate!r}, and goes with a formula; those of a fit were run already.")
-    fit = model if isinstance(model, LmmResult) else model.fit()
+    fit = model if isinstance(model, LmmResult | GlmmResult) else model.fit()
     fit.check_estimated("power")
     refuse_absorbed(fit.state.design.absorbed, "power()")
     return fit.state
+
+
+def _check_generalized(state: GlmmState, asked: Sequence[str]) -> None:
+    """Power must be there for the family, and for what is asked of a generalised model.
+
+    Raises
+    ------
+    InferenceError
+        It is not.
+    """
+    if isinstance(state.family, Ordinal | CountsWithZeros):
+        raise InferenceError(
+            f"power is not available yet for the family {state.family.name!r}: not for ordered categories, nor where "
+            "zeros have a chance of their own. Draw responses with fit.simulate() and fit them."
+        )
+    if "ddf" in asked:
+        raise InferenceError("ddf is not for a generalised model, whose tests are normal or chi-squared; leave it out.")
+    if asked:
+        raise InferenceError(
+            f"{' and '.join(asked)} {'is' if len(asked) == 1 else 'are'} not available yet for a generalised model, "
+            "which is simulated at the design and the covariances of its fit. Leave out what is not beta or size."
+        )
+
+
+def _truth(state: FitState | GlmmState, beta: object, varcorr: object, sigma: object) -> FitState | GlmmState:
+    """Return the state at the parameters that are stated."""
+    if isinstance(state, GlmmState):
+        return with_fixed_effects(state, beta)
+    return with_parameters(state, beta, varcorr, sigma)
 
 
 def _plain(numbers: Mapping[str, Sequence[int]] | None) -> dict[str, list[int]] | None:
     return None if numbers is None else {name: [int(count) for count in counts] for name, counts in numbers.items()}
 
 
-def _only_effect(truth: FitState) -> str:
+def _only_effect(truth: FixedFit) -> str:
     contrasts = TermContrasts.of(truth)
     if len(contrasts.terms) != 1:
         names = ", ".join(dict.fromkeys([*truth.fixed_names, *(term.name for term in contrasts.terms)]))
@@ -244,7 +292,7 @@ def _only_effect(truth: FitState) -> str:
     return contrasts.terms[0].name
 
 
-def _hypothesis(state: FitState, effect: str) -> Floats:
+def _hypothesis(state: FixedFit, effect: str) -> Floats:
     """Return the combinations of the fixed effects that the test says are all zero, (n_rows, n_fixed)."""
     if not isinstance(effect, str):
         raise InferenceError(f"effect is {effect!r}; it must be the name of a fixed effect, such as 'x'.")
@@ -263,7 +311,7 @@ def _hypothesis(state: FitState, effect: str) -> Floats:
     return L
 
 
-def _with_size(state: FitState, beta: Any, effect: str, size: float) -> object:
+def _with_size(state: FixedFit, beta: Any, effect: str, size: float) -> object:
     """Return the fixed effects that are stated, with the value of a coefficient."""
     if not (_is_number(size) and np.isfinite(size)):
         raise InferenceError(f"size is {size!r}; the true value of the effect must be a finite number, or None.")
@@ -384,14 +432,18 @@ def _numbers_asked(
     return {name: [int(count) for count in counts] for name, counts in asked.items()}
 
 
-def _check_fits(truth: FitState, design: Design, plan: _Plan) -> None:
+def _check_fits(truth: FitState | GlmmState, design: Design, plan: _Plan) -> None:
     """The model must be one that can be fitted to the design, with all its fixed effects.
+
+    A generalised model was, to the same design.
 
     Raises
     ------
     InferenceError
         It is not.
     """
+    if isinstance(truth, GlmmState):
+        return
     try:
         check_factors(design.factors, design.n_obs)
         made_anew = design is not truth.design

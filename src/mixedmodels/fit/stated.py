@@ -21,6 +21,8 @@ from mixedmodels.fit.structured_fit import refuse_structures
 if TYPE_CHECKING:
     from mixedmodels.design.design import Design
     from mixedmodels.design.records import Floats, RandomFactor
+    from mixedmodels.fit.generalized import GlmmState
+    from mixedmodels.fit.records import FixedFit
 
 TOLERANCE = 1e-8
 """Size, relative to the largest variance, of what counts as rounding in a covariance."""
@@ -109,6 +111,28 @@ def with_parameters(state: FitState, beta: object = None, varcorr: object = None
     )
 
 
+def with_fixed_effects(state: GlmmState, beta: object) -> GlmmState:
+    """Return the state of a generalised model at other fixed effects; what a mapping does not name stays.
+
+    Parameters
+    ----------
+    state
+        The state to start from.
+    beta
+        Fixed effects: name -> value, or all of them, (n_fixed,); None for those of the state.
+
+    Raises
+    ------
+    InferenceError
+        A name is unknown, or a value is not allowed.
+    """
+    if beta is None:
+        return state
+    changed, psi = _fixed_effects(state, beta), state.psi.copy()
+    psi[state.beta_in_psi] = state.problem.psi(state.theta, changed, state.phi)[state.beta_in_psi]
+    return replace(state, beta=changed, psi=psi)
+
+
 def check_complete(state: FitState, beta: object, varcorr: object, sigma: object) -> None:
     """All parameters of a model must be stated.
 
@@ -152,7 +176,7 @@ def _roots(factors: Sequence[RandomFactor], varcorr: object) -> dict[str, Floats
     return {name: _root(by_name[name], varcorr[name]) for name in varcorr.keys()}  # noqa: SIM118
 
 
-def _fixed_effects(state: FitState, beta: object) -> Floats:
+def _fixed_effects(state: FixedFit, beta: object) -> Floats:
     names = state.fixed_names
     if not isinstance(beta, Mapping | pd.Series):
         values = _numbers(beta)

@@ -87,11 +87,7 @@ class GeneralizedReplicated(GeneralizedParameters):
         InferenceError
             If it does not vary.
         """
-        share = y / self.state.trials
-        if share.min() == share.max():
-            raise InferenceError(ONE_VALUE)
-        problem = self.state.problem.with_response(y)
-        return fit_generalized(problem, start=off_zero(self.state.psi), control=self.state.control)
+        return generalized_refit(self.state, y)
 
     def _fit(self, design: Design) -> GlmmState:
         return fit_generalized(self.state.problem.with_design(design), control=self.state.control)
@@ -118,6 +114,20 @@ class GeneralizedReplicated(GeneralizedParameters):
             noise = error_covariance(relative_factor(part, factor.block_sizes), C)
             out.append(np.broadcast_to(noise, (len(values), *noise.shape)))
         return out
+
+
+def generalized_refit(state: GlmmState, y: Floats) -> GlmmState:
+    """Return the fit to another response, which starts from the parameters of a state.
+
+    Raises
+    ------
+    InferenceError
+        If it does not vary.
+    """
+    share = y / state.trials
+    if share.min() == share.max():
+        raise InferenceError(ONE_VALUE)
+    return fit_generalized(state.problem.with_response(y), start=off_zero(state.psi), control=state.control)
 
 
 def generalized_draw(state: GlmmState) -> Draw:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mixedmodels.design.design import Design
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState
+    from mixedmodels.fit.records import FitState, FixedFit
 
 BLOCK_VALUES = 2_000_000
 """Numbers held at once by a block of simulated responses."""
@@ -87,7 +87,7 @@ class Study:
     @property
     def size(self) -> float:
         """The true value of what is tested; nan for a joint test."""
-        return float((self.L @ self.truth.beta)[0]) if len(self.L) == 1 else np.nan
+        return true_size(self.truth, self.L)
 
     def tests(self, first: int, end: int) -> Iterator[SimulatedTests]:
         """Yield the tests of the responses first, ..., end - 1 in blocks."""
@@ -125,7 +125,17 @@ class Study:
             b=tuple(b),
             is_singular=singular,
         )
-        if len(self.L) > 1:
-            return np.nan, joint_test(state, self.L, self.ddf).p_value
-        row = estimate_rows(state, self.L, self.ddf)
-        return float(row.estimate[0]), float(two_sided_p(row.df, row.estimate / row.std_error)[0])
+        return tested(state, self.L, self.ddf)
+
+
+def true_size(truth: FixedFit, L: Floats) -> float:
+    """Return the true value of what is tested, L beta; nan for a joint test, of several rows."""
+    return float((L @ truth.beta)[0]) if len(L) == 1 else np.nan
+
+
+def tested(state: FixedFit, L: Floats, ddf: str) -> tuple[float, float]:
+    """Return the estimate, nan for a joint test, and the p-value of L beta = 0 in a fit."""
+    if len(L) > 1:
+        return np.nan, joint_test(state, L, ddf).p_value
+    row = estimate_rows(state, L, ddf)
+    return float(row.estimate[0]), float(two_sided_p(row.df, row.estimate / row.std_error)[0])
