@@ -27,7 +27,14 @@ SLEEP = mm.load_dataset("sleepstudy")
 X, Y = SLEEP[["Days", "Subject"]], SLEEP["Reaction"]
 
 
-@parametrize_with_checks([MixedModelRegressor(), MixedModelClassifier()])
+def _expected_to_fail(estimator: Any) -> dict[str, str]:
+    """Return the check that, before scikit-learn 1.7, called the two classes otherwise in each fit that it compares."""
+    is_old = tuple(map(int, sklearn.__version__.split(".")[:2])) < (1, 7)
+    name = "check_sample_weight_equivalence_on_dense_data"
+    return {name: "classes are called otherwise"} if is_old and isinstance(estimator, MixedModelClassifier) else {}
+
+
+@parametrize_with_checks([MixedModelRegressor(), MixedModelClassifier()], expected_failed_checks=_expected_to_fail)
 @pytest.mark.filterwarnings("ignore")
 def test_scikit_learns_own_checks(estimator: Any, check: Any) -> None:
     check(estimator)

@@ -147,7 +147,7 @@ def _check_numbers(matrix: Any, used: Indices) -> None:
             f"residual has the variance {variance[row]:g} at row {used[row]} (counted from 0). All must be positive."
         )
     apart = abs(matrix - matrix.T).tocoo()
-    i, j = apart.coords
+    i, j = apart.row, apart.col
     uneven = apart.data > ASYMMETRY * np.sqrt(variance[i] * variance[j])
     if uneven.any():
         raise DataError(
@@ -185,6 +185,5 @@ def _in_blocks(matrix: Any) -> KnownResidual:
     matrix = matrix.tocsr()
     matrix.eliminate_zeros()
     block = connected_components(matrix, directed=False)[1].astype(np.intp)
-    i, j = matrix.tocoo().coords
-    # tocoo goes row by row, as the data of csr do
-    return KnownResidual(i.astype(np.intp), j.astype(np.intp), np.asarray(matrix.data, dtype=np.float64), block)
+    places = matrix.tocoo()  # row by row, as the data of csr go
+    return KnownResidual(places.row.astype(np.intp), places.col.astype(np.intp), np.asarray(matrix.data, dtype=np.float64), block)
