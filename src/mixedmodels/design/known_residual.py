@@ -186,4 +186,6 @@ def _in_blocks(matrix: Any) -> KnownResidual:
     matrix.eliminate_zeros()
     block = connected_components(matrix, directed=False)[1].astype(np.intp)
     places = matrix.tocoo()  # row by row, as the data of csr go
-    return KnownResidual(places.row.astype(np.intp), places.col.astype(np.intp), np.asarray(matrix.data, dtype=np.float64), block)
+    return KnownResidual(
+        places.row.astype(np.intp), places.col.astype(np.intp), np.asarray(matrix.data, dtype=np.float64), block
+    )
