@@ -24,6 +24,8 @@ from mixedmodels.fit.call import check_evaluation
 from mixedmodels.fit.generalized import GlmmState
 from mixedmodels.fit.identification import check_identified
 from mixedmodels.fit.long_work import WorkFile, carry_out
+from mixedmodels.fit.marginal_fit import MarginalState
+from mixedmodels.fit.records import FitState
 from mixedmodels.fit.stated import (
     check_complete,
     independent_columns,
@@ -34,20 +36,22 @@ from mixedmodels.fit.stated import (
 )
 from mixedmodels.formula.parse import parse_formula
 from mixedmodels.inference.bootstrap import check_seed
+from mixedmodels.inference.degrees import approximation
 from mixedmodels.inference.marginality import TermContrasts
-from mixedmodels.inference.simulated_generalized import GeneralizedStudy
 from mixedmodels.inference.simulated_power import KEPT, POWER, Cell, Simulation
+from mixedmodels.inference.simulated_refits import RefitStudy, generalized_study, marginal_study
 from mixedmodels.inference.simulated_tests import SimulatedTests, Study
 from mixedmodels.inference.wald import check_level
 from mixedmodels.result.glmm import GlmmResult
 from mixedmodels.result.lmm import LmmResult
+from mixedmodels.result.mmrm import CorrelatedResult, MmrmResult
 from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
 
 if TYPE_CHECKING:
     from mixedmodels.design.design import Design
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.records import FitState, FixedFit
+    from mixedmodels.fit.records import FixedFit
 
 
 @runtime_checkable
@@ -61,7 +65,7 @@ class Unfitted(Protocol):
 
 @refuses_unknown
 def power(
-    model: LmmResult | GlmmResult | Unfitted | str,
+    model: LmmResult | GlmmResult | MmrmResult | Unfitted | str,
     effect: str | None = None,
     *,
     data: object = None,
@@ -91,9 +95,11 @@ def power(
     ----------
     model
         A fit (of a pilot, say) whose parameters are taken as true, or a model, which is fitted first; or a formula,
-        for a linear model of a study that has no data yet. Fits of ``glmer`` are simulated at their own design, with
-        ``beta`` or ``size`` for other fixed effects; ``varcorr``, ``sigma``, ``vary``, ``within``, ``path`` and ``ddf``
-        are not for them, and neither are ordered categories and zeros with a chance of their own.
+        for a linear model of a study that has no data yet. Fits of ``glmer`` and ``mmrm`` are simulated at their own
+        design, of ``mmrm`` with each subject's own visits, with ``beta`` or ``size`` for other fixed effects;
+        ``varcorr``, ``sigma``, ``vary``, ``within`` and ``path`` are not for them, ``ddf`` is not for ``glmer``, and
+        neither are ordered categories and zeros with a chance of their own. Fits of ``lmer`` with ``residual``,
+        ``variance`` or a known ``sigma`` are refused.
     effect
         Name of a fixed effect, or of a term; None where there is one only beside the intercept.
     data
@@ -166,10 +172,15 @@ def power(
     >>> bool(table.loc[6, "power"] < table.loc[40, "power"])
     True
     """
-    if not isinstance(model, LmmResult | GlmmResult | Unfitted | str):
+    if not isinstance(model, LmmResult | GlmmResult | MmrmResult | Unfitted | str):
         raise InferenceError(
-            f"model is {model!r}; it must be a fit, as lmer or glmer returns it, a model to fit, such as a "
+            f"model is {model!r}; it must be a fit, as lmer, glmer or mmrm returns it, a model to fit, such as a "
             "LinearMixedModel, or a formula."
+        )
+    if isinstance(model, CorrelatedResult):
+        raise InferenceError(
+            "power is not available yet for models with residual, variance or a known sigma, times of each subject's "
+            "own, or random effects beside a structure. Draw responses with fit.simulate() and fit them."
         )
     if not isinstance(n, int | np.integer) or n < 1:
         raise InferenceError(f"n is {n!r}; the number of simulations must be a positive integer.")
@@ -178,9 +189,13 @@ def power(
     check_level(level)
     check_seed(seed)
     state = _state(model, data, evaluate)
+    asked_too = {"varcorr": varcorr, "sigma": sigma, "vary": vary, "within": within, "path": path}
+    named = [name for name, value in asked_too.items() if value is not None]
     if isinstance(state, GlmmState):
-        asked_too = {"varcorr": varcorr, "sigma": sigma, "vary": vary, "within": within, "path": path, "ddf": ddf}
-        _check_generalized(state, [name for name, value in asked_too.items() if value is not None])
+        _check_generalized(state, named, ddf)
+    ddf = "satterthwaite" if ddf is None else ddf
+    if isinstance(state, MarginalState):
+        _check_marginal(state, named, ddf)
     effect = _only_effect(state) if effect is None else effect
     L = _hypothesis(state, effect)
     beta = beta if size is None else _with_size(state, beta, effect, size)
@@ -191,17 +206,11 @@ def power(
     designs = [plan.carry_out(truth.design) for plan in plans]
     for plan, design in zip(plans, designs, strict=True):
         _check_fits(truth, design, plan)
-    ddf = "satterthwaite" if ddf is None else ddf
     file = WorkFile(path, POWER, KEPT)
     entropy = cast("int", np.random.SeedSequence(file.seed(seed)).entropy)
     asked = {"effect": effect, "ddf": ddf, "vary": _plain(vary), "within": _plain(within), "seed": entropy}
     before = file.take_up(asked, truth)
-    studies = [
-        GeneralizedStudy(truth, L, (entropy, k))
-        if isinstance(truth, GlmmState)
-        else Study(truth, design, L, ddf, (entropy, k))
-        for k, design in enumerate(designs)
-    ]
+    studies = [_study(truth, design, L, ddf, (entropy, k)) for k, design in enumerate(designs)]
     done = [SimulatedTests.missing(0) for _ in plans] if before is None else [cell.tests for cell in before.cells]
     is_varied = vary is not None or within is not None
     words = [plan.in_words(design) if is_varied else [] for plan, design in zip(plans, designs, strict=True)]
@@ -231,7 +240,20 @@ def power(
     )
 
 
-def _state(model: LmmResult | GlmmResult | Unfitted | str, data: object, evaluate: str) -> FitState | GlmmState:
+def _study(
+    truth: FitState | GlmmState | MarginalState, design: Design, L: Floats, ddf: str, key: tuple[int, int]
+) -> Study | RefitStudy:
+    """Return what draws, fits and tests the responses of a design."""
+    if isinstance(truth, GlmmState):
+        return generalized_study(truth, L, key)
+    if isinstance(truth, MarginalState):
+        return marginal_study(truth, L, ddf, key)
+    return Study(truth, design, L, ddf, key)
+
+
+def _state(
+    model: LmmResult | GlmmResult | MmrmResult | Unfitted | str, data: object, evaluate: str
+) -> FitState | GlmmState | MarginalState:
     """Return the fit whose parameters are true unless others are stated, or a state without any."""
     if isinstance(model, str):
         if data is None:
@@ -245,13 +267,13 @@ def _state(model: LmmResult | GlmmResult | Unfitted | str, data: object, evaluat
         raise InferenceError("data goes with a formula; a fit and a model have their data.")
     if evaluate != "python":
         raise InferenceError(f"evaluate is {evaluate!r}, and goes with a formula; those of a fit were run already.")
-    fit = model if isinstance(model, LmmResult | GlmmResult) else model.fit()
+    fit = model if isinstance(model, LmmResult | GlmmResult | MmrmResult) else model.fit()
     fit.check_estimated("power")
     refuse_absorbed(fit.state.design.absorbed, "power()")
     return fit.state
 
 
-def _check_generalized(state: GlmmState, asked: Sequence[str]) -> None:
+def _check_generalized(state: GlmmState, asked: Sequence[str], ddf: str | None) -> None:
     """Power must be there for the family, and for what is asked of a generalised model.
 
     Raises
@@ -264,20 +286,47 @@ def _check_generalized(state: GlmmState, asked: Sequence[str]) -> None:
             f"power is not available yet for the family {state.family.name!r}: not for ordered categories, nor where "
             "zeros have a chance of their own. Draw responses with fit.simulate() and fit them."
         )
-    if "ddf" in asked:
+    if ddf is not None:
         raise InferenceError("ddf is not for a generalised model, whose tests are normal or chi-squared; leave it out.")
+    _refuse(asked, "a generalised model")
+
+
+def _check_marginal(state: MarginalState, asked: Sequence[str], ddf: object) -> None:
+    """What is asked of a model with correlated residuals must be there, and its degrees of freedom defined.
+
+    Raises
+    ------
+    InferenceError
+        It is not.
+    """
+    _refuse(asked, "a fit of mmrm")
+    if not isinstance(ddf, str):
+        raise InferenceError('ddf is that of one fit; name the method of every fit, such as "kenward-roger".')
+    approximation(state, ddf)
+
+
+def _refuse(asked: Sequence[str], what: str) -> None:
+    """Nothing may be asked of a model that is simulated at its own design beside other fixed effects.
+
+    Raises
+    ------
+    InferenceError
+        Something is.
+    """
     if asked:
         raise InferenceError(
-            f"{' and '.join(asked)} {'is' if len(asked) == 1 else 'are'} not available yet for a generalised model, "
+            f"{' and '.join(asked)} {'is' if len(asked) == 1 else 'are'} not available yet for {what}, "
             "which is simulated at the design and the covariances of its fit. Leave out what is not beta or size."
         )
 
 
-def _truth(state: FitState | GlmmState, beta: object, varcorr: object, sigma: object) -> FitState | GlmmState:
+def _truth(
+    state: FitState | GlmmState | MarginalState, beta: object, varcorr: object, sigma: object
+) -> FitState | GlmmState | MarginalState:
     """Return the state at the parameters that are stated."""
-    if isinstance(state, GlmmState):
-        return with_fixed_effects(state, beta)
-    return with_parameters(state, beta, varcorr, sigma)
+    if isinstance(state, FitState):
+        return with_parameters(state, beta, varcorr, sigma)
+    return with_fixed_effects(state, beta)
 
 
 def _plain(numbers: Mapping[str, Sequence[int]] | None) -> dict[str, list[int]] | None:
@@ -382,7 +431,8 @@ class _Plan:
 
 
 def _n_levels(design: Design) -> dict[str, int]:
-    return {f.name: f.n_levels for f in design.factors}
+    found = {f.name: f.n_levels for f in design.factors}
+    return found if design.residual is None else {**found, design.residual.term.subject: design.residual.n_subjects}
 
 
 def _plans(
@@ -432,17 +482,17 @@ def _numbers_asked(
     return {name: [int(count) for count in counts] for name, counts in asked.items()}
 
 
-def _check_fits(truth: FitState | GlmmState, design: Design, plan: _Plan) -> None:
+def _check_fits(truth: FitState | GlmmState | MarginalState, design: Design, plan: _Plan) -> None:
     """The model must be one that can be fitted to the design, with all its fixed effects.
 
-    A generalised model was, to the same design.
+    One that is simulated at its own design was.
 
     Raises
     ------
     InferenceError
         It is not.
     """
-    if isinstance(truth, GlmmState):
+    if not isinstance(truth, FitState):
         return
     try:
         check_factors(design.factors, design.n_obs)

@@ -349,7 +349,7 @@ def test_bad_input(fit: mm.LmmResult) -> None:
         mm.power(fit, "Days", n=0)
     with pytest.raises(mm.InferenceError, match="ddf='kr' is not available"):
         mm.power(fit, "Days", n=2, ddf="kr", progress=False)
-    with pytest.raises(mm.InferenceError, match="model is 3; it must be a fit, as lmer or glmer returns it"):
+    with pytest.raises(mm.InferenceError, match="model is 3; it must be a fit, as lmer, glmer or mmrm returns it"):
         mm.power(3, "Days")  # type: ignore[arg-type]  # what is refused
     with pytest.raises(mm.InferenceError, match="effect is 3; it must be the name"):
         mm.power(fit, 3)  # type: ignore[arg-type]  # what is refused

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,8 @@ from mixedmodels.design.planned import any_response
 from mixedmodels.design.subset import take_rows
 from mixedmodels.errors import InferenceError, nearest, unknown_group
 from mixedmodels.fit.control import Control
+from mixedmodels.fit.generalized import GlmmState
+from mixedmodels.fit.marginal_fit import MarginalState
 from mixedmodels.fit.problem import Problem
 from mixedmodels.fit.records import FitState, Optimum
 from mixedmodels.fit.structured_fit import refuse_structures
@@ -21,8 +23,9 @@ from mixedmodels.fit.structured_fit import refuse_structures
 if TYPE_CHECKING:
     from mixedmodels.design.design import Design
     from mixedmodels.design.records import Floats, RandomFactor
-    from mixedmodels.fit.generalized import GlmmState
     from mixedmodels.fit.records import FixedFit
+
+_Fixed = TypeVar("_Fixed", bound="GlmmState | MarginalState")
 
 TOLERANCE = 1e-8
 """Size, relative to the largest variance, of what counts as rounding in a covariance."""
@@ -111,13 +114,13 @@ def with_parameters(state: FitState, beta: object = None, varcorr: object = None
     )
 
 
-def with_fixed_effects(state: GlmmState, beta: object) -> GlmmState:
-    """Return the state of a generalised model at other fixed effects; what a mapping does not name stays.
+def with_fixed_effects(state: _Fixed, beta: object) -> _Fixed:
+    """Return a state at other fixed effects and the same covariance; what a mapping does not name stays.
 
     Parameters
     ----------
     state
-        The state to start from.
+        The state to start from, of a generalised model or one with correlated residuals.
     beta
         Fixed effects: name -> value, or all of them, (n_fixed,); None for those of the state.
 
@@ -128,7 +131,10 @@ def with_fixed_effects(state: GlmmState, beta: object) -> GlmmState:
     """
     if beta is None:
         return state
-    changed, psi = _fixed_effects(state, beta), state.psi.copy()
+    changed = _fixed_effects(state, beta)
+    if isinstance(state, MarginalState):
+        return replace(state, beta=changed)
+    psi = state.psi.copy()
     psi[state.beta_in_psi] = state.problem.psi(state.theta, changed, state.phi)[state.beta_in_psi]
     return replace(state, beta=changed, psi=psi)
 

@@ -65,12 +65,7 @@ class MarginalReplicated(MarginalParameters):
     def draw(self, kind: str) -> Draw:
         """Return the function that draws responses from the fitted distribution."""
         assert kind == "parametric"
-        state, fitted = self.state, marginal_fitted(self.state)
-
-        def draw(rng: np.random.Generator) -> Floats:
-            return np.asarray(fitted + draw_residuals(state, 1, rng)[:, 0])
-
-        return draw
+        return marginal_draw(self.state)
 
     def refits(self, Y: Floats) -> Refits:
         """Return estimates from responses, (m, n_obs)."""
@@ -78,8 +73,7 @@ class MarginalReplicated(MarginalParameters):
 
     def refit(self, y: Floats) -> MarginalState:
         """Return the fit to another response."""
-        state = self.state
-        return fit_marginal(state.problem.with_response(y), reml=state.reml, control=state.control)
+        return marginal_refit(self.state, y)
 
     def refit_levels(self, name: str, drawn: npt.NDArray[np.int64]) -> MarginalState:
         """Return the fit to some subjects, each time one that is drawn a subject of its own."""
@@ -99,3 +93,18 @@ class MarginalReplicated(MarginalParameters):
         """Return nothing: no factor has levels whose estimates have errors of their own."""
         del values
         return []
+
+
+def marginal_draw(state: MarginalState) -> Draw:
+    """Return the function that draws responses by subject."""
+    fitted = marginal_fitted(state)
+
+    def draw(rng: np.random.Generator) -> Floats:
+        return np.asarray(fitted + draw_residuals(state, 1, rng)[:, 0])
+
+    return draw
+
+
+def marginal_refit(state: MarginalState, y: Floats) -> MarginalState:
+    """Return the fit to another response."""
+    return fit_marginal(state.problem.with_response(y), reml=state.reml, control=state.control)
