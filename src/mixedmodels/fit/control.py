@@ -18,6 +18,7 @@ class Control:
         Trust-region steps of one start, 1 to 1,000,000.
     n_starts
         Starting points, at most 10,000; 0 leaves it to the engine, which tries several where a fit costs milliseconds.
+        Generalised models have four, those with structures a few of their own: of these the first so many are taken.
     n_threads
         Threads of the engine, at most 256; 0 takes what the machine has.
 
