@@ -1,5 +1,7 @@
 //! The border to Python for random effects beside correlated residuals that no small blocks of rows are independent for.
 
+#![allow(non_snake_case)] // matrices are Q, Lambda, X and Z in Python, where they are keywords
+
 use crate::border_inference::by_rows;
 use crate::coupled::{Coupled, CoupledEffect};
 use crate::products::ModelRows;
@@ -26,7 +28,7 @@ pub struct CoupledModel {
 impl CoupledModel {
     #[new]
     #[pyo3(signature = (y, X, weights, codes, n_levels, Z, pairs, n_threads=0))]
-    #[allow(non_snake_case, clippy::too_many_arguments)] // matrices are X, Y and Z, by keyword in Python
+    #[allow(clippy::too_many_arguments)] // Python passes them by keyword
     fn new<'py>(
         py: Python<'py>,
         y: PyReadonlyArray1<'py, f64>,
@@ -105,7 +107,6 @@ impl CoupledModel {
     }
 
     /// The criterion less log|Q^-1| and its constant, at Q of the pairs and Lambda of all blocks by columns.
-    #[allow(non_snake_case)] // matrices are X, Y and Z, by keyword in Python
     fn value(
         &self,
         py: Python<'_>,
@@ -119,7 +120,6 @@ impl CoupledModel {
 
     /// Value, its derivatives in Q, as if both elements of a pair were one, and in Lambda, or those of log|V| + log|Q|
     /// alone, and V^-1 [X K, r].
-    #[allow(non_snake_case)] // matrices are X, Y and Z, by keyword in Python
     fn derivatives<'py>(
         &self,
         py: Python<'py>,
@@ -141,7 +141,6 @@ impl CoupledModel {
     }
 
     /// Means m (p,) and map T (p, p) of the basis (x - m x_1) T, beta (p,) in it, and U^-T (p, p) over the scale.
-    #[allow(non_snake_case)] // matrices are X, Y and Z, by keyword in Python
     fn fixed_root<'py>(
         &self,
         py: Python<'py>,
@@ -165,7 +164,6 @@ impl CoupledModel {
     }
 
     /// V^-1 B, (n, c).
-    #[allow(non_snake_case)] // matrices are X, Y and Z, by keyword in Python
     fn solve<'py>(
         &self,
         py: Python<'py>,
@@ -184,7 +182,6 @@ impl CoupledModel {
     }
 
     /// Lambda M^-1 Lambda' of each level, q x q by columns, the blocks of effects one after the other.
-    #[allow(non_snake_case)] // matrices are X, Y and Z, by keyword in Python
     fn conditional<'py>(
         &self,
         py: Python<'py>,

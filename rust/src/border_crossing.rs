@@ -1,5 +1,7 @@
 //! The border to Python for crossed factors that nothing factors: products and Lanczos' method.
 
+#![allow(non_snake_case)] // matrices are X, Y and Z in Python, where they are keywords
+
 use crate::krylov::{self, Crossing, TOGETHER};
 use crate::meetings::{Columns, MOST_EFFECTS, Meetings, Side};
 use crate::memory::reserved;
@@ -25,7 +27,6 @@ pub struct PyCrossing {
 impl PyCrossing {
     #[new]
     #[pyo3(signature = (codes, Z, n_levels, n_threads=0))]
-    #[allow(non_snake_case)] // matrices are Z, by keyword in Python
     fn new<'py>(
         py: Python<'py>,
         codes: Vec<PyReadonlyArray1<'py, i32>>,

@@ -1,5 +1,7 @@
 //! The border to Python for residuals that are correlated within subjects.
 
+#![allow(non_snake_case)] // matrices are X, Y and W in Python, where they are keywords
+
 use crate::border_inference::by_rows;
 use crate::patterns::{PatternRows, Patterns};
 use crate::products::ModelRows;
@@ -39,7 +41,6 @@ pub struct PatternModel {
 impl PatternModel {
     #[new]
     #[pyo3(signature = (y, X, weights, order, groups, visits, n_subjects, n_visits, n_groups, n_threads=0))]
-    #[allow(non_snake_case)] // matrices are X, Y and Z, by keyword in Python
     fn new<'py>(
         py: Python<'py>,
         y: PyReadonlyArray1<'py, f64>,
@@ -174,14 +175,12 @@ impl PatternModel {
 
     /// The criterion without its constant where each pattern has a covariance V of its own: their values one after the
     /// other; None where one is not positive definite.
-    #[allow(non_snake_case)] // matrices are X, Y and Z, by keyword in Python
     fn block_value(&self, py: Python<'_>, V: PyReadonlyArray1<'_, f64>, reml: bool) -> PyResult<Option<f64>> {
         let v = self.blocks(&V, 1, "V")?;
         self.run(py, || self.patterns.block_value(v, reml))
     }
 
     /// What `fixed_root` returns, for blocks.
-    #[allow(non_snake_case)] // matrices are X, Y and Z, by keyword in Python
     fn block_root<'py>(
         &self,
         py: Python<'py>,
@@ -194,7 +193,6 @@ impl PatternModel {
     }
 
     /// Value, gradient in V, three parts of the Hessian (k, k) and products (k, p + 1, p + 1) along k matrices dV a block.
-    #[allow(non_snake_case)] // matrices are X, Y and Z, by keyword in Python
     fn block_derivatives<'py>(
         &self,
         py: Python<'py>,
@@ -219,7 +217,6 @@ impl PatternModel {
 
     /// sum W_ij Q_ij and X'V^-1 V_W V^-1 X, (p, p) each, in the columns of the root, and tr(P dV_j P V_W) without its part
     /// of second order in X, (k,), for W (k, k) and V_W a block.
-    #[allow(non_snake_case)] // matrices are X, Y and Z, by keyword in Python
     fn block_kenward_roger<'py>(
         &self,
         py: Python<'py>,

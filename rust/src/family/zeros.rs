@@ -48,75 +48,48 @@ fn share_of_zeros(seen: &Responses) -> f64 {
     seen.y.iter().filter(|y| **y == 0.0).count() as f64 / seen.y.len() as f64
 }
 
-impl<D: Density> Density for ZeroInflated<D> {
-    type At = ZeroInflatedAt<D::At>;
+/// A density that is the family's but for its last parameter, which starts at a share of the zeros seen.
+macro_rules! density_with_zeros {
+    ($kind:ident, $at:ident, $share:expr) => {
+        impl<D: Density> Density for $kind<D> {
+            type At = $at<D::At>;
 
-    fn n_extra(self) -> usize {
-        self.0.n_extra() + 1
-    }
+            fn n_extra(self) -> usize {
+                self.0.n_extra() + 1
+            }
 
-    fn n_even(self) -> usize {
-        self.0.n_even()
-    }
+            fn n_even(self) -> usize {
+                self.0.n_even()
+            }
 
-    fn admits(self, y: f64, trials: f64) -> bool {
-        self.0.admits(y, trials)
-    }
+            fn admits(self, y: f64, trials: f64) -> bool {
+                self.0.admits(y, trials)
+            }
 
-    fn saturated(self, y: f64, trials: f64) -> f64 {
-        self.0.saturated(y, trials)
-    }
+            fn saturated(self, y: f64, trials: f64) -> f64 {
+                self.0.saturated(y, trials)
+            }
 
-    fn start_eta(self, y: f64, trials: f64) -> f64 {
-        self.0.start_eta(y, trials)
-    }
+            fn start_eta(self, y: f64, trials: f64) -> f64 {
+                self.0.start_eta(y, trials)
+            }
 
-    fn start_phi(self, seen: &Responses, spread: f64) -> Vec<f64> {
-        let mut out = self.0.start_phi(seen, spread);
-        out.push(logit(0.5 * share_of_zeros(seen)));
-        out
-    }
+            fn start_phi(self, seen: &Responses, spread: f64) -> Vec<f64> {
+                let mut out = self.0.start_phi(seen, spread);
+                out.push(logit($share * share_of_zeros(seen)));
+                out
+            }
 
-    fn at(self, phi: &[f64]) -> ZeroInflatedAt<D::At> {
-        let (logit, base) = phi.split_last().expect("has the chance of a zero");
-        ZeroInflatedAt { base: self.0.at(base), logit: *logit }
-    }
+            fn at(self, phi: &[f64]) -> $at<D::At> {
+                let (logit, base) = phi.split_last().expect("has the chance of a zero");
+                $at { base: self.0.at(base), logit: *logit }
+            }
+        }
+    };
 }
 
-impl<D: Density> Density for Hurdle<D> {
-    type At = HurdleAt<D::At>;
-
-    fn n_extra(self) -> usize {
-        self.0.n_extra() + 1
-    }
-
-    fn n_even(self) -> usize {
-        self.0.n_even()
-    }
-
-    fn admits(self, y: f64, trials: f64) -> bool {
-        self.0.admits(y, trials)
-    }
-
-    fn saturated(self, y: f64, trials: f64) -> f64 {
-        self.0.saturated(y, trials)
-    }
-
-    fn start_eta(self, y: f64, trials: f64) -> f64 {
-        self.0.start_eta(y, trials)
-    }
-
-    fn start_phi(self, seen: &Responses, spread: f64) -> Vec<f64> {
-        let mut out = self.0.start_phi(seen, spread);
-        out.push(logit(share_of_zeros(seen)));
-        out
-    }
-
-    fn at(self, phi: &[f64]) -> HurdleAt<D::At> {
-        let (logit, base) = phi.split_last().expect("has the chance of a zero");
-        HurdleAt { base: self.0.at(base), logit: *logit }
-    }
-}
+density_with_zeros!(ZeroInflated, ZeroInflatedAt, 0.5);
+density_with_zeros!(Hurdle, HurdleAt, 1.0);
 
 /// A function of b, as its value and slopes in b: with those of b in eta it is one of eta.
 struct Outer {

@@ -21,7 +21,7 @@ from mixedmodels.covariance.variance_kinds import VARIANCES
 from mixedmodels.design.block_rows import Blocks, EffectBlock, each_block, effect_blocks, find_blocks
 from mixedmodels.design.labels import level_text
 from mixedmodels.errors import DesignError, FitError, InferenceError, MixedModelsError, memory_told
-from mixedmodels.fit.fixed_root import Basis, FixedRoot
+from mixedmodels.fit.fixed_root import FixedRoot, root_at
 from mixedmodels.fit.marginal import Evaluation, MarginalProblem, SecondOrder, Slopes
 
 if TYPE_CHECKING:
@@ -334,12 +334,7 @@ class CorrelatedProblem(MarginalProblem):
     def fixed_root(self, point: Floats, reml: bool, sigma: float) -> FixedRoot:
         """Return the fixed effects at a point and a root of their covariance over sigma^2, in a basis."""
         found = self.model.block_root(flat(self.covariance.covariances(point)), reml)
-        if found is None:
-            raise InferenceError("There are no estimates where a covariance is singular.")
-        mean, to_basis, beta, root = found
-        return FixedRoot(
-            Basis(np.zeros(len(mean), dtype=np.int64), mean, to_basis), beta, self.model.scale / sigma * root
-        )
+        return root_at(found, self.model.scale / sigma)
 
     def solve(self, point: Floats, right: Floats) -> Floats:
         """Return V^-1 B, (n_obs, c), for B (n_obs, c), rows times roots of weights, in units of the scaled problem."""

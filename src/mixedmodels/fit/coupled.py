@@ -23,7 +23,7 @@ from mixedmodels.covariance.packed_lower import lower_slopes, lower_triangle
 from mixedmodels.design.block_rows import MAX_ROWS, Blocks, find_blocks
 from mixedmodels.errors import FitError, InferenceError, MixedModelsError, memory_told
 from mixedmodels.fit.correlated import CorrelatedProblem
-from mixedmodels.fit.fixed_root import Basis, FixedRoot
+from mixedmodels.fit.fixed_root import FixedRoot, root_at
 from mixedmodels.fit.marginal import FAR, Evaluation, Slopes
 
 if TYPE_CHECKING:
@@ -353,12 +353,7 @@ class CoupledProblem(CorrelatedProblem):
         """Return the fixed effects at a point and a root of their covariance over sigma^2, in a basis."""
         found = self._precision(point)
         told = None if found is None else self.equations.fixed_root(*self._asked(point, found[0]), reml)
-        if told is None:
-            raise InferenceError("There are no estimates where a covariance is singular.")
-        mean, to_basis, beta, root = told
-        return FixedRoot(
-            Basis(np.zeros(len(mean), dtype=np.int64), mean, to_basis), beta, self.model.scale / sigma * root
-        )
+        return root_at(told, self.model.scale / sigma)
 
     def solve(self, point: Floats, right: Floats) -> Floats:
         """Return V^-1 B, (n_obs, c), for B (n_obs, c), rows times roots of weights."""

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.linalg import solve_triangular
 
+from mixedmodels.errors import InferenceError
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -96,3 +98,25 @@ class FixedRoot:
         slopes[:1] += (self.basis.mean - other.basis.mean) @ slopes
         away = self.beta - solve_triangular(self.basis.to_basis, slopes)
         return np.asarray(solve_triangular(self.root, away))
+
+
+def root_at(found: tuple[Floats, Floats, Floats, Floats] | None, scale: float) -> FixedRoot:
+    """Return the fixed effects of a model with correlated residuals, as its engine gives them, and a root.
+
+    Parameters
+    ----------
+    found
+        Means m (p,) and map T (p, p) of the basis (x - m x_1) T, beta (p,) in it, and a root (p, p); None where there
+        are none.
+    scale
+        What the root is multiplied by.
+
+    Raises
+    ------
+    InferenceError
+        If there are none.
+    """
+    if found is None:
+        raise InferenceError("There are no estimates where a covariance is singular.")
+    mean, to_basis, beta, root = found
+    return FixedRoot(Basis(np.zeros(len(mean), dtype=np.int64), mean, to_basis), beta, scale * root)

@@ -26,7 +26,7 @@ from mixedmodels.covariance.residual import correlations
 from mixedmodels.design.left_out import LeftOut
 from mixedmodels.design.residual_rows import Patterns, ResidualRows, find_patterns
 from mixedmodels.errors import FitError, InferenceError, MixedModelsError, memory_told
-from mixedmodels.fit.fixed_root import Basis, FixedRoot
+from mixedmodels.fit.fixed_root import FixedRoot, root_at
 from mixedmodels.fit.problem import new_response
 
 if TYPE_CHECKING:
@@ -348,12 +348,7 @@ class MarginalProblem:
     def fixed_root(self, point: Floats, reml: bool, sigma: float) -> FixedRoot:
         """Return the fixed effects at a point and a root of their covariance over sigma^2, in a basis."""
         found = self.model.fixed_root(np.ascontiguousarray(self.structure.sigma(point)), reml)
-        if found is None:
-            raise InferenceError("There are no estimates where Sigma is singular.")
-        mean, to_basis, beta, root = found
-        return FixedRoot(
-            Basis(np.zeros(len(mean), dtype=np.int64), mean, to_basis), beta, self.model.scale / sigma * root
-        )
+        return root_at(found, self.model.scale / sigma)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_model": None}
