@@ -18,7 +18,8 @@ class Control:
         Trust-region steps of one start, 1 to 1,000,000.
     n_starts
         Starting points, at most 10,000; 0 leaves it to the engine, which tries several where a fit costs milliseconds.
-        Generalised models have four, those with structures a few of their own: of these the first so many are taken.
+        Generalised models have four, those with structures a few of their own, ``mmrm``'s one: the first so many of
+        them are taken, and more are refused.
     n_threads
         Threads of the engine, at most 256; 0 takes what the machine has.
 
@@ -38,3 +39,25 @@ class Control:
             whole = isinstance(value, Integral) and not isinstance(value, bool)
             if not whole or not at_least <= value <= at_most:
                 raise FitError(f"{limit.name} is {value!r}; it must be a whole number of {at_least} to {at_most}.")
+
+
+def check_starts(control: Control, n_there: int) -> None:
+    """Refuse to begin at more points than a model has.
+
+    Parameters
+    ----------
+    control
+        Says how many are asked for.
+    n_there
+        Points that the model has.
+
+    Raises
+    ------
+    FitError
+        They are fewer.
+    """
+    if control.n_starts > n_there:
+        raise FitError(
+            f"n_starts={control.n_starts} is given for a model that has {n_there} starting "
+            f"{'point' if n_there == 1 else 'points'} of its own. Ask for no more, or leave it out."
+        )

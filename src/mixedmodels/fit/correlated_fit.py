@@ -15,6 +15,7 @@ from mixedmodels.covariance.packed import cholesky_root
 from mixedmodels.covariance.packed_lower import lower_triangle
 from mixedmodels.design.records import Finding
 from mixedmodels.errors import FitError
+from mixedmodels.fit.control import Control, check_starts
 from mixedmodels.fit.correlated import CorrelatedProblem
 from mixedmodels.fit.coupled import CoupledProblem
 from mixedmodels.fit.findings import aliased_columns, nearly_aliased_columns, not_converged, unlike_columns
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from mixedmodels.covariance.residual import Parameter
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.control import Control
     from mixedmodels.fit.marginal import Evaluation, MarginalProblem
 
 SINGULAR = 1e-8
@@ -183,7 +183,9 @@ def fit_on_residuals(problem: MarginalProblem, *, reml: bool, control: Control |
 def _minimum(problem: CorrelatedProblem, reml: bool, control: Control) -> tuple[Evaluation, Optimum]:
     """Return the best of the ends of walks from several starts."""
     text = problem.design.formula.text
-    starts = problem.starts()[: control.n_starts or None]
+    starts = problem.starts()
+    check_starts(control, len(starts))
+    starts = starts[: control.n_starts or None]
     ends, n_evaluations = [], 0
     for start in starts:
         first = problem.evaluation(start, reml)

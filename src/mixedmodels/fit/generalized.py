@@ -17,6 +17,7 @@ from mixedmodels._engine import GeneralizedModel
 from mixedmodels.errors import FitError, MixedModelsError, memory_told
 from mixedmodels.families.ordinal import Ordinal
 from mixedmodels.families.zeros import CountsWithZeros
+from mixedmodels.fit.control import Control, check_starts
 from mixedmodels.fit.findings import aliased_columns, nearly_aliased_columns, not_converged, other_optima, singular_fit
 from mixedmodels.fit.fit import DEFAULT, STATUS
 from mixedmodels.fit.fixed_root import Basis, FixedRoot
@@ -35,13 +36,15 @@ if TYPE_CHECKING:
     from mixedmodels.design.records import Finding, Floats
     from mixedmodels.design.zero_part import ZeroPart
     from mixedmodels.families.family import Family
-    from mixedmodels.fit.control import Control
 
 FLAT = 1e-10
 """Eigenvalue of the Hessian, relative to the largest, that is none."""
 
 START = 0.1
 """What zeros of psi are where refits start."""
+
+N_STARTS = 4
+"""Points that the engine has to begin at, one and three others."""
 
 
 class GeneralizedProblem:
@@ -420,6 +423,7 @@ def fit_generalized(
         If the responses are not the family's, or the likelihood cannot be evaluated.
     """
     control = DEFAULT if control is None else control
+    check_starts(control, N_STARTS)
     design, model = problem.design, problem.model
     began = perf_counter()
     with problem.evaluated():

@@ -14,6 +14,7 @@ from mixedmodels.covariance.kinds import UNSTRUCTURED
 from mixedmodels.design.labels import shown_level
 from mixedmodels.design.records import Finding
 from mixedmodels.errors import DesignError, FitError
+from mixedmodels.fit.control import Control, check_starts
 from mixedmodels.fit.findings import aliased_columns, nearly_aliased_columns, not_converged, unlike_columns
 from mixedmodels.fit.fit import STATUS, check_control, check_reml
 from mixedmodels.fit.marginal import least_eigenvalue
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from mixedmodels.covariance.residual import Parameter
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.control import Control
     from mixedmodels.fit.fixed_root import FixedRoot
     from mixedmodels.fit.marginal import Evaluation, MarginalProblem, Slopes
 
@@ -175,6 +175,7 @@ def fit_marginal(problem: MarginalProblem, *, reml: bool, control: Control | Non
 
 def _minimum(problem: MarginalProblem, reml: bool, control: Control) -> tuple[Evaluation, Optimum]:
     """Return where the engine's walk ends; a point moves beneath its coordinates, which only add up its steps."""
+    check_starts(control, 1)
     first = problem.evaluation(problem.start(), reml)
     text = problem.design.formula.text
     if first is None:

@@ -14,6 +14,7 @@ from mixedmodels.covariance.effect_kinds import is_restricted
 from mixedmodels.design.records import Finding
 from mixedmodels.design.related import refuse_related
 from mixedmodels.errors import DesignError, FitError, InferenceError
+from mixedmodels.fit.control import Control, check_starts
 from mixedmodels.fit.findings import listing
 from mixedmodels.fit.information import Information
 from mixedmodels.fit.records import FitState
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from mixedmodels.covariance.effects import EffectParameter
     from mixedmodels.design.design import Design
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.control import Control
     from mixedmodels.fit.problem import Problem
     from mixedmodels.fit.structured import Term
 
@@ -202,6 +202,7 @@ def minimize_structured(
         )
     criterion = StructuredCriterion(problem, reml)
     starts = criterion.starts()
+    check_starts(control, len(starts))
     number = control.n_starts or (len(starts) if problem.design.n_obs <= MANY_ROWS else N_OF_MANY)
     walks = [_walk(criterion, x, control.max_iterations) for x in starts[:number]]
     found = [walk for walk in walks if walk is not None]
