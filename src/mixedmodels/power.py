@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 import numpy as np
 import pandas as pd
 
-from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.design.canonical import in_canonical_order
 from mixedmodels.design.checks import check_factors
 from mixedmodels.design.planned import any_response, planned_design
@@ -269,7 +268,6 @@ def _state(
         raise InferenceError(f"evaluate is {evaluate!r}, and goes with a formula; those of a fit were run already.")
     fit = model if isinstance(model, LmmResult | GlmmResult | MmrmResult) else model.fit()
     fit.check_estimated("power")
-    refuse_absorbed(fit.state.design.absorbed, "power()")
     return fit.state
 
 

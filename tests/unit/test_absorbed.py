@@ -106,6 +106,76 @@ def test_comparisons_and_intervals(fits: tuple[mm.LmmResult, mm.LmmResult]) -> N
     same(ours, theirs[list(ours.columns)])
 
 
+DIFFERENCES: tuple[dict[str, Any], ...] = (
+    {"pairwise": True},
+    {"pairwise": True, "weights": "proportional", "at": {"x": [2.0]}},
+    {"control": "b", "by": "x", "at": {"x": [-1, 1]}},
+    {"contrasts": "eff"},
+)
+
+
+@pytest.mark.parametrize("options", DIFFERENCES)
+def test_differences_of_means(fits: tuple[mm.LmmResult, mm.LmmResult], options: dict[str, Any]) -> None:
+    fit, dummies = fits
+    table = fit.margins("kind", **options)
+    assert np.isfinite(table["std_error"]).all()
+    same(table, dummies.margins("kind", **options).loc[table.index])
+    with pytest.raises(InferenceError, match=r"A mean, .* as by fe\(firm\)\. Ask for differences, .* or where"):
+        fit.margins("kind")
+
+
+def test_slopes_and_sizes_of_effects(fits: tuple[mm.LmmResult, mm.LmmResult]) -> None:
+    fit, dummies = fits
+    same(fit.slopes("x", "kind"), dummies.slopes("x", "kind"), 1e-7)
+    for ours, theirs in (
+        (fit.joint_tests(), dummies.joint_tests()),
+        (fit.standardized(), dummies.standardized()),
+        (fit.effect_sizes(), dummies.effect_sizes()),
+    ):
+        same(ours, theirs.loc[list(ours.index)])
+
+
+def test_shares_of_variance(frame: pd.DataFrame, fits: tuple[mm.LmmResult, mm.LmmResult]) -> None:
+    fit, dummies = fits
+    for name in ("r2", "icc"):
+        same(list(getattr(fit, name)().values()), list(getattr(dummies, name)().values()))
+    for by in ("term", "factor"):
+        same(fit.variance_shares(by), dummies.variance_shares(by))
+    one, other = (mm.lmer(f"y ~ x + {firm} + (x | shop)", frame) for firm in ("fe(firm)", "0 + C(firm)"))
+    same(one.variance_shares("level"), other.variance_shares("level"))
+    parts = one.part_r2()
+    same(parts.loc["x"], other.part_r2().loc["x"])
+    assert parts.loc["<all>", "df"] == N_FIRMS
+
+
+def test_looks_at_the_fit(fits: tuple[mm.LmmResult, mm.LmmResult], frame: pd.DataFrame) -> None:
+    fit, dummies = fits
+    ours, theirs = fit.check(), dummies.check()
+    assert ours.loc["convergence", "found"].startswith("converged")
+    alone = [name for name in ours.index if name not in ("convergence", "shape of residuals")]
+    assert ours.loc[alone, "verdict"].equals(theirs.loc[alone, "verdict"])
+    assert not any("influence" in name or "collinearity" in name for name in ours.index)
+    assert "not looked at where fixed effects are absorbed" in repr(ours).replace("\n ", "")
+    same(*(f.simulated_residuals(20, seed=2).scaled for f in fits))
+    for data in (frame, frame.sample(30, random_state=2)):
+        ours, theirs = (f.augment(data).select_dtypes("number") for f in fits)
+        same(ours, theirs[list(ours.columns)])
+
+
+def test_power(fits: tuple[mm.LmmResult, mm.LmmResult]) -> None:
+    same(*(mm.power(f, "x", beta={"x": 0.3}, n=10, seed=3, progress=False) for f in fits))
+
+
+def test_stepwise(frame: pd.DataFrame) -> None:
+    one, other = (mm.lmer(f"y ~ x + year:kind + {firm} + (x | shop)", frame) for firm in ("fe(firm)", "0 + C(firm)"))
+    (random, fixed), (random_too, fixed_too) = ((s.random, s.fixed) for s in (one.step(), other.step()))
+    same(random, random_too)
+    kept = [name for name in fixed.index if name in fixed_too.index]
+    assert kept == list(fixed.index)
+    columns = [name for name in fixed.columns if name != "eliminated"]
+    same(fixed[columns], fixed_too.loc[kept, columns], 1e-7)
+
+
 def test_models_without_a_term(frame: pd.DataFrame) -> None:
     smaller, larger = (
         [mm.lmer(f"y ~ x + {levels} + (1 | shop)", frame, reml=False) for levels in pair]
@@ -147,25 +217,13 @@ def test_fits_again_and_files(fits: tuple[mm.LmmResult, mm.LmmResult], frame: pd
 
 REFUSED = {
     "cov_fe_robust": (),
-    "margins": ("kind",),
-    "joint_tests": (),
-    "slopes": ("x",),
     "slopes_by_level": ("x", "shop"),
-    "step": (),
     "criteria": (),
-    "r2": (),
-    "part_r2": (),
-    "variance_shares": (),
-    "standardized": (),
-    "effect_sizes": (),
     "coef_by_level": ("shop",),
     "hat_values": (),
     "cooks_distance": (),
     "influence": (),
     "vif": (),
-    "check": (),
-    "simulated_residuals": (),
-    "augment": (),
     "to_marginaleffects": (),
     "report": ("page.html",),
 }
@@ -184,8 +242,6 @@ def test_intervals_of_predictions_and_files_without_rows_are_refused(
         fits[0].predict(interval="confidence")
     with pytest.raises(InferenceError, match=r"save\(data=False\) is not available"):
         fits[0].save(tmp_path / "fit", data=False)
-    with pytest.raises(InferenceError, match=r"power\(\) is not available"):
-        mm.power(fits[0], "x")
     with pytest.raises(InferenceError, match="No fixed effects are absorbed"):
         fits[1].absorbed_effects()
 
@@ -208,6 +264,8 @@ def test_every_public_method_is_known_here() -> None:
         *("resid", "residuals", "summary", "coef_table", "anova", "contrast", "tidy", "glance", "to_dict", "save"),
         *("refit", "update", "conf_int", "variance_parameters", "predict", "simulate", "ranova", "drop1", "profile"),
         *("bootstrap", "icc", "re_pca", "plot", "absorbed_effects", "check_estimated", "augment_batches", "ddf"),
+        *("margins", "slopes", "joint_tests", "step", "r2", "part_r2", "variance_shares", "standardized"),
+        *("effect_sizes", "check", "simulated_residuals", "augment"),
     }
     public = {name for name in dir(mm.LmmResult) if not name.startswith("_")}
     assert public == answered | set(REFUSED)

@@ -140,12 +140,13 @@ class Absorbed:
         """
         rest = np.array(values, dtype=np.float64)
         effects: tuple[Floats, ...] = tuple(np.zeros((f.n_levels, rest.shape[1])) for f in self.factors)
+        solved = SOLVED * np.abs(values).max(initial=0.0)
         for _ in range(2 if len(self.factors) == 1 else ROUNDS):
             found = self._solve(rest, values)
             for factor, part, total in zip(self.factors, found, effects, strict=True):
                 rest -= part[factor.codes]
                 np.add(total, part, out=total)
-            if max(float(np.abs(part).max()) for part in found) <= SOLVED * float(np.abs(values).max()):
+            if all((np.abs(part) <= solved).all() for part in found):
                 break
         return rest, effects
 
@@ -310,7 +311,7 @@ def solve_positive(matrix: Any, right: Floats, least: float) -> Floats:
     return np.asarray(found)
 
 
-def refuse_absorbed(absorbed: Absorbed | None, what: str) -> None:
+def refuse_absorbed(absorbed: Absorbed | None, what: str, remedy: str = "") -> None:
     """Refuse what absorbed fixed effects leave no answer to, or none yet.
 
     Parameters
@@ -319,6 +320,8 @@ def refuse_absorbed(absorbed: Absorbed | None, what: str) -> None:
         The factors, or None.
     what
         What was asked for.
+    remedy
+        What can be asked instead.
 
     Raises
     ------
@@ -327,9 +330,10 @@ def refuse_absorbed(absorbed: Absorbed | None, what: str) -> None:
     """
     if absorbed is not None:
         name = absorbed.names[0]
+        few = f"here the levels are few, write them as a fixed term of categories, C({name})."
         raise InferenceError(
-            f"{what} is not available where fixed effects are absorbed, as by fe({name}). Where the levels are few, "
-            f"write them as a fixed term of categories, C({name})."
+            f"{what} is not available where fixed effects are absorbed, as by fe({name}). "
+            + (f"{remedy}, or w{few}" if remedy else f"W{few}")
         )
 
 

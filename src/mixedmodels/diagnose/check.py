@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.diagnose.deleted_linear import DeletedLinear
 from mixedmodels.diagnose.influence import influence, label_text
 from mixedmodels.diagnose.residuals import residuals
@@ -49,19 +48,22 @@ def check(state: FitState) -> pd.DataFrame:
     state
         The fit.
     """
-    refuse_absorbed(state.design.absorbed, "check()")
     refuse_sampled(state, "check()")
-    return table(
+    is_absorbing = state.design.absorbed is not None
+    found = table(
         [
             *of_optimum(state),
             *of_levels(state),
-            *of_collinearity(state),
+            *(() if is_absorbing else of_collinearity(state)),
             *of_residuals(residuals(state, "standardized"), "standardised"),
             *of_spread(residuals(state, "standardized"), conditional_fitted(state)),
             *of_effects(state),
-            *_influence(state),
+            *(() if is_absorbing else _influence(state)),
         ]
     )
+    if is_absorbing:
+        found.attrs["notes"] = ("Collinearity and influence are not looked at where fixed effects are absorbed.",)
+    return found
 
 
 def table(rows: list[Row]) -> pd.DataFrame:

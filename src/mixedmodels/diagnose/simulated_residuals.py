@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.errors import InferenceError
 from mixedmodels.fit.fitted import conditional_fitted, marginal_fitted
 from mixedmodels.fit.long_work import carry_out
@@ -81,7 +80,6 @@ def simulated_residuals(
     KeyboardInterrupt
         On Ctrl-C; its ``partial`` is from the simulations that were made, None if there are none.
     """
-    refuse_absorbed(state.design.absorbed, "simulated_residuals()")
     if isinstance(n, bool) or not isinstance(n, int | np.integer) or n < 1:
         raise InferenceError(f"n is {n!r}; the number of simulations must be a positive integer.")
     y = state.design.y

@@ -9,7 +9,6 @@ import narwhals as nw
 import numpy as np
 import pandas as pd
 
-from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.design.frame import open_frame
 from mixedmodels.design.recipe import DesignRecipe
 from mixedmodels.fit.rowless import is_rowless
@@ -55,7 +54,6 @@ def augment(added: Added, data: object) -> pd.DataFrame:
     DataError, InferenceError
         As for ``predict``.
     """
-    refuse_absorbed(added.state.design.absorbed, "augment()")
     frame = _as_pandas(data)
     used = _rows_used(added.state, frame)
     return frame.assign(**added.of_new_rows(data)) if used is None else used.assign(**added.of_rows_used())

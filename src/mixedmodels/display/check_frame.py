@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import Any
 
 import pandas as pd
@@ -25,7 +26,17 @@ class CheckFrame(pd.DataFrame):
             below = " " * n_columns(start)
             lines += fold_sentence(row["found"], width, start, below)
             lines += fold_sentence(row["advice"], width, below, below)
+        for note in self.attrs.get("notes", ()):
+            lines += fold_sentence(note, width, below="  ")
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        return self.to_html(max_rows=None)
+        notes = (f"<p>{html.escape(note)}</p>" for note in self.attrs.get("notes", ()))
+        return "".join([self.to_html(max_rows=None), *notes])
+
+
+def show_checks(found: pd.DataFrame) -> CheckFrame:
+    """Return the table of checks, which shows its texts in full and below them the notes in its ``attrs``."""
+    shown = CheckFrame(found)
+    shown.attrs.update(found.attrs)
+    return shown

@@ -11,14 +11,26 @@ if TYPE_CHECKING:
     from mixedmodels.fit.records import FixedFit, MixedFit
 
 
-def marginal_fitted(state: FixedFit) -> Floats:
-    """Return X beta, effects of absorbed levels and offset, shape (n_obs,), in units of the response."""
+def fixed_part(state: FixedFit, X: Floats | None = None) -> Floats:
+    """Return X beta and effects of absorbed levels, (n_rows,), in units of the response.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    X
+        Rows that stand for those of the fit, (n_rows, n_columns); None for these.
+    """
     design = state.design
-    X = design.X if state.n_fixed == design.X.shape[1] else design.X[:, state.kept]
-    fitted = X @ state.beta
-    if design.absorbed is not None:
-        fitted += design.absorbed.sum_of(state.absorbed_effects)
-    return fitted if design.offset is None else fitted + design.offset
+    X = design.X if X is None else X
+    fixed = (X if state.n_fixed == X.shape[1] else X[:, state.kept]) @ state.beta
+    return fixed if design.absorbed is None else fixed + design.absorbed.sum_of(state.absorbed_effects)
+
+
+def marginal_fitted(state: FixedFit) -> Floats:
+    """Return the fixed part with the offset, shape (n_obs,), in units of the response."""
+    fixed, offset = fixed_part(state), state.design.offset
+    return fixed if offset is None else fixed + offset
 
 
 def conditional_fitted(state: MixedFit) -> Floats:

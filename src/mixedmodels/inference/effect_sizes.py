@@ -25,7 +25,6 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.inference.anova import anova
 from mixedmodels.inference.wald import check_level
@@ -77,7 +76,6 @@ def effect_sizes(
     InferenceError
         If an argument is not allowed, or ``ddf`` does not apply or has no degrees of freedom.
     """
-    refuse_absorbed(state.design.absorbed, "effect_sizes()")
     check_level(level)
     if not isinstance(kind, str) or kind not in KINDS:
         near = nearest(NAMES.get(str(kind).casefold(), str(kind)), KINDS)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.errors import InferenceError
 from mixedmodels.fit.findings import listing
 from mixedmodels.inference.approximation import doubts
@@ -74,7 +73,6 @@ def joint_tests(
     InferenceError
         If a variable, level or argument is not allowed, or nothing is left to test.
     """
-    refuse_absorbed(state.design.absorbed, "joint_tests()")
     by, at = read_names(by, "by"), check_at(at)
     check_weights(weights)
     names = predictors(state.design)

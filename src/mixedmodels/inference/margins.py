@@ -122,11 +122,14 @@ def margins(
     InferenceError
         If a variable, level or argument is not allowed, or a variable is continuous.
     """
-    refuse_absorbed(state.design.absorbed, "margins()")
     hypothesis = check_hypothesis(null, side, delta, level)
     specs, by = read_names(specs, "specs"), read_names(by, "by")
     comparison = read_comparison(pairwise, contrasts, control, adjust, hypothesis)
     check_weights(weights)
+    if comparison is None:
+        refuse_absorbed(
+            state.design.absorbed, "A mean, which takes a level of each,", "Ask for differences, such as pairwise=True"
+        )
     view = response_view(state, scale, bias_adjust, comparison is not None) if view is None else view
     at = check_at(at)
     grid = _grid(state.design, specs, by, at)

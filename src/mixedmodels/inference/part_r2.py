@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.design.expression import INTERCEPT
 from mixedmodels.design.fixed_terms import term_matrix
 from mixedmodels.fit.fit import fit_problem
@@ -47,12 +46,12 @@ def part_r2(state: FitState) -> pd.DataFrame:
         fixed part explains without the term; by term, after a row for all of them. ``attrs["notes"]`` says what
         negative parts mean.
     """
-    refuse_absorbed(state.design.absorbed, "part_r2()")
     refuse_sampled(state, "part_r2()")
     contrasts = TermContrasts.of(state)
     fixed, random, residual = variance_parts(state)
     whole = fixed + sum(random.values()) + residual
-    rows = {"<all>": (state.n_fixed - (INTERCEPT in state.fixed_names), fixed / whole, 0.0)}
+    has_intercept = state.design.absorbed is not None or INTERCEPT in state.fixed_names
+    rows = {"<all>": (state.fixed_rank - has_intercept, fixed / whole, 0.0)}
     matrix = term_matrix(state.design).matrix
     for k, term in enumerate(contrasts.terms):
         if not contrasts.can_go(k):

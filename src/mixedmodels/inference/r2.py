@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mixedmodels.design.absorbed import refuse_absorbed
+from mixedmodels.fit.fitted import fixed_part
 from mixedmodels.inference.covariances import factor_roots
 
 if TYPE_CHECKING:
@@ -31,12 +31,11 @@ def variance_parts(state: FitState, fixed: Floats | None = None) -> tuple[float,
     state
         The fit.
     fixed
-        The fixed part X beta, (n_obs,), where it is not that of the state.
+        The fixed part, (n_obs,), where it is not that of the state, X beta and the effects of absorbed levels.
     """
-    refuse_absorbed(state.design.absorbed, "r2()")
     design = state.design
     if fixed is None:
-        fixed = design.moment_rows[:, list(state.kept)] @ state.beta
+        fixed = fixed_part(state, None if design.stand_in is None else design.stand_in.X)
     fixed = fixed - fixed[0]  # so that what does not vary has exactly no variance
     of_fixed = float(np.var(fixed) * design.n_obs / (design.n_obs - 1))
     return of_fixed, random_variances(state), state.sigma**2

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.errors import InferenceError, MixedModelsError
 from mixedmodels.inference.comparisons import (
     adjustment_notes,
@@ -116,7 +115,6 @@ def slopes(
     InferenceError
         If a variable, level or argument is not allowed, or the variable is not numeric.
     """
-    refuse_absorbed(state.design.absorbed, "slopes()")
     hypothesis = check_hypothesis(null, side, delta, level)
     by, within = read_names(by, "by"), read_names(within, "within")
     comparison = read_comparison(pairwise, contrasts, control, adjust, hypothesis)

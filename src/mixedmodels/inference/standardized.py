@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.design.expression import INTERCEPT
 from mixedmodels.design.standardized import standardized_design
 from mixedmodels.errors import InferenceError, nearest
@@ -60,7 +59,6 @@ def standardized(
     InferenceError
         If an argument is not allowed, or the method does not apply to this fit.
     """
-    refuse_absorbed(state.design.absorbed, "standardized()")
     refuse_sampled(state, "standardized()")
     if not isinstance(method, str) or method not in METHODS:
         raise InferenceError(

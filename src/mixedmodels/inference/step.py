@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.fit.call import build_problem, with_rows, without_stale_contrasts
 from mixedmodels.fit.fit import fit_identified
@@ -99,7 +98,6 @@ def step(
     InferenceError
         If an argument is not allowed, or ``ddf`` does not apply.
     """
-    refuse_absorbed(state.design.absorbed, "step()")
     refuse_sampled(state, "step()")
     for name, alpha in (("alpha_random", alpha_random), ("alpha_fixed", alpha_fixed)):
         if isinstance(alpha, bool) or not isinstance(alpha, int | float | np.number) or not 0 < alpha <= 1:

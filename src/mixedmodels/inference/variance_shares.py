@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.fit.fitted import marginal_fitted
 from mixedmodels.inference.covariances import factor_roots
@@ -55,7 +54,6 @@ def variance_shares(state: FitState, by: str = "term") -> pd.DataFrame:
     InferenceError
         If ``by`` is not allowed, or there are several grouping factors to be within and between.
     """
-    refuse_absorbed(state.design.absorbed, "variance_shares()")
     if not isinstance(by, str) or by not in BY:
         raise InferenceError(f"by is {by!r}; it must be 'term', 'factor' or 'level'.{nearest(str(by), BY)}")
     if by == "level":

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mixedmodels.diagnose.check import check
 from mixedmodels.diagnose.simulated_residuals import simulated_residuals
 from mixedmodels.diagnose.vif import vif
-from mixedmodels.display.check_frame import CheckFrame
+from mixedmodels.display.check_frame import show_checks
 from mixedmodels.result.chapter import Chapter
 from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
@@ -60,4 +60,4 @@ class Diagnostics(Chapter):
 
     def check(self) -> pd.DataFrame:
         """Return what is worth looking at after a fit: ``verdict, found, advice`` by check."""
-        return CheckFrame(check(self.state))
+        return show_checks(check(self.state))

@@ -15,7 +15,7 @@ from mixedmodels.display import broom, marginaleffects
 from mixedmodels.display.added import GeneralizedAdded
 from mixedmodels.display.augment import augment
 from mixedmodels.display.broom_generalized import tidy_generalized
-from mixedmodels.display.check_frame import CheckFrame
+from mixedmodels.display.check_frame import show_checks
 from mixedmodels.display.generalized_summary import one_line_generalized, summarize_generalized
 from mixedmodels.errors import InferenceError, UnknownArgumentError
 from mixedmodels.families.family import Family
@@ -292,7 +292,7 @@ class GlmmResult(RandomEstimates, FixedEstimates, GeneralizedTests, VarianceInte
 
         Overdispersion, zeros, separation and the accuracy of Laplace's approximation are among the checks.
         """
-        return CheckFrame(check_generalized(self.state))
+        return show_checks(check_generalized(self.state))
 
     @refuses_unknown
     def summary(self, level: float = 0.95, correlation: bool = False, *, width: int | None = None) -> Summary:

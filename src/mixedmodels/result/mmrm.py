@@ -15,7 +15,7 @@ from mixedmodels.display import broom
 from mixedmodels.display.added import MarginalAdded
 from mixedmodels.display.augment import augment
 from mixedmodels.display.broom_marginal import tidy_marginal
-from mixedmodels.display.check_frame import CheckFrame
+from mixedmodels.display.check_frame import show_checks
 from mixedmodels.display.correlated_summary import one_line_correlated, summarize_correlated
 from mixedmodels.display.marginal_summary import one_line_marginal, summarize_marginal
 from mixedmodels.errors import InferenceError
@@ -277,7 +277,7 @@ class MmrmResult(FixedEstimates, FixedTests, Intervals, Deletions, Pictures):
         Correlation left in the residuals by lag, the structure against an unstructured one, and subjects far out are
         among the checks.
         """
-        return CheckFrame(check_marginal(self.state))
+        return show_checks(check_marginal(self.state))
 
     def criteria(self) -> pd.DataFrame:
         """Return AIC, AICc and BIC, and as SAS counts them: ``value, deviance, n_params, penalty, counted``."""
