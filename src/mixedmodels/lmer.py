@@ -164,7 +164,8 @@ def lmer(
         Known covariances among the levels of grouping factors, by name, such as ``{"animal": pedigree}``: a pedigree (a
         DataFrame with the columns ``animal, sire, dam``, empty or 0 where a parent is not known), a covariance matrix
         (a DataFrame whose index and columns are the levels), or a pair of A^-1 as a scipy sparse matrix and its
-        labels. Levels without rows are predicted.
+        labels. Levels without rows are predicted. The name may also be that in a term ``propto(1 | animal, A)``, which
+        is ``(1 | animal)`` with ``{"A": ...}`` among the levels.
 
     Raises
     ------

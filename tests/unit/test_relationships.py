@@ -262,6 +262,59 @@ def test_simulations_and_bootstraps_are_of_relatives() -> None:
     assert not boot.replicates.duplicated().any()
 
 
+def test_the_spelling_with_the_matrix_in_the_formula(tmp_path: Path) -> None:
+    frame, rows = pedigree(), data()
+    ours = mm.lmer("y ~ x + propto(1  | animal, ped) + (1 | herd)", rows, relationship={"ped": frame})
+    theirs = mm.lmer("y ~ x + (1 | animal) + (1 | herd)", rows, relationship={"animal": frame})
+    assert ours.deviance == theirs.deviance
+    pd.testing.assert_frame_equal(ours.random_effects["animal"], theirs.random_effects["animal"])
+    pd.testing.assert_frame_equal(ours.variance_parameters(), theirs.variance_parameters())
+    ours.save(tmp_path / "fit.mm")
+    assert mm.load(tmp_path / "fit.mm").deviance == ours.deviance
+    slim = ours.update(". ~ . - propto(1 | animal, ped)")
+    assert slim.deviance == mm.lmer("y ~ x + (1 | herd)", rows).deviance
+    assert ours.update(". ~ . - x").deviance == theirs.update(". ~ . - x").deviance
+
+    two = rows.assign(dam=rows["animal"] % 20 + 1)
+    A = pd.DataFrame(tabular(frame), index=frame["animal"], columns=frame["animal"])
+    both = mm.lmer("y ~ x + propto(1 | animal, A) + propto(1 | dam, A)", two, relationship={"A": A})
+    apart = mm.lmer("y ~ x + (1 | animal) + (1 | dam)", two, relationship={"animal": A, "dam": A})
+    assert both.deviance == apart.deviance
+
+
+@pytest.mark.parametrize(
+    ("term", "message"),
+    [
+        ("propto(1 | animal, B)", "names the relationship 'B', which is not given"),
+        ("propto(1 | animal)", r"propto\(1 \| animal, A\) has one bar, and behind a comma the name"),
+        ("propto(1 | animal, A, 3)", "behind a comma the name"),
+        ("propto(0 + animal | herd, A)", r"Write propto\(1 \| animal, ...\)"),
+        ("propto(x | animal, A)", r"Write \(x \| g\) with relationship="),
+        ("propto(1 | herd / animal, A)", "takes one grouping factor"),
+        ("propto(1 | animal, A) + (1 | animal)", "column of their own, a copy of 'animal'"),
+        ("(1 | animal) + propto(1 | animal, A)", "column of their own, a copy of 'animal'"),
+        ("propto(1 | herd:animal, A)", "no grouping factor .* of one column"),
+        ("(1 | animal)", "'A', which is no grouping factor"),
+    ],
+)
+def test_what_the_spelling_with_the_matrix_is_not(term: str, message: str) -> None:
+    with pytest.raises(mm.MixedModelsError, match=message):
+        mm.lmer(f"y ~ x + {term}", data(), relationship={"A": pedigree()})
+
+
+def test_only_lmer_relates_levels(tmp_path: Path) -> None:
+    formula, rows = "y ~ x + propto(1 | animal, A)", data()
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    for fit in (
+        lambda: mm.glmer(formula, rows.assign(y=rows["y"] > 1), family="binomial"),
+        lambda: mm.lmer(formula, rows, variance="ident(herd)"),
+        lambda: mm.lmer(formula, tmp_path / "rows.csv"),
+        lambda: mm.lmer_many(formula.removeprefix("y"), rows, rows[["y"]]),
+    ):
+        with pytest.raises(mm.MixedModelsError, match="propto"):
+            fit()
+
+
 def test_what_cannot_be_is_said() -> None:
     frame, rows = pedigree(), data()
 

@@ -443,22 +443,34 @@ def _read_relationships(formula: Formula, given: Mapping[str, object] | None) ->
     DataError, DesignError
         One is none, or of no grouping factor.
     """
-    if given is None:
-        return {}
-    if not isinstance(given, Mapping):
+    if given is not None and not isinstance(given, Mapping):
         raise DataError("relationship must map grouping factors to what is known of levels: {'animal': pedigree}.")
-    groups = [term.group_name for term in formula.random]
-    for name in given:
-        if name not in groups or ":" in name:
+    given = given or {}
+    named = {term.group_name: term.relationship or term.group_name for term in formula.random}
+    for term in formula.random:
+        name = named[term.group_name]
+        if term.relationship not in ("", name) or (not term.relationship and name != term.group_name):
             raise DesignError(
-                f"relationship has {name!r}, which is no grouping factor of {formula.text!r} of one column; there are "
-                f"{', '.join(dict.fromkeys(groups))}."
+                f"{term.text} shares the grouping factor {term.group_name!r} with another term, and not its "
+                f"relationship. Levels that are not related need a column of their own, a copy of {term.group_name!r}."
             )
-    if formula.absorbed:
+        if term.relationship and name not in given:
+            raise DesignError(
+                f"{term.text} names the relationship {name!r}, which is not given. Give it to lmer beside the formula, "
+                f"relationship={{{name!r}: ...}}: a pedigree, a matrix with labels, or a sparse inverse."
+            )
+    for name in given:
+        if name not in [key for group, key in named.items() if ":" not in group]:
+            raise DesignError(
+                f"relationship has {name!r}, which is no grouping factor of {formula.text!r} of one column, and not "
+                f"named by propto(...); there are {', '.join(dict.fromkeys(named.values()))}."
+            )
+    if formula.absorbed and given:
         raise DesignError(
             "relationship and fe(...) do not go together. Make the absorbed factor a term of the fixed part."
         )
-    return {name: read_relationship(value, name) for name, value in given.items()}
+    read = {name: read_relationship(value, name) for name, value in given.items()}
+    return {group: read[name] for group, name in named.items() if name in read}
 
 
 def by_group(random: Sequence[RandomPart]) -> dict[tuple[str, ...], list[RandomPart]]:

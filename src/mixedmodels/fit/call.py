@@ -115,7 +115,8 @@ def check_plain(formula: Formula, where: str) -> None:
     FormulaError
         There are some.
     """
-    special = next((term for term in formula.random if term.kind not in (UNSTRUCTURED, DIAGONAL)), None)
+    plain = (UNSTRUCTURED, DIAGONAL)
+    special = next((term for term in formula.random if term.kind not in plain or term.relationship), None)
     if special is not None:
         raise FormulaError(
             f"{special.text}: random effects of {where} have no structured covariances. Use (... | g) for any "
@@ -162,6 +163,15 @@ def without_stale_contrasts(call: Call, parse: Callable[[str], Formula] = parse_
     """Return the call without the contrasts of columns that are not in its formula, as ``parse`` reads it."""
     names = open_rows(call.data).kinds.names if is_stream(call.data) else open_frame(call.data).names
     return replace(call, contrasts=contrasts_in_use(call.contrasts, parse(call.formula), names))
+
+
+def without_stale_relationships(call: Call) -> Call:
+    """Return the call without relationships of levels whose terms are not in its formula."""
+    if not isinstance(call, RelatedCall) or call.relationship is None:
+        return call
+    named = {term.relationship or term.group_name for term in parse_formula(call.formula).random}
+    kept = {name: known for name, known in call.relationship.items() if name in named}
+    return replace(call, relationship=kept or None)
 
 
 def with_columns(call: Call, names: Collection[str]) -> Call:

@@ -107,6 +107,13 @@ def streamed_problem(
             formula.text,
             formula.text.find("fe("),
         )
+    related = next((term for term in formula.random if term.relationship), None)
+    if related is not None:
+        raise FormulaError(
+            f"{related.text} needs all rows at once, and these data are read in parts. Use a data frame.",
+            formula.text,
+            formula.text.find(related.text),
+        )
     began = perf_counter()
     reader = RowReader(
         formula, rows.kinds, counts=counts, weights=weights, offset=offset, contrasts=contrasts, missing=missing

@@ -20,12 +20,14 @@ from mixedmodels.formula.words import Text, Token, has_rest, in_python, inside, 
 # Covariance structures as glmmTMB, lme4, mmrm and nlme spell them.
 _STRUCTURE = re.compile(
     r"(ar1h?|csh?|diag|us|un|toeph?|adh?|arma11h?|idh?|ou|car1|exp|gau|sp_exp|sp_gau|mat|rr|homcs|homdiag|hetar1|homtoep"
-    r"|propto|equalto|cor[A-Z]\w*|pd[A-Z]\w*)\("
+    r"|equalto|cor[A-Z]\w*|pd[A-Z]\w*)\("
 )
 _WORDS_OF_TRUTH = {"TRUE": True, "True": True, "FALSE": False, "False": False}
 _RESIDUAL = re.compile(r"\s*([\w.]+)\s*\((.*)\)\s*", re.DOTALL)
 _NAME = re.compile(r"`[^`]+`|[^\W\d][\w.]*")
 _ABSORBED = "fe("
+_PROPORTIONAL = "propto"
+_DUMMIES = re.compile(r"0 \+ (`[^`]+`|[^\W\d][\w.]*)")
 _COMPARISONS = ("<", ">", "=", "!", "&")
 
 
@@ -260,7 +262,8 @@ class _Reader:
                 parts.residual.append(self._residual(sign, term[0]))
                 continue
             if found := _structure_of(term):
-                parts.random.extend(self._structured(sign, term[0], found))
+                read = self._proportional if found == _PROPORTIONAL else self._structured
+                parts.random.extend(read(sign, term[0], found))
                 continue
             self._check_structure(term)
             within = inside(term)
@@ -278,7 +281,7 @@ class _Reader:
                 self._complain_about_bar(term, bars[0])
             elif bars and within is not None:
                 if any(token.text in ("|", "||") for token, depth in with_depth(within) if depth == 0):
-                    text = re.sub(r" +", " ", self.text.text[term[0].start : term[-1].end])
+                    text = _spaced(self.text.text[term[0].start : term[-1].end])
                     parts.random.extend(self._random_terms(within, text))
                 else:
                     self._sort_terms(within, parts)
@@ -335,15 +338,37 @@ class _Reader:
 
     def _structured(self, sign: str, call: Token, structure: str) -> Iterator[RandomTerm]:
         """Yield one term for each grouping factor of ``structure(columns | group, option=value)``."""
-        if sign == "-":
-            self._fail("A random term can be added but not subtracted; leave it out instead.", call.start)
-        within, *options = split(self.text.tokens(call.start + len(structure) + 1, call.end - 1), ",")
+        within, options = self._inside_call(sign, call, structure)
         if not any(token.text == "|" for token in within):
             self._fail(f"{structure}(...) has one bar: {structure}(0 + f | g).", call.start)
         structure, rank = self._options(structure, options, call)
-        text = re.sub(r" +", " ", self.text.text[call.start : call.end])
-        for term in self._random_terms(within, text):
+        for term in self._random_terms(within, _spaced(self.text.text[call.start : call.end])):
             yield replace(term, correlated=structure != DIAGONAL, structure=structure, rank=rank)
+
+    def _proportional(self, sign: str, call: Token, name: str) -> Iterator[RandomTerm]:
+        """Yield the term of ``propto(1 | group, A)``, a random intercept with known correlations of its levels."""
+        within, options = self._inside_call(sign, call, name)
+        such = f"{name}(1 | animal, A)"
+        if len(options) != 1 or len(options[0]) != 1 or not options[0][0].is_name:
+            self._fail(f"{such} has one bar, and behind a comma the name of a matrix or pedigree.", call.start)
+        terms = list(self._random_terms(within, _spaced(self.text.text[call.start : call.end])))
+        if len(terms) > 1:
+            self._fail(f"{name}(...) takes one grouping factor, as in {such}.", call.start)
+        if terms[0].columns != "1":
+            found = _DUMMIES.fullmatch(terms[0].columns)
+            cure = f"{name}(1 | {found[1]}, ...)" if found else "(x | g) with relationship={'g': ...}"
+            self._fail(
+                f"{name}(...) is a random intercept of the levels that A relates, as in {such}. Write {cure}.",
+                call.start,
+            )
+        yield replace(terms[0], relationship=options[0][0].text.strip("`"))
+
+    def _inside_call(self, sign: str, call: Token, name: str) -> tuple[list[Token], list[list[Token]]]:
+        """Return what stands in a random term that is written as a call: before the first comma, and behind it."""
+        if sign == "-":
+            self._fail("A random term can be added but not subtracted; leave it out instead.", call.start)
+        within, *options = split(self.text.tokens(call.start + len(name) + 1, call.end - 1), ",")
+        return within, options
 
     def _options(self, structure: str, options: Sequence[Sequence[Token]], call: Token) -> tuple[str, int]:
         """Return the structure with ``hom=`` read, and the number of factors of a reduced rank."""
@@ -467,8 +492,7 @@ class _Reader:
             )
         if len({*visits, *path}) < len(visits) + len(path):
             self._fail("A column appears twice in this covariance structure.", call.start)
-        text = re.sub(r" +", " ", call.text)
-        return ResidualTerm(kind, visits, path[0] if len(path) == 2 else None, path[-1], text)
+        return ResidualTerm(kind, visits, path[0] if len(path) == 2 else None, path[-1], _spaced(call.text))
 
     def _with_options(self, kind: str, options: Sequence[str], call: Token) -> str:
         """Return the kind with what ``nugget=True`` behind the subject adds."""
@@ -536,4 +560,9 @@ def _structure_of(term: Sequence[Token]) -> str | None:
     if len(term) != 1 or term[0].kind != "call" or "|" not in term[0].text:
         return None
     name = term[0].text.partition("(")[0]
-    return name if name in EFFECT_KINDS else None
+    return name if name in (*EFFECT_KINDS, _PROPORTIONAL) else None
+
+
+def _spaced(text: str) -> str:
+    """Return a term as written, with one space for several."""
+    return re.sub(r" +", " ", text)

@@ -24,6 +24,8 @@ class RandomTerm:
         Covariance of the effects of a level, one of ``effect_kinds.KINDS``; empty where the bar says it.
     rank
         Of ``rr``: how many factors; else 0.
+    relationship
+        Of ``propto``: the name of the known covariance among its levels; else empty.
     """
 
     columns: str
@@ -32,6 +34,7 @@ class RandomTerm:
     text: str
     structure: str = ""
     rank: int = 0
+    relationship: str = ""
 
     @property
     def kind(self) -> str:

@@ -11,7 +11,13 @@ import pandas as pd
 from mixedmodels.diagnose.deleted_linear import DeletedLinear
 from mixedmodels.display import maketables
 from mixedmodels.display.summary import one_line
-from mixedmodels.fit.call import build_problem, snapshot, with_columns, without_stale_contrasts
+from mixedmodels.fit.call import (
+    build_problem,
+    snapshot,
+    with_columns,
+    without_stale_contrasts,
+    without_stale_relationships,
+)
 from mixedmodels.fit.fit import fit_identified, fit_problem
 from mixedmodels.fit.plain_values import Kept
 from mixedmodels.fit.rowless import is_rowless, without_rows
@@ -130,6 +136,8 @@ class LmmResult(Estimates, Tables, Tests, VarianceIntervals, Sizes, Rows, Diagno
         call = replace(call, **changes)
         if formula is not None and contrasts is ...:
             call = without_stale_contrasts(call)
+        if formula is not None:
+            call = without_stale_relationships(call)
         reml = self.reml if reml is None else reml
         state = fit_identified(
             chosen(build_problem(call), call.method, shows_progress(self.state.problem)),
