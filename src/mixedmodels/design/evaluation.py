@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
+from itertools import chain
 from textwrap import shorten
 from types import MappingProxyType
 from typing import Any
@@ -19,7 +20,7 @@ from formulaic.materializers import PandasMaterializer
 from formulaic.materializers.types import FactorValues
 from formulaic.model_spec import ModelSpec
 from formulaic.parser.types import Factor, Term
-from formulaic.transforms.contrasts import Contrasts, ContrastsState, TreatmentContrasts
+from formulaic.transforms.contrasts import Contrasts, ContrastsState
 from formulaic.utils.layered_mapping import LayeredMapping
 from formulaic.utils.stateful_transforms import stateful_eval
 from pandas.api.types import is_numeric_dtype
@@ -38,9 +39,11 @@ from mixedmodels.design.expression import (
 from mixedmodels.design.frame import Column, read_array
 from mixedmodels.design.functions import EVERY, FUNCTIONS, categories, coded_by, unseen
 from mixedmodels.design.labels import shown_level
-from mixedmodels.design.plan import Part
+from mixedmodels.design.plain_terms import USUAL, Structure, Words, plain_factors, plain_matrix, words_of
+from mixedmodels.design.plan import MAX_KNOWN, Part
 from mixedmodels.design.records import Floats
 from mixedmodels.errors import DataError
+from mixedmodels.formula.expressions import column_name
 
 # What formulaic, numpy and pandas say of these, and what is said instead.
 _NOT_A_NUMBER = re.compile("numpy op|ufunc|could not convert|unsupported operand")
@@ -61,8 +64,6 @@ _REASONS = (
     (re.compile("input arrays must have the same shape"), "it does not give one value for each row"),
 )
 
-
-_USUAL = TreatmentContrasts()
 
 MAX_REASON = 200
 """Characters of what another package says of an expression."""
@@ -217,7 +218,7 @@ class Evaluation:
             transform_state=self.memory.transforms,
             encoder_state=self.memory.codings,
         )
-        matrix, spec = self._by_formulaic(spec)
+        matrix, spec = self._computed(spec)
         return matrix, MatrixRecipe(tuple(spec.column_names), part.columns, spec)
 
     def indicator_matrix(self, spec: ModelSpec) -> tuple[Floats, ModelSpec]:
@@ -235,7 +236,7 @@ class Evaluation:
         DataError
             A term cannot be computed.
         """
-        return self._by_formulaic(spec.update(ensure_full_rank=False, structure=None))
+        return self._computed(spec.update(ensure_full_rank=False, structure=None))
 
     def matrix(self, recipe: MatrixRecipe) -> Floats:
         """Return the model matrix of a recipe, shape (n_rows, n_columns), C order.
@@ -246,11 +247,22 @@ class Evaluation:
             A term cannot be computed, or has a level that the first data did not have.
         """
         if recipe.spec is not None:
-            return self._by_formulaic(recipe.spec)[0]
+            return self._computed(recipe.spec)[0]
         matrix = np.empty((self.n_rows, len(recipe.names)))
         for j, name in enumerate(recipe.names):
             matrix[:, j] = 1.0 if name == INTERCEPT else self.columns[name.strip("`")].values
         return matrix
+
+    def _computed(self, spec: ModelSpec) -> tuple[Floats, ModelSpec]:
+        """Return the model matrix of terms, and the specification that repeats it."""
+        plain = None if self.standardize else plain_factors(spec, self.columns, self.contrasts)
+        if plain is not None:
+            categorical = frozenset(word for word, column in plain.items() if column.levels is not None)
+            structure = spec.structure or _structure(words_of(spec), categorical, spec.ensure_full_rank)
+            made = plain_matrix(spec, structure, plain, self.n_rows)
+            if made is not None:
+                return made
+        return self._by_formulaic(spec)
 
     def _by_formulaic(self, spec: ModelSpec) -> tuple[Floats, ModelSpec]:
         try:
@@ -323,6 +335,29 @@ class Evaluation:
         frame = pd.DataFrame(index=pd.RangeIndex(self.n_rows))
         kind = _Standardizing if self.standardize else _Materializer
         return kind(frame, context=self._context, columns=self._series, every=self._every)
+
+
+@lru_cache(maxsize=MAX_KNOWN)
+def _structure(words: Words, categorical: frozenset[str], full_rank: bool) -> Structure:
+    """Return the products that terms of columns become, which depend on nothing else of the data.
+
+    Parameters
+    ----------
+    words
+        The factors of each term.
+    categorical
+        Those that are categories.
+    full_rank
+        Whether categories leave out a level that other columns have.
+    """
+    codes = np.array([0, 1])
+    number, category = Column(codes), Column(codes, pd.Index(codes))
+    factors = {word: Factor(word, eval_method="literal" if word == "1" else None) for word in chain(*words)}
+    columns = {column_name(factor): category if word in categorical else number for word, factor in factors.items()}
+    terms = SimpleFormula([Term([factors[word] for word in of_term]) for of_term in words], _ordering="none")
+    spec = ModelSpec(terms, ensure_full_rank=full_rank, output="numpy", na_action="ignore")
+    _, spec = Evaluation(columns, len(codes), Memory(), {})._by_formulaic(spec)
+    return tuple(spec.structure)
 
 
 class _Lazily(Mapping[str, Any]):
@@ -422,7 +457,7 @@ class _Materializer(PandasMaterializer):  # type: ignore[misc]  # formulaic has 
         if not levels or encoder_state.get("categories", levels) != levels:
             return super()._encode_categorical(values, metadata, encoder_state, spec, drop_rows, reduced_rank)
         encoder_state["categories"] = levels
-        encoder_state["contrasts"] = ContrastsState(_USUAL, levels)
+        encoder_state["contrasts"] = ContrastsState(USUAL, levels)
         codes = series.cat.codes.to_numpy()
         return FactorValues(
             {level: codes == k for k, level in enumerate(levels)},
@@ -431,8 +466,8 @@ class _Materializer(PandasMaterializer):  # type: ignore[misc]  # formulaic has 
             column_names=tuple(levels),
             spans_intercept=True,
             drop_field=levels[0],
-            format=_USUAL.get_factor_format(levels, reduced_rank=False),
-            format_reduced=_USUAL.get_factor_format(levels, reduced_rank=True),
+            format=USUAL.get_factor_format(levels, reduced_rank=False),
+            format_reduced=USUAL.get_factor_format(levels, reduced_rank=True),
             encoded=True,
         )
 

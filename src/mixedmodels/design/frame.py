@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from importlib.util import find_spec
 from numbers import Real
 from typing import Any
@@ -79,15 +80,29 @@ class Column:
         position[used] = np.arange(len(used), dtype=np.int32)
         return Column(position[self.values], self.levels[used])
 
+    @property
+    def numbers(self) -> Values:
+        """Numbers or codes as formulaic computes with them, (n_rows,): whole ones in 64 bits with a sign."""
+        values = self.values
+        if values.dtype.kind == "i" or (values.dtype.kind == "u" and values.max(initial=0) <= LARGEST_INTEGER):
+            return values.astype(np.int64, copy=False)
+        return values
+
+    @cached_property
+    def labels(self) -> list[Any]:
+        """What names of columns call the levels: themselves, dates by their texts; empty for numbers."""
+        return [] if self.levels is None else self._shown_levels.tolist()
+
+    @property
+    def _shown_levels(self) -> pd.Index:
+        assert self.levels is not None
+        return self.levels.map(shown_level) if self.levels.dtype.kind in "mM" else self.levels
+
     def to_series(self) -> pd.Series:
         """Return the column as formulaic knows it: levels make a Categorical, dates among them called by their text."""
         if self.levels is None:
-            values = self.values
-            if values.dtype.kind == "i" or (values.dtype.kind == "u" and values.max(initial=0) <= LARGEST_INTEGER):
-                values = values.astype(np.int64, copy=False)
-            return pd.Series(values, copy=False)
-        levels = self.levels.map(shown_level) if self.levels.dtype.kind in "mM" else self.levels
-        return pd.Series(pd.Categorical.from_codes(self.values, levels, validate=False), copy=False)
+            return pd.Series(self.numbers, copy=False)
+        return pd.Series(pd.Categorical.from_codes(self.values, self._shown_levels, validate=False), copy=False)
 
 
 @dataclass(frozen=True)
