@@ -23,6 +23,7 @@ from mixedmodels.covariance.relationship import PEDIGREE
 from mixedmodels.data_file import AS_FOUND, FOR_TEXT, KINDS, Layout, is_data_file, read_data_file
 from mixedmodels.datasets import list_datasets, load_dataset
 from mixedmodels.design.functions import CODINGS
+from mixedmodels.design.zero_part import zero_formula
 from mixedmodels.errors import DataError, MixedModelsError, MixedModelsWarning, nearest
 from mixedmodels.families.named import BY_NAME
 from mixedmodels.formula.labels import NO_USES, Uses, column_uses
@@ -106,11 +107,18 @@ def _read(options: argparse.Namespace, formulas: Sequence[Formula]) -> pd.DataFr
     return read_data(options.data, uses, Layout(options.separator, options.encoding, options.decimal))
 
 
+def _with_zeros(options: argparse.Namespace, formulas: list[Formula]) -> list[Formula]:
+    """Return formulas, with that of the chance of a zero behind them where there is one."""
+    if options.zero_inflation is None:
+        return formulas
+    return [*formulas, zero_formula(options.zero_inflation, formulas[0])]
+
+
 def _fit(options: argparse.Namespace) -> str:
     _check_report(options)
     _check_place(options.json)
     formula = parse_formula(options.formula) if not _on_residuals(options) else _correlated(options)
-    data = _read(options, [formula])
+    data = _read(options, _with_zeros(options, [formula]))
     if options.pedigree is not None and (options.family is not None or _on_residuals(options)):
         raise DataError("--pedigree is for linear models with independent residuals; leave the other flags out")
     if _on_residuals(options):
@@ -191,7 +199,8 @@ def _generalized(options: argparse.Namespace) -> dict[str, Any]:
         raise DataError("--ml is for linear models; generalised ones are always fitted by maximum likelihood")
     rest = {name: value for name, value in _fitting(options).items() if name != "reml"}
     n_agq = 1 if options.n_agq is None else options.n_agq
-    return {"family": options.family, "link": options.link, "n_agq": n_agq, **rest}
+    own = {"family": options.family, "link": options.link, "n_agq": n_agq, "zero_inflation": options.zero_inflation}
+    return {**own, **rest}
 
 
 def _fitting(options: argparse.Namespace) -> dict[str, Any]:
@@ -200,6 +209,8 @@ def _fitting(options: argparse.Namespace) -> dict[str, Any]:
         raise DataError("--link goes with --family, such as --family binomial --link probit")
     if options.n_agq is not None and options.family is None:
         raise DataError("--n-agq goes with --family, such as --family binomial --n-agq 15")
+    if options.zero_inflation is not None and options.family is None:
+        raise DataError('--zero-inflation goes with --family, such as --family poisson --zero-inflation "~ 1"')
     return {
         "reml": not options.ml,
         "weights": options.weights,
@@ -239,7 +250,7 @@ def _unwritable(path: str, reason: str | None) -> DataError:
 
 
 def _compare(options: argparse.Namespace) -> str:
-    data = _read(options, [parse_formula(formula) for formula in options.formulas])
+    data = _read(options, _with_zeros(options, [parse_formula(formula) for formula in options.formulas]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MixedModelsWarning)
         if options.family is not None:
@@ -346,6 +357,11 @@ def _add_fitting(parser: argparse.ArgumentParser) -> None:
         help="nodes of the quadrature of a generalised model (default: 1, Laplace's approximation)",
     )
     parser.add_argument("--link", metavar="NAME", help="link of the family (default: its usual one)")
+    parser.add_argument(
+        "--zero-inflation",
+        metavar="FORMULA",
+        help='fixed effects on the chance of a zero of its own, such as "~ 1 + x", for counts and hurdle families',
+    )
     parser.add_argument("--weights", metavar="COL", help="column of weights: Var(e) = sigma^2 / weight")
     parser.add_argument(
         "--contrasts",

@@ -37,6 +37,7 @@ WARNINGS: Mapping[str, type[MixedModelsWarning]] = {
     "singular": SingularFitWarning,
     "unidentified": IdentificationWarning,
     "separated": IdentificationWarning,
+    "separated_zeros": IdentificationWarning,
     "dropped_columns": RankDeficiencyWarning,
     "nearly_dependent_columns": RankDeficiencyWarning,
     "dropped_rows": DroppedRowsWarning,

@@ -1,4 +1,4 @@
-"""Zero-inflated and hurdle models against glmmTMB's polished optima: `glmm_zeros.R`."""
+"""Zero-inflated and hurdle models against glmmTMB: polished optima (`glmm_zeros.R`), means (`glmm_zeros_means.R`)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import mixedmodels as mm
 from data_loader import load
 
 CASES = json.loads((Path(__file__).parent / "glmm_zeros.json").read_text(encoding="utf-8"))
+MEANS = json.loads((Path(__file__).parent / "glmm_zeros_means.json").read_text(encoding="utf-8"))
 FAMILIES = {
     "poisson": "poisson",
     "nbinom2": "negative_binomial",
@@ -38,3 +39,20 @@ def test_optimum(case: dict[str, Any]) -> None:
         assert fit.dispersion == pytest.approx(np.exp(-estimate[names == "betad"][0]), rel=2e-5)
     sd = np.sqrt(np.diag(next(iter(fit.varcorr.values()))))
     np.testing.assert_allclose(sd, np.exp(estimate[names == "theta"][: len(sd)]), rtol=1e-5)
+
+
+@pytest.fixture(scope="module", params=MEANS, ids=[case["name"] for case in MEANS])
+def means(request: pytest.FixtureRequest) -> tuple[dict[str, Any], mm.GlmmResult]:
+    case, data = request.param, load("epil").astype({"V4": "category"})
+    family, zeros = FAMILIES[case["family"]], case["zero_inflation"]
+    return case, mm.glmer(case["formula"], data, family, zero_inflation=zeros)
+
+
+@pytest.mark.parametrize("choice", ["conditional", "population"])
+def test_means(means: tuple[dict[str, Any], mm.GlmmResult], choice: str) -> None:
+    case, fit = means
+    assert fit.deviance == pytest.approx(case["deviance"], abs=1e-6)
+    rows = np.array(case["rows"], dtype=int)
+    table = fit.predict(random_effects=choice, interval="confidence").iloc[rows]
+    np.testing.assert_allclose(table["mean"], case[choice], rtol=2e-5)  # their optimum is not polished
+    np.testing.assert_allclose(table["se"], case[f"{choice}_se"], rtol=2e-5)

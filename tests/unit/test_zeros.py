@@ -11,6 +11,7 @@ import pytest
 from scipy import special
 
 import mixedmodels as mm
+from mixedmodels.cli import main
 
 RNG = np.random.default_rng(7)
 G = np.repeat(np.arange(30), 8)
@@ -150,19 +151,85 @@ def test_responses_without_zeros_or_counts_are_refused() -> None:
 
 
 def test_what_is_not_there_is_refused_by_name(fit: mm.GlmmResult) -> None:
-    with pytest.raises(mm.InferenceError, match="Intervals of means of the family 'zero_inflated_poisson'"):
-        fit.predict(interval="confidence")
-    assert (fit.predict(interval="confidence", scale="link")["se"] > 0).all()
     with pytest.raises(mm.InferenceError, match="depend on the chance of a zero too"):
         mm.glmer("y ~ x + arm + (1 | g)", DATA, "hurdle_poisson").margins("arm")
-    with pytest.raises(mm.InferenceError, match="Influence is not available yet"):
-        fit.influence()
-    with pytest.raises(mm.InferenceError, match="R-squared"):
+    with pytest.raises(mm.InferenceError, match="none is known for the family 'zero_inflated_poisson'"):
         fit.r2()
-    with pytest.raises(mm.InferenceError, match="cases"):
-        fit.bootstrap(3, kind="cases", seed=1)
     with pytest.raises(mm.InferenceError, match="no chance of their own"):
         mm.glmer(FORMULA, DATA, "poisson").zero_table()
+
+
+def test_restricted_formulas_are_restricted_here_too() -> None:
+    with pytest.raises(mm.FormulaError, match="no listed function"):
+        mm.glmer(FORMULA, DATA, "poisson", zero_inflation="~ I(z.__class__)", evaluate="restricted")
+    allowed = mm.glmer(FORMULA, DATA, "poisson", zero_inflation="~ scale(z)", evaluate="restricted")
+    assert allowed.deviance == pytest.approx(inflated().deviance, abs=1e-8)
+
+
+@pytest.mark.parametrize("family", ["poisson", "hurdle_poisson", "negative_binomial"])
+def test_influence_and_cases_take_the_chances_of_their_rows(family: str) -> None:
+    own = inflated("~ z + arm", family=family)
+    found = own.influence("g", progress=False)
+    by_hand = inflated("~ z + arm", DATA[DATA["g"] != 7], family)
+    np.testing.assert_allclose(found.fe_params.loc[7], by_hand.fe_params, rtol=1e-5)
+    zeros = found.variance_parameters.loc[7].filter(like="zero_inflation: ")
+    np.testing.assert_allclose(zeros, by_hand.zero_table()["estimate"], rtol=1e-4)
+    quick = own.influence("g", "one-step", progress=False)
+    assert np.corrcoef(found.cooks_distance, quick.cooks_distance)[0, 1] > 0.8
+    drawn = np.array([3, 3, *range(28)])
+    rows = np.concatenate([np.flatnonzero(level == G) for level in drawn])
+    copies = DATA.iloc[rows].assign(g=np.repeat(np.arange(30), 8))
+    replicate = own._replicated().refit_levels("g", drawn)
+    assert replicate.optimum.deviance == pytest.approx(inflated("~ z + arm", copies, family).deviance, abs=1e-6)
+    assert own.bootstrap(5, kind="cases", seed=1, progress=False).n_failed == 0
+
+
+@pytest.mark.parametrize("end", [0, 1])
+def test_chances_without_end_are_named_and_the_rest_has_its_errors(end: int) -> None:
+    arm = np.repeat(["a", "b", "c"], 80)
+    data = DATA.assign(arm=arm, y=np.where(arm != "b", DATA["y"], 0 if end else np.maximum(COUNTS, 1)))
+    with pytest.warns(mm.IdentificationWarning, match=rf"goes to {end} in 80 of 240 rows along arm\[T.b\]"):
+        own = inflated("~ arm", data, "hurdle_poisson")
+    rest = inflated("~ arm", data[arm != "b"], "hurdle_poisson")  # whether there is a zero is a model by itself
+    mine, theirs = own.zero_table(), rest.zero_table()
+    assert np.isnan(mine.loc["arm[T.b]", "std_error"])
+    pd.testing.assert_frame_equal(mine.drop("arm[T.b]"), theirs, rtol=1e-5)
+    np.testing.assert_allclose(own.bse_fe, inflated("~ 1", data, "hurdle_poisson").bse_fe, rtol=1e-5)
+    assert own.check().loc["separation", "found"] == "by arm[T.b]"
+    with pytest.warns(mm.IdentificationWarning, match=rf"goes to {end} in"):
+        excess = inflated("~ arm", data)
+    assert np.isfinite(excess.bse_fe).all()
+
+
+@pytest.mark.parametrize("family", ["poisson", "hurdle_poisson"])
+def test_intervals_of_means_are_about_those_of_a_bootstrap(family: str) -> None:
+    own, rows = inflated(family=family), DATA[:4]
+
+    def logs(one: mm.GlmmResult) -> Any:
+        return np.log(
+            np.concatenate([one.predict(rows, random_effects=choice) for choice in ("population", "averaged")])
+        )
+
+    draws = own.bootstrap(100, seed=3, progress=False, statistic=logs).replicates.std()
+    tables = [own.predict(rows, random_effects=choice, interval="confidence") for choice in ("population", "averaged")]
+    table = pd.concat(tables)
+    np.testing.assert_allclose(draws, table["se"] / table["mean"], rtol=0.25)
+    np.testing.assert_allclose(table["upper"] / table["mean"], table["mean"] / table["lower"], rtol=1e-12)
+
+
+def test_tables_and_rows_of_the_zero_part(fit: mm.GlmmResult) -> None:
+    tidy = fit.tidy()
+    zeros = tidy[tidy["component"] == "zi"]
+    assert zeros["term"].to_list() == ["Intercept", "z"]
+    assert (zeros["effect"] == "fixed").all()
+    np.testing.assert_array_equal(zeros["std_error"], fit.zero_table()["std_error"])
+    assert tidy[tidy["component"] == "cond"]["term"].to_list() == ["Intercept", "x", "sd__Intercept"]
+    assert "zi" not in set(fit.tidy("ran_pars")["component"])
+    assert "component" not in mm.glmer(FORMULA, DATA, "poisson").tidy()
+    text = str(mm.table(mm.glmer(FORMULA, DATA, "poisson"), fit, stars=True, digits=3))
+    part = text[text.index("Chance of a zero (logit)") : text.index("Standard deviations")]
+    assert f"{fit.zero_table().loc['z', 'estimate']:.3f}" in part
+    assert "the chance of a zero has ~ z." in " ".join(text.split())
 
 
 def test_reports_leave_out_lines_of_means(fit: mm.GlmmResult, tmp_path: Path) -> None:
@@ -170,3 +237,16 @@ def test_reports_leave_out_lines_of_means(fit: mm.GlmmResult, tmp_path: Path) ->
         mm.plot.spaghetti(fit)
     fit.report(tmp_path / "page.html")
     assert "Chance p of an excess zero" in (tmp_path / "page.html").read_text()
+
+
+def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(tmp_path / "counts.csv")
+    DATA.assign(code=np.where(Z > 0, "01", "1")).to_csv(path, index=False)
+    assert main(["fit", path, FORMULA, "--family", "poisson", "--zero-inflation", "~ C(code)"]) == 0
+    assert "C(code)[T.1]" in capsys.readouterr().out
+    both = ["compare", path, FORMULA, "y ~ (1 | g)", "--family", "hurdle_poisson", "--zero-inflation", "~ z"]
+    assert main(both) == 0
+    printed = capsys.readouterr().out.split()
+    assert f"{inflated(family='hurdle_poisson').deviance:.3f}" in printed
+    assert main(["fit", path, FORMULA, "--zero-inflation", "~ z"]) == 2
+    assert "--zero-inflation goes with --family" in capsys.readouterr().err

@@ -67,11 +67,8 @@ def draw_levels(design: Design, name: str, drawn: npt.NDArray[np.intp]) -> Desig
         Levels by code, (n_drawn,).
     """
     source = next(f for f in design.factors if f.name == name)
-    by_level = np.argsort(source.codes, kind="stable")
-    start = np.searchsorted(source.codes[by_level], np.arange(source.n_levels + 1))
-    rows = np.concatenate([by_level[start[level] : start[level + 1]] for level in drawn])
-    copy = np.repeat(np.arange(len(drawn)), np.diff(start)[drawn])
-    out = take_rows(design, rows)
+    copy = np.repeat(np.arange(len(drawn)), np.bincount(source.codes, minlength=source.n_levels)[drawn])
+    out = take_rows(design, rows_of_levels(design, name, drawn))
     factors = []
     for f, old in zip(out.factors, design.factors, strict=True):
         pairs = np.unique(old.codes.astype(np.int64) * source.n_levels + source.codes)
@@ -81,6 +78,24 @@ def draw_levels(design: Design, name: str, drawn: npt.NDArray[np.intp]) -> Desig
         else:
             factors.append(f)
     return replace(out, factors=tuple(factors))
+
+
+def rows_of_levels(design: Design, name: str, drawn: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Return the rows of some levels of a grouping factor, level after level as they are drawn, (n_taken,).
+
+    Parameters
+    ----------
+    design
+        The whole.
+    name
+        The factor.
+    drawn
+        Levels by code, (n_drawn,).
+    """
+    source = next(f for f in design.factors if f.name == name)
+    by_level = np.argsort(source.codes, kind="stable")
+    start = np.searchsorted(source.codes[by_level], np.arange(source.n_levels + 1))
+    return np.concatenate([by_level[start[level] : start[level + 1]] for level in drawn])
 
 
 def draw_subjects(design: Design, drawn: npt.NDArray[np.intp]) -> Design:

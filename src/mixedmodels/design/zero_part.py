@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,11 @@ from mixedmodels.errors import DataError, DesignError, FormulaError
 from mixedmodels.formula.algebra import terms_of
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from mixedmodels.design.design import Design
     from mixedmodels.design.records import Floats
+    from mixedmodels.formula.terms import Formula
 
 ARGUMENT = "zero_inflation"
 LEAST_SHARE = 1e-7
@@ -81,6 +84,59 @@ class ZeroPart:
         """X T, (n_obs, n_columns), C order."""
         return np.ascontiguousarray(self.X @ self.map)
 
+    def take(self, rows: npt.NDArray[np.intp]) -> ZeroPart:
+        """Return the covariates of some rows, repeated ones too.
+
+        Parameters
+        ----------
+        rows
+            Positions among the rows used, (n_taken,).
+        """
+        return replace(self, X=np.ascontiguousarray(self.X[rows]))
+
+    def undetermined(self, rows: npt.NDArray[np.bool_]) -> Floats:
+        """Return directions of the effects, in the columns of ``basis``, on which no chance outside of rows depends.
+
+        Parameters
+        ----------
+        rows
+            Where chances are none or one whatever the effects are within bounds, (n_obs,).
+
+        Returns
+        -------
+        numpy.ndarray
+            (n_columns, n_directions), orthonormal.
+        """
+        if not rows.any():
+            return np.zeros((self.X.shape[1], 0))
+        gram = self.basis[~rows].T @ self.basis[~rows] / len(rows)  # of all rows it is the identity
+        values, vectors = np.linalg.eigh(gram)
+        return np.asarray(vectors[:, values <= LEAST_SHARE**2])
+
+
+def zero_formula(text: object, formula: Formula) -> Formula:
+    """Return the formula of the chance of a zero, as the fixed part of one with the response of the counts.
+
+    Parameters
+    ----------
+    text
+        A formula with nothing left of its tilde.
+    formula
+        That of the counts.
+
+    Raises
+    ------
+    FormulaError
+        If it cannot be read, or has more than fixed effects.
+    """
+    if not isinstance(text, str) or not text.strip().startswith("~"):
+        raise FormulaError(f"{ARGUMENT}={text!r} must be a formula with nothing left of ~, such as '~ 1' or '~ 1 + x'.")
+    right = text.strip()[1:].strip()
+    for sign, what in (("|", "Random effects"), ("offset(", "Offsets")):
+        if sign in right:
+            raise FormulaError(f"{what} in {ARGUMENT}={text!r} cannot be fitted yet. Write fixed effects alone.")
+    return replace(formula, text=text.strip(), fixed=right, random=(), offsets=())
+
 
 def read_zero_part(text: object, data: object, design: Design) -> ZeroPart:
     """Return the covariates of the chance of a zero at the rows of a design.
@@ -99,12 +155,7 @@ def read_zero_part(text: object, data: object, design: Design) -> ZeroPart:
     DataError, DesignError, FormulaError
         If the formula cannot be read, a column is unknown, has missing values in the rows used or cannot be estimated.
     """
-    if not isinstance(text, str) or not text.strip().startswith("~"):
-        raise FormulaError(f"{ARGUMENT}={text!r} must be a formula with nothing left of ~, such as '~ 1' or '~ 1 + x'.")
-    right = text.strip()[1:].strip()
-    for sign, what in (("|", "Random effects"), ("offset(", "Offsets")):
-        if sign in right:
-            raise FormulaError(f"{what} in {ARGUMENT}={text!r} cannot be fitted yet. Write fixed effects alone.")
+    right = zero_formula(text, design.formula).fixed
     frame = open_frame(data)
     part = read_part(terms_of(right), frame.names)
     columns = {}

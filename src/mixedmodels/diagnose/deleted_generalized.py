@@ -3,7 +3,8 @@
 At the estimates, with s_i and -W_i the first two derivatives of a row's log density in eta, the model is close to a
 linear one with responses z = eta + s / W, weights W and the same random effects (Breslow and Clayton 1993, equations 9
 to 12). What a deletion does to that model's fixed effects at the same variances and weights is the step; for models
-without random effects it is Pregibon's (1981). Dispersions and the distances between thresholds are held too.
+without random effects it is Pregibon's (1981). Dispersions, the distances between
+thresholds and chances of zeros are held too.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mixedmodels.design.records import Floats
-    from mixedmodels.fit.generalized import GlmmState
+    from mixedmodels.fit.generalized import GeneralizedProblem, GlmmState
 
 LEAST_WEIGHT = 1e-8
 """Of a row, relative to the mean; density that is not concave there is taken as nearly flat."""
@@ -55,9 +56,11 @@ class DeletedGeneralized:
 
     @property
     def parameters(self) -> list[str]:
-        """Names of the variance parameters and thresholds."""
+        """Names of the variance parameters, thresholds and effects on the chance of a zero."""
         names = [p.name for p in GeneralizedMap(self.state).parameters]
-        return [*names, *(threshold_names(self.state) if isinstance(self.state.family, Ordinal) else ())]
+        names += threshold_names(self.state) if isinstance(self.state.family, Ordinal) else ()
+        zeros = self.state.problem.zeros
+        return names if zeros is None else [*names, *(f"zero_inflation: {name}" for name in zeros.names)]
 
     @property
     def n_at_once(self) -> int:
@@ -72,16 +75,18 @@ class DeletedGeneralized:
             raise InferenceError(alone)
         if isinstance(state.family, Ordinal) and len(np.unique(design.y)) < len(np.unique(state.design.y)):
             raise InferenceError("a category of the response has no rows without it")
-        problem = state.problem.with_design(design)
+        problem = state.problem.with_design(design, rest)
         if tuple(problem.model.kept) != state.kept:
             raise InferenceError(LOST)
-        start = problem.psi(off_zero(state.theta), state.beta, off_zero(state.phi))
+        start = problem.psi(off_zero(state.theta), state.beta, off_zero(_phi_in(problem, state)))
         without = fit_generalized(problem, start=start, control=state.control)
         if not without.optimum.converged:
             raise InferenceError(STOPPED_EARLY)
         values = GeneralizedMap(without).values(without.psi[None])[0]
         if isinstance(state.family, Ordinal):
             values = np.concatenate([values, thresholds(without)])
+        if problem.zeros is not None:
+            values = np.concatenate([values, without.zero_effects])
         return Estimates(without.beta, np.sqrt(np.diag(without.cov_beta)), self._away(without.beta), values)
 
     def step(self, rest: npt.NDArray[np.intp]) -> Estimates:
@@ -125,3 +130,11 @@ class DeletedGeneralized:
             problem=problem,
         )
         return DeletedLinear(linear)
+
+
+def _phi_in(problem: GeneralizedProblem, state: GlmmState) -> Floats:
+    """Return the family's parameters of a fit in the columns that another problem has for chances of zeros."""
+    if problem.zeros is None:
+        return state.phi
+    effects = np.linalg.solve(problem.zeros.map, state.zero_effects)
+    return np.concatenate([state.phi[: state.family.n_extra], effects])

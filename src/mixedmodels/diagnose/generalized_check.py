@@ -26,6 +26,7 @@ from mixedmodels.diagnose.generalized_residuals import generalized_residuals
 from mixedmodels.families.binomial import Binomial
 from mixedmodels.families.negative_binomial import NegativeBinomial
 from mixedmodels.families.poisson import Poisson
+from mixedmodels.families.zeros import CountsWithZeros
 from mixedmodels.fit.nodes import LARGEST_GRID
 
 if TYPE_CHECKING:
@@ -96,14 +97,14 @@ def _approximation(state: GlmmState) -> Iterator[Row]:
 
 
 def _separation(state: GlmmState) -> Iterator[Row]:
-    if not isinstance(state.family, Binomial | Poisson | NegativeBinomial):
+    if not isinstance(state.family, Binomial | Poisson | NegativeBinomial | CountsWithZeros):
         return
-    found = next((finding for finding in state.findings if finding.kind == "separated"), None)
-    columns = "" if found is None else ", ".join(cast("tuple[str, ...]", found.data["columns"]))
+    found = [finding for finding in state.findings if finding.kind in ("separated", "separated_zeros")]
+    columns = ", ".join(name for finding in found for name in cast("tuple[str, ...]", finding.data["columns"]))
     yield a_row(
         "separation",
-        found is None,
-        "no fixed effect tells the response without error" if found is None else f"by {columns}",
+        not found,
+        f"by {columns}" if found else "no fixed effect tells the response without error",
         "These estimates have no end, and their standard errors mean nothing; leave out or merge what separates.",
     )
 

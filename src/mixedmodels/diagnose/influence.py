@@ -133,7 +133,7 @@ class Influence:
         Fixed effects without it: one row a deletion.
     variance_parameters
         Standard deviations, correlations and sigma without it, other parameters of residuals or responses, thresholds
-        between ordered categories; no columns for one step, which holds them.
+        between ordered categories, effects on the chance of a zero; no columns for one step, which holds them.
     cooks_distance
         Of the fixed effects b, with ordered categories the first threshold among them: (b - b_i)' V^-1 (b - b_i) / p,
         V = cov(b) of the full fit. Not to be compared with

@@ -13,6 +13,7 @@ from mixedmodels.fit.generalized import GlmmState
 from mixedmodels.fit.marginal_fit import MarginalState
 from mixedmodels.inference.covariances import covariance_frame, factor_covariances
 from mixedmodels.inference.thresholds import threshold_table
+from mixedmodels.inference.zero_effects import zero_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -75,6 +76,10 @@ class Column(Protocol):
         """Return thresholds between ordered categories, with intervals; no rows where there are none."""
         ...
 
+    def zeros(self, level: float) -> pd.DataFrame:
+        """Return effects on the logit of chances of zeros, with tests and intervals; no rows where there are none."""
+        ...
+
     def note(self) -> str | None:
         """Return what the reader must know of the parameters of this fit."""
         ...
@@ -93,6 +98,7 @@ def column_of(state: FixedFit) -> Column:
 
 
 NO_THRESHOLDS = pd.DataFrame(columns=["estimate", "std_error", "ci_lower", "ci_upper"], dtype=float)
+NO_ZEROS = NO_THRESHOLDS.assign(p_value=pd.Series(dtype=float))
 
 
 @dataclass(frozen=True)
@@ -112,6 +118,9 @@ class _Normal:
 
     def thresholds(self, level: float) -> pd.DataFrame:
         return NO_THRESHOLDS
+
+    def zeros(self, level: float) -> pd.DataFrame:
+        return NO_ZEROS
 
     def note(self) -> str | None:
         return None
@@ -183,10 +192,14 @@ class _Generalized:
     def thresholds(self, level: float) -> pd.DataFrame:
         return threshold_table(self.state, level) if isinstance(self.state.family, Ordinal) else NO_THRESHOLDS
 
+    def zeros(self, level: float) -> pd.DataFrame:
+        return NO_ZEROS if self.state.problem.zeros is None else zero_table(self.state, level)
+
     def note(self) -> str | None:
-        if self.state.dispersion is None:
-            return None
-        return f"{self.state.family.variance_sentence}."
+        zeros = self.state.problem.zeros
+        parts = [] if self.state.dispersion is None else [self.state.family.variance_sentence]
+        parts += [] if zeros is None else [f"the chance of a zero has {zeros.text}"]
+        return f"{'; '.join(parts)}." if parts else None
 
 
 _KINDS: tuple[tuple[type, type[Any]], ...] = (

@@ -46,8 +46,8 @@ CRITERIA = ("Log-likelihood", "AIC", "BIC")
 STARS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
 """P-values below which an estimate has stars."""
 
-SEPARATED = "separated"
-"""Kind of the finding that estimates grow without bound."""
+SEPARATED = {"separated", "separated_zeros"}
+"""Kinds of findings that estimates grow without bound."""
 
 MAX_DIGITS = 12
 
@@ -184,6 +184,7 @@ def table(
     rows = [
         *_fixed_rows(tables, shown, style),
         *(_threshold_rows(columns, level, style) if terms is None else ()),
+        *(_zero_rows(columns, level, style) if terms is None else ()),
         *_random_rows(columns, random, style),
         *_fact_rows(states, columns, facts, style),
     ]
@@ -295,6 +296,16 @@ def _threshold_rows(columns: Sequence[Column], level: float, style: _Style) -> I
     for label, *cells in _fixed_rows(tables, names, style):
         if not any(cells):  # thresholds are not tested
             continue
+        yield (f"{INDENT}{label}" if label else "", *cells)
+
+
+def _zero_rows(columns: Sequence[Column], level: float, style: _Style) -> Iterator[Row]:
+    """Yield effects on the logit of chances of zeros as rows of their own part of the table."""
+    tables = [column.zeros(level) for column in columns]
+    names = list(dict.fromkeys(str(name) for table in tables for name in table.index))
+    if names:
+        yield ("Chance of a zero (logit)", *[""] * len(columns))
+    for label, *cells in _fixed_rows(tables, names, style):
         yield (f"{INDENT}{label}" if label else "", *cells)
 
 
@@ -424,7 +435,7 @@ def _doubts(states: Sequence[FixedFit]) -> Iterator[str]:
     for words, which in (
         ("Singular fit", [state.is_singular for state in states]),
         ("Not converged", [not state.optimum.converged for state in states]),
-        ("Estimates without bound", [any(f.kind == SEPARATED for f in state.findings) for state in states]),
+        ("Estimates without bound", [any(f.kind in SEPARATED for f in state.findings) for state in states]),
     ):
         models = [str(i) for i, is_so in enumerate(which, 1) if is_so]
         if models:

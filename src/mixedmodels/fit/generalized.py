@@ -8,9 +8,10 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
+from scipy import linalg
 from scipy.special import expit
 
 from mixedmodels._engine import GeneralizedModel
@@ -27,7 +28,7 @@ from mixedmodels.fit.nodes import quadrature_nodes
 from mixedmodels.fit.observed import read_observed
 from mixedmodels.fit.problem import row_arguments
 from mixedmodels.fit.records import MixedFit, Optimum
-from mixedmodels.fit.separation import separated
+from mixedmodels.fit.separation import separated, separated_zeros
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 
 FLAT = 1e-10
 """Eigenvalue of the Hessian, relative to the largest, that is none."""
+
+TOLD = 1e-6
+"""Part of an effect in directions that data do not tell, relative to its size, that is none."""
 
 START = 0.1
 """What zeros of psi are where refits start."""
@@ -142,25 +146,25 @@ class GeneralizedProblem:
         out.seconds = {"design": 0.0, "products": 0.0}
         return out
 
-    def with_design(self, design: Design) -> GeneralizedProblem:
+    def with_design(self, design: Design, rows: npt.NDArray[np.intp] | None = None) -> GeneralizedProblem:
         """Return the same criterion of another design.
 
         Parameters
         ----------
         design
             The other model's arrays.
+        rows
+            Which of the rows here are those of the other, (n_rows,); None where they are the same.
 
         Raises
         ------
-        DataError, FitError
-            If its responses are not the family's, or zeros have a chance of their own and its rows are others.
+        DataError, DesignError, FitError
+            If its responses are not the family's, or effects on the chance of a zero cannot be estimated.
         """
         zeros = self.zeros
-        if zeros is not None and not np.array_equal(design.y, self.design.y):
-            raise FitError(
-                f"A model of the family {self.family.name!r} cannot be fitted to other rows of its data yet, which "
-                "resampling and leaving out levels do."
-            )
+        if zeros is not None and rows is not None:
+            zeros = zeros.take(rows)
+            _ = zeros.map  # which tells what cannot be estimated
         return GeneralizedProblem(design, self.family, zeros, n_agq=self.n_agq, n_threads=self.n_threads)
 
     def with_nodes(self, n_agq: int) -> GeneralizedProblem:
@@ -217,7 +221,7 @@ class GeneralizedProblem:
 
 def _covariance_of_parameters(state: GlmmState) -> Floats:
     hessian = state.problem.hessian(state.psi)
-    return covariance(hessian, state.psi, state.design, state.n_fixed, state.n_unseen)[0]
+    return covariance(hessian, state.psi, state.design, state.n_fixed, state.unseen)[0]
 
 
 def _covariance_of_fixed_effects(state: GlmmState) -> Floats:
@@ -282,10 +286,22 @@ class GlmmState(MixedFit):
         """Where the effects on the chance of a zero are in psi."""
         return slice(self.phi_in_psi.stop, len(self.psi) if self.problem.zeros is not None else self.phi_in_psi.stop)
 
-    @property
-    def n_unseen(self) -> int:
-        """How many of the last elements of psi nothing depends on: effects on a chance that is none in all rows."""
-        return len(self.zero_effects) if any(f.kind == "no_excess_zeros" for f in self.findings) else 0
+    @cached_property
+    def unseen(self) -> Floats:
+        """Directions in the last elements of psi on which nothing depends, (n_columns, n_directions), orthonormal.
+
+        They are those of effects on chances of zeros that are none, or one, whatever the effects are.
+        """
+        zeros = self.problem.zeros
+        if zeros is None:
+            return np.zeros((0, 0))
+        ends = np.zeros(self.design.n_obs, dtype=bool)
+        for finding in self.findings:
+            if finding.kind == "no_excess_zeros":
+                ends[:] = True
+            elif finding.kind == "separated_zeros":
+                ends[list(cast("tuple[int, ...]", finding.data["rows"]))] = True
+        return zeros.undetermined(ends)
 
     @property
     def zero_effects(self) -> Floats:
@@ -299,6 +315,13 @@ class GlmmState(MixedFit):
         assert self.problem.zeros is not None
         T, own = self.problem.zeros.map, self.zeros_in_psi
         return np.asarray(T @ self.cov_psi[own, own] @ T.T)
+
+    @property
+    def zero_effects_without_end(self) -> npt.NDArray[np.bool_]:
+        """Which of them grow without bound, or have nothing depend on them, (n_columns,)."""
+        assert self.problem.zeros is not None
+        T = self.problem.zeros.map
+        return np.asarray((np.abs(T @ self.unseen) > TOLD * np.linalg.norm(T, axis=1, keepdims=True)).any(axis=1))
 
     @cached_property
     def fitted_family(self) -> Family:
@@ -464,6 +487,9 @@ def fit_generalized(
         findings += laplace_inaccurate(design, model.log_density, phi, eta, tuple(cov_b))
     if problem.zeros is not None and problem.family.name.startswith("zero_inflated"):
         findings += no_excess_zeros(expit(problem.zeros.basis @ phi[problem.family.n_extra :]))
+    if problem.zeros is not None:
+        effects, y = problem.zeros.map @ phi[problem.family.n_extra :], problem.observed.y
+        findings += separated_zeros(problem.zeros, effects, y, problem.family.name.startswith("hurdle"))
     state = GlmmState(
         design=design,
         reml=False,
@@ -485,7 +511,7 @@ def fit_generalized(
         eta=eta,
         cov_b=tuple(cov_b),
     )
-    _, flat = covariance(minimum.curvature, minimum.psi, design, len(beta), state.n_unseen)
+    _, flat = covariance(minimum.curvature, minimum.psi, design, len(beta), state.unseen)
     if flat and not np.isfinite(state.cov_psi).all():  # the model of the Hessian costs nothing, the Hessian decides
         return replace(state, findings=(*state.findings, no_curvature()))
     return state
@@ -496,7 +522,7 @@ def _family_findings(problem: GeneralizedProblem, theta: Floats, phi: Floats) ->
 
 
 def covariance(
-    hessian: Floats | None, psi: Floats, design: Design, n_fixed: int, n_unseen: int = 0
+    hessian: Floats | None, psi: Floats, design: Design, n_fixed: int, unseen: Floats | None = None
 ) -> tuple[Floats, bool]:
     """Return twice the inverse of the criterion's Hessian, and whether it has none.
 
@@ -512,23 +538,25 @@ def covariance(
         Names what psi is.
     n_fixed
         Fixed effects in it.
-    n_unseen
-        Its last elements on which nothing depends there, which are held too.
+    unseen
+        Directions of its last elements on which nothing depends there, (n_last, n_directions), which are held too.
     """
     n = len(psi)
     free = np.ones(n, dtype=bool)
     free[: len(_column_of_theta(design))] = [psi[j] != 0 for j in _column_of_theta(design)]
     k = len(_column_of_theta(design))
     free[k + n_fixed :] = psi[k + n_fixed :] != 0
-    free[n - n_unseen :] = False
-    out = np.zeros((n, n))
+    seen = np.eye(n)[:, free]
+    if unseen is not None and unseen.size:
+        first = n - len(unseen)
+        seen = linalg.block_diag(np.eye(first)[:, free[:first]], linalg.null_space(unseen.T))
     if hessian is None:
         return np.full((n, n), np.nan), True
-    values, vectors = np.linalg.eigh(hessian[np.ix_(free, free)])
+    values, vectors = np.linalg.eigh(seen.T @ hessian @ seen)
     if not len(values) or values[0] <= FLAT * values[-1]:
         return np.full((n, n), np.nan), True
-    out[np.ix_(free, free)] = 2 * (vectors / values) @ vectors.T
-    return out, False
+    vectors = seen @ vectors
+    return 2 * (vectors / values) @ vectors.T, False
 
 
 def _column_of_theta(design: Design) -> list[int]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mixedmodels.design.build import build_design
 from mixedmodels.design.expression import INTERCEPT
 from mixedmodels.design.response import read_categories, read_numbers, read_successes
-from mixedmodels.design.zero_part import read_zero_part
+from mixedmodels.design.zero_part import read_zero_part, zero_formula
 from mixedmodels.errors import FormulaError
 from mixedmodels.families.named import with_zeros
 from mixedmodels.fit.call import Call, check_evaluation, check_plain
@@ -57,6 +57,8 @@ def build_generalized(call: GeneralizedCall, family: Family) -> GeneralizedProbl
             formula.text.find("fe("),
         )
     check_evaluation(formula, call.evaluate, call.contrasts)
+    if call.zero_inflation is not None:
+        check_evaluation(zero_formula(call.zero_inflation, formula), call.evaluate)
     check_plain(formula, "generalised models")
     design = build_design(
         formula,

@@ -11,10 +11,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import special
 
 from mixedmodels.design.expression import INTERCEPT
 from mixedmodels.design.records import Finding
 from mixedmodels.families.ordinal import Ordinal
+from mixedmodels.fit.generalized_findings import NO_CHANCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,11 +25,14 @@ if TYPE_CHECKING:
 
     from mixedmodels.design.design import Design
     from mixedmodels.design.records import Floats
+    from mixedmodels.design.zero_part import ZeroPart
     from mixedmodels.families.family import Family
     from mixedmodels.fit.observed import Observed
 
 FAR = 15.0
 """Size of a linear predictor from which on it is looked for."""
+FAR_CHANCE = float(special.logit(1 - NO_CHANCE))
+"""Size of the logit of a chance from which on it may be none, or one."""
 SEEN = 1e-7
 """Of a direction whose largest element is one, in columns whose largest value is one."""
 MAX_NAMED = 3
@@ -57,7 +62,7 @@ def separated(design: Design, kept: Sequence[int], observed: Observed, family: F
         for j, d in zip(kept, direction, strict=True)
         if abs(d) > SEEN and not (design.categories and design.x_names[j] == INTERCEPT)
     ]
-    listed = ", ".join(names[:MAX_NAMED]) + (", ..." if len(names) > MAX_NAMED else "")
+    listed = _listed(names)
     return [
         Finding(
             "separated",
@@ -67,6 +72,54 @@ def separated(design: Design, kept: Sequence[int], observed: Observed, family: F
             {"columns": tuple(names), "rows": tuple(np.flatnonzero(told).tolist())},
         )
     ]
+
+
+def separated_zeros(zeros: ZeroPart, effects: Floats, y: Floats, is_hurdle: bool) -> list[Finding]:
+    """Return the finding that chances of zeros are none, or one, in some rows whatever the data are elsewhere, if so.
+
+    At a hurdle these are the rows of a binomial response, zero or not. Excess zeros have a chance that ends at none
+    also where there are zeros, but no more than counts have: which rows do is seen at the estimates.
+
+    Parameters
+    ----------
+    zeros
+        Covariates of the chance.
+    effects
+        On its logit, (n_columns,).
+    y
+        Responses, (n_obs,).
+    is_hurdle
+        Whether the chance is that of any zero.
+    """
+    logit = zeros.X @ effects
+    far = np.abs(logit) > FAR_CHANCE
+    if not far.any():
+        return []
+    sign = np.where(y == 0, 1.0, -1.0) if is_hurdle else np.sign(logit) * far
+    size = np.abs(zeros.X).max(axis=0)
+    X = zeros.X / np.where(size > 0, size, 1.0)
+    direction = _direction(X, sign)
+    if direction is None:
+        return []
+    told = np.abs(X @ direction) > SEEN
+    if told.all() and not is_hurdle and (logit < 0).all():
+        return []  # what no_excess_zeros says
+    names = [name for name, d in zip(zeros.names, direction, strict=True) if abs(d) > SEEN]
+    counts = {end: np.count_nonzero(told & side) for end, side in ((0, logit < 0), (1, logit > 0))}
+    ends = " and ".join(f"{end} in {count}" for end, count in counts.items() if count)
+    return [
+        Finding(
+            "separated_zeros",
+            f"The chance of a zero goes to {ends} of {len(y)} rows along {_listed(names)} in "
+            f"zero_inflation={zeros.text!r}: the effects grow without bound, and have no standard errors. Leave out or "
+            "merge what separates.",
+            {"columns": tuple(names), "rows": tuple(np.flatnonzero(told).tolist())},
+        )
+    ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:MAX_NAMED]) + (", ..." if len(names) > MAX_NAMED else "")
 
 
 def _separated_rows(X: Floats, observed: Observed, family: Family) -> tuple[npt.NDArray[np.bool_], Floats]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mixedmodels.covariance.unstructured import relative_factor, split_theta
-from mixedmodels.design.subset import draw_levels, take_rows
+from mixedmodels.design.subset import draw_levels, rows_of_levels, take_rows
 from mixedmodels.errors import InferenceError
 from mixedmodels.fit.fitted import marginal_fitted, random_part
 from mixedmodels.fit.generalized import fit_generalized, off_zero
@@ -47,8 +47,7 @@ class GeneralizedReplicated(GeneralizedParameters):
     @property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of bootstrap that there are of it: rows have no residuals to draw from."""
-        # the covariates of chances of zeros are those of the rows of the fit
-        return ("parametric", "cases") if self.state.problem.zeros is None else ("parametric",)
+        return ("parametric", "cases")
 
     @property
     def units(self) -> dict[str, int]:
@@ -89,17 +88,19 @@ class GeneralizedReplicated(GeneralizedParameters):
         """
         return generalized_refit(self.state, y)
 
-    def _fit(self, design: Design) -> GlmmState:
-        return fit_generalized(self.state.problem.with_design(design), control=self.state.control)
+    def _fit(self, design: Design, rows: npt.NDArray[np.intp]) -> GlmmState:
+        return fit_generalized(self.state.problem.with_design(design, rows), control=self.state.control)
 
     def refit_levels(self, name: str, drawn: npt.NDArray[np.int64]) -> GlmmState:
         """Return the fit to some levels of a grouping factor, each time one that is drawn a level of its own."""
-        return self._fit(draw_levels(self.state.design, name, drawn))
+        design = self.state.design
+        return self._fit(draw_levels(design, name, drawn), rows_of_levels(design, name, drawn))
 
     def refit_without(self, level: int) -> GlmmState:
         """Return the fit without a level of the grouping factor with fewest."""
         design = self.state.design
-        return self._fit(take_rows(design, np.flatnonzero(design.factors[-1].codes != level)))
+        rows = np.flatnonzero(design.factors[-1].codes != level)
+        return self._fit(take_rows(design, rows), rows)
 
     def noise(self, values: pd.DataFrame) -> list[Floats]:
         """Return N, what levels' estimates vary by beside Sigma, (n_values, n_effects, n_effects) a factor."""

@@ -37,7 +37,7 @@ def zero_table(state: GlmmState, level: float = 0.95) -> pd.DataFrame:
             f"Zeros have no chance of their own in the family {state.family.name!r}: fit with zero_inflation='~ 1'."
         )
     estimate, se = state.zero_effects, np.sqrt(np.diag(state.cov_zero_effects))
-    se = np.where(se > 0, se, np.nan)  # none where the chance is estimated as none
+    se = np.where(state.zero_effects_without_end, np.nan, se)
     z = estimate / se
     half = special.ndtri(0.5 + level / 2) * se
     columns = {

@@ -88,7 +88,6 @@ def predict_generalized(
         raise InferenceError("An average over random effects is one of means; on the link scale it is 'population'.")
     if interval is not None:
         _check_interval(interval)
-        _check_zeros(state, scale)
     new_averaged = _are_averaged(new_levels, scale, interval)
     chosen = chosen_columns(state.design, "population" if averaged else random_effects)
     used = tuple(bool(columns.any()) for columns in chosen)
@@ -115,6 +114,11 @@ def predict_generalized(
     mean = np.where(rows.missing, np.nan, mean)
     if interval is None:
         return pd.Series(mean, index=rows.index, name="predicted")
+    if scale == "response" and state.problem.zeros is not None:
+        shown = rows if averaged else with_columns(rows, chosen)
+        se = mean_errors(state, shown, _zero_columns(state, data), eta, used, averaged=averaged)
+        span = np.exp(special.ndtri(0.5 + level / 2) * se / mean)
+        return pd.DataFrame({"mean": mean, "se": se, "lower": mean / span, "upper": mean * span}, index=rows.index)
     # averages have their intervals on the link scale too, where they are about symmetric
     eta = family.predictor(mean) if averaged else eta
     se = (
@@ -163,10 +167,16 @@ def rows_family(state: GlmmState, data: object) -> Family:
     DataError
         If new data lack a column.
     """
-    zeros = state.problem.zeros
-    if data is None or zeros is None:
+    if data is None or state.problem.zeros is None:
         return state.fitted_family
-    return state.family_at(zeros.recipe.fixed_matrix(data))
+    return state.family_at(_zero_columns(state, data))
+
+
+def _zero_columns(state: GlmmState, data: object) -> Floats:
+    """Return the covariates of the chance of a zero at rows, (n_rows, n_columns)."""
+    zeros = state.problem.zeros
+    assert zeros is not None
+    return zeros.X if data is None else zeros.recipe.fixed_matrix(data)
 
 
 def _check_interval(interval: object) -> None:
@@ -174,14 +184,6 @@ def _check_interval(interval: object) -> None:
         raise InferenceError(
             f"interval={interval!r} is not available for generalised models; it must be 'confidence' or None."
             f"{nearest(str(interval), ('confidence',))}"
-        )
-
-
-def _check_zeros(state: GlmmState, scale: str) -> None:
-    if state.problem.zeros is not None and scale == "response":
-        raise InferenceError(
-            f"Intervals of means of the family {state.family.name!r}, which depend on the chance of a zero too, are "
-            "not available yet. On scale='link' they are those of the counts; fit.bootstrap() has others."
         )
 
 
@@ -206,11 +208,7 @@ def predictor_error(state: GlmmState, rows: Rows, used: tuple[bool, ...]) -> Flo
     InferenceError
         If several grouping factors are used, whose levels' errors are correlated.
     """
-    if not any(used):
-        jacobian = np.zeros((rows.n_rows, len(state.psi)))
-        jacobian[:, state.beta_in_psi] = state.fixed_root.coordinates(rows.X)
-        return _error(jacobian, state)
-    jacobian, variance = predictor_slopes(state, rows, used)
+    jacobian, variance = _shifts(state, rows, used)
     return np.asarray(np.sqrt(variance + _error(jacobian, state) ** 2))
 
 
@@ -264,11 +262,7 @@ def category_errors(
     family = state.family
     assert isinstance(family, Ordinal)
     own = state.beta_in_psi
-    if any(used):
-        shift, around = predictor_slopes(state, rows, used)
-    else:
-        shift, around = np.zeros((rows.n_rows, len(state.psi))), np.zeros(rows.n_rows)
-        shift[:, own] = state.fixed_root.coordinates(rows.X)
+    shift, around = _shifts(state, rows, used)
 
     def chances(eta: Floats, phi: Floats, variance: Floats | None) -> Floats:
         return family.chances(eta, phi) if variance is None else averaged_chances(family, eta, phi, variance)
@@ -284,6 +278,51 @@ def category_errors(
     total = np.einsum("rcj,jk,rck->rc", jacobian, state.cov_psi, jacobian)
     by_eta = (chances(eta + STEP, state.phi, variance) - chances(eta - STEP, state.phi, variance)) / (2 * STEP)
     return np.asarray(np.sqrt(np.maximum(total + by_eta**2 * around[:, None], 0.0)))
+
+
+def mean_errors(
+    state: GlmmState, rows: Rows, zeros: Floats, eta: Floats, used: tuple[bool, ...], *, averaged: bool
+) -> Floats:
+    """Return standard errors of means of counts whose zeros have a chance of their own, (n_rows,).
+
+    By the delta method in all parameters, effects on the chance among them; else as ``category_errors``.
+
+    Parameters
+    ----------
+    state
+        The fit.
+    rows
+        With the columns of the effects that are chosen, or averaged over.
+    zeros
+        Covariates of the chance, (n_rows, n_columns).
+    eta
+        The linear predictor with what is chosen, (n_rows,).
+    used
+        Which grouping factors have effects that are chosen.
+    averaged
+        Whether means are averaged over new levels.
+    """
+    shift, around = _shifts(state, rows, used)
+
+    def mean(at: GlmmState, eta: Floats) -> Floats:
+        family = at.family_at(zeros)
+        return averaged_mean(at, rows, eta, family) if averaged else family.mean(eta)
+
+    jacobian = np.empty((rows.n_rows, len(state.psi)))
+    for j, (up, down, step) in enumerate(_moved(state)):
+        half = 0.5 * step * shift[:, j]
+        jacobian[:, j] = (mean(_at(state, up), eta + half) - mean(_at(state, down), eta - half)) / step
+    by_eta = 0.0 if averaged else state.family_at(zeros).slope(eta)
+    return np.asarray(np.sqrt(by_eta**2 * around + _error(jacobian, state) ** 2))
+
+
+def _shifts(state: GlmmState, rows: Rows, used: tuple[bool, ...]) -> tuple[Floats, Floats]:
+    """Return what ``predictor_slopes`` returns, also where no effects of levels are used."""
+    if any(used):
+        return predictor_slopes(state, rows, used)
+    shift = np.zeros((rows.n_rows, len(state.psi)))
+    shift[:, state.beta_in_psi] = state.fixed_root.coordinates(rows.X)
+    return shift, np.zeros(rows.n_rows)
 
 
 def averaged_error(state: GlmmState, rows: Rows, eta: Floats, family: Family) -> Floats:
@@ -326,7 +365,8 @@ def _moved(state: GlmmState) -> Iterator[tuple[Floats, Floats, float]]:
 
 
 def _at(state: GlmmState, psi: Floats) -> GlmmState:
-    return replace(state, theta=state.problem.model.estimates(psi)[0])
+    theta = state.problem.model.estimates(psi)[0]
+    return replace(state, theta=theta, psi=psi, phi=psi[state.phi_in_psi.start :])
 
 
 def _error(jacobian: Floats, state: GlmmState) -> Floats:

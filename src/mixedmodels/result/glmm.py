@@ -17,7 +17,7 @@ from mixedmodels.display.augment import augment
 from mixedmodels.display.broom_generalized import tidy_generalized
 from mixedmodels.display.check_frame import show_checks
 from mixedmodels.display.generalized_summary import one_line_generalized, summarize_generalized
-from mixedmodels.errors import InferenceError, UnknownArgumentError
+from mixedmodels.errors import UnknownArgumentError
 from mixedmodels.families.family import Family
 from mixedmodels.families.named import read_family
 from mixedmodels.families.ordinal import Ordinal
@@ -88,11 +88,6 @@ class GlmmResult(RandomEstimates, FixedEstimates, GeneralizedTests, VarianceInte
         return GeneralizedReplicated(self.state, GlmmResult)
 
     def _deleted(self) -> DeletedGeneralized:
-        if self.state.problem.zeros is not None:
-            raise InferenceError(
-                f"Influence is not available yet for the family {self.family.name!r}, whose zeros have a chance of "
-                "their own."
-            )
         return DeletedGeneralized(self.state)
 
     @property
