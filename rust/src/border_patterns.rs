@@ -2,6 +2,7 @@
 
 #![allow(non_snake_case)] // matrices are X, Y and W in Python, where they are keywords
 
+use crate::basis::Basis;
 use crate::border_inference::by_rows;
 use crate::patterns::{PatternRows, Patterns};
 use crate::products::ModelRows;
@@ -12,7 +13,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 /// Means, map, beta and root in the fixed basis.
-type FixedRoot<'py> =
+pub type FixedRoot<'py> =
     (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>, Bound<'py, PyArray2<f64>>);
 
 /// Sums and counts by pairs of visits.
@@ -241,22 +242,29 @@ impl PatternModel {
     }
 }
 
+/// A fixed part, as coefficients and U^-T, in its basis and in units of the response.
+pub fn fixed_root<'py>(
+    py: Python<'py>,
+    basis: &Basis,
+    beta0: &[f64],
+    scale: f64,
+    (beta, root): (Vec<f64>, Vec<f64>),
+) -> PyResult<FixedRoot<'py>> {
+    let p = beta.len();
+    let (mean, map) = basis.centred();
+    let beta: Vec<f64> = beta0.iter().zip(&beta).map(|(b0, b)| b0 + scale * b).collect();
+    Ok((
+        mean.to_vec().into_pyarray(py),
+        by_rows(map.to_vec(), p)?.into_pyarray(py).reshape([p, p])?,
+        beta.into_pyarray(py),
+        by_rows(root, p)?.into_pyarray(py).reshape([p, p])?,
+    ))
+}
+
 impl PatternModel {
-    /// A fixed part in its basis, in units of the response.
     fn root<'py>(&self, py: Python<'py>, found: Option<(Vec<f64>, Vec<f64>)>) -> PyResult<Option<FixedRoot<'py>>> {
-        let Some((beta, root)) = found else {
-            return Ok(None);
-        };
-        let p = self.patterns.p;
-        let (mean, map) = self.patterns.x_basis.centred();
-        let beta: Vec<f64> =
-            self.patterns.beta0.iter().zip(&beta).map(|(b0, b)| b0 + self.patterns.scale * b).collect();
-        Ok(Some((
-            mean.to_vec().into_pyarray(py),
-            by_rows(map.to_vec(), p)?.into_pyarray(py).reshape([p, p])?,
-            beta.into_pyarray(py),
-            by_rows(root, p)?.into_pyarray(py).reshape([p, p])?,
-        )))
+        let Patterns { x_basis, beta0, scale, .. } = &self.patterns;
+        found.map(|found| fixed_root(py, x_basis, beta0, *scale, found)).transpose()
     }
 
     fn blocks<'a>(&self, values: &'a PyReadonlyArray1<'_, f64>, times: usize, name: &str) -> PyResult<&'a [f64]> {

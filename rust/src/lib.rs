@@ -6,6 +6,7 @@ mod basis;
 mod block;
 mod blocks;
 mod border_accumulator;
+mod border_chains;
 mod border_coupled;
 mod border_crossing;
 mod border_glmm;
@@ -14,6 +15,7 @@ mod border_objective;
 mod border_patterns;
 mod border_profile;
 mod bytes;
+mod chains;
 mod cholesky;
 mod complete;
 mod constrained;
@@ -567,6 +569,7 @@ fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<border_crossing::PyScaled>()?;
     module.add_class::<border_crossing::PyLanczos>()?;
     module.add_class::<border_patterns::PatternModel>()?;
+    module.add_class::<border_chains::ChainModel>()?;
     module.add_class::<border_coupled::CoupledModel>()?;
     module.add_class::<border_glmm::GeneralizedModel>()?;
     module.add_class::<border_glmm::GeneralizedMinimum>()

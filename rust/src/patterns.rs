@@ -455,7 +455,7 @@ fn add_gram(rows: &[f64], n_rows: usize, columns: usize, sums: &mut [f64]) {
 }
 
 /// Few rows R with R'R the matrix whose lower triangle is given, by a Cholesky factor with pivots.
-fn rows_of(sums: &[f64], columns: usize) -> (usize, Vec<f64>) {
+pub(crate) fn rows_of(sums: &[f64], columns: usize) -> (usize, Vec<f64>) {
     let mut left: Vec<f64> = (0..columns).map(|j| sums[j * columns + j]).collect();
     let largest = left.iter().fold(0.0, |a: f64, b| a.max(*b));
     let mut found: Vec<Vec<f64>> = Vec::new();

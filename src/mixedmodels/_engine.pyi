@@ -161,6 +161,38 @@ class Model:
     """Var(x'(beta^ - beta) + z'(b^ - b)) / sigma^2 of each row (m,); code -1: no such level; theta is a user's, or
     theta~ if in_engine."""
 
+class ChainModel:
+    """Subjects as chains of rows that are correlated through neighbours, Q the inverse of their correlations.
+
+    Neighbours of the same correlation are one of C classes; correlations are (3, C), two derivatives behind the values,
+    in one parameter a group.
+    """
+
+    def __init__(
+        self,
+        y: Floats,  # (n,), offset already taken off
+        X: Floats,  # (n, p), C order
+        weights: Floats | None,
+        order: npt.NDArray[np.int64],  # rows by chain and time, (n,)
+        lengths: npt.NDArray[np.int64],  # rows of each chain
+        groups: npt.NDArray[np.int64],  # of each chain
+        links: npt.NDArray[np.int32],  # class of each two neighbours, in their order
+        class_groups: npt.NDArray[np.int64],  # (C,)
+        n_groups: int,
+        n_threads: int = 0,
+    ) -> None: ...
+    kept: list[int]  # columns of X that are not aliased (leftmost kept)
+    nearly_dependent: list[int]
+    scale: float  # root mean square of the least-squares residual of y on X
+    def constant(self, reml: bool) -> float: ...
+    """What the criterion lacks to -2 log-likelihood."""
+    def products(self, correlations: Floats) -> tuple[Floats, Floats]: ...
+    """[q r]'Q [q r] of each group, (3, G, p + 1, p + 1), and log|C|, (3, G), with tr(Q C' Q C') behind it."""
+    def squares(self, correlations: Floats) -> Floats: ...
+    """[q r]'D C D [q r] of each group, (G, p + 1, p + 1), D the first derivative of Q = C^-1."""
+    def fixed_root(self, products: Floats) -> tuple[Floats, Floats, Floats, Floats] | None: ...
+    """`PatternModel.fixed_root` for [q r]'V^-1 [q r], (p + 1, p + 1)."""
+
 class CoupledModel:
     """Henderson's equations with a precision Q of the rows, times scale squared, told on pairs of rows a >= b.
 

@@ -292,7 +292,10 @@ def test_refits_and_updates_keep_what_is_on_the_residuals() -> None:
 def test_subjects_that_are_too_large_are_refused() -> None:
     frame = pd.DataFrame({"y": np.sin(np.arange(3000.0)), "id": np.arange(3000) // 1600, "v": np.arange(3000)})
     with pytest.raises(mm.DesignError, match="a block has 1600 rows, more than 1500"):
-        mm.lmer("y ~ 1", frame, residual="ar1(v | id)")
+        mm.lmer("y ~ 1", frame, residual="gau(v | id)")
+    by_neighbours = mm.lmer("y ~ 1", frame, residual="ar1(v | id)", reml=False)
+    with pytest.raises(mm.InferenceError, match="a level of id has 1600 rows, more than 1500"):
+        by_neighbours.simulate(1)
 
 
 def test_parts_that_cannot_be_told_apart_are_found() -> None:

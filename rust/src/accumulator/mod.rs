@@ -12,7 +12,7 @@ mod factor_sums;
 mod finish;
 mod fixed_sums;
 mod pairs;
-mod piece;
+pub(crate) mod piece;
 
 use crate::basis::{Basis, ColumnSums, Settled};
 use crate::bytes::Writer;

@@ -15,6 +15,7 @@ class Autoregressive(Correlation):
 
     title = "first-order autoregressive"
     needs = "whole numbers"
+    is_chain = True
 
     def n_coordinates(self, visits: Places) -> int:
         """Return 1."""

@@ -116,6 +116,9 @@ class Correlation(ABC):
         With one variance, Sigma is linear in it and the covariances.
     has_several_optima
         The likelihood may have several optima where nothing else is random.
+    is_chain
+        In one dimension two places are correlated through all between them: the correlation of any two is the product
+        of those of neighbours.
     needs
         ``"order"``: any levels; ``"whole numbers"``: levels in their order, or numbers whose differences are whole;
         ``"equal steps"``: levels, or numbers at equal steps; ``"numbers"``.
@@ -128,6 +131,7 @@ class Correlation(ABC):
     ends: ClassVar[tuple[float, float]] = (0.5 * np.pi, np.pi)
     has_linear_covariances: ClassVar[bool] = False
     has_several_optima: ClassVar[bool] = False
+    is_chain: ClassVar[bool] = False
     needs: ClassVar[str] = "order"
 
     @abstractmethod

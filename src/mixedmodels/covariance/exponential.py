@@ -15,6 +15,7 @@ class Exponential(Correlation):
 
     title = "exponential"
     needs = "numbers"
+    is_chain = True
 
     def n_coordinates(self, visits: Places) -> int:
         """Return 1."""

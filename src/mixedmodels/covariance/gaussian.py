@@ -13,6 +13,7 @@ class Gaussian(Exponential):
     """exp(-(d / range)^2); its coordinate, start and range are those of exponential decay."""
 
     title = "Gaussian"
+    is_chain = False
 
     def matrix(self, x: Sequence[Jet], visits: Places) -> Jet:
         """Return the decay of each distance."""

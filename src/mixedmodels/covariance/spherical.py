@@ -16,6 +16,7 @@ class Spherical(Exponential):
 
     title = "spherical"
     has_several_optima = True
+    is_chain = False
 
     def start(self, visits: Places) -> Floats:
         """Return the coordinate of a range of four gaps: up to one there is no correlation to move."""

@@ -33,6 +33,13 @@ def level_text(level: Any) -> str:
     return str(shown_level(level))
 
 
+def level_texts(levels: pd.Index) -> tuple[str, ...]:
+    """Return the texts of all levels."""
+    if isinstance(levels.dtype, np.dtype) and levels.dtype.kind in "iuf":
+        return tuple(map(str, levels.tolist()))
+    return tuple(map(level_text, levels))
+
+
 def odd_ones(levels: pd.Index) -> list[str]:
     """Return the texts of those levels that cannot be read as numbers."""
     texts = [level_text(level) for level in levels]

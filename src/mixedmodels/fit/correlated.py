@@ -13,7 +13,7 @@ import numpy as np
 
 from mixedmodels._engine import PatternModel
 from mixedmodels.covariance.block_covariance import BlockCovariance
-from mixedmodels.covariance.block_residual import BlockResidual, OnOwnTimes, OnVisits
+from mixedmodels.covariance.block_residual import BlockResidual, BlockRows, OnOwnTimes, OnVisits
 from mixedmodels.covariance.correlation import Visits
 from mixedmodels.covariance.kinds import correlation_of, make_structure
 from mixedmodels.covariance.residual import ResidualStructure
@@ -135,6 +135,11 @@ class CorrelatedProblem(MarginalProblem):
         """Rows by block."""
         return find_blocks(self.design, self.effects)
 
+    @property
+    def covariance_rows(self) -> tuple[BlockRows, ...]:
+        """Rows whose covariances are formed."""
+        return self.blocks.rows
+
     @cached_property
     def residual(self) -> BlockResidual:
         """The residual structure."""
@@ -144,15 +149,18 @@ class CorrelatedProblem(MarginalProblem):
         if own.has_own_times:
             correlation = correlation_of(self.kind)
             assert correlation is not None
-            return OnOwnTimes(correlation, len(own.groups), self._unit_of_time())
+            return OnOwnTimes(correlation, len(own.groups), self.unit)
         return OnVisits(make_structure(self.kind, own.visits), len(own.groups), len(own.visits))
 
-    def _unit_of_time(self) -> float:
-        """Return the median distance of neighbours, over all subjects."""
+    @cached_property
+    def unit(self) -> float:
+        """Median distance of neighbours: of visits in common, or over all subjects."""
         own = self.design.residual
-        assert own is not None
-        positions = own.visits.positions
-        assert positions is not None
+        positions = None if own is None else own.visits.positions
+        if own is None or positions is None:
+            return 1.0
+        if not own.has_own_times:
+            return own.visits.unit
         order = np.lexsort((own.visit, own.subject))
         at, same = positions[own.visit[order]], np.diff(own.subject[order]) == 0
         gaps = np.linalg.norm(np.diff(at, axis=0)[same], axis=1)
@@ -173,7 +181,7 @@ class CorrelatedProblem(MarginalProblem):
             for column in self.design.variance
         )
         return BlockCovariance(
-            rows=self.blocks.rows,
+            rows=self.covariance_rows,
             residual=self.residual,
             functions=functions,
             sizes=tuple(e.size for e in self.effects),

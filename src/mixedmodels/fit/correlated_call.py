@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from mixedmodels.design.block_rows import joins_too_many
 from mixedmodels.design.build import build_design
+from mixedmodels.design.chains import are_chains
 from mixedmodels.design.frame import open_frame
 from mixedmodels.design.known_residual import is_matrix, read_known_residual
 from mixedmodels.design.open_rows import is_stream
 from mixedmodels.errors import DataError, FormulaError
 from mixedmodels.fit.call import Call, check_evaluation, check_plain
+from mixedmodels.fit.chains import ChainProblem
 from mixedmodels.fit.correlated import CorrelatedProblem, check_sigma, has_visits_alone
 from mixedmodels.fit.coupled import CoupledProblem
 from mixedmodels.fit.marginal import MarginalProblem
@@ -116,9 +118,11 @@ def build_marginal(call: Call, n_threads: int = 0) -> MarginalProblem:
 
 
 def _with_structure(design: Design, sigma: float | None, n_threads: int, seconds: float) -> MarginalProblem:
-    """Return the problem of a design: by visits in common where they are all, else by blocks of rows or levels."""
+    """Return the problem of a design: by visits in common where they are all, else by neighbours, blocks or levels."""
     if sigma is None and not design.variance and has_visits_alone(design):
         return MarginalProblem(design, n_threads=n_threads, design_seconds=seconds)
+    if are_chains(design):
+        return ChainProblem(design, sigma=sigma, n_threads=n_threads, design_seconds=seconds)
     if joins_too_many(design):
         return CoupledProblem(design, sigma=sigma, n_threads=n_threads, design_seconds=seconds)
     return CorrelatedProblem(design, sigma=sigma, n_threads=n_threads, design_seconds=seconds)

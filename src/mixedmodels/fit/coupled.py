@@ -398,12 +398,6 @@ class CoupledEvaluation(Evaluation):
 
     problem: CoupledProblem
 
-    def moved(self, x: Floats) -> Evaluation | None:
-        """Return the evaluation at other coordinates; None where R is not positive definite there."""
-        point = self.problem.moved(self.point, x - self.x)
-        value = self.problem.value(point, self.reml)
-        return None if value is None else CoupledEvaluation(self.problem, self.reml, point, x, value)
-
     def walked(self) -> tuple[Floats, Floats]:
         """Return the gradient and the average information, or near the optimum the Hessian in its place."""
         told = self.problem.derivatives(self.point, self.reml)

@@ -117,7 +117,7 @@ class Evaluation:
         """Return the evaluation at other coordinates; None where Sigma is not positive definite there."""
         point = self.problem.moved(self.point, x - self.x)
         value = self.problem.value(point, self.reml)
-        return None if value is None else Evaluation(self.problem, self.reml, point, x, value)
+        return None if value is None else replace(self, point=point, x=x, value=value)
 
     @cached_property
     def slopes(self) -> Slopes:

@@ -39,6 +39,7 @@ from mixedmodels.families.family import Family
 from mixedmodels.families.named import BY_NAME
 from mixedmodels.fit.archive import is_archive, read_archive, write_archive
 from mixedmodels.fit.call import Call, RelatedCall
+from mixedmodels.fit.chains import ChainProblem
 from mixedmodels.fit.control import Control
 from mixedmodels.fit.correlated import CorrelatedProblem
 from mixedmodels.fit.correlated_call import CorrelatedCall
@@ -111,6 +112,14 @@ def _coupled_problem(
     return problem
 
 
+def _chain_problem(
+    design: Design, n_threads: int, seconds: dict[str, float], known_sigma: float | None
+) -> ChainProblem:
+    problem = ChainProblem(design, sigma=known_sigma, n_threads=n_threads)
+    problem.seconds = seconds
+    return problem
+
+
 def _factor(expr: str, eval_method: Factor.EvalMethod, kind: Factor.Kind) -> Factor:
     return Factor(expr, eval_method=eval_method, kind=kind)
 
@@ -159,6 +168,7 @@ KEPT = (
     Kept(MarginalProblem, ("design", "n_threads", "seconds"), _marginal_problem),
     Kept(GeneralizedProblem, ("design", "family", "n_agq", "n_threads", "seconds", "zeros"), _generalized_problem),
     Kept(CorrelatedProblem, ("design", "n_threads", "seconds", "known_sigma"), _correlated_problem),
+    Kept(ChainProblem, ("design", "n_threads", "seconds", "known_sigma"), _chain_problem),
     Kept(CoupledProblem, ("design", "n_threads", "seconds", "known_sigma"), _coupled_problem),
     Kept(RowlessFit, make=restored),
     Kept(MatrixCoding, ("matrix", "names")),
