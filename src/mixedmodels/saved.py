@@ -10,6 +10,7 @@ from mixedmodels.diagnose.influence import KEPT as OF_INFLUENCE
 from mixedmodels.display.many_responses import KEPT as OF_RESPONSES
 from mixedmodels.display.many_responses import RESPONSES
 from mixedmodels.fit import storage
+from mixedmodels.fit.correlated_fit import CorrelatedState
 from mixedmodels.fit.generalized import GlmmState
 from mixedmodels.fit.long_work import KEPT as OF_WORK
 from mixedmodels.fit.long_work import Work
@@ -17,6 +18,7 @@ from mixedmodels.fit.marginal_fit import MarginalState
 from mixedmodels.fit_many import KEPT as OF_MANY
 from mixedmodels.fit_many import MANY
 from mixedmodels.inference.bootstrap import BOOTSTRAP, Replicated, kept
+from mixedmodels.inference.replicated_correlated import CorrelatedReplicated
 from mixedmodels.inference.replicated_generalized import GeneralizedReplicated
 from mixedmodels.inference.replicated_linear import LinearReplicated
 from mixedmodels.inference.replicated_marginal import MarginalReplicated
@@ -25,7 +27,7 @@ from mixedmodels.inference.simulated_power import POWER, Simulation
 from mixedmodels.interrupted import warn_if_interrupted
 from mixedmodels.result.glmm import GLMM, KEPT_GLMM, GlmmResult
 from mixedmodels.result.lmm import KEPT, KIND, LmmResult
-from mixedmodels.result.mmrm import KEPT_MARGINAL, MMRM, MmrmResult
+from mixedmodels.result.mmrm import KEPT_MARGINAL, MMRM, CorrelatedResult, MmrmResult
 from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
 
@@ -80,6 +82,8 @@ def _replicated(state: Any) -> Replicated:
     """Return a fit from a file as its bootstrap sees it."""
     if isinstance(state, GlmmState):
         return GeneralizedReplicated(state, GlmmResult)
+    if isinstance(state, CorrelatedState):
+        return CorrelatedReplicated(state, CorrelatedResult)
     if isinstance(state, MarginalState):
         return MarginalReplicated(state, MmrmResult)
     return LinearReplicated(state, LmmResult)

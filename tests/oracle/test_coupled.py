@@ -17,6 +17,8 @@ from mixedmodels.fit.correlated import CorrelatedProblem
 from mixedmodels.fit.correlated_fit import fit_correlated
 from mixedmodels.fit.coupled import CoupledProblem
 from mixedmodels.formula.parse import parse_correlated_formula
+from mixedmodels.inference.profile import Profile, profile
+from mixedmodels.inference.profiled_correlated import CorrelatedProfiled
 from oracle.test_correlated import CASES, Floats, anywhere, frame
 
 pytestmark = pytest.mark.filterwarnings("ignore::mixedmodels.SingularFitWarning")
@@ -155,3 +157,14 @@ def test_refits_without_an_item_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(ours.beta, theirs.beta, rtol=1e-6)
     np.testing.assert_allclose(ours.std_errors, theirs.std_errors, rtol=1e-6)
     assert not np.allclose(ours.beta, dense.state.beta, rtol=1e-4)
+
+
+def test_profiles_are_those_of_blocks() -> None:
+    formula = parse_correlated_formula("y ~ x + (1 | item)", "ar1(visit | id)", None)
+    design = build_design(formula, crossed(30, 12))
+    which = ["sd_Intercept|item"]
+    blocks, ours = (
+        profile(CorrelatedProfiled(fit_correlated(problem, reml=True)), Profile, which).conf_int()
+        for problem in (CorrelatedProblem(design), CoupledProblem(design))
+    )
+    np.testing.assert_allclose(ours, blocks, rtol=1e-4)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -218,6 +219,50 @@ class BlockCovariance:
                 slope[k : k + self._n_variance] = value.first
                 found.append(Parameter(name, float(value.value), slope, limits, False))
         return [[replace(p, slope=p.slope[int(self.is_held) :]) for p in found if not self._is_given(p)]]
+
+    def parameter(self, point: Floats, which: int) -> Jet:
+        """Return the parameter at a place of the list of ``parameters`` with its derivatives, in the K coordinates."""
+        groups, k = self._residual_parameters(point), self.residual.n_coordinates
+        places = [(g, i) for g, own in enumerate(groups) for i, p in enumerate(own) if not self._is_given(p)]
+        functions = self._variance_jets(point)
+        if which < len(places):
+            g, i = places[which]
+            jet = self._placed(self.residual.parameter(self.residual_point(point), g, i), g * (k // len(groups)))
+            if groups[g][i].is_sd:
+                for function, own in functions:
+                    jet = jet * self._placed(function.log_reference(own), k).exp()
+        else:
+            values = [value for function, own in functions for value in function.parameters(own).values]
+            jet = self._placed(values[which - len(places)], k)
+        free = slice(int(self.is_held), None)
+        return Jet(jet.value, jet.first[free], jet.second[free, free])
+
+    def _placed(self, jet: Jet, start: int) -> Jet:
+        """Return a number with derivatives in some coordinates, as one with derivatives in all."""
+        own, n = slice(start, start + jet.n_coordinates), self._n_all
+        first, second = np.zeros(n), np.zeros((n, n))
+        first[own], second[own, own] = jet.first, jet.second
+        return Jet(jet.value, first, second)
+
+    def steps(self, base: Floats, point: Floats) -> Floats:
+        """Return the step (K,) that leads from one point to another."""
+        (one, *before), (two, *after) = self._parts(base), self._parts(point)
+        step = np.concatenate([self.residual.steps(one, two), *(b - a for a, b in zip(before, after, strict=True))])
+        return step[int(self.is_held) :]
+
+    @property
+    def effects_places(self) -> list[slice]:
+        """Places of the blocks of random effects among the K coordinates."""
+        ends = self.n_coordinates - sum(self._n_effects) + np.cumsum([0, *self._n_effects])
+        return [slice(int(a), int(b)) for a, b in pairwise(ends)]
+
+    def effect(self, point: Floats, block: int) -> Jet:
+        """Return S of one block of random effects with its derivatives in the block's coordinates."""
+        return self._effects(point)[block]
+
+    def with_effects(self, point: Floats, coordinates: Floats) -> Floats:
+        """Return the point with other coordinates of the random effects."""
+        return np.concatenate([point[: len(point) - sum(self._n_effects)], coordinates])
 
     def curved(self, point: Floats) -> list[list[Jet]] | None:
         """Return None: SAS has no parameters for all of these."""

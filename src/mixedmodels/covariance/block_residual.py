@@ -97,6 +97,12 @@ class BlockResidual(Protocol):
     def parameters(self, point: Floats) -> list[list[Parameter]]:
         """Return the parameters of each group, with slopes (k,)."""
 
+    def parameter(self, point: Floats, group: int, which: int) -> Jet:
+        """Return one parameter of one group with its derivatives in the group's coordinates."""
+
+    def steps(self, base: Floats, point: Floats) -> Floats:
+        """Return the step (K,) that leads from one point to another."""
+
 
 @dataclass(frozen=True)
 class OnVisits:
@@ -176,6 +182,14 @@ class OnVisits:
     def parameters(self, point: Floats) -> list[list[Parameter]]:
         """Return the structure's."""
         return self.structure.parameters(self._shaped(point))
+
+    def parameter(self, point: Floats, group: int, which: int) -> Jet:
+        """Return the structure's."""
+        return self.structure.parameter(self._shaped(point), group, which)
+
+    def steps(self, base: Floats, point: Floats) -> Floats:
+        """Return the step from one point to another."""
+        return self.structure.steps(self._shaped(base), self._shaped(point)).ravel()
 
     def of_visits(self, point: Floats) -> Floats:
         """Return Sigma, (G, V, V)."""
@@ -276,13 +290,24 @@ class OnOwnTimes:
         places, out = self._one_place, []
         names, limits = self.correlation.names(places), self.correlation.limits(places)
         for x in point.reshape(self.n_groups, -1):
-            log, *rest = variables(x)
-            sd = log.exp()
+            sd, *others = self._own(x)
             found = [Parameter("sd", float(sd.value), sd.first, (0.0, np.inf), True)]
-            for name, jet, limit in zip(names, self.correlation.parameters(rest, places), limits, strict=True):
+            for name, jet, limit in zip(names, others, limits, strict=True):
                 found.append(Parameter(name, float(jet.value), jet.first, limit, False))
             out.append(found)
         return out
+
+    def parameter(self, point: Floats, group: int, which: int) -> Jet:
+        """Return one of them with its derivatives."""
+        return self._own(point.reshape(self.n_groups, -1)[group])[which]
+
+    def steps(self, base: Floats, point: Floats) -> Floats:
+        """Return the difference."""
+        return point - base
+
+    def _own(self, x: Floats) -> list[Jet]:
+        log, *rest = variables(x)
+        return [log.exp(), *self.correlation.parameters(rest, self._one_place)]
 
     @cached_property
     def _one_place(self) -> OwnPlaces:

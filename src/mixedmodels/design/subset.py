@@ -98,6 +98,38 @@ def rows_of_levels(design: Design, name: str, drawn: npt.NDArray[np.intp]) -> np
     return np.concatenate([by_level[start[level] : start[level + 1]] for level in drawn])
 
 
+def draw_blocks(design: Design, block: npt.NDArray[np.intp], drawn: npt.NDArray[np.intp]) -> Design:
+    """Return the design of some independent blocks of rows, subjects and levels of a copy being its own.
+
+    Parameters
+    ----------
+    design
+        The whole.
+    block
+        Of each row, (n_obs,); a subject, or a level of a factor, has rows in one alone.
+    drawn
+        Blocks by code, (n_drawn,).
+    """
+    by_block = np.argsort(block, kind="stable")
+    start = np.searchsorted(block[by_block], np.arange(int(block.max()) + 2))
+    rows = np.concatenate([by_block[start[one] : start[one + 1]] for one in drawn])
+    copy = np.repeat(np.arange(len(drawn)), np.diff(start)[drawn])
+
+    def apart(codes: npt.NDArray[np.integer]) -> tuple[pd.Index, npt.NDArray[np.int32]]:
+        found, new = np.unique(copy * (int(codes.max()) + 1) + codes, return_inverse=True)
+        return pd.RangeIndex(len(found)), new.astype(np.int32)
+
+    out = take_rows(design, rows)
+    factors, residual = [], out.residual
+    for f in out.factors:
+        levels, codes = apart(f.codes)
+        factors.append(replace(f, levels=levels, codes=codes))
+    if residual is not None:
+        subjects, subject = apart(residual.subject)
+        residual = replace(residual, subject=subject, subjects=subjects)
+    return replace(out, factors=tuple(factors), residual=residual)
+
+
 def draw_subjects(design: Design, drawn: npt.NDArray[np.intp]) -> Design:
     """Return the design of some subjects with correlated residuals, each drawn copy a subject of its own.
 

@@ -65,9 +65,14 @@ class CorrelatedState(MarginalState, MixedFit):
         return self.problem.covariance.n_coordinates
 
     @cached_property
+    def flat_directions(self) -> Floats:
+        """Directions of the coordinates in which the likelihood is flat, (n, K)."""
+        return _flat_directions(self.slopes.expected)
+
+    @property
     def n_determined(self) -> int:
         """Parameters that the data determine."""
-        return self.n_params - len(_flat_directions(self.slopes.expected))
+        return self.n_params - len(self.flat_directions)
 
     @property
     def residual_covariance(self) -> Floats:
@@ -249,6 +254,18 @@ def effects_covariance(problem: CorrelatedProblem, point: Floats) -> list[Floats
         own = slice(e.first, e.first + e.size)
         out[e.factor][own, own] = root @ root.T
     return out
+
+
+def effects_coordinates(problem: CorrelatedProblem, covariances: list[Floats]) -> Floats:
+    """Return the coordinates at which random effects have given covariances, in units of the response."""
+    out = [np.zeros(0)]
+    for e in problem.effects:
+        inverse = np.linalg.inv(e.basis) / problem.model.scale
+        own = slice(e.first, e.first + e.size)
+        root = cholesky_root(inverse @ covariances[e.factor][own, own] @ inverse.T)
+        assert root is not None
+        out.append(root[:1, 0] if e.is_tied else lower_triangle(root))
+    return np.concatenate(out)
 
 
 def _theta(problem: CorrelatedProblem, covariances: list[Floats], sigma: float) -> Floats:

@@ -296,6 +296,11 @@ class CoupledProblem(CorrelatedProblem):
         P, hessian = _symmetric(products[:, :p, :p]), self.curvature(point, reml, told, is_precise=True)
         return Slopes(told.gradient, hessian, hessian, self._expected(point, reml), P, products[:, :p, p])
 
+    def curved(self, point: Floats, reml: bool) -> tuple[Floats, Floats]:
+        """Return the gradient, and the Hessian by differences on one side."""
+        told = self.derivatives(point, reml)
+        return told.gradient, self.curvature(point, reml, told)
+
     def _expected(self, point: Floats, reml: bool) -> Floats:
         """Return tr(P dV_i P dV_j), from tr(K dV_i K dV_j), what differences of K are.
 

@@ -324,6 +324,11 @@ class MarginalProblem:
             pull=q,
         )
 
+    def curved(self, point: Floats, reml: bool) -> tuple[Floats, Floats]:
+        """Return the gradient and the Hessian of the criterion, as exact as a walk needs them."""
+        found = self.slopes(point, reml)
+        return found.gradient, found.hessian
+
     def second_order(self, point: Floats, W: Floats) -> SecondOrder:
         """Return what Kenward and Roger's method needs beside the slopes.
 

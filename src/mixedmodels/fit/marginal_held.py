@@ -75,10 +75,10 @@ def minimize_held(problem: MarginalProblem, reml: bool, start: Floats, surface: 
         return None
     point = found
     for _ in range(MAX_STEPS):
-        slopes = problem.slopes(point, reml)
+        gradient, hessian = problem.curved(point, reml)
         _, across, bend = surface(point)
-        multiplier = float(across @ slopes.gradient / (across @ across))
-        direction, predicted = _newton(slopes.gradient, slopes.hessian - multiplier * bend, across)
+        multiplier = float(across @ gradient / (across @ across))
+        direction, predicted = _newton(gradient, hessian - multiplier * bend, across)
         if predicted <= DECREASE_TOL:
             return Held(point, value, multiplier)
         noise = 1e-13 * (abs(value) + 1.0)

@@ -16,6 +16,8 @@ from mixedmodels.inference.variance_parameter import VarianceParameter
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mixedmodels.covariance.jets import Jet
+    from mixedmodels.covariance.residual import Parameter
     from mixedmodels.design.records import Floats
     from mixedmodels.fit.marginal_fit import MarginalState
 
@@ -35,17 +37,52 @@ class StructureParameter(VarianceParameter):
         What it lies between.
     is_sd
         In units of the response.
+    unit
+        Of what it is where it has no limits.
     """
 
     group: int
     which: int
     between: tuple[float, float]
     is_sd: bool
+    unit: float = 1.0
 
     @property
     def limits(self) -> tuple[float, float]:
         """What it lies between."""
         return self.between
+
+    def free(self, value: float) -> float:
+        """Return the value without limits and units."""
+        return super().free(value / self.unit)
+
+    def natural(self, c: float) -> tuple[float, float]:
+        """Return the parameter where its free value is c, and its slope in c."""
+        value, slope = super().natural(c)
+        return self.unit * value, self.unit * slope
+
+
+def kind_of(parameter: Parameter) -> str:
+    """Return the kind of a parameter of residuals."""
+    low, high = parameter.limits
+    if parameter.is_sd:
+        return "sigma"
+    if np.isinf(low):
+        return "exponent"
+    return "dispersion" if np.isinf(high) else "cor"
+
+
+def unbounded(jet: Jet, parameter: VarianceParameter, scale: float = 1.0) -> tuple[float, Floats, Floats]:
+    """Return the free value of a parameter, the scale times a number, with its derivatives, (k,) and (k, k)."""
+    (low, high), x = parameter.limits, float(jet.value)
+    if np.isinf(low):
+        slope, bend = parameter.free(1.0), 0.0
+    elif np.isinf(high):
+        slope, bend = 1 / x, -1 / x**2
+    else:
+        slope = 0.5 * (high - low) / ((x - low) * (high - x))
+        bend = slope * (2 * x - low - high) / ((x - low) * (high - x))
+    return parameter.free(scale * x), slope * jet.first, slope * jet.second + bend * np.outer(jet.first, jet.first)
 
 
 def structure_parameters(state: MarginalState) -> tuple[StructureParameter, ...]:
@@ -60,8 +97,7 @@ def structure_parameters(state: MarginalState) -> tuple[StructureParameter, ...]
     for g, found in enumerate(state.parameters):
         where = "" if rows.term.group is None else f"|{shown_level(rows.groups[g])}"
         for i, p in enumerate(found):
-            kind = "sigma" if p.is_sd else "dispersion" if np.isinf(p.limits[1]) else "cor"
-            out.append(StructureParameter(p.name + where, kind, -1, -1, -1, g, i, p.limits, p.is_sd))
+            out.append(StructureParameter(p.name + where, kind_of(p), -1, -1, -1, g, i, p.limits, p.is_sd))
     return tuple(out)
 
 
@@ -78,7 +114,7 @@ class StructureMap:
     state: MarginalState
 
     @cached_property
-    def parameters(self) -> tuple[StructureParameter, ...]:
+    def parameters(self) -> tuple[VarianceParameter, ...]:
         """All parameters of the covariance."""
         return structure_parameters(self.state)
 
@@ -114,23 +150,16 @@ class StructureMap:
     def surface(self, parameter: VarianceParameter) -> Callable[[Floats], tuple[float, Floats, Floats]]:
         """Return the function of a point that is the free value of a parameter, with derivatives, (k,) and (k, k)."""
         assert isinstance(parameter, StructureParameter)
-        problem, low, high = self.state.problem, *parameter.limits
+        problem = self.state.problem
         n, k = self.state.n_covariance, problem.structure.n_coordinates
         own = slice(parameter.group * k, (parameter.group + 1) * k)
         scale = problem.model.scale if parameter.is_sd else 1.0
 
         def free(point: Floats) -> tuple[float, Floats, Floats]:
             jet = problem.structure.parameter(point, parameter.group, parameter.which)
-            x = float(jet.value)
-            if np.isinf(high):
-                slope, bend = 1 / x, -1 / x**2
-            else:
-                slope = 0.5 * (high - low) / ((x - low) * (high - x))
-                bend = slope * (2 * x - low - high) / ((x - low) * (high - x))
             gradient, hessian = np.zeros(n), np.zeros((n, n))
-            gradient[own] = slope * jet.first
-            hessian[own, own] = slope * jet.second + bend * np.outer(jet.first, jet.first)
-            return parameter.free(scale * x), gradient, hessian
+            value, gradient[own], hessian[own, own] = unbounded(jet, parameter, scale)
+            return value, gradient, hessian
 
         return free
 

@@ -16,7 +16,7 @@ class VarianceParameter:
     name
         ``sd_Days|Subject``, ``cor_Days.Intercept|Subject``, ``sigma``, ``dispersion``.
     kind
-        ``"sd"``, ``"cor"``, ``"sigma"`` or ``"dispersion"``.
+        ``"sd"``, ``"cor"``, ``"sigma"``, ``"dispersion"``, or ``"exponent"`` of a variance function, of either sign.
     factor, row, column
         Place in the covariance of that factor; row > column for a correlation. -1 for what is of no factor;
         of a structure the factor is -2, row and column are its place among the parameters.
@@ -34,13 +34,17 @@ class VarianceParameter:
         return (-1.0, 1.0) if self.kind == "cor" else (0.0, np.inf)
 
     def free(self, value: float) -> float:
-        """Return the logarithm of a value, or Fisher's z between the limits."""
+        """Return the logarithm of a value, Fisher's z between the limits, or the value itself where there are none."""
         low, high = self.limits
+        if np.isinf(low):
+            return value
         return float(np.log(value) if np.isinf(high) else np.arctanh(2 * (value - low) / (high - low) - 1))
 
     def natural(self, c: float) -> tuple[float, float]:
         """Return the parameter where its free value is c, and its slope in c."""
         low, high = self.limits
+        if np.isinf(low):
+            return c, 1.0
         if np.isinf(high):
             return float(np.exp(c)), float(np.exp(c))
         u, half = np.tanh(c), 0.5 * (high - low)

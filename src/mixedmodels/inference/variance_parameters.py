@@ -21,7 +21,7 @@ from mixedmodels.covariance.unstructured import theta_elements
 from mixedmodels.errors import InferenceError, nearest
 from mixedmodels.fit.structured_fit import StructuredState
 from mixedmodels.inference.curvature import flat_directions, has_first_order_effect, inverse_root
-from mixedmodels.inference.structured_map import STRUCTURE, StructuredMap
+from mixedmodels.inference.structured_map import StructuredMap
 from mixedmodels.inference.variance_parameter import VarianceParameter
 from mixedmodels.inference.wald import check_level
 
@@ -320,8 +320,8 @@ def variance_parameters(fit: Parametrized, scale: str = "sd", level: float = 0.9
     z = float(ndtri(0.5 + level / 2))
     rows = {}
     for parameter in fit.map.parameters:
-        has_square = scale == "variance" and not is_structures_correlation(parameter)
-        name = variance_name(parameter.name) if has_square else parameter.name
+        is_squared = scale == "variance" and parameter.kind != "dispersion" and not has_no_square(parameter)
+        name = variance_name(parameter.name) if is_squared else parameter.name
         if fit.is_undetermined(parameter):
             rows[name] = (_value(fit.map, fit.psi, parameter, scale), np.nan, np.nan, np.nan)
         else:
@@ -358,9 +358,9 @@ def is_undetermined(state: FitState, parameter: VarianceParameter) -> bool:
     return state.undetermined.has(parameter.factor, parameter.row, parameter.column)
 
 
-def is_structures_correlation(parameter: VarianceParameter) -> bool:
-    """Return whether a parameter is a correlation that no covariance stands for."""
-    return parameter.kind == "cor" and parameter.factor == STRUCTURE
+def has_no_square(parameter: VarianceParameter) -> bool:
+    """Return whether a parameter is an exponent, or a correlation that no covariance stands for."""
+    return parameter.kind == "exponent" or (parameter.kind == "cor" and parameter.factor < 0)
 
 
 def _row(
@@ -374,8 +374,8 @@ def _row(
     low, high = free - z * se, free + z * se
     if scale == "log":
         return free, se, low, high
-    if parameter.kind == "cor":
-        if scale == "sd" or is_structures_correlation(parameter):
+    if parameter.kind in {"cor", "exponent"}:
+        if scale == "sd" or has_no_square(parameter):
             return value, parameter.natural(free)[1] * se, parameter.natural(low)[0], parameter.natural(high)[0]
         place = parameter.factor, parameter.row, parameter.column
         covariance, slope = covariance_map.covariance(psi, *place)
@@ -391,7 +391,7 @@ def _value(covariance_map: ParameterMap, psi: Floats, parameter: VarianceParamet
     """Return a parameter that has no standard error; none on the log scale, where it may be infinite."""
     if scale == "log":
         return np.nan if covariance_map.on_boundary(psi, parameter) else covariance_map.unbounded(psi, parameter)[0]
-    if scale == "sd" or parameter.kind in {"sigma", "dispersion"} or is_structures_correlation(parameter):
+    if scale == "sd" or parameter.kind in {"sigma", "dispersion"} or has_no_square(parameter):
         return covariance_map.value(psi, parameter) ** (2 if scale == "variance" and parameter.kind == "sigma" else 1)
     return covariance_map.covariance(psi, parameter.factor, parameter.row, parameter.column)[0]
 
@@ -400,4 +400,4 @@ def variance_name(name: str) -> str:
     """Return what the square of a standard deviation is called, or the covariance of a correlation."""
     if name == "sigma":
         return "sigma^2"
-    return name.replace("sd_", "var_", 1) if name.startswith("sd_") else name.replace("cor_", "cov_", 1)
+    return name.replace("sd", "var", 1) if name.startswith("sd") else name.replace("cor_", "cov_", 1)

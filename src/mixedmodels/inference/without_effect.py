@@ -70,7 +70,7 @@ def theta_with_zero(design: Design, reduced: Design, theta: Floats, factor: int,
     """
     parts = iter(split_theta(theta, [f.n_theta for f in reduced.factors]))
     left = iter(reduced.factors)
-    dropped = _tied_with(design.factors[factor], column)
+    dropped = tied_with(design.factors[factor], column)
     thetas = []
     for k, f in enumerate(design.factors):
         Lambda = np.zeros((f.n_effects, f.n_effects))
@@ -81,7 +81,7 @@ def theta_with_zero(design: Design, reduced: Design, theta: Floats, factor: int,
     return np.concatenate(thetas)
 
 
-def _tied_with(factor: RandomFactor, column: int) -> set[int]:
+def tied_with(factor: RandomFactor, column: int) -> set[int]:
     """Return the columns that share a column's standard deviation, itself among them."""
     start = 0
     for size in factor.block_sizes:
@@ -102,7 +102,7 @@ def design_without(design: Design, factor: int, column: int) -> Design | None:
         Place of the effect.
     """
     old = design.factors[factor]
-    dropped = _tied_with(old, column)
+    dropped = tied_with(old, column)
     kept = [c for c in range(old.n_effects) if c not in dropped]
     factors = list(design.factors)
     if kept:

@@ -18,7 +18,6 @@ from mixedmodels.display.broom_marginal import tidy_marginal
 from mixedmodels.display.check_frame import show_checks
 from mixedmodels.display.correlated_summary import one_line_correlated, summarize_correlated
 from mixedmodels.display.marginal_summary import one_line_marginal, summarize_marginal
-from mixedmodels.errors import InferenceError
 from mixedmodels.fit import storage
 from mixedmodels.fit.call import snapshot, with_columns, without_stale_contrasts
 from mixedmodels.fit.correlated_call import CorrelatedCall, build_on_residuals, parse_on_residuals
@@ -29,7 +28,9 @@ from mixedmodels.formula.update import update_formula
 from mixedmodels.inference.bootstrap import bootstrap
 from mixedmodels.inference.conf_int import Ways
 from mixedmodels.inference.degrees import approximation
+from mixedmodels.inference.profiled_correlated import CorrelatedProfiled
 from mixedmodels.inference.profiled_marginal import MarginalProfiled
+from mixedmodels.inference.replicated_correlated import CorrelatedReplicated
 from mixedmodels.inference.replicated_marginal import MarginalReplicated
 from mixedmodels.inference.residual_parameters import residual_parameters
 from mixedmodels.inference.robust import robust_covariance
@@ -38,7 +39,7 @@ from mixedmodels.predict.marginal import marginal_residuals, predict_marginal, s
 from mixedmodels.result.deletions import Deletions
 from mixedmodels.result.fixed_estimates import FixedEstimates
 from mixedmodels.result.fixed_tests import FixedTests
-from mixedmodels.result.intervals import Intervals
+from mixedmodels.result.intervals import Intervals, VarianceIntervals
 from mixedmodels.result.pictures import Pictures
 from mixedmodels.result.random_estimates import RandomEstimates
 from mixedmodels.texts.noted_frame import show_notes
@@ -399,7 +400,7 @@ class MmrmResult(FixedEstimates, FixedTests, Intervals, Deletions, Pictures):
         return self.summary().to_html()
 
 
-class CorrelatedResult(MmrmResult, RandomEstimates):
+class CorrelatedResult(MmrmResult, VarianceIntervals, RandomEstimates):
     """A fitted model with something on its residuals, as ``lmer`` returns it for residual, variance or sigma.
 
     Parameters
@@ -433,16 +434,12 @@ class CorrelatedResult(MmrmResult, RandomEstimates):
         return summarize_correlated(self.state, self.ddf if ddf is None else ddf, level, width=width)
 
     def _ways(self) -> Ways:
-        raise self._no_intervals()
+        tests = partial(approximation, self.state)
+        replicate = partial(bootstrap, self._replicated())
+        return Ways(CorrelatedProfiled(self.state), tests, frozenset({"ddf"}), replicate)
 
-    def _replicated(self) -> MarginalReplicated:
-        raise self._no_intervals()
-
-    def _no_intervals(self) -> InferenceError:
-        return InferenceError(
-            "Profiles and bootstraps of models with random effects, variance functions, known variances or own times "
-            "beside a structure are not there yet. coef_table() and residual_parameters() have Wald's intervals."
-        )
+    def _replicated(self) -> CorrelatedReplicated:
+        return CorrelatedReplicated(self.state, CorrelatedResult)
 
     @property
     def n_subjects(self) -> int:
