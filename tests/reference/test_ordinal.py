@@ -19,6 +19,7 @@ import mixedmodels as mm
 from data_loader import load
 
 REFERENCE = json.loads((Path(__file__).parent / "ordinal.json").read_text(encoding="utf-8"))
+MARGINS = json.loads((Path(__file__).parent / "ordinal_margins.json").read_text(encoding="utf-8"))
 
 
 def by_name(values: dict[str, float], like: pd.Series[float]) -> list[float]:
@@ -74,3 +75,41 @@ def test_clm(case: dict[str, Any]) -> None:
         np.testing.assert_allclose(
             logit(shown[limit].to_numpy().reshape(4, 5)), logit(case[limit]), rtol=2e-5, atol=1e-5
         )
+
+
+@pytest.mark.parametrize("case", MARGINS, ids=lambda case: case["id"])
+def test_marginal_chances(case: dict[str, Any]) -> None:
+    wine = load("wine").assign(late=lambda d: d["bottle"].astype(int) / 8)
+    fit = mm.glmer(case["formula"], wine, "ordinal", link=case["link"], n_agq=10)
+    assert fit.deviance == pytest.approx(case["deviance"], abs=1e-6)
+    keys = pd.MultiIndex.from_arrays([*case["levels"], case["categories"]])
+    chances = fit.margins(case["specs"])
+    theirs = pd.DataFrame({"estimate": case["chance"], "std_error": case["chance_se"]}, index=keys).loc[chances.index]
+    np.testing.assert_allclose(chances["estimate"], theirs["estimate"], atol=3e-6)
+    np.testing.assert_allclose(chances["std_error"], theirs["std_error"], rtol=1e-4)
+    means = fit.margins(case["specs"], scale="mean_class")
+    keys = (
+        pd.MultiIndex.from_arrays(case["mean_levels"]) if len(case["specs"]) > 1 else pd.Index(case["mean_levels"][0])
+    )
+    theirs = pd.DataFrame({"mean": case["mean_class"], "se": case["mean_class_se"]}, index=keys).loc[means.index]
+    np.testing.assert_allclose(means["estimate"], theirs["mean"], atol=5e-6)
+    np.testing.assert_allclose(means["std_error"], theirs["se"], rtol=1e-4)
+
+
+def test_differences_of_marginal_chances() -> None:
+    case = MARGINS[0]
+    fit = mm.glmer(case["formula"], load("wine"), "ordinal", link=case["link"], n_agq=10)
+    pairs = fit.margins("temp", pairwise=True, adjust="none")
+    assert [str(rating) for rating, _ in pairs.index] == case["pair_categories"]
+    np.testing.assert_allclose(pairs["estimate"], case["difference"], atol=3e-6)
+    np.testing.assert_allclose(pairs["std_error"], case["difference_se"], rtol=1e-4)
+    classes = fit.margins("temp", scale="mean_class", pairwise=True)
+    assert classes["estimate"].iloc[0] == pytest.approx(case["class_difference"], abs=1e-5)
+    assert classes["p_value"].iloc[0] == pytest.approx(case["class_p"], rel=1e-3)
+    case = MARGINS[1]
+    fit = mm.glmer(case["formula"], load("wine"), "ordinal", link=case["link"], n_agq=10)
+    classes = fit.margins(case["specs"], scale="mean_class", pairwise=True)
+    np.testing.assert_allclose(
+        np.sort(np.abs(classes["estimate"])), np.sort(np.abs(case["class_difference"])), atol=1e-5
+    )
+    np.testing.assert_allclose(np.sort(classes["p_value"]), np.sort(case["class_p"]), rtol=2e-3, atol=1e-8)

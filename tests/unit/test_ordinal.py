@@ -281,3 +281,57 @@ def test_intervals_of_two_categories_are_those_of_the_binomial(link: str, random
         np.testing.assert_allclose(chance[["lower", "upper"]], theirs[["lower", "upper"]], rtol=1e-3)
     other = ours.xs(0, level="y")
     np.testing.assert_allclose(other["se"], chance["se"], rtol=1e-6)
+
+
+def test_marginal_chances_are_averages_of_predicted_ones(ratings: pd.DataFrame) -> None:
+    data = ratings.assign(arm=np.where(np.arange(200) % 3, "a", "b"), sex=np.where(np.arange(200) % 2, "f", "m"))
+    own = mm.glmer("word ~ x + arm * sex + (1 | g)", data, "ordinal")
+    grid = pd.DataFrame({"x": data["x"].mean(), "arm": ["a", "a", "b", "b"], "sex": ["f", "m", "f", "m"]})
+    for choice in ("population", "averaged"):
+        predicted = own.predict(grid.assign(g=0), random_effects=choice)
+        table = own.margins("arm", random_effects=choice)["estimate"].unstack()
+        np.testing.assert_allclose(table.loc["a", WORDS], predicted.iloc[:2].mean(), atol=1e-10)
+        np.testing.assert_allclose(table.sum(axis=1), 1.0)
+        held = own.margins("sex", by="arm", random_effects=choice)
+        np.testing.assert_allclose(held["estimate"], predicted.to_numpy().ravel(), atol=1e-10)
+    with_intervals = own.predict(grid.assign(g=0), random_effects="population", interval="confidence")
+    table = own.margins("sex", by="arm")
+    np.testing.assert_allclose(table["std_error"], with_intervals["se"], rtol=1e-6)
+    np.testing.assert_allclose(table[["ci_lower", "ci_upper"]], with_intervals[["lower", "upper"]], rtol=1e-6)
+    classes = own.margins("arm", scale="mean_class")["estimate"]
+    chances = own.margins("arm")["estimate"].unstack()[WORDS]
+    np.testing.assert_allclose(classes, chances @ [1.0, 2.0, 3.0, 4.0], rtol=1e-12)
+
+
+def test_contrasts_of_chances(ratings: pd.DataFrame) -> None:
+    data = ratings.assign(arm=np.array(["a", "b", "c"])[np.arange(200) % 3])
+    own = mm.glmer("word ~ x + arm + (1 | g)", data, "ordinal")
+    pairs, chances = own.margins("arm", pairwise=True), own.margins("arm")["estimate"].unstack()
+    assert pairs.index.names == ["word", "contrast"]
+    np.testing.assert_allclose(
+        pairs.loc["fair", "estimate"]["a - b"], chances.loc["a", "fair"] - chances.loc["b", "fair"]
+    )
+    np.testing.assert_allclose(pairs["estimate"].groupby("contrast").sum(), 0, atol=1e-12)
+    assert any("Tukey" in note and "each" in note for note in pairs.attrs["notes"])
+    plain = own.margins("arm", pairwise=True, adjust="none")
+    assert (pairs["p_value"] >= plain["p_value"]).all()
+    quarter = own.margins("arm", null=0.25)
+    z = (quarter["estimate"] - 0.25) / quarter["std_error"]
+    np.testing.assert_allclose(quarter["statistic"], z)
+    assert own.margins("arm")["p_value"].isna().all()
+    one_sided = own.margins("arm", side="greater")
+    assert (one_sided["ci_upper"] == 1).all()
+    with pytest.raises(mm.InferenceError, match='"mean_class" or "response" or "link"'):
+        own.margins("arm", scale="mean")
+    with pytest.raises(mm.InferenceError, match="random_effects is 'all'"):
+        own.margins("arm", random_effects="all")
+    assert own.margins("arm", scale="link").index.to_list() == ["a", "b", "c"]
+
+
+def test_chances_that_the_data_do_not_tell_are_none(ratings: pd.DataFrame) -> None:
+    data = ratings.assign(arm=np.where(np.arange(200) % 3, "a", "b"), sex=np.where(np.arange(200) % 3 == 1, "f", "m"))
+    with pytest.warns(mm.RankDeficiencyWarning):
+        own = mm.glmer("word ~ arm * sex + (1 | g)", data, "ordinal")
+    table = own.margins("arm")["estimate"].unstack()
+    assert table.loc["b"].isna().all()
+    np.testing.assert_allclose(table.loc["a"].sum(), 1.0)

@@ -13,6 +13,10 @@ from mixedmodels.families.family import LARGEST_LOG, Family, Floats
 NO_MEAN = "Ordered categories have no mean. fit.predict() returns the chance of each category."
 
 
+N_NODES = 40
+"""Of Gauss and Hermite's quadrature of averages over effects."""
+
+
 @dataclass(frozen=True)
 class Ordinal(Family):
     """Ordered categories: P(Y <= k) = F(threshold_k - x'beta - z'b), the cumulative link model (McCullagh 1980).
@@ -82,6 +86,29 @@ class Ordinal(Family):
         above = np.hstack([ends + 1, self._above(distance), ends])
         # from the smaller tails, which have the digits
         return np.where(below[:, 1:] < above[:, :-1], np.diff(below), -np.diff(above))
+
+    def averaged_chances(self, eta: Floats, phi: Floats, variance: Floats) -> Floats:
+        """Return chances of the categories averaged over normal effects, (n, n_categories).
+
+        Parameters
+        ----------
+        eta
+            The engine's linear predictor without the effects, (n,).
+        phi
+            The engine's extra parameters.
+        variance
+            Of the effects, (n,).
+        """
+        if self.link == "probit":  # in closed form
+            distance = (self.cuts(phi) - eta[:, None]) / np.sqrt(1 + variance)[:, None]
+            ends = np.zeros((len(eta), 1))
+            return np.diff(np.hstack([ends, self.below(distance), ends + 1]))
+        nodes, weights = np.polynomial.hermite_e.hermegauss(N_NODES)
+        parts = [
+            w * self.chances(eta + np.sqrt(variance) * z, phi)
+            for z, w in zip(nodes, weights / weights.sum(), strict=True)
+        ]
+        return np.asarray(np.sum(parts, axis=0))
 
     def _above(self, distance: Floats) -> Floats:
         """Return 1 - F."""

@@ -268,24 +268,44 @@ def families(state: FixedFit, means: GridMeans, comparison: Comparison, minus: s
     InferenceError
         If contrasts cannot be read, or there are none.
     """
+    found = []
+    for by, rows, weights in contrast_weights(means, comparison, minus):
+        differences = combined(weights.rows, means.rows[rows])
+        labels = [cell_text(label) for label in weights.labels]
+        L = estimable_where_known(state, differences, labels)
+        found.append(Family(by, weights.labels, L, len(rows), weights.rows.sum(axis=1)))
+    return found
+
+
+def contrast_weights(
+    means: GridMeans, comparison: Comparison, minus: str = "-"
+) -> list[tuple[Cell, list[int], Weights]]:
+    """Return the contrasts within each combination of the ``by`` variables: its values, its means, and their weights.
+
+    Parameters
+    ----------
+    means, comparison, minus
+        As for `families`.
+
+    Raises
+    ------
+    InferenceError
+        As `families`.
+    """
     cells, n_by = means.cells, len(means.by)
     found = []
     own_cells = list(dict.fromkeys(cell[n_by:] for cell in cells))
     for by, members in groupby(range(len(cells)), key=lambda i: cells[i][:n_by]):
         rows = list(members)
-        own = [cells[i][n_by:] for i in rows]
-        weights = _weights(comparison, means.specs, own, own_cells, minus)
+        weights = _weights(comparison, means.specs, [cells[i][n_by:] for i in rows], own_cells, minus)
         if weights.labels:
-            differences = _combined(weights.rows, means.rows[rows])
-            labels = [cell_text(label) for label in weights.labels]
-            L = estimable_where_known(state, differences, labels)
-            found.append(Family(by, weights.labels, L, len(rows), weights.rows.sum(axis=1)))
+            found.append((by, rows, weights))
     if not found:
         raise InferenceError("There is only one mean, and so no difference. Leave pairwise, contrasts and control out.")
     return found
 
 
-def _combined(weights: Floats, means: Floats) -> Floats:
+def combined(weights: Floats, means: Floats) -> Floats:
     """Return combinations of means, NaN where one that counts is."""
     unknown = np.asarray(np.isnan(means).any(axis=1))
     combined: Floats = weights @ np.where(unknown[:, None], 0.0, means)

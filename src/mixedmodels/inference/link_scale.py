@@ -48,6 +48,39 @@ def ratios_of(states: Sequence[FixedFit], exponentiate: bool) -> list[str]:
     return found
 
 
+def check_choices(random_effects: object, *, is_mean: bool, is_comparison: bool) -> bool:
+    """Return whether means are averaged over random effects.
+
+    Parameters
+    ----------
+    random_effects
+        As for ``link_view``.
+    is_mean
+        Whether they are means of responses, not of the linear predictor.
+    is_comparison
+        Whether they are compared on the link scale.
+
+    Raises
+    ------
+    InferenceError
+        If the argument is not allowed.
+    """
+    if random_effects not in CHOICES:
+        raise InferenceError(
+            f'random_effects is {random_effects!r}; it must be "population" or "averaged".'
+            f"{nearest(str(random_effects), CHOICES)}"
+        )
+    averaged = random_effects == "averaged"
+    if averaged and not is_mean:
+        raise InferenceError("An average over random effects is one of means; on the link scale it is 'population'.")
+    if averaged and is_comparison:
+        raise InferenceError(
+            "Differences of means that are averaged over random effects are not available. Ask for the means, or for "
+            "differences with random_effects='population'."
+        )
+    return averaged
+
+
 def link_view(state: GlmmState, scale: object, random_effects: object, is_comparison: bool) -> View:
     """Return the view of means of a generalised model.
 
@@ -67,21 +100,11 @@ def link_view(state: GlmmState, scale: object, random_effects: object, is_compar
     InferenceError
         If an argument is not allowed.
     """
-    if scale not in SCALES:
-        raise InferenceError(f'scale is {scale!r}; it must be "response" or "link".{nearest(str(scale), SCALES)}')
-    if random_effects not in CHOICES:
-        raise InferenceError(
-            f'random_effects is {random_effects!r}; it must be "population" or "averaged".'
-            f"{nearest(str(random_effects), CHOICES)}"
-        )
-    averaged = random_effects == "averaged"
-    if averaged and scale == "link":
-        raise InferenceError("An average over random effects is one of means; on the link scale it is 'population'.")
-    if averaged and is_comparison:
-        raise InferenceError(
-            "Differences of means that are averaged over random effects are not available. Ask for the means, or for "
-            "differences with random_effects='population'."
-        )
+    scales = ("mean_class", *SCALES) if state.design.categories else SCALES
+    if scale not in scales:
+        known = " or ".join(f'"{name}"' for name in scales)
+        raise InferenceError(f"scale is {scale!r}; it must be {known}.{nearest(str(scale), scales)}")
+    averaged = check_choices(random_effects, is_mean=scale == "response", is_comparison=is_comparison)
     link = state.family.link
     of = f"the link scale ({link})"
     if scale == "link":

@@ -132,7 +132,7 @@ def margins(
         )
     view = response_view(state, scale, bias_adjust, comparison is not None) if view is None else view
     at = check_at(at)
-    grid = _grid(state.design, specs, by, at)
+    grid = read_grid(state.design, specs, by, at)
     method = approximation(state, ddf)
     nesting = find_nesting(state.design, grid.categorical)
     means = grid_means(grid, nesting, specs, by, weights)
@@ -213,7 +213,21 @@ def check_at(at: object) -> Mapping[str, object]:
     return at
 
 
-def _grid(design: Design, specs: tuple[str, ...], by: tuple[str, ...], at: Mapping[str, object]) -> ReferenceGrid:
+def read_grid(design: Design, specs: tuple[str, ...], by: tuple[str, ...], at: Mapping[str, object]) -> ReferenceGrid:
+    """Return the reference grid of the means that are asked for.
+
+    Parameters
+    ----------
+    design
+        The model's arrays and its recipe.
+    specs, by, at
+        As for `margins`.
+
+    Raises
+    ------
+    InferenceError
+        If a variable is not allowed, or continuous and without values in ``at``.
+    """
     names = predictors(design)
     for name in (*specs, *by):
         check_variable(name, names)

@@ -13,6 +13,7 @@ from mixedmodels.diagnose.row_view import RowView, row_view
 from mixedmodels.errors import InferenceError
 from mixedmodels.fit.findings import listing
 from mixedmodels.fit.generalized import GlmmState
+from mixedmodels.inference.category_margins import category_margins
 from mixedmodels.inference.degrees import tests_of
 from mixedmodels.inference.link_scale import link_view
 from mixedmodels.inference.margins import margins
@@ -96,7 +97,8 @@ def effects(
     run out of the frame.
 
     Means of generalised models are brought back from the link scale, those of a level without random effects; partial
-    residuals of yes or no are drawn by averages of neighbouring rows.
+    residuals of yes or no are drawn by averages of neighbouring rows. Of ordered categories the chances are drawn, a
+    line a category, without residuals.
 
     Parameters
     ----------
@@ -106,7 +108,8 @@ def effects(
         A data column of the fixed part; None for all, a panel each.
     by
         A second column: a line for each of its levels, or at the quantiles 10 %, 50 % and 90 % of a number; the means
-        of categories are joined. Two columns: lines by the first, in a panel for each level of the second.
+        of categories are joined. Two columns: lines by the first, in a panel for each level of the second. Of a fit to
+        ordered categories one column, with a panel for each level.
     at
         Values of variables to use instead, as for ``fit.margins``: ``{"age": [8, 14]}``, those drawn included.
     partial_residuals
@@ -140,28 +143,35 @@ def effects(
     for name in (variable, *apart):
         if name is not None:
             check_variable(name, names)
-    _check_apart(variable, apart)
-    line_by, panel_by = (*apart, None, None)[:2]
+    _check_apart(variable, apart, 1 if state.design.categories else 2)
+    ordered = _categories(state)
+    line_by, panel_by = (*apart, None, None)[:2] if ordered is None else (None, *apart, None)[:2]
     shown = [name for name in names if name != line_by] if variable is None else [variable]
     if not shown:
         raise InferenceError("The fixed part has no variable whose effect could be drawn.")
     beside = {name: _line_for_each(state.design, name, line_by, panel_by) for name in shown}
     lines = {name for name in beside.values() if name}
     variables = _variables(state.design, {*shown, *lines, *apart}, dict(at or {}))
+    if ordered is not None:
+        beside = _beside_categories(beside, ordered.name)
+        variables[ordered.name] = ordered
+        lines = {ordered.name}
     in_panels = _levels_of(variables.get(panel_by or ""))
     wide = any(len(_levels_of(variables[name])) > FEW_LINES for name in lines)
     titles = [f"{panel_by} = {text}" for text in _labels(variables[panel_by], in_panels)] if panel_by else shown
     axes = panels(ax, titles, size=(6.4, 4.2) if wide else (4.8, 3.8))
     options: dict[str, Any] = {"ddf": tests_of([fit], ddf)[0], "level": level}
-    if isinstance(state, GlmmState):
-        options["view"] = link_view(state, "link" if state.design.categories else "response", "population", False)
-    rows = None if state.design.categories else row_view(state)
+    if ordered is not None:
+        del options["ddf"]
+    elif isinstance(state, GlmmState):
+        options["view"] = link_view(state, "response", "population", False)
+    rows = None if ordered is not None else row_view(state)
     drawing = _Drawing(state, rows if partial_residuals else None, dict(at or {}), options)
     for i, on in enumerate(axes):
         name = shown[0 if panel_by else i]
         within = (variables[panel_by], i) if panel_by else None
         drawing.draw(on, variables[name], variables.get(beside[name] or ""), within)
-        what = "linear predictor of " if state.design.categories else "chance of " if rows and rows.is_binary else ""
+        what = "chance of each " if ordered is not None else "chance of " if rows and rows.is_binary else ""
         on.set_ylabel(axis_name(f"{what}{state.design.response_name}", SIDE))
         if panel_by:
             on.set_title(axis_name(titles[i]), fontsize="small", loc="left")
@@ -170,13 +180,34 @@ def effects(
     return as_drawn(axes)
 
 
-def _check_apart(variable: str | None, apart: Sequence[str]) -> None:
-    """Raise unless the variable and those it is drawn by are different, and two at most."""
-    if len(apart) > 2:
-        raise InferenceError(
-            f"by names {len(apart)} variables; a plot shows two, lines by the first, panels the second."
-        )
-    if len(apart) == 2 and variable is None:
+def _categories(state: FixedFit) -> _Variable | None:
+    """Return ordered categories of the response as what lines are of; None where it has none."""
+    categories = state.design.categories
+    if not categories:
+        return None
+    return _Variable(state.design.response_name, categories, False, np.asarray(state.design.y, dtype=np.float64))
+
+
+def _beside_categories(beside: Mapping[str, str | None], response: str) -> dict[str, str | None]:
+    """Return what lines are of where they are of categories.
+
+    Raises
+    ------
+    InferenceError
+        If a variable needs lines of its own, being nested in another.
+    """
+    for name, outer in beside.items():
+        if outer is not None:
+            raise InferenceError(f"{name!r} is nested in {outer!r}. Draw it by {outer!r}.")
+    return dict.fromkeys(beside, response)
+
+
+def _check_apart(variable: str | None, apart: Sequence[str], most: int) -> None:
+    """Raise unless the variable and those it is drawn by are different, and not too many."""
+    if len(apart) > most:
+        shown = "two, lines by the first, panels the second" if most == 2 else "one, in panels; lines are of categories"
+        raise InferenceError(f"by names {len(apart)} variables; a plot shows {shown}.")
+    if len(apart) == most and variable is None:
         raise InferenceError(f"by is {list(apart)!r}, so name the variable to draw along as well.")
     if variable in apart:
         raise InferenceError(f"by is {variable!r}, the variable itself. Name another one, or leave by out.")
@@ -292,6 +323,11 @@ class _Drawing:
         at = {**self.at, variable.name: variable.values} | ({by.name: groups} if by else {})
         if within:
             at[within[0].name] = [_levels_of(within[0])[within[1]]]
+        if isinstance(self.state, GlmmState) and self.state.design.categories:
+            del at[self.state.design.response_name]
+            table = category_margins(self.state, variable.name, within and within[0].name, at, **self.options)
+            mean, lower, upper = table[["estimate", "ci_lower", "ci_upper"]].to_numpy().reshape(-1, len(groups), 3).T
+            return mean, lower, upper
         named = [each.name for each in (within and within[0], by) if each]
         table = margins(self.state, variable.name, by=named or None, at=at, **self.options)
         if within:

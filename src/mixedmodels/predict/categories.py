@@ -16,11 +16,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mixedmodels.design.records import Floats
-    from mixedmodels.families.ordinal import Ordinal
     from mixedmodels.fit.generalized import GlmmState
     from mixedmodels.predict.rows import Rows
-
-N_NODES = 40
 
 
 def predict_categories(
@@ -61,7 +58,7 @@ def predict_categories(
     family = ordinal_family(state, "Chances of categories")
     if scale == "link":
         return _linear(state, rows, eta, level)
-    chances = family.chances(eta, state.phi) if variance is None else averaged_chances(family, eta, state.phi, variance)
+    chances = family.chances(eta, state.phi) if variance is None else family.averaged_chances(eta, state.phi, variance)
     chances[rows.missing] = np.nan
     columns = pd.Index(state.design.categories, name=state.design.response_name)
     table = pd.DataFrame(chances, index=rows.index, columns=columns)
@@ -87,32 +84,6 @@ def _linear(state: GlmmState, rows: Rows, eta: Floats, level: float | None) -> p
     se = np.where(rows.missing, np.nan, np.sqrt((state.fixed_root.whiten(X) ** 2).sum(axis=1)))
     half = special.ndtri(0.5 + level / 2) * se
     return pd.DataFrame({"mean": mean, "se": se, "lower": mean - half, "upper": mean + half}, index=rows.index)
-
-
-def averaged_chances(family: Ordinal, eta: Floats, phi: Floats, variance: Floats) -> Floats:
-    """Return chances of the categories averaged over normal effects, (n, n_categories).
-
-    Parameters
-    ----------
-    family
-        With its link; the probit has a closed form.
-    eta
-        The engine's linear predictor without the effects, (n,).
-    phi
-        The engine's extra parameters.
-    variance
-        Of the effects, (n,).
-    """
-    if family.link == "probit":
-        distance = (family.cuts(phi) - eta[:, None]) / np.sqrt(1 + variance)[:, None]
-        ends = np.zeros((len(eta), 1))
-        return np.diff(np.hstack([ends, family.below(distance), ends + 1]))
-    nodes, weights = np.polynomial.hermite_e.hermegauss(N_NODES)
-    parts = [
-        w * family.chances(eta + np.sqrt(variance) * z, phi)
-        for z, w in zip(nodes, weights / weights.sum(), strict=True)
-    ]
-    return np.asarray(np.sum(parts, axis=0))
 
 
 def as_categories(state: GlmmState, codes: Floats) -> npt.NDArray[Any]:

@@ -22,7 +22,7 @@ from mixedmodels.families.ordinal import Ordinal
 from mixedmodels.inference.bootstrap import check_seed
 from mixedmodels.inference.covariances import factor_roots
 from mixedmodels.inference.wald import check_level
-from mixedmodels.predict.categories import as_categories, averaged_chances, predict_categories
+from mixedmodels.predict.categories import as_categories, predict_categories
 from mixedmodels.predict.choice import chosen_columns
 from mixedmodels.predict.predict import predicted_mean
 from mixedmodels.predict.rows import NEW_LEVELS, Rows, fitted_rows, level_table, new_rows, with_columns
@@ -265,7 +265,7 @@ def category_errors(
     shift, around = _shifts(state, rows, used)
 
     def chances(eta: Floats, phi: Floats, variance: Floats | None) -> Floats:
-        return family.chances(eta, phi) if variance is None else averaged_chances(family, eta, phi, variance)
+        return family.chances(eta, phi) if variance is None else family.averaged_chances(eta, phi, variance)
 
     slopes = []
     for j, (up, down, step) in enumerate(_moved(state)):

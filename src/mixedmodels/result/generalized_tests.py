@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from mixedmodels.families.ordinal import Ordinal
+from mixedmodels.inference.category_margins import CATEGORY_SCALES, category_margins
 from mixedmodels.inference.contrast import contrast
 from mixedmodels.inference.degrees import wald_tests
 from mixedmodels.inference.generalized import chi_squared_joint_tests, chi_squared_table, z_table
@@ -94,43 +96,44 @@ class GeneralizedTests(MixedChapter):
     ) -> pd.DataFrame:
         """Return estimated marginal means, or contrasts among them, a row each, in ``coef_table``'s columns.
 
-        Means are formed and tested on the link scale, and brought back from there with their intervals.
+        Means are formed and tested on the link scale, and brought back from there with their intervals. Chances of
+        ordered categories are averaged over other variables as chances.
 
         Parameters
         ----------
         specs, by, at, pairwise, adjust
             As for ``LmmResult.margins``.
         scale
-            ``"response"``: chances or means, and of differences ratios of odds (logit) or means (log); ``"link"``.
+            ``"response"``: chances or means, and of differences ratios of odds (logit) or means (log); ``"link"``. Of
+            ordered categories the chance of each, and differences of these; or ``"mean_class"``: means of the
+            categories' positions 1, 2, ... weighted by their chances.
         random_effects
             ``"population"``: of a level without random effects; ``"averaged"``: the mean over new levels.
         contrasts, control, weights, null, side, delta, level
-            As for ``LmmResult.margins``; ``null`` and ``delta`` are on the link scale.
+            As for ``LmmResult.margins``; ``null`` and ``delta`` are on the link scale, for chances on theirs.
 
         Raises
         ------
         InferenceError
             If a variable, level or argument is not allowed, or a variable is continuous.
         """
+        options: dict[str, Any] = {
+            "contrasts": contrasts,
+            "adjust": adjust,
+            "control": control,
+            "weights": weights,
+            "null": null,
+            "side": side,
+            "delta": delta,
+            "level": level,
+        }
+        if isinstance(self.state.family, Ordinal) and scale in CATEGORY_SCALES:
+            options |= {"scale": scale, "random_effects": random_effects}
+            return show_notes(category_margins(self.state, specs, by, at, pairwise, **options))
         is_comparison = bool(pairwise) or contrasts is not None or control is not None
-        table = margins(
-            self.state,
-            specs,
-            by,
-            at,
-            pairwise,
-            contrasts=contrasts,
-            adjust=adjust,
-            ddf=wald_tests(self.state),
-            control=control,
-            weights=weights,
-            null=null,
-            side=side,
-            delta=delta,
-            level=level,
-            view=link_view(self.state, scale, random_effects, is_comparison),
-        )
-        return show_notes(table)
+        view = link_view(self.state, scale, random_effects, is_comparison)
+        options |= {"ddf": wald_tests(self.state), "view": view}
+        return show_notes(margins(self.state, specs, by, at, pairwise, **options))
 
     @refuses_unknown
     def joint_tests(

@@ -111,6 +111,20 @@ def test_means_of_a_generalised_model_are_those_of_margins() -> None:
     np.testing.assert_allclose(line, COUNTS.margins("lbase", at={"lbase": [-1.0, 0.0, 1.0]})["estimate"])
 
 
+def test_chances_of_ordered_categories_are_lines() -> None:
+    axes = mm.plot.effects(WINE, "temp", by="contact")
+    table = WINE.margins("temp", by="contact")
+    assert [on.get_title(loc="left") for on in axes] == ["contact = no", "contact = yes"]
+    for on, contact in zip(axes, ("no", "yes"), strict=True):
+        drawn = np.array([bars.lines[0].get_ydata() for bars in on.containers])
+        np.testing.assert_allclose(drawn.T.ravel(), table.loc[contact, "estimate"])
+        assert on.get_ylabel() == "chance of each rating"
+        assert [text.get_text() for text in on.get_legend().get_texts()] == ["1", "2", "3", "4", "5"]
+    assert len(mm.plot.effects(WINE)) == 2
+    with pytest.raises(mm.InferenceError, match="lines are of categories"):
+        mm.plot.effects(WINE, "temp", by=["contact", "temp"])
+
+
 def test_partial_residuals_are_the_mean_and_what_is_left() -> None:
     x = load("epil")["lbase"].to_numpy()
     on = mm.plot.effects(COUNTS, "lbase", at={"lbase": np.unique(x).tolist()})
