@@ -136,15 +136,23 @@ def _one_of_sales(part: str, folder: str) -> None:
     print(json.dumps({"wall": round(wall, 2), "cpu": round(cpu, 2), "peak GB": round(peak, 2)}))
 
 
-def _large(name: str, share: float) -> dict[str, float]:
-    """Fit many ratings by sampling, on all cores."""
-    with np.load(_cached(name, share)) as columns:
-        data = pd.DataFrame(dict(columns))
+def _large(name: str, share: float, n_files: int = 0) -> dict[str, float]:
+    """Fit many ratings by sampling, on all cores: a frame, or files that are read in parts."""
+    with tempfile.TemporaryDirectory() as folder:
+        if n_files:
+            subprocess.run([sys.executable, __file__, "--files", name, str(share), str(n_files), folder], check=True)
+            return _sampled(f"{folder}/*.parquet")
+        with np.load(_cached(name, share)) as columns:
+            data = pd.DataFrame(dict(columns))
+        return _sampled(data)
+
+
+def _sampled(data: pd.DataFrame | str) -> dict[str, float]:
     began, cpu = time.perf_counter(), time.process_time()
     fit = mm.lmer("rating ~ 1 + (1 | user) + (1 | movie)", data, reml=False, method="sampled", progress=False)
     seconds = {"wall": round(time.perf_counter() - began, 2), "cpu": round(time.process_time() - cpu, 2)}
     error = next(finding.data["std_error"] for finding in fit.findings if finding.kind == "sampled")
-    return {**seconds, "rows": len(data), "-2 log L": fit.deviance, "its stated error": error}
+    return {**seconds, "rows": fit.nobs, "-2 log L": fit.deviance, "its stated error": error}
 
 
 def movielens32() -> dict[str, float]:
@@ -152,9 +160,23 @@ def movielens32() -> dict[str, float]:
     return _large("movielens32", 1.0)
 
 
+def movielens32_files() -> dict[str, float]:
+    """Fit the same from 16 parquet files."""
+    return _large("movielens32", 1.0, 16)
+
+
 def movielens10() -> dict[str, float]:
     """Fit the ratings of 5 in 16 of these users: aim 25 s on two cores, 1 GB."""
     return _large("movielens10", 5 / 16)
+
+
+def _write_ratings(name: str, share: float, n_files: int, folder: Path) -> None:
+    """Write ratings in some order to files, in this process."""
+    with np.load(_cached(name, share)) as columns:
+        data = dict(columns)
+    order = np.random.default_rng(0).permutation(len(data["rating"]))
+    for k, rows in enumerate(np.array_split(order, n_files)):
+        pq.write_table(pa.table({name: values[rows] for name, values in data.items()}), folder / f"{k:02d}.parquet")
 
 
 def _cached(name: str, share: float) -> Path:
@@ -174,6 +196,7 @@ PROBLEMS: dict[str, Callable[[], dict[str, float]]] = {
     "movielens": movielens,
     "movielens10": movielens10,
     "movielens32": movielens32,
+    "movielens32_files": movielens32_files,
     "parquet": parquet,
 }
 
@@ -188,6 +211,9 @@ def main(names: list[str]) -> None:
     """Run problems, each in a process of its own, or one in this process after ``--here``."""
     if names[:1] == ["--sales"]:
         _one_of_sales(*names[1:])
+        return
+    if names[:1] == ["--files"]:
+        _write_ratings(names[1], float(names[2]), int(names[3]), Path(names[4]))
         return
     if names[:1] == ["--here"]:
         seconds = {**PROBLEMS, "parquet100m": parquet100m}[names[1]]()

@@ -2,11 +2,12 @@
 
 #![allow(non_snake_case)] // matrices are X, Y and Z in Python, where they are keywords
 
+use crate::border_inference::by_rows;
 use crate::krylov::{self, Crossing, TOGETHER};
 use crate::meetings::{Columns, MOST_EFFECTS, Meetings, Side};
-use crate::memory::reserved;
+use crate::memory::{copied, reserved};
 use crate::rows::Source;
-use crate::{INLINE_FLOPS, any_of, contiguous, guarded, matrix};
+use crate::{INLINE_FLOPS, Model, any_of, contiguous, guarded, matrix};
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use numpy::{PyReadonlyArray3, PyReadonlyArray4};
 use pyo3::exceptions::PyValueError;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 type Matrix<'py> = Bound<'py, PyArray2<f64>>;
 type Blocks<'py> = Bound<'py, PyArray3<f64>>;
+type Numbers<'py> = Bound<'py, PyArray1<f64>>;
 
 /// Where the levels of crossed factors meet; keeps no rows.
 #[pyclass(frozen, name = "Crossing", module = "mixedmodels._engine")]
@@ -67,6 +69,11 @@ impl PyCrossing {
         self.crossing.first.bytes() + self.crossing.among.iter().map(Meetings::bytes).sum::<usize>()
     }
 
+    /// The same with another number of threads.
+    fn with_threads(&self, n_threads: usize) -> PyCrossing {
+        PyCrossing { crossing: self.crossing.clone(), n_threads }
+    }
+
     /// The crossing scaled by S, (n_levels, q, q) a factor.
     fn scaled(&self, scales: Vec<PyReadonlyArray3<'_, f64>>) -> PyResult<PyScaled> {
         let shapes = self.shapes();
@@ -87,6 +94,54 @@ impl PyCrossing {
     fn shapes(&self) -> Vec<(usize, usize)> {
         let first = &self.crossing.first;
         std::iter::once((first.n_levels, first.q)).chain(first.others.iter().copied()).collect()
+    }
+}
+
+/// Z_l'WZ_l, (n_levels, q, q), and Z_l'W[Q r], (n_levels, p + 1, q), of a factor.
+type LevelSums<'py> = (Blocks<'py>, Blocks<'py>);
+
+/// Mean (p,) and map (p, p) of Q, coefficients of least squares there (p,), [Q r]'W[Q r] (p + 1, p + 1), and sum log w.
+type FixedSums<'py> = (Numbers<'py>, Matrix<'py>, Numbers<'py>, Matrix<'py>, f64);
+
+#[pymethods]
+impl Model {
+    /// Where the levels of its factors meet, and the positions of these in the caller's list; up to four effects a level.
+    #[pyo3(signature = (n_threads=0))]
+    fn crossing(&self, py: Python<'_>, n_threads: usize) -> PyResult<(PyCrossing, Vec<usize>)> {
+        let products = &self.problem.products;
+        if products.factors.len() < 2 || products.factors.iter().any(|f| !(1..=MOST_EFFECTS).contains(&f.q)) {
+            return Err(PyValueError::new_err("there must be two factors at least, with one to four effects a level"));
+        }
+        let crossing = guarded(py, n_threads, INLINE_FLOPS, || Crossing::of_products(products))?;
+        let order = products.factors.iter().map(|f| f.public).collect();
+        Ok((PyCrossing { crossing: Arc::new(crossing), n_threads }, order))
+    }
+
+    /// Products of the levels of each factor, in the caller's order.
+    fn level_sums<'py>(&self, py: Python<'py>) -> PyResult<Vec<LevelSums<'py>>> {
+        let m = self.problem.products.p + 1;
+        let mut factors: Vec<_> = self.problem.products.factors.iter().collect();
+        factors.sort_by_key(|f| f.public);
+        let one = |f: &crate::products::Factor| {
+            let own = copied(&f.zz).into_pyarray(py).reshape([f.n_levels, f.q, f.q])?;
+            Ok((own, copied(&f.zx).into_pyarray(py).reshape([f.n_levels, m, f.q])?))
+        };
+        factors.into_iter().map(one).collect()
+    }
+
+    /// The basis Q of the fixed columns and the residual r of least squares on them, over its root mean square.
+    fn fixed_sums<'py>(&self, py: Python<'py>) -> PyResult<FixedSums<'py>> {
+        let products = &self.problem.products;
+        let p = products.p;
+        let (mean, map) = products.x_basis.centred();
+        let square = |values: Vec<f64>, size: usize| by_rows(values, size)?.into_pyarray(py).reshape([size, size]);
+        Ok((
+            copied(mean).into_pyarray(py),
+            square(copied(map), p)?,
+            copied(&products.beta0).into_pyarray(py),
+            square(copied(&products.xx), p + 1)?,
+            products.log_weights,
+        ))
     }
 }
 
@@ -200,9 +255,6 @@ pub struct PyLanczos {
     shapes: Vec<(usize, usize)>,
     n_threads: usize,
 }
-
-/// One number a column.
-type Numbers<'py> = Bound<'py, PyArray1<f64>>;
 
 #[pymethods]
 impl PyLanczos {

@@ -3,6 +3,7 @@
 
 use crate::meetings::{Columns, Meetings, scale_by};
 use crate::memory::{reserve, reserved};
+use crate::products::Products;
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,6 +18,14 @@ const CHUNK: usize = 4096;
 pub struct Crossing {
     pub first: Meetings,
     pub among: Vec<Meetings>,
+}
+
+impl Crossing {
+    /// That of a model's products.
+    pub fn of_products(products: &Products) -> Crossing {
+        let meetings = |e| Meetings::of_products(products, e);
+        Crossing { first: meetings(0), among: (1..products.factors.len() - 1).map(meetings).collect() }
+    }
 }
 
 /// A crossing scaled by S of each factor, (n_levels, q, q).

@@ -3,7 +3,8 @@
 //!
 //! A product with R'R is one pass over C, several columns at a time: what a level meets is fetched, scaled and given back.
 
-use crate::memory::{filled, filled_for_visits, reserve, reserved, zeros};
+use crate::memory::{copied, filled, filled_for_visits, reserve, reserved, zeros};
+use crate::products::{Products, RestCell};
 use crate::rows::Source;
 use crate::threads::Stop;
 use rayon::prelude::*;
@@ -112,6 +113,21 @@ impl Meetings {
         let parts: Vec<Part> = pieces.into_par_iter().map(part).collect();
         drop(order);
         Meetings::joined(n_levels, q, others.iter().map(|o| (o.n_levels, o.z.n_cols())).collect(), parts)
+    }
+
+    /// Those of the factor at place `e` of a model's products with the ones behind it.
+    pub fn of_products(products: &Products, e: usize) -> Meetings {
+        let (factor, behind) = (&products.factors[e], &products.factors[e + 1..]);
+        let (n_levels, q) = (factor.n_levels, factor.q);
+        let others = behind.iter().map(|f| (f.n_levels, f.q)).collect();
+        let (starts, places, values) = if e == 0 {
+            let cross = &products.cross;
+            (copied(&cross.start), copied(&cross.column), copied(&cross.value))
+        } else {
+            rest_by_levels(products, e)
+        };
+        let values = (q > 1 || values.iter().any(|v| *v != 1.0)).then_some(values);
+        Meetings { n_levels, q, others, starts, places, values }
     }
 
     fn joined(n_levels: usize, q: usize, others: Vec<(usize, usize)>, parts: Vec<Part>) -> Meetings {
@@ -368,6 +384,31 @@ fn apply<const K: usize>(s: &[f64], q: usize, transposed: bool, x: &[[f64; K]], 
 #[inline(always)]
 fn block(values: &[f64], level: usize, q: usize) -> &[f64] {
     &values[level * q * q..(level + 1) * q * q]
+}
+
+/// Products of the factor of the rest at place `e` with those behind it, by its levels: where the places of a level begin,
+/// the places, and q values each.
+fn rest_by_levels(products: &Products, e: usize) -> (Vec<usize>, Vec<u32>, Vec<f64>) {
+    let (n_levels, q) = (products.factors[e].n_levels, products.factors[e].q);
+    let own = || products.rest_cells.iter().filter(|cell| cell.column_factor == e);
+    let level = |cell: &RestCell| (cell.column - products.offset[e]) / q;
+    let width = |cell: &RestCell| products.factors[cell.row_factor].q;
+    let mut starts = filled(0, n_levels + 1);
+    own().for_each(|cell| starts[level(cell) + 1] += width(cell));
+    (0..n_levels).for_each(|l| starts[l + 1] += starts[l]);
+    let begin = products.offset[e] + n_levels * q; // the first column behind
+    let (mut next, mut places, mut values) = (starts.clone(), filled(0, starts[n_levels]), zeros(starts[n_levels] * q));
+    for cell in own() {
+        let (at, rows) = (next[level(cell)], width(cell));
+        next[level(cell)] += rows;
+        for r in 0..rows {
+            places[at + r] = (cell.row - begin + r) as u32;
+            for c in 0..q {
+                values[(at + r) * q + c] = products.rest_values[cell.value + c * rows + r];
+            }
+        }
+    }
+    (starts, places, values)
 }
 
 /// Where the rows of each level begin in an order by levels, and that order.

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -70,7 +71,7 @@ MODELS = (
 def a_point(model: Crossed, seed: int = 2) -> list[np.ndarray]:
     """Some Lambda of each factor, within the elements that are parameters."""
     rng = np.random.default_rng(seed)
-    Lambda = [np.diag(rng.uniform(0.3, 1.5, effects.map.shape[0])) for effects in model.effects]
+    Lambda = [np.diag(rng.uniform(0.3, 1.5, len(basis.map))) for basis in model.effect_bases]
     for k, r, c in model.parameters:
         if r != c:
             Lambda[k][r, c] = rng.normal(0, 0.5)
@@ -84,7 +85,7 @@ def dense(exact: mm.LinearMixedModel, model: Crossed, Lambda: list[np.ndarray]) 
     parts = []
     for k in model.order:
         factor, L = design.factors[k], Lambda[k]
-        Z = (np.ones((design.n_obs, 1)) if factor.Z is None else factor.Z) @ model.effects[k].map @ L
+        Z = (np.ones((design.n_obs, 1)) if factor.Z is None else factor.Z) @ model.effect_bases[k].map @ L
         of_levels = np.zeros((design.n_obs, factor.n_levels, Z.shape[1]))
         of_levels[np.arange(design.n_obs), factor.codes] = Z
         parts.append(root[:, None] * of_levels.reshape(design.n_obs, -1))
@@ -357,6 +358,52 @@ def test_auto_samples_where_memory_does_not_reach(frame: pd.DataFrame, monkeypat
         mm.lmer("y ~ x + (1 | user)", frame)
 
 
+@pytest.mark.parametrize("formula", MODELS)
+@pytest.mark.parametrize("weights", [None, "w"])
+def test_rows_in_parts_give_the_fit_of_all_at_once(formula: str, weights: str | None, tmp_path: Path) -> None:
+    data = rich(6000)
+    for k in range(3):
+        data.iloc[k::3].to_parquet(tmp_path / f"{k}.parquet")
+    for reml in (True, False):
+        asked: dict[str, Any] = {"weights": weights, "reml": reml, "method": "sampled"}
+        found, known = mm.lmer(formula, str(tmp_path / "*.parquet"), **asked), mm.lmer(formula, data, **asked)
+        assert found.deviance == pytest.approx(known.deviance, abs=1e-6)
+        assert error_of(found) == pytest.approx(error_of(known), rel=1e-6)
+        np.testing.assert_allclose(found.theta, known.theta, rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(found.fe_params, known.fe_params, rtol=1e-8)
+        np.testing.assert_allclose(found.coef_table(), known.coef_table(), rtol=1e-5, atol=1e-12)
+        for name, effects in known.random_effects.items():
+            np.testing.assert_allclose(found.random_effects[name].loc[effects.index], effects, atol=1e-6)
+        rows = data.head(5)
+        for interval in ("confidence", "prediction"):
+            own, same = (fit.predict(rows, interval=interval) for fit in (found, known))
+            np.testing.assert_allclose(own, same, rtol=1e-6)
+
+
+def test_streams_are_sampled_where_memory_does_not_reach(
+    frame: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame.to_parquet(tmp_path / "rows.parquet")
+    rows = str(tmp_path / "rows.parquet")
+    assert not any(f.kind == "sampled" for f in mm.lmer(FORMULA, rows).findings)
+
+    def no_room(*_: object) -> None:
+        raise NotEnoughMemoryError("no room")
+
+    monkeypatch.setattr("mixedmodels.fit.problem.check_memory", no_room)
+    fit = mm.lmer(FORMULA, rows)
+    assert fit.deviance == pytest.approx(mm.lmer(FORMULA, frame).deviance, abs=1e-6)
+    with pytest.raises(NotEnoughMemoryError):
+        mm.lmer(FORMULA, rows, method="exact")
+    with pytest.raises(NotEnoughMemoryError):
+        mm.lmer("y ~ x + (1 | user)", rows)
+    fit.save(tmp_path / "fit")
+    for loaded in (mm.load(tmp_path / "fit"), pickle.loads(pickle.dumps(fit))):
+        assert str(loaded.summary()) == str(fit.summary())
+    with pytest.raises(InferenceError, match="rows of the fit, which a fit to data read in parts does not keep"):
+        fit.refit(frame["y"])
+
+
 def test_files_and_further_fits(fits: tuple[mm.LmmResult, mm.LmmResult], frame: pd.DataFrame, tmp_path: Path) -> None:
     by = fits[0]
     by.save(tmp_path / "fit")
@@ -366,8 +413,12 @@ def test_files_and_further_fits(fits: tuple[mm.LmmResult, mm.LmmResult], frame: 
     again = by.refit(2 * frame["y"])
     assert np.allclose(again.fe_params, 2 * by.fe_params, rtol=1e-6)
     assert np.allclose(again.theta, by.theta, rtol=1e-6)
-    with pytest.raises(InferenceError, match="Save it with its rows"):
-        by.save(tmp_path / "fit", data=False)
+    by.save(tmp_path / "bare", data=False)
+    bare = mm.load(tmp_path / "bare")
+    np.testing.assert_array_equal(bare.coef_table(), by.coef_table())
+    assert np.allclose(bare.predict(frame.head()), by.predict(frame.head()))
+    with pytest.raises(InferenceError, match="which the file of the result does not hold"):
+        bare.predict(frame.head(), interval="confidence")
 
 
 def test_the_same_numbers_again(frame: pd.DataFrame) -> None:

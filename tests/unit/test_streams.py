@@ -283,11 +283,12 @@ def test_updates_read_the_files_again(tmp_path: Path) -> None:
 
 def test_saved_and_pickled(tmp_path: Path) -> None:
     fit = mm.lmer("y ~ x + f + (1 | subject)", parts_of(simulated(), tmp_path))
+    pickled = pickle.dumps(fit)  # before anything was asked of it
     fit.save(tmp_path / "fit.mm")
     loaded = mm.load(tmp_path / "fit.mm")
     assert str(loaded.summary()) == str(fit.summary())
     pd.testing.assert_frame_equal(loaded.coef_table(), fit.coef_table())
-    assert pickle.loads(pickle.dumps(fit)).deviance == fit.deviance
+    assert str(pickle.loads(pickled).summary()) == str(fit.summary())
 
 
 def bad_file(folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> str:

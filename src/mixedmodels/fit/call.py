@@ -87,6 +87,7 @@ def build_problem(call: Call) -> Problem:
             offset=call.offset,
             contrasts=call.contrasts,
             missing=call.missing,
+            method=call.method,
         )
     design = build_design(
         formula,

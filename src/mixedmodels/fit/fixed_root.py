@@ -49,6 +49,13 @@ class Basis:
         np.add.at(moved, self.first, (self.mean * moved.T).T)
         return np.asarray(solve_triangular(self.to_basis, moved))
 
+    @property
+    def map(self) -> Floats:
+        """Map from coefficients in the basis to those of the columns, (n_columns, n_columns)."""
+        out = np.array(self.to_basis)
+        np.subtract.at(out, self.first, self.mean[:, None] * self.to_basis)
+        return out
+
     def of_first(self, n_columns: int) -> Basis:
         """Return the basis of the first columns."""
         return Basis(self.first[:n_columns], self.mean[:n_columns], self.to_basis[:n_columns, :n_columns])

@@ -38,6 +38,11 @@ class Problem:
         What building the design took, for the record.
     model
         The engine's handle, if it exists already.
+
+    Attributes
+    ----------
+    products
+        The same, whether or not there is room for a fit; None before it is formed.
     """
 
     def __init__(
@@ -46,11 +51,12 @@ class Problem:
         self.design = design
         self.n_threads = n_threads
         self.seconds = {"design": design_seconds, "products": 0.0}
-        self._model = model
+        self.products = model
+        self._has_room = False
 
     @property
     def model(self) -> Model:
-        """The engine's cross-products of this design.
+        """The engine's cross-products of this design, of which a fit has room.
 
         Raises
         ------
@@ -61,16 +67,18 @@ class Problem:
         NotEnoughMemoryError
             If a fit needs more memory than is available.
         """
-        if self._model is None and isinstance(self.design.y, LeftOut):
+        if self.products is None and isinstance(self.design.y, LeftOut):
             self.design.y.refuse()
-        if self._model is None:
+        model = self.products
+        if model is None:
             began = perf_counter()
             with telling_why(self.design):
                 model = _form_products(self.design, self.n_threads)
-            check_memory(self.design, model)
-            self._model = model
             self.seconds["products"] = perf_counter() - began
-        return self._model
+        if not self._has_room:
+            check_memory(self.design, model)
+            self.products, self._has_room = model, True
+        return model
 
     @cached_property
     def identification(self) -> Identification:
@@ -236,7 +244,7 @@ class Problem:
         return problem
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_model": None}
+        return {**self.__dict__, "products": None, "_has_room": False}
 
 
 def _unanswerable() -> memory_told:

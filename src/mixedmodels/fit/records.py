@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
 
+from mixedmodels.errors import MixedModelsError
 from mixedmodels.fit.undetermined import undetermined
 
 if TYPE_CHECKING:
@@ -236,6 +238,10 @@ class MixedFit(FixedFit):
         """Return Var(b | y) of each level, (n_levels, n_effects, n_effects) a factor."""
 
 
+COMPUTED = ("information", "fixed_root", "engine_theta", "bases", "undetermined", "n_determined", "open_directions")
+"""What a fit computes of the cross-products when it is first asked."""
+
+
 @dataclass(frozen=True)
 class FitState(MixedFit):
     """A fitted linear mixed model as numbers.
@@ -269,6 +275,19 @@ class FitState(MixedFit):
     def n_determined(self) -> int:
         """Parameters that the data determine: those estimated, less the directions in which the criterion is flat."""
         return self.n_params - len(self.problem.identification.flat(self.reml))
+
+    def computed(self) -> dict[str, Any]:
+        """Return what is computed of the cross-products, by name."""
+        found = {}
+        for name in COMPUTED:
+            with suppress(MixedModelsError):  # who asks for it will be told
+                found[name] = getattr(self, name)
+        return found
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.design.stand_in is not None:  # there will be no rows to form the cross-products of again
+            self.computed()
+        return vars(self)
 
     def __repr__(self) -> str:
         method = "REML" if self.reml else "ML"

@@ -9,14 +9,10 @@ from typing import Any
 from mixedmodels.design.absorbed import refuse_absorbed
 from mixedmodels.design.design import Design
 from mixedmodels.design.left_out import LeftOut
-from mixedmodels.errors import InferenceError, MixedModelsError
 from mixedmodels.fit.information import Identification
 from mixedmodels.fit.problem import Problem
-from mixedmodels.fit.records import FitState
-from mixedmodels.fit.sampled_fit import SampledState
-
-COMPUTED = ("information", "fixed_root", "engine_theta", "bases", "undetermined", "n_determined", "open_directions")
-"""What a fit computes of its rows when it is first asked, and is asked for here."""
+from mixedmodels.fit.records import COMPUTED, FitState
+from mixedmodels.fit.sampled_fit import SampledProblem, SampledState
 
 COSTLY = ("covariance_derivatives",)
 """What is kept if it was asked for before."""
@@ -52,16 +48,10 @@ def is_rowless(design: Design) -> bool:
 def without_rows(state: FitState) -> RowlessFit:
     """Return a fit without its rows, what is computed of them computed."""
     refuse_absorbed(state.design.absorbed, "save(data=False)")
-    if isinstance(state, SampledState):
-        raise InferenceError("save(data=False) is not available for a fit by sampling. Save it with its rows.")
-    computed = {}
-    for name in (*COMPUTED, *(name for name in COSTLY if name in vars(state))):
-        try:
-            computed[name] = getattr(state, name)
-        except MixedModelsError:  # it could not have been had of the rows either
-            continue
+    computed = state.computed() | {name: vars(state)[name] for name in COSTLY if name in vars(state)}
     design = _without_rows(state.design)
-    problem = Problem(design, n_threads=state.problem.n_threads)
+    kind = SampledProblem if isinstance(state, SampledState) else Problem
+    problem = kind(design, n_threads=state.problem.n_threads)
     problem.seconds = state.problem.seconds
     bare = replace(state, design=design, problem=problem)
     return RowlessFit(bare, computed, state.problem.identification, state.design.recipe.of_all_rows)

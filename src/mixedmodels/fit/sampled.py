@@ -15,22 +15,27 @@ and costs no product. beta, sigma and u come from conjugate gradients on I - X. 
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from mixedmodels._engine import Crossing
 from mixedmodels.covariance.unstructured import theta_elements
 from mixedmodels.errors import FitError
+from mixedmodels.fit.fixed_root import Basis
 from mixedmodels.fit.sampled_rows import ColumnBasis, EffectBasis, column_basis, effect_basis, parts
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from mixedmodels._engine import Model
     from mixedmodels.design.design import Design
     from mixedmodels.design.records import Floats
+
+B = TypeVar("B")
 
 DEFLATED = 20
 """Columns of U."""
@@ -195,6 +200,8 @@ class Crossed:
         The model's arrays.
     n_threads
         Of the engine; 0 takes what the machine has.
+    products
+        Where they were formed; None to sum over the design's rows, which takes less memory.
 
     Attributes
     ----------
@@ -206,6 +213,8 @@ class Crossed:
         Z'WZ of the levels, (n_levels, n_effects, n_effects) a factor of the design.
     right
         Z'W[Q y] of the levels, (n_levels, n_effects, p + 1) a factor.
+    effect_bases
+        Of the columns of each factor.
 
     Raises
     ------
@@ -213,20 +222,41 @@ class Crossed:
         The model has other random effects, or the fixed effects fit the response perfectly.
     """
 
-    def __init__(self, design: Design, n_threads: int = 0) -> None:
+    def __init__(self, design: Design, n_threads: int = 0, products: Model | None = None) -> None:
         check_crossed(design)
-        root = None if design.weights is None else np.sqrt(design.weights)
         factors = design.factors
         self.n, self.names = design.n_obs, [factor.name for factor in factors]
-        self.log_weights = 0.0 if root is None else float(2.0 * np.log(root).sum())
-        self.order = sorted(range(len(factors)), key=lambda k: -factors[k].n_levels * factors[k].n_effects)
         elements = [(k, *e[0]) for k, factor in enumerate(factors) for e in theta_elements(factor.block_sizes)]
         self.parameters: npt.NDArray[np.int64] = np.array(elements, dtype=np.int64)
-        self.effects = [_independent(effect_basis(factor, root), factor.name) for factor in factors]
+        if products is None:
+            self._sum(design, n_threads)
+        else:
+            self._take(products, n_threads)
+
+    def _take(self, products: Model, n_threads: int) -> None:
+        """Take the sums that the engine has formed."""
+        mean, to_basis, self.beta0, self.base, self.log_weights = products.fixed_sums()
+        self.scale = products.residual_scale
+        self.basis = ColumnBasis(tuple(products.kept), mean, to_basis)
+        bases = zip(products.effect_bases(), products.dependent_columns(), self.names, strict=True)
+        self.effect_bases = tuple(_independent(None if gone else Basis(*of), name) for of, gone, name in bases)
+        sums = products.level_sums()
+        self.own = [own for own, _ in sums]
+        self.right = [right.swapaxes(1, 2) for _, right in sums]
+        self.crossing, self.order = products.crossing(n_threads)
+
+    def _sum(self, design: Design, n_threads: int) -> None:
+        """Sum over the rows."""
+        factors = design.factors
+        root = None if design.weights is None else np.sqrt(design.weights)
+        self.log_weights = 0.0 if root is None else float(2.0 * np.log(root).sum())
+        self.order = sorted(range(len(factors)), key=lambda k: -factors[k].n_levels * factors[k].n_effects)
+        effects = [_independent(effect_basis(factor, root), factor.name) for factor in factors]
+        self.effect_bases = tuple(of_factor.basis for of_factor in effects)
         self.basis = column_basis(design.X, root)
         self.beta0, self.scale = _least_squares(design, self.basis)
-        self._sum_rows(design, root)
-        columns = [effects.columns(factor, root) for effects, factor in zip(self.effects, factors, strict=True)]
+        self._sum_rows(design, effects, root)
+        columns = [of_factor.columns(factor, root) for of_factor, factor in zip(effects, factors, strict=True)]
         self.crossing = Crossing(
             [factors[k].codes for k in self.order],
             [columns[k] for k in self.order],
@@ -234,7 +264,7 @@ class Crossed:
             n_threads,
         )
 
-    def _sum_rows(self, design: Design, root: Floats | None) -> None:
+    def _sum_rows(self, design: Design, effects: list[EffectBasis], root: Floats | None) -> None:
         """Form Z'WZ of the levels and products with [Q y]."""
         p, factors = len(self.basis.kept), design.factors
         self.base = np.zeros((p + 1, p + 1))
@@ -243,8 +273,8 @@ class Crossed:
         for part in parts(design, self.basis):
             E = np.column_stack([part.Q, (part.y - part.Q @ self.beta0) / self.scale])
             self.base += E.T @ E
-            for factor, effects, own, right in zip(factors, self.effects, self.own, self.right, strict=True):
-                codes, Z = factor.codes[part.at], effects.columns(factor, root, part.at)
+            for factor, of_factor, own, right in zip(factors, effects, self.own, self.right, strict=True):
+                codes, Z = factor.codes[part.at], of_factor.columns(factor, root, part.at)
                 columns = np.ones((len(codes), 1)) if Z is None else Z
                 for r, z in enumerate(columns.T):
                     for c in range(r + 1):
@@ -253,16 +283,22 @@ class Crossed:
                         right[:, r, j] += np.bincount(codes, z * e, factor.n_levels)
         self.own = [own + np.tril(own, -1).swapaxes(1, 2) for own in self.own]
 
+    def with_threads(self, n_threads: int) -> Crossed:
+        """Return the same with another number of threads."""
+        other = copy(self)
+        other.crossing = self.crossing.with_threads(n_threads)
+        return other
+
     @property
     def n_fixed(self) -> int:
         """Fixed columns that are independent."""
         return len(self.basis.kept)
 
 
-def _independent(effects: EffectBasis | None, name: str) -> EffectBasis:
-    if effects is None:
+def _independent(basis: B | None, name: str) -> B:
+    if basis is None:
         raise FitError(f"Columns of the random effects of {name!r} depend on each other. Leave one of them out.")
-    return effects
+    return basis
 
 
 def _least_squares(design: Design, basis: ColumnBasis) -> tuple[Floats, float]:
@@ -556,11 +592,11 @@ def _sampled_forms(at: At, U: Floats, sampling: Sampling) -> tuple[Forms, Forms]
 
 
 def can_sample(design: Design) -> bool:
-    """Return whether a model has crossed grouping factors of a few free random effects a level, and its rows."""
+    """Return whether a model has crossed grouping factors of a few free random effects a level."""
     factors = design.factors
     few = all(factor.n_effects <= MOST_EFFECTS and min(factor.block_sizes) > 0 for factor in factors)
     plain = not design.is_structured and not design.is_related
-    return len(factors) > 1 and few and plain and design.absorbed is None and design.stand_in is None
+    return len(factors) > 1 and few and plain and design.absorbed is None
 
 
 def check_crossed(design: Design) -> None:
@@ -575,12 +611,11 @@ def check_crossed(design: Design) -> None:
         return
     effects = ", ".join(f"{factor.name} with {factor.n_effects}" for factor in design.factors)
     also = " Fixed effects are absorbed, too." if design.absorbed is not None else ""
-    also += " Its rows were read in parts and are not here." if design.stand_in is not None else ""
     also += " Covariances of its effects are structured." if design.is_structured else ""
     also += " Its levels are related." if design.is_related else ""
     raise FitError(
         f"Sampling is for two crossed grouping factors or more with up to {MOST_EFFECTS} random effects a level, such "
-        f"as (x | user) + (1 | item), and rows in memory; this model has random effects of {effects}.{also} "
+        f"as (x | user) + (1 | item); this model has random effects of {effects}.{also} "
         "Use method='exact'."
     )
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mixedmodels.covariance.unstructured import relative_factor, relative_theta, split_theta
+from mixedmodels.design.left_out import LeftOut
 from mixedmodels.design.records import Finding
 from mixedmodels.errors import FitError, InferenceError, NotEnoughMemoryError, memory_told
 from mixedmodels.fit.findings import fit_findings
@@ -107,8 +108,7 @@ class SampledState(FitState):
     @cached_property
     def bases(self) -> list[Floats]:
         """What the random effects are in the units of these, (n_effects, n_effects) a factor."""
-        crossed = self.problem.crossed  # type: ignore[attr-defined]
-        return [effects.map for effects in crossed.effects]
+        return [basis.map for basis in self.problem.effect_bases]
 
 
 def refuse_sampled(state: object, what: str) -> None:
@@ -146,6 +146,8 @@ class SampledProblem(Problem):
         As for `Problem`.
     progress
         Show how far a fit is.
+    crossed
+        Cross-products, if they exist already.
 
     Raises
     ------
@@ -154,11 +156,18 @@ class SampledProblem(Problem):
     """
 
     def __init__(
-        self, design: Design, *, n_threads: int = 0, design_seconds: float = 0.0, progress: bool = True
+        self,
+        design: Design,
+        *,
+        n_threads: int = 0,
+        design_seconds: float = 0.0,
+        progress: bool = True,
+        crossed: Crossed | None = None,
     ) -> None:
         check_crossed(design)
         super().__init__(design, n_threads=n_threads, design_seconds=design_seconds)
         self.progress = progress
+        self._crossed = crossed
         self._solved: tuple[Floats, Solution] | None = None
         self._informed: tuple[Floats, bool, Information] | None = None
 
@@ -177,11 +186,21 @@ class SampledProblem(Problem):
             "values, predictions, and comparisons."
         )
 
-    @cached_property
+    @property
     def crossed(self) -> Crossed:
-        """Cross-products."""
-        with self._evaluated():
-            return Crossed(self.design, self.n_threads)
+        """Cross-products.
+
+        Raises
+        ------
+        InferenceError
+            There are none, nor rows to form them of.
+        """
+        if self._crossed is None:
+            if isinstance(self.design.y, LeftOut):
+                self.design.y.refuse()
+            with self._evaluated():
+                self._crossed = Crossed(self.design, self.n_threads)
+        return self._crossed
 
     @cached_property
     def identification(self) -> Identification:
@@ -193,14 +212,14 @@ class SampledProblem(Problem):
         """Return Lambda of each factor in the basis of its columns, (n_effects, n_effects), from a user's theta."""
         factors = self.design.factors
         own = split_theta(theta, [factor.n_theta for factor in factors])
-        parts = zip(self.crossed.effects, own, factors, strict=True)
-        roots = [np.linalg.inv(effects.map) @ relative_factor(t, f.block_sizes) for effects, t, f in parts]
+        parts = zip(self.effect_bases, own, factors, strict=True)
+        roots = [np.linalg.inv(basis.map) @ relative_factor(t, f.block_sizes) for basis, t, f in parts]
         return [_lower_root(root) for root in roots]
 
     def theta_of(self, Lambda: list[Floats]) -> Floats:
         """Return a user's theta, (n_theta,), from Lambda in the bases."""
-        both = zip(self.crossed.effects, Lambda, self.design.factors, strict=True)
-        return np.concatenate([relative_theta(_lower_root(e.map @ block), f.block_sizes) for e, block, f in both])
+        both = zip(self.effect_bases, Lambda, self.design.factors, strict=True)
+        return np.concatenate([relative_theta(_lower_root(b.map @ block), f.block_sizes) for b, block, f in both])
 
     def evaluate(self, theta: npt.ArrayLike, reml: bool, sampling: Sampling) -> Evaluation:
         """Return the criterion at theta.
@@ -238,7 +257,7 @@ class SampledProblem(Problem):
         beta = map_ @ (crossed.beta0 + crossed.scale * at.beta)
         s2 = at.r2 / (crossed.n - (crossed.n_fixed if reml else 0))
         Lambda = self.in_bases(theta)
-        maps = [crossed.scale * effects.map @ block for effects, block in zip(crossed.effects, Lambda, strict=True)]
+        maps = [crossed.scale * basis.map @ block for basis, block in zip(self.effect_bases, Lambda, strict=True)]
         b = [at.modes(k) @ map_of.T for k, map_of in enumerate(maps)]
         root = map_ @ at.root
         return beta, root @ root.T, crossed.scale * float(np.sqrt(s2)), b
@@ -255,7 +274,7 @@ class SampledProblem(Problem):
     @cached_property
     def effect_bases(self) -> tuple[Basis, ...]:
         """The basis of the columns of each grouping factor, in which the engine's theta is."""
-        return tuple(effects.basis for effects in self.crossed.effects)
+        return self.crossed.effect_bases
 
     def error_forms(self, theta: Floats, X: Floats, codes: tuple[Codes, ...], Z: tuple[Floats | None, ...]) -> Floats:
         """Return Var(x'(beta^ - beta) + z'(b^ - b)) / sigma^2 of rows at the engine's theta, (m,), solved for.
@@ -325,23 +344,24 @@ class SampledProblem(Problem):
         """Return the problem for that number of threads."""
         if n_threads == self.n_threads:
             return self
-        made = SampledProblem(self.design, n_threads=n_threads, progress=self.progress)
+        crossed = None if self._crossed is None else self._crossed.with_threads(n_threads)
+        made = SampledProblem(self.design, n_threads=n_threads, progress=self.progress, crossed=crossed)
         made.seconds = self.seconds
         return made
 
     def renamed(self, design: Design) -> SampledProblem:
         """Return the problem of the same design with other names."""
-        return SampledProblem(design, n_threads=self.n_threads, progress=self.progress)
+        return SampledProblem(design, n_threads=self.n_threads, progress=self.progress, crossed=self._crossed)
 
     def with_response(self, y: npt.ArrayLike) -> SampledProblem:
         """Return the problem of the same model for another response, as `Problem.with_response` does."""
+        if isinstance(self.design.X, LeftOut):
+            self.design.X.refuse()
         design = replace(self.design, y=new_response(self.design, y))
         return SampledProblem(design, n_threads=self.n_threads, progress=self.progress)
 
     def __getstate__(self) -> dict[str, Any]:
-        made_again = ("crossed", "identification", "effect_bases")
-        left = {name: value for name, value in self.__dict__.items() if name not in made_again}
-        return {**left, "_solved": None, "_informed": None}
+        return {**self.__dict__, "_crossed": None, "_solved": None, "_informed": None}
 
 
 def _lower_root(root: Floats) -> Floats:
@@ -381,8 +401,13 @@ def chosen(problem: Problem, method: str, progress: bool = True) -> Problem:
             pass
         else:
             return problem
+    n_threads, crossed = problem.n_threads, None
+    if design.stand_in is not None:
+        check_crossed(design)
+        with memory_told("A fit by sampling"):
+            crossed = Crossed(design, n_threads, problem.products)
     seconds = problem.seconds["design"]
-    return SampledProblem(design, n_threads=problem.n_threads, design_seconds=seconds, progress=progress)
+    return SampledProblem(design, n_threads=n_threads, design_seconds=seconds, progress=progress, crossed=crossed)
 
 
 def shows_progress(problem: Problem) -> bool:

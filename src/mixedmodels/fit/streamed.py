@@ -12,7 +12,6 @@ from mixedmodels.design.first_pass import FirstPass, has_functions_of_all_rows
 from mixedmodels.design.stand_in import FixedSums, effect_rows
 from mixedmodels.design.streamed import RowReader
 from mixedmodels.errors import DataError, FitError, FormulaError
-from mixedmodels.fit.memory import check_memory
 from mixedmodels.fit.problem import Problem, telling_why
 
 if TYPE_CHECKING:
@@ -74,6 +73,7 @@ def streamed_problem(
     offset: object = None,
     contrasts: Mapping[str, object] | str | None = None,
     missing: str = "drop",
+    method: str = "auto",
 ) -> Problem:
     """Return the problem of a formula and of data that are read in parts, the engine's products formed.
 
@@ -90,6 +90,8 @@ def streamed_problem(
         The column that says for how many rows each stands; None if each is one.
     weights, offset, contrasts, missing
         As for `build_design`; weights and offset are names of columns.
+    method
+        As for `lmer`: what is sampled needs no order of elimination.
 
     Raises
     ------
@@ -128,9 +130,8 @@ def streamed_problem(
         assert sums.products is not None
         design = _design(sums.reader, sums.products)
         with telling_why(design):
-            found = sums.products.finish(*sums.reader.places())
+            found = sums.products.finish(*sums.reader.places(), dense=True if method == "sampled" else None)
         if isinstance(found, Model):
-            check_memory(design, found)
             problem = Problem(design, model=found)
             problem.seconds["products"] = perf_counter() - began
             return problem
