@@ -56,3 +56,10 @@ def test_means(means: tuple[dict[str, Any], mm.GlmmResult], choice: str) -> None
     table = fit.predict(random_effects=choice, interval="confidence").iloc[rows]
     np.testing.assert_allclose(table["mean"], case[choice], rtol=2e-5)  # their optimum is not polished
     np.testing.assert_allclose(table["se"], case[f"{choice}_se"], rtol=2e-5)
+
+
+def test_marginal_means(means: tuple[dict[str, Any], mm.GlmmResult]) -> None:
+    case, fit = means
+    table = fit.margins("trt")
+    np.testing.assert_allclose(table["estimate"], case["emmean"], rtol=2e-5)
+    np.testing.assert_allclose(table["std_error"], case["emmean_se"], rtol=2e-5)

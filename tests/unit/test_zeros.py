@@ -151,8 +151,6 @@ def test_responses_without_zeros_or_counts_are_refused() -> None:
 
 
 def test_what_is_not_there_is_refused_by_name(fit: mm.GlmmResult) -> None:
-    with pytest.raises(mm.InferenceError, match="depend on the chance of a zero too"):
-        mm.glmer("y ~ x + arm + (1 | g)", DATA, "hurdle_poisson").margins("arm")
     with pytest.raises(mm.InferenceError, match="none is known for the family 'zero_inflated_poisson'"):
         fit.r2()
     with pytest.raises(mm.InferenceError, match="no chance of their own"):
@@ -250,3 +248,35 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert f"{inflated(family='hurdle_poisson').deviance:.3f}" in printed
     assert main(["fit", path, FORMULA, "--zero-inflation", "~ z"]) == 2
     assert "--zero-inflation goes with --family" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("family", ["poisson", "hurdle_poisson", "negative_binomial"])
+def test_marginal_means_have_the_zeros_in_them(family: str) -> None:
+    own = mm.glmer("y ~ x + arm + (1 | g)", DATA, family, zero_inflation="~ arm + z")
+    rows = pd.DataFrame({"x": DATA["x"].mean(), "z": DATA["z"].mean(), "arm": ["new", "old"], "g": 0})
+    for choice in ("population", "averaged"):
+        predicted = own.predict(rows, random_effects=choice, interval="confidence")
+        table = own.margins("arm", random_effects=choice)
+        np.testing.assert_allclose(table["estimate"], predicted["mean"], rtol=1e-9)
+        if choice == "population":
+            np.testing.assert_allclose(table["std_error"], predicted["se"], rtol=1e-5)
+            np.testing.assert_allclose(table[["ci_lower", "ci_upper"]], predicted[["lower", "upper"]], rtol=1e-5)
+    ratio = own.margins("arm", pairwise=True)
+    means = own.margins("arm")["estimate"]
+    assert ratio.index.to_list() == ["new / old"]
+    assert ratio["estimate"].iloc[0] == pytest.approx(means["new"] / means["old"])
+    along = own.margins("z", at={"z": [-1.0, 1.0]})
+    assert along.index.to_list() == [-1, 1]
+    assert along["estimate"].iloc[0] > along["estimate"].iloc[1]
+    counts = mm.glmer("y ~ x + (1 | g)", DATA, family, zero_inflation="~ arm").margins("arm")
+    assert len(counts) == 2
+    with pytest.raises(mm.InferenceError, match="There is no variable 'none'"):
+        own.margins("none")
+    assert len(mm.plot.effects(own, "x", by="arm").lines) > 1
+
+
+def test_saved_fits_know_the_columns_of_both_parts(fit: mm.GlmmResult, tmp_path: Path) -> None:
+    fit.save(tmp_path / "fit.mm")
+    read = mm.load(tmp_path / "fit.mm")
+    assert read.update(n_agq=3).deviance == fit.update(n_agq=3).deviance
+    pd.testing.assert_frame_equal(read.margins("z", at={"z": 0}), fit.margins("z", at={"z": 0}))

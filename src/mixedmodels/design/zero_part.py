@@ -138,8 +138,8 @@ def zero_formula(text: object, formula: Formula) -> Formula:
     return replace(formula, text=text.strip(), fixed=right, random=(), offsets=())
 
 
-def read_zero_part(text: object, data: object, design: Design) -> ZeroPart:
-    """Return the covariates of the chance of a zero at the rows of a design.
+def read_zero_part(text: object, data: object, design: Design) -> tuple[ZeroPart, Design]:
+    """Return the covariates of the chance of a zero at the rows of a design, which then knows their data columns.
 
     Parameters
     ----------
@@ -182,4 +182,4 @@ def read_zero_part(text: object, data: object, design: Design) -> ZeroPart:
     made = DesignRecipe(recipe, (), (), {}, levels, {}, memory, booleans, dates)
     out = ZeroPart(f"~ {right}", np.ascontiguousarray(X), made)
     _ = out.map  # which tells what cannot be estimated
-    return out
+    return out, replace(design, columns={**columns, **design.columns})

@@ -78,9 +78,9 @@ class CountsWithZeros(Family):
     def _impossible(self, y: Floats) -> npt.NDArray[np.bool_]:
         return no_counts(y)
 
-    def _none(self, mean: Floats) -> Floats:
-        """Return the chance of zero among counts of a mean."""
-        return np.asarray(np.exp(-mean) if not self.d else np.exp(-np.log1p(self.d * mean) / self.d))
+    def _log_none(self, mean: Floats) -> Floats:
+        """Return the logarithm of the chance of zero among counts of a mean."""
+        return np.asarray(-mean if not self.d else -np.log1p(self.d * mean) / self.d)
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class HurdlePoisson(CountsWithZeros):
 
     def _mean(self, eta: Floats) -> Floats:
         m = super()._mean(eta)
-        return np.asarray((1 - self.known) * m / -np.expm1(np.log(self._none(m))))
+        return np.asarray((1 - self.known) * m / -np.expm1(self._log_none(m)))
 
     def predictor(self, mean: Floats) -> Floats:
         """Refuse, since no closed form has it.
@@ -189,8 +189,8 @@ class HurdlePoisson(CountsWithZeros):
 
     def _slope(self, eta: Floats) -> Floats:
         m = super()._mean(eta)
-        none = self._none(m)
-        some = -np.expm1(np.log(none))
+        none = np.exp(self._log_none(m))
+        some = -np.expm1(self._log_none(m))
         slope = m * none / (1 + (self.d or 0.0) * m)
         return np.asarray((1 - self.known) * (m / some - m * slope / some**2))
 

@@ -77,5 +77,6 @@ def build_generalized(call: GeneralizedCall, family: Family) -> GeneralizedProbl
         )
     zeros = None
     if family.has_zeros:
-        zeros = read_zero_part("~ 1" if call.zero_inflation is None else call.zero_inflation, call.data, design)
+        text = "~ 1" if call.zero_inflation is None else call.zero_inflation
+        zeros, design = read_zero_part(text, call.data, design)
     return GeneralizedProblem(design, family, zeros, n_agq=call.n_agq, design_seconds=perf_counter() - began)

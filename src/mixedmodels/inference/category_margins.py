@@ -6,7 +6,6 @@ fixed effects. Means of positions 1, 2, ... weigh these by the chances.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -17,21 +16,18 @@ from scipy import special
 
 from mixedmodels.inference.approximation import RowEstimates
 from mixedmodels.inference.comparisons import (
-    Comparison,
     Hypothesis,
     adjustment_notes,
     check_hypothesis,
     check_some,
     comparison_notes,
-    contrast_names,
-    contrast_weights,
     hypothesis_notes,
-    labels_index,
     read_comparison,
     row_tests,
 )
 from mixedmodels.inference.contrast import estimable_where_known
 from mixedmodels.inference.degrees import WALD_NOTE
+from mixedmodels.inference.delta_margins import Values, contrast_tables, mean_table
 from mixedmodels.inference.grid_average import GridMeans, grid_means
 from mixedmodels.inference.grid_notes import certain_notes, grid_notes, interaction_notes, nesting_notes, unknown_notes
 from mixedmodels.inference.link_scale import check_choices
@@ -112,9 +108,9 @@ def category_margins(
         WALD_NOTE,
     ]
     if comparison is None:
-        table = _means(values, means, hypothesis)
+        table = _chance_table(values, means, hypothesis)
     else:
-        tables = _contrasts(values, means, comparison, hypothesis)
+        tables = contrast_tables(values, means, comparison, hypothesis)
         table = pd.concat(tables)
         within = " and ".join(name for name in ("by" if means.by else "", values.response) if name)
         notes += [*adjustment_notes(comparison.adjust, len(tables), within), *comparison_notes(comparison, means.specs)]
@@ -128,41 +124,6 @@ def category_margins(
         f"{of}{whose}.",
     )
     return table
-
-
-@dataclass(frozen=True)
-class _Values:
-    """Numbers of each mean, one a category or one alone.
-
-    Attributes
-    ----------
-    mean
-        (n_means, n_numbers), NaN where unknown.
-    slopes
-        In fixed effects and thresholds, (n_means, n_numbers, n_parameters).
-    covariance
-        Of these parameters, (n_parameters, n_parameters).
-    categories
-        What the numbers are of, and the name of that; None for one number.
-    """
-
-    mean: Floats
-    slopes: Floats
-    covariance: Floats
-    categories: pd.Index | None
-
-    @property
-    def response(self) -> str:
-        """What the numbers are of the categories of; nothing for one number."""
-        return "" if self.categories is None else str(self.categories.name)
-
-    def combined(self, weights: Floats, rows: Sequence[int], k: int) -> tuple[Floats, Floats]:
-        """Return combinations of some means' k-th numbers, and their covariance."""
-        unknown = np.isnan(self.mean[rows, k])
-        mean = weights @ np.where(unknown, 0.0, self.mean[rows, k])
-        mean[np.abs(weights) @ unknown > 0] = np.nan
-        slopes = weights @ self.slopes[rows, k]
-        return mean, slopes @ self.covariance @ slopes.T
 
 
 @dataclass(frozen=True)
@@ -211,7 +172,7 @@ class _Chances:
             chances = family.averaged_chances(eta, phi, np.full(len(eta), self.variance))
         return chances @ np.arange(1.0, chances.shape[1] + 1)[:, None] if self.as_positions else chances
 
-    def read(self, rows: Floats) -> _Values:
+    def read(self, rows: Floats) -> Values:
         """Return what averages of the columns are, (n_means, n_columns)."""
         state = self.state
         own = slice(len(state.theta), None)
@@ -220,59 +181,23 @@ class _Chances:
         unknown = ~(rows[:, -1] == 0)
         mean = np.where(unknown[:, None], np.nan, rows[:, :m])
         slopes = np.where(unknown[:, None], 0.0, rows[:, m:-1]).reshape(len(rows), m, -1)
-        return _Values(mean, slopes, state.cov_psi[own, own], None if self.as_positions else names)
+        return Values(mean, slopes, state.cov_psi[own, own], None if self.as_positions else names)
 
 
 STEP = 1e-4
 """Of the linear predictor and thresholds, in differences on both sides."""
 
 
-def _means(values: _Values, means: GridMeans, hypothesis: Hypothesis) -> pd.DataFrame:
-    names = (*means.by, *means.specs)
-    variance = np.einsum("mkj,jl,mkl->mk", values.slopes, values.covariance, values.slopes)
-    se = np.sqrt(np.where(np.isnan(values.mean), np.nan, np.maximum(variance, 0.0)))
-    cells = means.cells
-    if values.categories is not None:
-        names = (*names, values.response)
-        cells = [(*cell, category) for cell in cells for category in values.categories]
-    index = labels_index(names, cells)
-    rows = RowEstimates(values.mean.ravel(), se.ravel(), np.full(se.size, math.inf))
-    table = row_tests(rows, index, hypothesis)
+def _chance_table(values: Values, means: GridMeans, hypothesis: Hypothesis) -> pd.DataFrame:
+    """Return means; of chances with limits that are formed on the logit scale, and no tests against zero."""
+    table, rows = mean_table(values, means, hypothesis)
     if values.categories is None:
         return table
     if not hypothesis.null and not hypothesis.delta:  # no chance is zero
         table[["statistic", "p_value"]] = np.nan
-    return _within_bounds(table, rows, hypothesis)
-
-
-def _within_bounds(table: pd.DataFrame, rows: RowEstimates, hypothesis: Hypothesis) -> pd.DataFrame:
-    """Return chances with limits that are formed on the logit scale."""
     within = rows.estimate * (1 - rows.estimate)
     with np.errstate(divide="ignore", invalid="ignore"):
         logits = RowEstimates(special.logit(rows.estimate), rows.std_error / within, rows.df)
     limits = row_tests(logits, table.index, hypothesis)[["ci_lower", "ci_upper"]]
     lower, upper = special.expit(limits.to_numpy()).T
     return table.assign(ci_lower=lower, ci_upper=upper)
-
-
-def _contrasts(values: _Values, means: GridMeans, comparison: Comparison, hypothesis: Hypothesis) -> list[pd.DataFrame]:
-    """Return the contrasts of each family: within a combination of ``by``, and a category."""
-    names = contrast_names(means, comparison)
-    n_by = len(means.by)
-    if values.categories is not None:
-        names = (*names[:n_by], values.response, *names[n_by:])
-    tables = []
-    for by, members, weights in contrast_weights(means, comparison):
-        for k in range(values.mean.shape[1]):
-            estimate, covariance = values.combined(weights.rows, members, k)
-            se = np.sqrt(np.where(np.isnan(estimate), np.nan, np.maximum(np.diag(covariance), 0.0)))
-            rows = RowEstimates(estimate, se, np.full(len(se), math.inf))
-            known = se > 0
-            own = () if values.categories is None else (values.categories[k],)
-            index = labels_index(names, [(*by, *own, *label) for label in weights.labels])
-            joint = covariance[np.ix_(known, known)] if known.any() else None
-            adjusted = row_tests(
-                rows, index, hypothesis, adjust=comparison.adjust, n_means=len(members), covariance=joint
-            )
-            tables.append(adjusted)
-    return tables

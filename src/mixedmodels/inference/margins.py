@@ -47,9 +47,10 @@ from mixedmodels.inference.response_scale import (
 
 if TYPE_CHECKING:
     from mixedmodels.design.design import Design
+    from mixedmodels.design.records import Floats
+    from mixedmodels.design.zero_part import ZeroPart
     from mixedmodels.fit.records import FixedFit
     from mixedmodels.inference.approximation import Approximation
-    from mixedmodels.inference.comparisons import Family
 
 
 def margins(
@@ -148,13 +149,13 @@ def margins(
         offset = state.design.mean_offset
         index = labels_index((*means.by, *means.specs), means.cells)
         table = row_tests(estimates(L, method, offset), index, hypothesis)
-        table, scale_notes = _shown_means(table, view)
+        table, scale_notes = shown_means(table, view)
         if state.design.offset is not None:
             notes = (*notes, "The mean of the offset is added to means.")
     else:
         found = families(state, means, comparison, "/" if view.transformation and view.transformation.ratio else "-")
         table = families_table(found, contrast_names(means, comparison), method, hypothesis, comparison.adjust)
-        table, scale_notes = _shown_contrasts(table, found, view)
+        table, scale_notes = shown_contrasts(table, np.concatenate([one.sums for one in found]), view)
         notes = (*notes, *adjustment_notes(comparison.adjust, len(found)))
         notes = (*notes, *comparison_notes(comparison, means.specs))
     table.attrs["notes"] = (
@@ -213,7 +214,13 @@ def check_at(at: object) -> Mapping[str, object]:
     return at
 
 
-def read_grid(design: Design, specs: tuple[str, ...], by: tuple[str, ...], at: Mapping[str, object]) -> ReferenceGrid:
+def read_grid(
+    design: Design,
+    specs: tuple[str, ...],
+    by: tuple[str, ...],
+    at: Mapping[str, object],
+    zeros: ZeroPart | None = None,
+) -> ReferenceGrid:
     """Return the reference grid of the means that are asked for.
 
     Parameters
@@ -222,13 +229,15 @@ def read_grid(design: Design, specs: tuple[str, ...], by: tuple[str, ...], at: M
         The model's arrays and its recipe.
     specs, by, at
         As for `margins`.
+    zeros
+        As for ``reference_grid``.
 
     Raises
     ------
     InferenceError
         If a variable is not allowed, or continuous and without values in ``at``.
     """
-    names = predictors(design)
+    names = predictors(design, zeros)
     for name in (*specs, *by):
         check_variable(name, names)
     both = [name for name in specs if name in by]
@@ -236,7 +245,7 @@ def read_grid(design: Design, specs: tuple[str, ...], by: tuple[str, ...], at: M
         raise InferenceError(f"{both[0]!r} is in specs and in by. Leave it out of one of them.")
     if not specs:
         raise InferenceError(f"specs names no variable; the variables of the fixed part are: {', '.join(names)}.")
-    grid = reference_grid(design, at)
+    grid = reference_grid(design, at, zeros)
     for name in (*specs, *by):
         if name not in grid.categorical and name not in at:
             raise InferenceError(
@@ -293,8 +302,16 @@ def response_view(state: FixedFit, scale: object, bias_adjust: object, is_compar
     )
 
 
-def _shown_means(table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Return means on the scale asked for, and what to know about it."""
+def shown_means(table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return means on the scale asked for, and what to know about it.
+
+    Parameters
+    ----------
+    table
+        As ``row_tests`` returns it.
+    view
+        The scale.
+    """
     if view.transformation is None:
         return table, (f"Means {view.plain}.",) if view.plain else ()
     shown = as_means(table, view.transformation, view.sd)
@@ -303,15 +320,24 @@ def _shown_means(table: pd.DataFrame, view: View) -> tuple[pd.DataFrame, tuple[s
     return shown, (view.averaged if view.sd else view.brought_back, *outside)
 
 
-def _shown_contrasts(table: pd.DataFrame, found: Sequence[Family], view: View) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Return contrasts on the scale asked for, and what to know about it."""
+def shown_contrasts(table: pd.DataFrame, sums: Floats, view: View) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return contrasts on the scale asked for, and what to know about it.
+
+    Parameters
+    ----------
+    table
+        As ``row_tests`` returns it.
+    sums
+        Of the weights of each contrast, (n_contrasts,).
+    view
+        The scale.
+    """
     transformation = view.transformation
     if transformation is None:
         return table, (f"Differences {view.plain}.",) if view.plain else ()
-    sums = np.concatenate([family.sums for family in found])
     if transformation.ratio is not None and (np.abs(sums) < ZERO_SUM).all():
         of = transformation.ratio[0]
         return as_ratios(table, transformation), (f"Ratios of {of}; tests are of differences on {view.scale}.",)
     if (np.abs(sums - 1) < ZERO_SUM).all():
-        return _shown_means(table, view)
+        return shown_means(table, view)
     return table, (f"Differences stay on {view.scale}: there is no other that they have by themselves.",)

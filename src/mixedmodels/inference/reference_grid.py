@@ -16,8 +16,11 @@ from mixedmodels.errors import InferenceError, nearest
 
 if TYPE_CHECKING:
     from mixedmodels.design.design import Design
+    from mixedmodels.design.evaluation import MatrixRecipe
     from mixedmodels.design.frame import Column
+    from mixedmodels.design.recipe import DesignRecipe
     from mixedmodels.design.records import Floats
+    from mixedmodels.design.zero_part import ZeroPart
 
 ROUNDING = 1e-13
 """Size, relative to the largest of the fit, of what is zero but for rounding: a centred covariate at its mean."""
@@ -54,7 +57,7 @@ class ReferenceGrid:
     frequency: Floats | None = None
 
 
-def reference_grid(design: Design, at: Mapping[str, object]) -> ReferenceGrid:
+def reference_grid(design: Design, at: Mapping[str, object], zeros: ZeroPart | None = None) -> ReferenceGrid:
     """Return the grid of all levels of the categorical variables, numeric ones at their means.
 
     Parameters
@@ -63,17 +66,20 @@ def reference_grid(design: Design, at: Mapping[str, object]) -> ReferenceGrid:
         The model's arrays and its recipe.
     at
         Other values: variable -> one value or several. Levels of categorical variables, any numbers otherwise.
+    zeros
+        Covariates of a chance of zeros, whose columns then stand behind those of the fixed part, as its variables do.
 
     Raises
     ------
     InferenceError
         If ``at`` names an unknown variable or level, or the grid is too large.
     """
-    names = predictors(design)
+    names = predictors(design, zeros)
     _check_kept(design, names)
     for name in at:
         check_variable(name, names)
-    categorical = frozenset(name for name in names if is_categorical(design, name))
+    recipes = (design.recipe,) if zeros is None else (design.recipe, zeros.recipe)
+    categorical = frozenset(name for name in names if any(_is_coded(design, name, recipe.fixed) for recipe in recipes))
     all_levels = {name: _levels(design.cells[name]) for name in categorical}
     levels = {
         name: _chosen(name, at[name], all_levels.get(name))
@@ -89,14 +95,23 @@ def reference_grid(design: Design, at: Mapping[str, object]) -> ReferenceGrid:
         )
     values = pd.DataFrame(list(product(*levels.values())), columns=list(names))
     counts = {name: _codes(design.cells[name], levels[name]) for name in categorical}
-    X = design.recipe.fixed_matrix(values) if names else design.moment_rows[:1].copy()
+    X = _columns(design.recipe, values, design.moment_rows)
     X[np.abs(X) < ROUNDING * np.abs(design.moment_rows).max(axis=0)] = 0.0
+    if zeros is not None:
+        X = np.hstack([X, _columns(zeros.recipe, values, zeros.X)])
     return ReferenceGrid(values, levels, categorical, counts, X, design.frequency)
 
 
-def predictors(design: Design) -> tuple[str, ...]:
-    """Return the data columns that the fixed part uses."""
-    return tuple(design.recipe.fixed.columns)
+def _columns(recipe: DesignRecipe, values: pd.DataFrame, rows: Floats) -> Floats:
+    """Return the columns of a grid's rows, which are those of any row of the fit where no variable is in them."""
+    if recipe.fixed.columns:
+        return recipe.fixed_matrix(values)
+    return rows[:1].repeat(max(len(values), 1), axis=0)
+
+
+def predictors(design: Design, zeros: ZeroPart | None = None) -> tuple[str, ...]:
+    """Return the data columns that the fixed part uses, and then those that a chance of zeros has beside."""
+    return tuple(dict.fromkeys([*design.recipe.fixed.columns, *(zeros.recipe.fixed.columns if zeros else ())]))
 
 
 def check_variable(name: object, names: Sequence[str]) -> None:
@@ -126,7 +141,11 @@ def _check_kept(design: Design, names: Sequence[str]) -> None:
 
 def is_categorical(design: Design, name: str) -> bool:
     """Return True for labels and booleans, for numbers that are coded by their values, and for dates that are coded."""
-    column, fixed = design.cells[name], design.recipe.fixed
+    return _is_coded(design, name, design.recipe.fixed)
+
+
+def _is_coded(design: Design, name: str, fixed: MatrixRecipe) -> bool:
+    column = design.cells[name]
     if column.is_boolean or column.levels is not None:
         return True
     if not fixed.is_computed:

@@ -19,6 +19,7 @@ from mixedmodels.inference.link_scale import link_view
 from mixedmodels.inference.margins import margins
 from mixedmodels.inference.nested_factors import find_nesting
 from mixedmodels.inference.reference_grid import check_variable, predictors, reference_grid
+from mixedmodels.inference.zero_margins import zero_margins
 from mixedmodels.plot.asked import draws_a_fit, read_texts
 from mixedmodels.plot.canvas import DATA, MODEL, as_drawn, backdrop, load, panels, say_below
 from mixedmodels.plot.labels import SIDE, level_names
@@ -161,7 +162,7 @@ def effects(
     titles = [f"{panel_by} = {text}" for text in _labels(variables[panel_by], in_panels)] if panel_by else shown
     axes = panels(ax, titles, size=(6.4, 4.2) if wide else (4.8, 3.8))
     options: dict[str, Any] = {"ddf": tests_of([fit], ddf)[0], "level": level}
-    if ordered is not None:
+    if ordered is not None or (isinstance(state, GlmmState) and state.problem.zeros is not None):
         del options["ddf"]
     elif isinstance(state, GlmmState):
         options["view"] = link_view(state, "response", "population", False)
@@ -328,8 +329,11 @@ class _Drawing:
             table = category_margins(self.state, variable.name, within and within[0].name, at, **self.options)
             mean, lower, upper = table[["estimate", "ci_lower", "ci_upper"]].to_numpy().reshape(-1, len(groups), 3).T
             return mean, lower, upper
-        named = [each.name for each in (within and within[0], by) if each]
-        table = margins(self.state, variable.name, by=named or None, at=at, **self.options)
+        named = [each.name for each in (within and within[0], by) if each] or None
+        if isinstance(self.state, GlmmState) and self.state.problem.zeros is not None:
+            table = zero_margins(self.state, variable.name, named, at, **self.options)
+        else:
+            table = margins(self.state, variable.name, by=named, at=at, **self.options)
         if within:
             table = table.droplevel(within[0].name)
         shape = (max(1, len(groups)), len(variable.values))

@@ -12,6 +12,7 @@ from mixedmodels.inference.generalized import chi_squared_joint_tests, chi_squar
 from mixedmodels.inference.link_scale import link_view
 from mixedmodels.inference.margins import margins
 from mixedmodels.inference.slopes import slopes
+from mixedmodels.inference.zero_margins import zero_margins
 from mixedmodels.result.chapter import MixedChapter
 from mixedmodels.texts.noted_frame import show_notes
 from mixedmodels.vocabulary import refuses_unknown
@@ -102,7 +103,8 @@ class GeneralizedTests(MixedChapter):
         Parameters
         ----------
         specs, by, at, pairwise, adjust
-            As for ``LmmResult.margins``.
+            As for ``LmmResult.margins``. For means of counts whose zeros have a chance of their own, which are averages
+            over both formulas, variables of either.
         scale
             ``"response"``: chances or means, and of differences ratios of odds (logit) or means (log); ``"link"``. Of
             ordered categories the chance of each, and differences of these; or ``"mean_class"``: means of the
@@ -110,7 +112,8 @@ class GeneralizedTests(MixedChapter):
         random_effects
             ``"population"``: of a level without random effects; ``"averaged"``: the mean over new levels.
         contrasts, control, weights, null, side, delta, level
-            As for ``LmmResult.margins``; ``null`` and ``delta`` are on the link scale, for chances on theirs.
+            As for ``LmmResult.margins``; ``null`` and ``delta`` are on the link scale, for chances on theirs, for means
+            of counts whose zeros have a chance of their own on the log scale.
 
         Raises
         ------
@@ -130,6 +133,9 @@ class GeneralizedTests(MixedChapter):
         if isinstance(self.state.family, Ordinal) and scale in CATEGORY_SCALES:
             options |= {"scale": scale, "random_effects": random_effects}
             return show_notes(category_margins(self.state, specs, by, at, pairwise, **options))
+        if self.state.problem.zeros is not None and scale == "response":
+            options |= {"random_effects": random_effects}
+            return show_notes(zero_margins(self.state, specs, by, at, pairwise, **options))
         is_comparison = bool(pairwise) or contrasts is not None or control is not None
         view = link_view(self.state, scale, random_effects, is_comparison)
         options |= {"ddf": wald_tests(self.state), "view": view}
