@@ -13,7 +13,8 @@ problems <- list(
   ar1_10000 = function(d) gls(y ~ arm * visit, d, corAR1(form = ~ v | id), control = tight),
   ar1_100000 = function(d) gls(y ~ arm * visit, d, corAR1(form = ~ v | id), control = tight),
   ri_ar1_10000 = function(d) lme(y ~ arm * visit, d, ~ 1 | id, corAR1(form = ~ v | id)),
-  car1_1000 = function(d) gls(y ~ x, d, corCAR1(0.5, form = ~ t | id), control = tight)
+  car1_1000 = function(d) gls(y ~ x, d, corCAR1(0.5, form = ~ t | id), control = tight),
+  car1_10000 = function(d) gls(y ~ x, d, corCAR1(0.5, form = ~ t | id), control = tight)
 )
 for (name in names(problems)) {
   file <- file.path(folder, paste0(name, ".csv"))

@@ -65,6 +65,7 @@ def problems() -> dict[str, tuple[str, str | None, pd.DataFrame]]:
         "ar1_100000": ("y ~ arm * visit + ar1(visit | id)", None, trial(100_000)),
         "ri_ar1_10000": ("y ~ arm * visit + (1 | id)", "ar1(v | id)", trial(10_000)),
         "car1_1000": ("y ~ x", "car1(t | id)", irregular(1_000)),
+        "car1_10000": ("y ~ x", "car1(t | id)", irregular(10_000)),
     }
     file = Path(os.environ.get("MIXEDMODELS_TRIAL_DATA", "")) / "fev_data.csv"
     if file.exists():

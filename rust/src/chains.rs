@@ -13,7 +13,7 @@
 //! Columns are those of `patterns.rs`: q in the basis of X, r the least-squares residual over its root mean square, times
 //! the roots of the weights.
 
-use crate::accumulator::piece::{Column, Piece, ROWS, dot, product};
+use crate::accumulator::piece::{Column, Piece, ROWS, dot};
 use crate::basis::Basis;
 use crate::block;
 use crate::memory::{copied, filled, gathered, reserve, reserved, zeros};
@@ -122,15 +122,17 @@ impl Chains {
         let mut out = zeros(SETS * n_groups * each);
         for (g, strand) in self.strands.iter().enumerate() {
             let sums = sum_over_rows(strand.places.len(), SETS * each, |range, acc| {
+                let (mut by, mut weighted) = ([[0.0; ROWS]; SETS], [[0.0; ROWS]; SETS]);
                 for first in range.step_by(ROWS) {
                     let columns = &strand.pieces[first / ROWS * c..(first / ROWS + 1) * c];
-                    let mut by = [[0.0; ROWS]; SETS];
                     for (i, place) in strand.places[first..first + ROWS].iter().enumerate() {
                         let weight = weights[*place as usize];
                         (0..SETS).for_each(|s| by[s][i] = weight[s]);
                     }
                     for b in 0..c {
-                        let weighted = by.each_ref().map(|by| product(&columns[b], by));
+                        for s in 0..SETS {
+                            (0..ROWS).for_each(|i| weighted[s][i] = columns[b][i] * by[s][i]);
+                        }
                         for a in b..c {
                             (0..SETS).for_each(|s| acc[s * each + b * c + a] += dot(&columns[a], &weighted[s]));
                         }

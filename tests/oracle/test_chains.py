@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -168,3 +169,46 @@ def test_a_subject_of_many_rows() -> None:
     theirs = np.sum(np.log(2 * np.pi * variances) + innovations**2 / variances)
     assert fit.deviance == pytest.approx(theirs, rel=1e-10)
     assert found["range"] == pytest.approx(3, rel=0.3)
+
+
+@pytest.mark.parametrize("kind", ["ar1", "exp"])
+def test_visits_in_common_some_of_them_missing(kind: str) -> None:
+    rng = np.random.default_rng(4)
+    data = pd.DataFrame({"id": np.repeat(np.arange(20), 30), "day": np.tile(np.arange(30) ** 2 // 4, 20)})
+    data = data.drop_duplicates().assign(
+        x=lambda d: rng.standard_normal(len(d)), y=lambda d: rng.standard_normal(len(d))
+    )
+    data = data[rng.random(len(data)) < 0.7]
+    if kind == "ar1":  # in their order, one step apart
+        data["day"] = pd.Categorical([f"day {day:03d}" for day in data["day"]])
+    design = build_design(parse_correlated_formula("y ~ x", f"{kind}(day | id)", None), data)
+    chains, blocks = ChainProblem(design), CorrelatedProblem(design)
+    for point in points(blocks):
+        ours, theirs = chains.slopes(point, True), blocks.slopes(point, True)
+        np.testing.assert_allclose(ours.hessian, theirs.hessian, rtol=1e-9)
+        np.testing.assert_allclose(ours.expected, theirs.expected, rtol=1e-9)
+    fit = mm.lmer("y ~ x", data, residual=f"{kind}(day | id)")
+    assert isinstance(fit.state.problem, ChainProblem)
+
+
+def test_another_response_has_derivatives_of_its_own() -> None:
+    chains, _ = both("own times")
+    point, W = points(chains)[0], np.eye(2)
+    before = chains.second_order(point, W)
+    y = chains.design.y**2
+    fresh = ChainProblem(replace(chains.design, y=y))
+    for problem in (chains.with_response(y), fresh):
+        assert problem.value(point, True) == pytest.approx(fresh.value(point, True), rel=1e-12)
+        assert problem.value(point, True) != chains.value(point, True)
+    np.testing.assert_allclose(chains.second_order(point, W).products, before.products, rtol=1e-12)
+
+
+def test_a_saved_fit_answers_as_before(tmp_path: Path) -> None:
+    fit = mm.lmer("y ~ x * arm", frame(), residual="car1(t | id)")
+    fit.save(tmp_path / "fit.mixed")
+    back = mm.load(tmp_path / "fit.mixed")
+    assert isinstance(back, mm.CorrelatedResult)
+    assert isinstance(back.state.problem, ChainProblem)
+    for method in ("satterthwaite", "kenward-roger"):
+        one, other = (result.coef_table(ddf=method) for result in (fit, back))
+        pd.testing.assert_frame_equal(one, other, rtol=1e-10)

@@ -28,7 +28,7 @@ class Visits:
         (n_visits, n_coordinates) where the levels are numbers, else None.
     """
 
-    labels: tuple[str, ...]
+    labels: Sequence[str]
     positions: Floats | None = None
 
     def __len__(self) -> int:
@@ -59,7 +59,7 @@ class Places(Protocol):
     """What correlations depend on: ``Visits``, or the rows of many subjects at times of their own."""
 
     @property
-    def labels(self) -> tuple[str, ...]:
+    def labels(self) -> Sequence[str]:
         """Of the places, in their order."""
 
     def __len__(self) -> int: ...

@@ -72,13 +72,17 @@ def find_chains(rows: ResidualRows) -> Chains:
     first = np.append(0, np.flatnonzero(~is_neighbour) + 1)
     gaps, links = np.unique(np.diff(at[order])[is_neighbour], return_inverse=True)
     group = rows.group[order].astype(np.int64)
-    key = group[1:][is_neighbour] * len(gaps) + links.ravel()
-    classes, links = np.unique(key, return_inverse=True)
+    class_groups = np.zeros(len(gaps), dtype=np.int64)
+    if len(rows.groups) > 1:
+        key = group[1:][is_neighbour] * len(gaps) + links.ravel()
+        classes, links = np.unique(key, return_inverse=True)
+        class_groups, places = np.divmod(classes, max(len(gaps), 1))
+        gaps = gaps[places]
     return Chains(
         order=order.astype(np.int64),
         lengths=np.diff(np.append(first, len(order))).astype(np.int64),
         groups=group[first],
         links=links.ravel().astype(np.int32),
-        gaps=gaps[classes % max(len(gaps), 1)],
-        class_groups=(classes // max(len(gaps), 1)).astype(np.int64),
+        gaps=gaps,
+        class_groups=class_groups,
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
@@ -33,11 +35,30 @@ def level_text(level: Any) -> str:
     return str(shown_level(level))
 
 
-def level_texts(levels: pd.Index) -> tuple[str, ...]:
-    """Return the texts of all levels."""
-    if isinstance(levels.dtype, np.dtype) and levels.dtype.kind in "iuf":
-        return tuple(map(str, levels.tolist()))
-    return tuple(map(level_text, levels))
+@dataclass(frozen=True)
+class LevelTexts(Sequence[str]):
+    """The texts of levels, each made when it is asked for: of many times hardly one is ever shown.
+
+    Attributes
+    ----------
+    levels
+        As they are.
+    """
+
+    levels: pd.Index
+
+    def __len__(self) -> int:
+        return len(self.levels)
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> LevelTexts: ...
+
+    def __getitem__(self, place: int | slice) -> str | LevelTexts:
+        found = self.levels[place]
+        return LevelTexts(found) if isinstance(place, slice) else level_text(found)
 
 
 def odd_ones(levels: pd.Index) -> list[str]:

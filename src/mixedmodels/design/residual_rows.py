@@ -14,7 +14,7 @@ from mixedmodels.covariance.kinds import correlation_needs
 from mixedmodels.covariance.variance_kinds import VARIANCES
 from mixedmodels.design.frame import Column
 from mixedmodels.design.grouping import Grouping, group_rows, level_codes
-from mixedmodels.design.labels import level_text, level_texts, shown_level
+from mixedmodels.design.labels import LevelTexts, level_text, shown_level
 from mixedmodels.design.records import Codes, Finding, Floats
 from mixedmodels.errors import DesignError
 from mixedmodels.formula.terms import ResidualTerm, VarianceTerm
@@ -86,7 +86,8 @@ def residual_rows(term: ResidualTerm, columns: Mapping[str, Column]) -> Residual
     coded = {name: level_codes(columns[name]) for name in term.visits}
     visit, grouping = group_rows(term.visits, coded.__getitem__)
     positions = _positions(term, columns, visit)
-    visits = Visits(level_texts(grouping.levels), positions)
+    texts = LevelTexts(grouping.levels)
+    visits = Visits(texts if len(texts) > MAX_VISITS else tuple(texts), positions)
     if term.group is None:
         group, groups = np.zeros(len(subject), dtype=np.int32), pd.Index([""])
     else:

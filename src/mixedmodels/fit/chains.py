@@ -63,6 +63,8 @@ class Told:
         [X y]'Q [X y] of each group in these, and its derivatives, over exp(2 l), (3, G, p + 1, p + 1).
     logs
         log|C| of each group, its derivatives, and tr(Q C' Q C'), (4, G).
+    correlations
+        Of the classes of neighbours, (3, C).
     """
 
     value: float
@@ -74,6 +76,7 @@ class Told:
     frame: Floats
     of_columns: Floats
     logs: Floats
+    correlations: Floats
 
 
 class ChainProblem(CorrelatedProblem):
@@ -156,13 +159,20 @@ class ChainProblem(CorrelatedProblem):
         """The same criterion by covariances of subjects, which second derivatives of these need."""
         return CorrelatedProblem(self.design, sigma=self.known_sigma, n_threads=self.n_threads)
 
+    @cached_property
+    def unit(self) -> float:
+        """Median distance of neighbours: of visits in common, or over all subjects."""
+        found = self.chains
+        return float(np.median(found.gaps[found.links])) if self.rows.has_own_times else super().unit
+
     def correlations(self, point: Floats) -> Floats:
         """Return the correlations of the classes of neighbours, and two derivatives, (3, C)."""
         found, correlation = self.chains, correlation_of(self.kind)
         assert correlation is not None
         out = np.empty((3, len(found.gaps)))
+        ends = np.searchsorted(found.class_groups, np.arange(len(self.rows.groups) + 1))
         for g, x in enumerate(point.reshape(-1, N_PARAMETERS)):
-            own = found.class_groups == g
+            own = slice(ends[g], ends[g + 1])
             gaps = found.gaps[own]
             a = correlation.matrix(variables(x[1:]), OwnPlaces(gaps, gaps, self.unit))
             out[:, own] = a.value, a.first[0], a.second[0, 0]
@@ -219,6 +229,7 @@ class ChainProblem(CorrelatedProblem):
             frame=frame,
             of_columns=of_columns,
             logs=logs,
+            correlations=a,
         )
 
     @property
@@ -242,11 +253,11 @@ class ChainProblem(CorrelatedProblem):
         told = self.told(point, reml)
         if told is None:
             raise InferenceError("The likelihood has no derivatives at this estimate: a covariance is singular there.")
-        a, found = self.correlations(point), self.chains
+        found = self.chains
         precision = np.exp(-2 * point.reshape(-1, N_PARAMETERS)[:, 0])
         p = len(told.frame) - 1
         # [X y]'K V_x K V_x K [X y] of each group
-        squares = told.frame.T @ self.sums.squares(a) @ told.frame
+        squares = told.frame.T @ self.sums.squares(told.correlations) @ told.frame
         of_columns = np.stack([told.of_columns[0], told.of_columns[1], squares]) * (2 * precision[:, None, None])
         free = (self._free, self._free)
         determinant = _by_pairs(4 * found.group_sizes, 2 * told.logs[1], told.logs[3])[free]

@@ -28,6 +28,7 @@ from mixedmodels.design.frame import Column
 from mixedmodels.design.functions import CODINGS
 from mixedmodels.design.grouping import Grouping
 from mixedmodels.design.known_residual import KnownResidual
+from mixedmodels.design.labels import LevelTexts
 from mixedmodels.design.probe import Probe, ProbedMatrix
 from mixedmodels.design.recipe import DesignRecipe, FactorRecipe
 from mixedmodels.design.records import EffectTerm, Finding, RandomFactor
@@ -134,7 +135,18 @@ def _formula(_SimpleFormula__terms: list[Term], ordering: OrderingMethod) -> Sim
 
 DESIGNS = (
     *(Formula, RandomTerm, Finding, RandomFactor, Column, Grouping, Memory, MatrixRecipe, FactorRecipe, DesignRecipe),
-    *(ProbedMatrix, Probe, Design, ResidualTerm, ResidualRows, Visits, VarianceTerm, VarianceColumn, EffectTerm),
+    *(
+        ProbedMatrix,
+        Probe,
+        Design,
+        ResidualTerm,
+        ResidualRows,
+        Visits,
+        LevelTexts,
+        VarianceTerm,
+        VarianceColumn,
+        EffectTerm,
+    ),
     *(ProbedMatrix, Probe, StandIn, Design, Absorbed, AbsorbedFactor, Relationship, ZeroPart, KnownResidual),
 )
 FITS = (
