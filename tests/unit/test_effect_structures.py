@@ -160,8 +160,6 @@ def test_comparisons_see_which_structure_is_a_special_case() -> None:
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda fit: fit.profile(),
-        lambda fit: fit.conf_int("profile"),
         lambda fit: fit.ranova(),
         lambda fit: fit.step(),
         lambda fit: fit.criteria(),

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from mixedmodels.covariance.correlation import Correlation, Visits
 from mixedmodels.covariance.effect_kinds import CORRELATIONS, DIAGONAL, ONE_VARIANCE, REDUCED_RANK, UNSTRUCTURED
@@ -38,6 +39,8 @@ class EffectParameter:
         The value and its derivative in the structure's coordinates, (k,).
     limits
         What it lies between.
+    effect
+        Of a standard deviation: its place among those of the structure.
     """
 
     name: str
@@ -45,6 +48,7 @@ class EffectParameter:
     value: float
     slope: Floats
     limits: tuple[float, float]
+    effect: int = -1
 
 
 class EffectStructure(Protocol):
@@ -73,6 +77,13 @@ class EffectStructure(Protocol):
     @property
     def is_restricted(self) -> bool:
         """Whether there are few correlations, from which those of the effects follow."""
+
+    @property
+    def even(self) -> npt.NDArray[np.bool_]:
+        """Coordinates in which S does not change where they are zero but for the second order, (k,)."""
+
+    def without(self, effect: int) -> Floats:
+        """Return an orthonormal basis of the coordinates where a standard deviation is zero, (k, n)."""
 
     def covariance(self, x: Floats) -> Jet:
         """Return S, (m, m)."""
@@ -191,7 +202,8 @@ class SdsAndCorrelations:
         found = []
         for i, (name, unit) in enumerate(zip(names, self._sd_units, strict=True)):
             sign = -1.0 if x[i] < 0 else 1.0
-            found.append(EffectParameter(f"sd_{name}", "sd", abs(x[i]) * unit, sign * unit * np.eye(k)[i], (0, np.inf)))
+            slope = sign * unit * np.eye(k)[i]
+            found.append(EffectParameter(f"sd_{name}", "sd", abs(x[i]) * unit, slope, (0, np.inf), i))
         if self.has_pairs:
             own = self.correlation.parameters(variables(x)[self.n_sds :], self.visits)
             limits = self.correlation.limits(self.visits)
@@ -200,6 +212,16 @@ class SdsAndCorrelations:
                 for after, rho, between in zip(self._suffixes, own, limits, strict=True)
             ]
         return found
+
+    @property
+    def even(self) -> npt.NDArray[np.bool_]:
+        """Return the standard deviations."""
+        return np.arange(self.n_coordinates) < self.n_sds
+
+    def without(self, effect: int) -> Floats:
+        """Return the other coordinates; none where all effects have one standard deviation."""
+        kept = np.arange(self.n_coordinates) != effect
+        return np.eye(self.n_coordinates)[:, kept & self.is_heterogeneous]
 
     @property
     def _suffixes(self) -> list[str]:
@@ -292,12 +314,25 @@ class Factors:
         safe = np.where(sds > 0, sds, 1.0)
         slopes = 0.5 * np.diagonal(S.first, axis1=1, axis2=2) / safe
         for j, name in enumerate(self.columns):
-            found.append(EffectParameter(f"sd_{name}", "sd", float(sds[j]), slopes[:, j], (0, np.inf)))
+            found.append(EffectParameter(f"sd_{name}", "sd", float(sds[j]), slopes[:, j], (0, np.inf), j))
             for i in range(j + 1, len(self.columns)):
                 rho = S.value[i, j] / (safe[i] * safe[j]) if sds[i] * sds[j] > 0 else np.nan
                 slope = S.first[:, i, j] / (safe[i] * safe[j]) - rho * (slopes[:, i] / safe[i] + slopes[:, j] / safe[j])
                 found.append(EffectParameter(f"cor_{self.columns[i]}.{name}", "cor", float(rho), slope, (-1.0, 1.0)))
         return found
+
+    @property
+    def even(self) -> npt.NDArray[np.bool_]:
+        """Return the diagonal of L."""
+        row, column = self._places
+        return np.asarray(row == column)
+
+    def without(self, effect: int) -> Floats:
+        """Return a basis of the L for which a row of T L is zero."""
+        _, column = self._places
+        row_of = self.basis[effect, self._places[0]] * (column[:, None] == np.arange(self.rank)).T
+        _, values, rows = np.linalg.svd(row_of, full_matrices=True)
+        return np.asarray(rows[np.count_nonzero(values > AT_END * values.max(initial=0.0)) :].T)
 
     def boundaries(self, x: Floats) -> list[str]:
         """Return the effects without variance, or all of them where the rank is lower than asked for."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -48,6 +48,22 @@ Surface = Callable[["Floats"], tuple[float, "Floats", "Floats"]]
 """What is held: of a point, its value and derivatives in the coordinates there, (k,) and (k, k)."""
 
 
+class Criterion(Protocol):
+    """What is minimised: a function of a point, which coordinates move."""
+
+    def value(self, point: Floats, reml: bool) -> float | None:
+        """Return the criterion; None where it is not defined."""
+        ...
+
+    def curved(self, point: Floats, reml: bool) -> tuple[Floats, Floats]:
+        """Return its gradient and Hessian in the coordinates."""
+        ...
+
+    def moved(self, point: Floats, step: Floats) -> Floats:
+        """Return the point a step of the coordinates away."""
+        ...
+
+
 @dataclass(frozen=True)
 class Held:
     """The lowest point: the criterion without its constant there, and its slope in what is held."""
@@ -57,7 +73,7 @@ class Held:
     slope: float
 
 
-def minimize_held(problem: MarginalProblem, reml: bool, start: Floats, surface: Surface, target: float) -> Held | None:
+def minimize_held(problem: Criterion, reml: bool, start: Floats, surface: Surface, target: float) -> Held | None:
     """Return the lowest criterion with something held; None if it is not found.
 
     Parameters
@@ -84,7 +100,7 @@ def minimize_held(problem: MarginalProblem, reml: bool, start: Floats, surface: 
         noise = 1e-13 * (abs(value) + 1.0)
         length = min(1.0, LONGEST_STEP / max(float(np.abs(direction).max()), 1e-300))
         while True:
-            trial = _reached(problem, _moved(problem, point, length * direction), surface, target)
+            trial = _reached(problem, problem.moved(point, length * direction), surface, target)
             new = None if trial is None else problem.value(trial, reml)
             if trial is not None and new is not None and new <= value + noise:
                 break
@@ -185,11 +201,7 @@ def _newton(gradient: Floats, hessian: Floats, across: Floats) -> tuple[Floats, 
     return -tangent @ (vectors @ (along / curvature)), float(0.5 * np.sum(along**2 / curvature))
 
 
-def _moved(problem: MarginalProblem, point: Floats, step: Floats) -> Floats:
-    return problem.structure.moved(point, step.reshape(-1, problem.structure.n_coordinates))
-
-
-def _reached(problem: MarginalProblem, point: Floats, surface: Surface, target: float) -> Floats | None:
+def _reached(problem: Criterion, point: Floats, surface: Surface, target: float) -> Floats | None:
     """Return the point moved along the parameter's gradient to where it is held; None if that does not lead there."""
     for _ in range(MAX_STEPS):
         at, across, _ = surface(point)
@@ -202,7 +214,7 @@ def _reached(problem: MarginalProblem, point: Floats, surface: Surface, target: 
         step = missing / steepness * across
         length = min(1.0, LONGEST_STEP / float(np.abs(step).max()))
         while True:
-            trial = _moved(problem, point, length * step)
+            trial = problem.moved(point, length * step)
             new = surface(trial)[0]
             if abs(target - new) < abs(missing):
                 break

@@ -209,11 +209,14 @@ class Slopes:
         Of the criterion and of the logarithm of the residual variance, (k,).
     average
         Average information with the curvature of the structure, (k, k).
+    log_sigma
+        Logarithm of the residual standard deviation.
     """
 
     gradient: Floats
     log_scale: Floats
     average: Floats
+    log_sigma: float
 
 
 class StructuredCriterion:
@@ -286,7 +289,8 @@ class StructuredCriterion:
             bend[term.coordinates, term.coordinates] = np.tensordot(jet.second, G, 2)
             G_of.append(G)
         average = J.T @ (curvature - self._second_order(G_of)) @ J + bend
-        return Slopes(J.T @ gradient, J.T @ s2_gradient / s2, np.ascontiguousarray(0.5 * (average + average.T)))
+        average = np.ascontiguousarray(0.5 * (average + average.T))
+        return Slopes(J.T @ gradient, J.T @ s2_gradient / s2, average, 0.5 * float(np.log(s2)))
 
     def _second_order(self, G: list[Floats]) -> Floats:
         """Return 2 <G, dLambda~_i dLambda~_j'>, which the engine adds to average information, (n_theta, n_theta)."""

@@ -233,7 +233,7 @@ def _walk(criterion: StructuredCriterion, start: Floats, max_iterations: int) ->
             return None
         made, status, gradient_norm, rows, number = ended
         trace, n_evaluations = np.vstack([trace, rows]), n_evaluations + number
-        x, wrong = _with_one_sign(criterion, made.x)
+        x, wrong = with_one_sign(criterion, made.x)
         if not len(wrong):
             break
         free = np.setdiff1d(free, wrong)
@@ -271,7 +271,7 @@ def _walked(
     return found
 
 
-def _with_one_sign(criterion: StructuredCriterion, x: Floats) -> tuple[Floats, list[int]]:
+def with_one_sign(criterion: StructuredCriterion, x: Floats) -> tuple[Floats, list[int]]:
     """Return the point with standard deviations of correlated effects positive, and those set to zero for that."""
     out, wrong = x.copy(), []
     for term in criterion.terms:

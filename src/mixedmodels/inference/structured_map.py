@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mixedmodels.fit.structured import CENTRAL_STEP
 from mixedmodels.fit.structured_fit import named_parameters
 from mixedmodels.inference.variance_parameter import VarianceParameter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mixedmodels.covariance.effects import EffectParameter
     from mixedmodels.design.records import Floats
+    from mixedmodels.fit.structured import Term
     from mixedmodels.fit.structured_fit import StructuredState
 
 STRUCTURE = -2
@@ -21,6 +26,24 @@ STRUCTURE = -2
 
 BOUNDARY = 1e-6
 """Distance of a correlation from a limit, or a standard deviation over the residual's, that counts as none."""
+
+
+@dataclass(frozen=True)
+class EffectsParameter(VarianceParameter):
+    """A parameter of a structure.
+
+    Attributes
+    ----------
+    between
+        What it lies between.
+    """
+
+    between: tuple[float, float]
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """What it lies between."""
+        return self.between
 
 
 class StructuredMap:
@@ -40,7 +63,7 @@ class StructuredMap:
     def parameters(self) -> tuple[VarianceParameter, ...]:
         """All variance parameters, sigma last."""
         named = enumerate(named_parameters(self.criterion, self._known))
-        own = [VarianceParameter(name, parameter.kind, STRUCTURE, i, i) for i, (name, parameter, _) in named]
+        own = [EffectsParameter(name, p.kind, STRUCTURE, i, i, p.limits) for i, (name, p, _) in named]
         return (*own, VarianceParameter("sigma", "sigma", -1, -1, -1))
 
     def values(self, psi: Floats) -> Floats:
@@ -64,8 +87,33 @@ class StructuredMap:
         if parameter.kind == "sd":
             slope[places], slope[-1] = own.slope / own.value, 1.0
             return math.log(own.value) + float(psi[-1]), slope
-        slope[places] = own.slope / (1 - own.value**2)
-        return math.atanh(own.value), slope
+        low, high = own.limits
+        slope[places] = own.slope * 0.5 * (high - low) / ((own.value - low) * (high - own.value))
+        return parameter.free(own.value), slope
+
+    def surface(self, parameter: VarianceParameter) -> Callable[[Floats], tuple[float, Floats, Floats]]:
+        """Return the function of psi that is the free value of a parameter, with derivatives, (k + 1,) and its square.
+
+        Second derivatives are differences of the first.
+        """
+
+        def free(psi: Floats) -> tuple[float, Floats, Floats]:
+            value, slope = self.unbounded(psi, parameter)
+            bend = np.zeros((len(psi), len(psi)))
+            everywhere = np.arange(len(psi))
+            places = everywhere[:0] if parameter.kind == "sigma" else everywhere[self._own(psi, parameter)[1]]
+            for i in places:
+                step = CENTRAL_STEP * (1 + abs(psi[i])) * np.eye(len(psi))[i]
+                ahead, behind = (self.unbounded(at, parameter)[1] for at in (psi + step, psi - step))
+                bend[i] = (ahead - behind) / (2 * step[i])
+            return value, slope, 0.5 * (bend + bend.T)
+
+        return free
+
+    def effect(self, parameter: VarianceParameter) -> tuple[int, Term]:
+        """Return the place of a standard deviation in its structure, and the term."""
+        _, own, term = list(named_parameters(self.criterion, self._known))[parameter.row]
+        return own.effect, term
 
     def on_boundary(self, psi: Floats, parameter: VarianceParameter) -> bool:
         """Return whether a standard deviation is zero or a correlation at a limit, or not defined."""

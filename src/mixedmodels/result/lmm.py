@@ -22,11 +22,13 @@ from mixedmodels.fit.fit import fit_identified, fit_problem
 from mixedmodels.fit.plain_values import Kept
 from mixedmodels.fit.rowless import is_rowless, without_rows
 from mixedmodels.fit.sampled_fit import chosen, shows_progress
+from mixedmodels.fit.structured_fit import StructuredState
 from mixedmodels.formula.update import update_formula
 from mixedmodels.inference.bootstrap import bootstrap
 from mixedmodels.inference.conf_int import Ways
 from mixedmodels.inference.degrees import approximation
 from mixedmodels.inference.profiled_linear import LinearProfiled
+from mixedmodels.inference.profiled_structured import StructuredProfiled
 from mixedmodels.inference.replicated_linear import LinearReplicated
 from mixedmodels.result.deletions import Deletions
 from mixedmodels.result.diagnostics import Diagnostics
@@ -67,7 +69,9 @@ class LmmResult(Estimates, Tables, Tests, VarianceIntervals, Sizes, Rows, Diagno
     def _ways(self) -> Ways:
         tests = partial(approximation, self.state)
         replicate = partial(bootstrap, self._replicated())
-        return Ways(LinearProfiled(self.state), tests, frozenset({"ddf"}), replicate)
+        state = self.state
+        profiled = StructuredProfiled(state) if isinstance(state, StructuredState) else LinearProfiled(state)
+        return Ways(profiled, tests, frozenset({"ddf"}), replicate)
 
     def _replicated(self) -> LinearReplicated:
         return LinearReplicated(self.state, LmmResult)
