@@ -13,6 +13,7 @@ import pandas as pd
 
 from mixedmodels.design.canonical import in_canonical_order
 from mixedmodels.design.checks import check_factors
+from mixedmodels.design.expression import INTERCEPT
 from mixedmodels.design.planned import any_response, planned_design
 from mixedmodels.design.resize import resize_levels, resize_rows
 from mixedmodels.display.composition import levels_in_words, rows_in_words
@@ -26,10 +27,12 @@ from mixedmodels.fit.long_work import WorkFile, carry_out
 from mixedmodels.fit.marginal_fit import MarginalState
 from mixedmodels.fit.records import FitState
 from mixedmodels.fit.stated import (
+    at_design,
     check_complete,
     independent_columns,
     unfitted_state,
     with_any_response,
+    with_covariances,
     with_fixed_effects,
     with_parameters,
 )
@@ -94,11 +97,11 @@ def power(
     ----------
     model
         A fit (of a pilot, say) whose parameters are taken as true, or a model, which is fitted first; or a formula,
-        for a linear model of a study that has no data yet. Fits of ``glmer`` and ``mmrm`` are simulated at their own
-        design, of ``mmrm`` with each subject's own visits, with ``beta`` or ``size`` for other fixed effects;
-        ``varcorr``, ``sigma``, ``vary``, ``within`` and ``path`` are not for them, ``ddf`` is not for ``glmer``, and
-        neither are ordered categories and zeros with a chance of their own. Fits of ``lmer`` with ``residual``,
-        ``variance`` or a known ``sigma`` are refused.
+        for a linear model of a study that has no data yet. Fits of ``glmer`` have no ``sigma`` and no ``ddf``, and no
+        ``vary`` and ``within`` where zeros have a chance of their own. Fits of ``mmrm`` are simulated at their own
+        design, with each subject's own visits, and with ``beta`` or ``size`` for other fixed effects; ``varcorr``,
+        ``sigma``, ``vary``, ``within`` and ``path`` are not for them. Fits of ``lmer`` with ``residual``, ``variance``
+        or a known ``sigma`` are refused.
     effect
         Name of a fixed effect, or of a term; None where there is one only beside the intercept.
     data
@@ -109,7 +112,7 @@ def power(
         fit, as it does those that a mapping leaves out.
     varcorr
         True covariances of the random effects, grouping factor -> variance, variances or matrix, in squared units of
-        the response, as ``fit.varcorr`` holds them; None as for beta.
+        the response, of a generalised model on the link scale, as ``fit.varcorr`` holds them; None as for beta.
     sigma
         True residual standard deviation; None as for beta. Covariances stay when it changes.
     size
@@ -202,7 +205,7 @@ def power(
         check_complete(cast("FitState", state), beta, varcorr, sigma)
     truth = _truth(state, beta, varcorr, sigma)
     plans = _plans(truth.design, vary, within)
-    designs = [plan.carry_out(truth.design) for plan in plans]
+    designs = [_with_response(truth, plan.carry_out(truth.design)) for plan in plans]
     for plan, design in zip(plans, designs, strict=True):
         _check_fits(truth, design, plan)
     file = WorkFile(path, POWER, KEPT)
@@ -244,7 +247,7 @@ def _study(
 ) -> Study | RefitStudy:
     """Return what draws, fits and tests the responses of a design."""
     if isinstance(truth, GlmmState):
-        return generalized_study(truth, L, key)
+        return generalized_study(truth if design is truth.design else at_design(truth, design), L, key)
     if isinstance(truth, MarginalState):
         return marginal_study(truth, L, ddf, key)
     return Study(truth, design, L, ddf, key)
@@ -279,14 +282,16 @@ def _check_generalized(state: GlmmState, asked: Sequence[str], ddf: str | None) 
     InferenceError
         It is not.
     """
-    if isinstance(state.family, Ordinal | CountsWithZeros):
-        raise InferenceError(
-            f"power is not available yet for the family {state.family.name!r}: not for ordered categories, nor where "
-            "zeros have a chance of their own. Draw responses with fit.simulate() and fit them."
-        )
     if ddf is not None:
         raise InferenceError("ddf is not for a generalised model, whose tests are normal or chi-squared; leave it out.")
-    _refuse(asked, "a generalised model")
+    if "sigma" in asked:
+        raise InferenceError(f"sigma is not for the family {state.family.name!r}, which has no residual; leave it out.")
+    sizes = [name for name in ("vary", "within") if name in asked]
+    if sizes and isinstance(state.family, CountsWithZeros):
+        raise InferenceError(
+            f"{' and '.join(sizes)} {'is' if len(sizes) == 1 else 'are'} not available yet for the family "
+            f"{state.family.name!r}, whose zeros have a chance of their own. Leave out what changes the design."
+        )
 
 
 def _check_marginal(state: MarginalState, asked: Sequence[str], ddf: object) -> None:
@@ -324,7 +329,39 @@ def _truth(
     """Return the state at the parameters that are stated."""
     if isinstance(state, FitState):
         return with_parameters(state, beta, varcorr, sigma)
+    if isinstance(state, GlmmState):
+        _check_thresholds(state, beta)
+        return with_covariances(with_fixed_effects(state, beta), varcorr)
     return with_fixed_effects(state, beta)
+
+
+def _check_thresholds(state: GlmmState, beta: object) -> None:
+    """Thresholds of ordered categories, which stand in the place of an intercept, stay.
+
+    Raises
+    ------
+    InferenceError
+        They are stated.
+    """
+    if not isinstance(state.family, Ordinal) or beta is None:
+        return
+    if not isinstance(beta, Mapping | pd.Series) or INTERCEPT in beta:
+        raise InferenceError(
+            f"beta is {beta!r}; of ordered categories it must map fixed effects to numbers, such as "
+            f"{{{state.fixed_names[-1]!r}: 1.0}}, and thresholds are those of the fit."
+        )
+
+
+def _with_response(truth: FitState | GlmmState | MarginalState, made: Design) -> Design:
+    """Return a design with a response that can be read: a generalised model's is one that its family may have."""
+    if made is truth.design:
+        return made
+    if not isinstance(truth, GlmmState):
+        return replace(made, y=any_response(made.n_obs))
+    if truth.family.responses == "successes":
+        return made  # those of its rows, which their trials allow
+    y = np.arange(len(made.categories), dtype=np.float64) if made.categories else truth.design.y
+    return replace(made, y=np.resize(y, made.n_obs))
 
 
 def _plain(numbers: Mapping[str, Sequence[int]] | None) -> dict[str, list[int]] | None:
@@ -399,7 +436,7 @@ class _Plan:
         return " and ".join(parts)
 
     def carry_out(self, design: Design) -> Design:
-        """Return the design with these numbers, as it is where it has them; y of another is noise."""
+        """Return the design with these numbers, as it is where it has them."""
         if not self.rows and self._is_met(design):
             return design
         made = in_canonical_order(design)
@@ -415,7 +452,7 @@ class _Plan:
             )
         for name, n in self.rows.items():
             made = resize_rows(made, name, n)
-        return replace(made, y=any_response(made.n_obs))
+        return made
 
     def _is_met(self, design: Design) -> bool:
         found = _n_levels(design)
@@ -490,10 +527,10 @@ def _check_fits(truth: FitState | GlmmState | MarginalState, design: Design, pla
     InferenceError
         It is not.
     """
-    if not isinstance(truth, FitState):
+    if isinstance(truth, MarginalState) or (isinstance(truth, GlmmState) and design is truth.design):
         return
     try:
-        check_factors(design.factors, design.n_obs)
+        check_factors(design.factors, design.n_obs if truth.has_residual else None)
         made_anew = design is not truth.design
         if design.n_obs == truth.n_fixed or (made_anew and independent_columns(design) != truth.kept):
             made = "; ".join(plan.in_words(design))
@@ -501,6 +538,7 @@ def _check_fits(truth: FitState | GlmmState | MarginalState, design: Design, pla
                 f"With {plan} not all fixed effects of the model can be estimated{f' ({made})' if made else ''}. Ask "
                 "for more, or leave fixed effects out."
             )
-        check_identified(with_any_response(design), truth.reml)
+        if isinstance(truth, FitState):
+            check_identified(with_any_response(design), truth.reml)
     except DesignError as error:
         raise InferenceError(f"With {plan} the model cannot be fitted. {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -141,10 +142,9 @@ def test_stated_effects_move_nothing_else(family: str) -> None:
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"vary": {"site": [20]}}, "vary is not available yet for a generalised model"),
-        ({"within": {"site": [4]}}, "within is not available yet"),
-        ({"varcorr": {"site": 1.0}, "sigma": 1.0}, "varcorr and sigma are not available yet"),
-        ({"path": "power"}, "path is not available yet"),
+        ({"vary": {"sites": [20]}}, "no grouping factor 'sites'"),
+        ({"varcorr": {"sites": 1.0}}, "no grouping factor 'sites'"),
+        ({"sigma": 1.0}, "sigma is not for the family 'binomial', which has no residual"),
         ({"ddf": "satterthwaite"}, "ddf is not for a generalised model"),
         ({"data": pd.DataFrame()}, "data goes with a formula"),
         ({"size": 1.0, "beta": [0.0, 1.0]}, "size and beta both have a true value"),
@@ -157,13 +157,62 @@ def test_what_is_not_there_is_refused_by_name(shares: mm.GlmmResult, asked: dict
         mm.power(shares, **{"effect": "arm[T.b]", **asked}, n=2, **QUIET)
 
 
-def test_families_without_power_and_formulas_with_a_family_are_refused() -> None:
+@pytest.mark.parametrize("sites", [6, 24])
+def test_more_levels_have_the_power_of_the_z_test(shares: mm.GlmmResult, sites: int) -> None:
+    p = expit([-0.5, -0.2])
+    exact = z_power(0.3, np.sqrt(np.sum(1 / (sites * TRIALS * p * (1 - p)))))
+    assert 0.1 < exact < 0.95
+    options = {"beta": {"Intercept": -0.5}, "size": 0.3, "n": 500, **QUIET}
+    row = mm.power(shares, "arm[T.b]", vary={"site": [sites]}, **options).iloc[0]
+    assert_share(row["power"], exact, 500)
+    assert row["n_obs"] == 2 * sites
+    rows = mm.power(shares, "arm[T.b]", within={"site": [2 * sites // 6]}, **options).iloc[0]
+    exact = z_power(0.3, np.sqrt(np.sum(1 / (sites / 6 * N_SITES * TRIALS * p * (1 - p)))))
+    assert_share(rows["power"], exact, 500)
+
+
+def test_stated_variances_of_sites_have_the_power_of_a_noncentral_t() -> None:
+    """Sites of one arm each, with large counts: their logarithms are normal, with the variance that is stated."""
+    data = pd.DataFrame({"site": np.arange(20), "arm": np.repeat(["a", "b"], 10)})
+    data["y"] = np.round(np.exp(8 + 0.1 * np.tile(stats.norm.ppf((np.arange(10) + 0.5) / 10), 2)))
+    fit = mm.glmer("y ~ arm + (1 | site)", data, "poisson")
+    variance = 0.25 + np.exp(-8)
+    shift, quantile = 0.5 / np.sqrt(variance / 20), stats.norm.ppf(0.975) * np.sqrt(78 / 80)
+    exact = stats.nct.sf(quantile, 78, shift) + stats.nct.cdf(-quantile, 78, shift)
+    options = {"beta": {"Intercept": 8.0}, "size": 0.5, "varcorr": {"site": 0.25}, "vary": {"site": [80]}}
+    row = mm.power(fit, "arm[T.b]", n=300, **options, **QUIET).iloc[0]
+    assert 0.3 < exact < 0.995
+    assert_share(row["power"], exact, 300)
+
+
+def test_a_design_asked_for_as_it_is_is_the_fit_s_own(counts: mm.GlmmResult, tmp_path: Path) -> None:
+    own = mm.power(counts, "arm[T.b]", n=20, **QUIET)
+    asked = mm.power(counts, "arm[T.b]", n=20, vary={"site": [N_SITES]}, **QUIET)
+    assert own["power"].iloc[0] == asked["power"].iloc[0]
+    path = tmp_path / "power"
+    some = mm.power(counts, "arm[T.b]", n=8, vary={"site": [20]}, path=path, **QUIET)
+    assert len(some) == 1
+    kept = mm.power(counts, "arm[T.b]", n=20, vary={"site": [20]}, path=path, **QUIET)
+    pd.testing.assert_frame_equal(kept, mm.power(counts, "arm[T.b]", n=20, vary={"site": [20]}, **QUIET))
+
+
+def test_power_of_ordered_categories_and_of_zeros_with_a_chance() -> None:
     rng = np.random.default_rng(4)
-    data = pd.DataFrame({"g": np.repeat(np.arange(10), 6), "x": np.tile([0.0, 1.0], 30)})
-    zeros = mm.glmer("y ~ x + (1 | g)", data.assign(y=rng.poisson(2, 60)), "hurdle_poisson", zero_inflation="~ 1")
-    ordered = mm.glmer("y ~ x + (1 | g)", data.assign(y=rng.integers(1, 4, 60)), "ordinal")
-    for fit in (zeros, ordered):
-        with pytest.raises(mm.InferenceError, match=f"power is not available yet for the family '{fit.family.name}'"):
-            mm.power(fit, "x", n=2, **QUIET)
+    g, x = np.repeat(np.arange(20), 12), np.tile([0.0, 1.0], 120)
+    rating = np.searchsorted([-1.0, 0.5], 0.6 * x + rng.logistic(size=240)) + 1
+    data = pd.DataFrame({"g": g, "x": x, "rating": rating})
+    ordered = mm.glmer("rating ~ x + (1 | g)", data, "ordinal")
+    row = mm.power(ordered, "x", size=0.6, varcorr={"g": 0.0}, n=300, **QUIET).iloc[0]
+    assert_share(row["power"], z_power(0.6, float(ordered.bse_fe["x"])), 300)
+    more = mm.power(ordered, "x", size=0.6, varcorr={"g": 0.0}, n=300, vary={"g": [40]}, **QUIET).iloc[0]
+    assert_share(more["power"], z_power(0.6, float(ordered.bse_fe["x"]) / np.sqrt(2)), 300)
+    with pytest.raises(mm.InferenceError, match="thresholds are those of the fit"):
+        mm.power(ordered, "x", beta={"Intercept": 1.0}, n=2, **QUIET)
+    counted = data.assign(y=rng.poisson(np.exp(1 + 0.2 * x)) * (rng.uniform(size=240) > 0.3))
+    zeros = mm.glmer("y ~ x + (1 | g)", counted, "hurdle_poisson")
+    row = mm.power(zeros, "x", size=0.2, varcorr={"g": 0.0}, n=300, **QUIET).iloc[0]
+    assert_share(row["power"], z_power(0.2, float(zeros.bse_fe["x"])), 300)
+    with pytest.raises(mm.InferenceError, match="vary is not available yet for the family 'hurdle_poisson'"):
+        mm.power(zeros, "x", n=2, vary={"g": [40]}, **QUIET)
     with pytest.raises(TypeError, match="family"):
         mm.power("y ~ x + (1 | g)", "x", data=data, family="poisson", beta=[0, 1])  # type: ignore[call-arg]

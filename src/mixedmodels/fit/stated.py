@@ -139,6 +139,52 @@ def with_fixed_effects(state: _Fixed, beta: object) -> _Fixed:
     return replace(state, beta=changed, psi=psi)
 
 
+def with_covariances(state: GlmmState, varcorr: object) -> GlmmState:
+    """Return the state of a generalised model at other covariances of its random effects.
+
+    Parameters
+    ----------
+    state
+        The state to start from.
+    varcorr
+        As for ``with_parameters``, on the link scale; None for those of the state.
+
+    Raises
+    ------
+    InferenceError
+        A name is unknown, or a value is not allowed.
+    """
+    if varcorr is None:
+        return state
+    factors = state.design.factors
+    parts = split_theta(state.theta, [f.n_theta for f in factors])
+    roots = {f.name: relative_factor(part, f.block_sizes) for f, part in zip(factors, parts, strict=True)}
+    roots |= _roots(factors, varcorr)
+    theta = np.concatenate([relative_theta(roots[f.name], f.block_sizes) for f in factors])
+    psi = state.psi.copy()
+    psi[: len(theta)] = state.problem.psi(theta, state.beta, state.phi)[: len(theta)]
+    return replace(state, theta=theta, psi=psi)
+
+
+def at_design(state: GlmmState, design: Design) -> GlmmState:
+    """Return the parameters of a generalised model at another design, whose columns are the same.
+
+    Parameters
+    ----------
+    state
+        The parameters.
+    design
+        With the responses that its rows came with, or any that the family may have.
+
+    Raises
+    ------
+    DataError
+        If the family may not have these.
+    """
+    problem = state.problem.with_design(design)
+    return replace(state, design=design, problem=problem, psi=problem.psi(state.theta, state.beta, state.phi))
+
+
 def check_complete(state: FitState, beta: object, varcorr: object, sigma: object) -> None:
     """All parameters of a model must be stated.
 
