@@ -16,9 +16,12 @@ from mixedmodels.errors import InferenceError
 from mixedmodels.fit.correlated import CorrelatedProblem
 from mixedmodels.fit.correlated_fit import fit_correlated
 from mixedmodels.fit.coupled import CoupledProblem
+from mixedmodels.fit.subjects import by_pattern, draw_residuals
 from mixedmodels.formula.parse import parse_correlated_formula
+from mixedmodels.inference.bootstrap import bootstrap
 from mixedmodels.inference.profile import Profile, profile
 from mixedmodels.inference.profiled_correlated import CorrelatedProfiled
+from mixedmodels.inference.replicated_correlated import CorrelatedReplicated
 from oracle.test_correlated import CASES, Floats, anywhere, frame
 
 pytestmark = pytest.mark.filterwarnings("ignore::mixedmodels.SingularFitWarning")
@@ -168,3 +171,23 @@ def test_profiles_are_those_of_blocks() -> None:
         for problem in (CorrelatedProblem(design), CoupledProblem(design))
     )
     np.testing.assert_allclose(ours, blocks, rtol=1e-4)
+
+
+def test_draws_have_the_covariance_of_blocks() -> None:
+    formula = parse_correlated_formula("y ~ x + (1 + x | id) + (1 | item)", "ar1(visit | id)", "exp(x)")
+    data = crossed(12, 5)
+    design = build_design(formula, data.assign(w=1.0 + np.arange(len(data)) % 3), weights="w")
+    by_blocks, ours = (
+        fit_correlated(problem, reml=True) for problem in (CorrelatedProblem(design), CoupledProblem(design))
+    )
+    V = np.zeros((design.n_obs, design.n_obs))
+    for some in by_pattern(replace(by_blocks, point=ours.point)):
+        for rows, roots in zip(some.rows, some.roots, strict=True):
+            V[np.ix_(rows, rows)] = some.covariance / np.outer(roots, roots)
+    n = 40_000
+    drawn = draw_residuals(ours, n, np.random.default_rng(1))
+    spread = np.sqrt((np.outer(np.diag(V), np.diag(V)) + V**2) / n)
+    assert np.abs((drawn @ drawn.T / n - V) / spread).max() < 5.0
+    made = bootstrap(CorrelatedReplicated(ours, mm.CorrelatedResult), 3, seed=1, progress=False)
+    assert made.n_failed == 0
+    assert made.replicates.notna().all(axis=None)

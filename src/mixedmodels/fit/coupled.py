@@ -76,6 +76,18 @@ class CoupledProblem(CorrelatedProblem):
         for some, R in zip(self.blocks.members, self.own.covariances(self._parted(point)[0]), strict=True):
             yield from zip(some, R, strict=True)
 
+    def draw_effects(self, point: Floats, n: int, random: np.random.Generator) -> Floats:
+        """Return n draws of what random effects add, (n_obs, n), a level after the other."""
+        n_obs = self.design.n_obs
+        out = np.zeros((n_obs, n))
+        for e, Lambda in zip(self.effects, self.covariance.lambdas(point), strict=True):
+            factor = self.design.factors[e.factor]
+            root = self.model.scale * e.columns(factor.Z, n_obs) @ Lambda
+            white = random.standard_normal((factor.n_levels, e.size, n))
+            for column in range(e.size):
+                out += root[:, column, None] * white[factor.codes, column]
+        return out
+
     def _refuse(self, what: str) -> NoReturn:
         names = ", ".join(factor.name for factor in self.design.factors)
         raise InferenceError(

@@ -266,6 +266,11 @@ class MarginalProblem:
         for group, visits, rows in self.patterns.each():
             yield rows, Sigma[group][np.ix_(visits, visits)]
 
+    def draw_effects(self, point: Floats, n: int, random: np.random.Generator) -> Floats | None:
+        """Return n draws of what random effects add, (n_obs, n); None where ``each`` counts them in."""
+        del point, n, random
+        return None
+
     def start(self) -> Floats:
         """Return the structure's point of a start, from moments of the least-squares residuals."""
         return self.structure.start(*self.model.moments())

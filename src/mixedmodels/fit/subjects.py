@@ -77,10 +77,11 @@ def normalized(state: MarginalState, residual: Floats, *, of_residuals: bool = T
 def draw_residuals(state: MarginalState, n: int, random: np.random.Generator) -> Floats:
     """Return n draws of the residuals and of what random effects add, (n_obs, n)."""
     out = np.empty((state.design.n_obs, n))
-    for some in by_pattern(state):
+    effects = state.problem.draw_effects(state.point, n, random)
+    for some in by_pattern(state, of_residuals=effects is not None):
         white = random.standard_normal((*some.rows.shape, n))
         out[some.rows] = np.einsum("vw,swn->svn", some.factor, white) / some.roots[:, :, None]
-    return out
+    return out if effects is None else out + effects
 
 
 def sds(state: MarginalState) -> Floats:
