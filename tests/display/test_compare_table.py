@@ -288,3 +288,21 @@ def test_maketables_reads_a_fit() -> None:
     assert extractor.depvar(SLOPES) == "Reaction"
     assert extractor.stat(SLOPES, "SD Days by Subject") == "5.922"
     assert set(extractor.default_stat_keys(SLOPES)) == set(extractor.stat_labels(SLOPES))
+
+
+@pytest.mark.filterwarnings("ignore::mixedmodels.SingularFitWarning")
+def test_maketables_reads_generalised_fits() -> None:
+    extractors = pytest.importorskip("maketables.extractors")
+    cbpp = mm.load_dataset("cbpp")
+    sick = mm.glmer("cbind(incidence, size - incidence) ~ period + (1 | herd)", cbpp, "betabinomial")
+    extractor = extractors.get_extractor(sick)
+    table = extractor.coef_table(sick)
+    assert table.loc["period[T.2]", "b"] == sick.fe_params["period[T.2]"]
+    assert table.loc["period[T.2]", "p"] == sick.coef_table().loc["period[T.2]", "p_value"]
+    assert extractor.depvar(sick) == "cbind(incidence, size - incidence)"
+    assert extractor.stat(sick, "N") == "56"
+    assert float(extractor.stat(sick, "dispersion")) == pytest.approx(sick.dispersion, rel=1e-3)
+    assert "SD Residual" not in extractor.stat_labels(sick)
+    zeros = mm.glmer("incidence ~ period + (1 | herd)", cbpp, "hurdle_poisson", zero_inflation="~ size")
+    table = extractor.coef_table(zeros)
+    assert table.loc["zero_inflation: size", "b"] == zeros.zero_table().loc["size", "estimate"]

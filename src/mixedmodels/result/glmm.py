@@ -39,6 +39,7 @@ from mixedmodels.inference.zero_effects import zero_table
 from mixedmodels.predict.generalized import predict_generalized, simulate_generalized
 from mixedmodels.result.deletions import Deletions
 from mixedmodels.result.fixed_estimates import FixedEstimates
+from mixedmodels.result.for_maketables import ForMaketables
 from mixedmodels.result.generalized_tests import GeneralizedTests
 from mixedmodels.result.intervals import VarianceIntervals
 from mixedmodels.result.pictures import Pictures
@@ -56,7 +57,9 @@ if TYPE_CHECKING:
     from mixedmodels.fit.generalized import GlmmState
 
 
-class GlmmResult(RandomEstimates, FixedEstimates, GeneralizedTests, VarianceIntervals, Deletions, Pictures):
+class GlmmResult(
+    RandomEstimates, FixedEstimates, GeneralizedTests, VarianceIntervals, Deletions, Pictures, ForMaketables
+):
     """A fitted generalised linear mixed model. It never changes; frames and arrays are made when asked for.
 
     Parameters

@@ -6,10 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from mixedmodels.diagnose.deleted_linear import DeletedLinear
-from mixedmodels.display import maketables
 from mixedmodels.display.summary import one_line
 from mixedmodels.fit.call import (
     build_problem,
@@ -33,6 +30,7 @@ from mixedmodels.inference.replicated_linear import LinearReplicated
 from mixedmodels.result.deletions import Deletions
 from mixedmodels.result.diagnostics import Diagnostics
 from mixedmodels.result.estimates import Estimates
+from mixedmodels.result.for_maketables import ForMaketables
 from mixedmodels.result.intervals import VarianceIntervals
 from mixedmodels.result.pictures import Pictures
 from mixedmodels.result.rows import Rows
@@ -50,7 +48,9 @@ if TYPE_CHECKING:
     from mixedmodels.fit.control import Control
 
 
-class LmmResult(Estimates, Tables, Tests, VarianceIntervals, Sizes, Rows, Diagnostics, Deletions, Pictures):
+class LmmResult(
+    Estimates, Tables, Tests, VarianceIntervals, Sizes, Rows, Diagnostics, Deletions, Pictures, ForMaketables
+):
     """A fitted linear mixed model. It never changes; frames and arrays are made when asked for.
 
     Parameters
@@ -183,25 +183,6 @@ class LmmResult(Estimates, Tables, Tests, VarianceIntervals, Sizes, Rows, Diagno
             storage.save_records(path, KIND, content, (KEPT,), {"formula": self.formula, "columns": []})
             return
         storage.save_records(path, KIND, for_files(self), (KEPT,), storage.about(design))
-
-    @property
-    def __maketables_coef_table__(self) -> pd.DataFrame:
-        return maketables.coefficients(self.state)
-
-    @property
-    def __maketables_depvar__(self) -> str:
-        return self.state.design.response_name
-
-    def __maketables_stat__(self, key: str) -> str | None:
-        return maketables.statistics(self.state).get(key, (None, None))[1]
-
-    @property
-    def __maketables_stat_labels__(self) -> dict[str, str]:
-        return {key: label for key, (label, _) in maketables.statistics(self.state).items()}
-
-    @property
-    def __maketables_default_stat_keys__(self) -> list[str]:
-        return list(maketables.statistics(self.state))
 
     def __repr__(self) -> str:
         return one_line(self.state)
