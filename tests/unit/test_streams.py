@@ -18,7 +18,10 @@ import pytest
 
 import mixedmodels as mm
 from mixedmodels.design import batches, first_pass
+from mixedmodels.design.evaluation import NEAR_ROWS, Evaluation, MatrixRecipe, Memory
+from mixedmodels.design.expression import INTERCEPT
 from mixedmodels.design.first_pass import Note, Orthogonal
+from mixedmodels.design.frame import Column
 from mixedmodels.errors import DataError, DesignError, DroppedRowsWarning, FitError, InferenceError
 
 pytestmark = pytest.mark.filterwarnings("ignore::mixedmodels.errors.SingularFitWarning")
@@ -498,3 +501,11 @@ def test_a_stream_that_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     late = data.assign(t=np.maximum(np.arange(2400.0) - 800, 0), y=lambda d: d["y"] + 1e5 * d["t"])
     with pytest.raises(DataError, match="needs another pass"):
         mm.lmer("y ~ t + (1 | subject)", as_reader(late)[0])
+
+
+@pytest.mark.parametrize("n_rows", [1, NEAR_ROWS, 2 * NEAR_ROWS + 3])
+def test_columns_of_any_length_stand_side_by_side(n_rows: int) -> None:
+    years, x = np.arange(n_rows, dtype=np.int16), np.random.default_rng(1).normal(size=n_rows)
+    evaluation = Evaluation({"year": Column(years), "x": Column(x)}, n_rows, Memory(), {})
+    made = evaluation.matrix(MatrixRecipe((INTERCEPT, "year", "x"), ("year", "x"), None))
+    np.testing.assert_array_equal(made, np.column_stack([np.ones(n_rows), years, x]))

@@ -65,6 +65,8 @@ _REASONS = (
 )
 
 
+NEAR_ROWS = 2**14
+"""Rows whose columns are put side by side at a time, near enough to the processor that none is fetched twice."""
 MAX_REASON = 200
 """Characters of what another package says of an expression."""
 
@@ -249,8 +251,11 @@ class Evaluation:
         if recipe.spec is not None:
             return self._computed(recipe.spec)[0]
         matrix = np.empty((self.n_rows, len(recipe.names)))
-        for j, name in enumerate(recipe.names):
-            matrix[:, j] = 1.0 if name == INTERCEPT else self.columns[name.strip("`")].values
+        columns = [None if name == INTERCEPT else self.columns[name.strip("`")].values for name in recipe.names]
+        for start in range(0, self.n_rows, NEAR_ROWS):
+            rows = slice(start, start + NEAR_ROWS)
+            for j, values in enumerate(columns):
+                matrix[rows, j] = 1.0 if values is None else values[rows]
         return matrix
 
     def _computed(self, spec: ModelSpec) -> tuple[Floats, ModelSpec]:

@@ -406,14 +406,14 @@ class RowReader:
             )
 
     def _coded(self, evaluation: Evaluation, parts: Parts) -> Arrays:
-        y = np.array(parts.response.column.values, dtype=np.float64)
+        y = np.asarray(parts.response.column.values, dtype=np.float64)
         net = y
         counts = None if self._counts is None else evaluation.columns[self._counts].values.astype(np.float64)
         if parts.offsets:
             offset = np.stack([c.values for c in parts.offsets]).sum(axis=0, dtype=np.float64)
             net = y - offset
             self.tally.offset += float(offset.sum() if counts is None else offset @ counts)
-        weights = None if parts.weights is None else np.array(parts.weights.values, dtype=np.float64)
+        weights = None if parts.weights is None else np.asarray(parts.weights.values, dtype=np.float64)
         if weights is not None:
             check_weights(str(self.plan.weights), weights)
         self.tally.n_used += len(y) if counts is None else round(counts.sum())
