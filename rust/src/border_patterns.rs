@@ -80,11 +80,10 @@ impl PatternModel {
             return refuse("patterns must cover the rows, with ascending visits".into());
         }
         let rows = ModelRows { y, x, weights, factors: vec![] };
-        let order: Vec<usize> = order.iter().map(|&i| i as usize).collect();
         let listed = groups.into_iter().zip(visits).zip(n_subjects);
         let listed = listed.map(|((group, visits), n_subjects)| PatternRows { group, visits, n_subjects }).collect();
         let flops = products_flops(&rows) * n_visits as f64;
-        let patterns = guarded(py, n_threads, flops, || Patterns::new(&rows, &order, listed, n_visits, n_groups))?;
+        let patterns = guarded(py, n_threads, flops, || Patterns::new(&rows, order, listed, n_visits, n_groups))?;
         Ok(PatternModel { patterns: patterns.map_err(perfect_fit)?, n_threads })
     }
 

@@ -15,6 +15,7 @@ mod border_objective;
 mod border_patterns;
 mod border_profile;
 mod bytes;
+mod cells;
 mod chains;
 mod cholesky;
 mod complete;

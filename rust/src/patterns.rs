@@ -6,17 +6,23 @@
 //! as quick as a hundred. The kernel gets Sigma of each group of subjects, (V, V), and nothing of its structure; it returns
 //! the criterion and what its derivatives in Sigma need.
 //!
+//! Rows of equal design and weight (`cells.rs`) have their q once, and subjects of the same cells at all visits are summed
+//! before anything is multiplied: M'M is made of the residuals' sums and products, and of a few rows of X.
+//!
 //! Columns `q` of X are in the basis of `basis.rs`, r is the least-squares residual over its root mean square, and
 //! both are times the roots of the weights: Var(r) = Sigma. Values of matrices that are not symmetric are column-major.
 
 use crate::basis::Basis;
 use crate::block;
-use crate::memory::{before_products, reserved, zeros};
-use crate::products::{ModelRows, ProductsError, Residual};
+use crate::cells::Cells;
+use crate::memory::{before_products, filled_for_visits, reserve, reserved, zeros};
+use crate::products::{ModelRows, Products, ProductsError, Residual};
+use crate::rows::Source;
 use crate::threads;
 use faer::linalg::matmul::matmul;
 use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, MatMut, MatRef, Par};
+use std::collections::HashMap;
 use std::f64::consts::PI;
 
 /// Pivot of M'M, as a share of its largest, below which what is left of M is rounding.
@@ -93,32 +99,34 @@ impl Patterns {
     /// Forms the patterns; `order` are the rows of the data by pattern, subject and visit.
     pub fn new(
         rows: &ModelRows,
-        order: &[usize],
+        order: &[i64],
         patterns: Vec<PatternRows>,
         n_visits: usize,
         n_groups: usize,
     ) -> Result<Patterns, ProductsError> {
-        let x_basis = Basis::of(&rows.x, rows.x.n_cols(), rows.weights, 2);
-        let Residual { beta0, scale, xr, .. } = Residual::of(rows, &x_basis)?;
-        let p = x_basis.len();
+        let whole = match Cells::of(&rows.x, rows.weights) {
+            Some(cells) => Whole::by_cells(rows, cells)?,
+            None => Whole::by_rows(rows)?,
+        };
         let mut first = 0;
         let one = |pattern: PatternRows| {
             threads::check();
             let size = pattern.n_subjects * pattern.visits.len();
             let rows = &order[first..first + size];
             first += size;
-            Pattern::new(pattern, rows, &xr, p + 1, scale)
+            Pattern::new(pattern, rows, &whole)
         };
+        let patterns = patterns.into_iter().map(one).collect();
         Ok(Patterns {
             n: rows.y.len(),
-            p,
+            p: whole.basis.len(),
             n_visits,
             n_groups,
-            beta0,
-            scale,
+            beta0: whole.beta0,
+            scale: whole.scale,
             log_weights: rows.weights.map_or(0.0, |w| w.iter().map(|w| w.ln()).sum()),
-            patterns: patterns.into_iter().map(one).collect(),
-            x_basis,
+            patterns,
+            x_basis: whole.basis,
         })
     }
 
@@ -301,31 +309,23 @@ impl Patterns {
 
 impl Pattern {
     /// Gathers the rows of the pattern and replaces them by fewer where that is possible.
-    fn new(listed: PatternRows, order: &[usize], xr: &[f64], c: usize, scale: f64) -> Pattern {
+    fn new(listed: PatternRows, order: &[i64], whole: &Whole) -> Pattern {
         let PatternRows { group, visits, n_subjects } = listed;
-        let m = visits.len();
-        let gathered = |subjects: std::ops::Range<usize>| {
-            let k = subjects.len();
-            let mut rows = zeros(k * m * c);
-            for (s, subject) in subjects.enumerate() {
-                for a in 0..m {
-                    let row = &xr[order[subject * m + a] * c..][..c];
-                    for (j, value) in row.iter().enumerate() {
-                        rows[(a * c + j) * k + s] = if j + 1 < c { *value } else { value / scale };
-                    }
-                }
-            }
-            rows
-        };
+        let (m, c) = (visits.len(), whole.basis.len() + 1);
         let columns = m * c;
         if n_subjects <= columns {
-            return Pattern { group, visits, n_subjects, n_rows: n_subjects, rows: gathered(0..n_subjects) };
+            let rows = whole.gathered(order.chunks_exact(m));
+            return Pattern { group, visits, n_subjects, n_rows: n_subjects, rows };
         }
         let mut sums = zeros(columns * columns);
-        for first in (0..n_subjects).step_by(ROWS_AT_ONCE) {
-            threads::check();
-            let some = first..n_subjects.min(first + ROWS_AT_ONCE);
-            add_gram(&gathered(some.clone()), some.len(), columns, &mut sums);
+        match &whole.cells {
+            Some(cells) => add_classes(whole, cells, order, m, &mut sums),
+            None => {
+                for some in order.chunks(ROWS_AT_ONCE * m) {
+                    threads::check();
+                    add_gram(&whole.gathered(some.chunks_exact(m)), some.len() / m, columns, &mut sums);
+                }
+            }
         }
         let (n_rows, rows) = rows_of(&sums, columns);
         Pattern { group, visits, n_subjects, n_rows, rows }
@@ -407,6 +407,144 @@ impl Pattern {
         let mut out = zeros(columns * columns);
         add_gram(rows, self.n_rows, columns, &mut out);
         out
+    }
+}
+
+/// sqrt(w) [q, r] of all rows.
+struct Whole {
+    basis: Basis,
+    beta0: Vec<f64>,
+    scale: f64,
+    /// sqrt(w) q in the first columns of rows of this length.
+    q: Vec<f64>,
+    length: usize,
+    /// The row of q that a row has, unless it is its own.
+    cells: Option<Vec<u32>>,
+    /// sqrt(w) times the least-squares residual, before it is over its root mean square.
+    residual: Vec<f64>,
+}
+
+impl Whole {
+    fn by_rows(rows: &ModelRows) -> Result<Whole, ProductsError> {
+        let basis = Basis::of(&rows.x, rows.x.n_cols(), rows.weights, 2);
+        let Residual { beta0, scale, xr, .. } = Residual::of(rows, &basis)?;
+        let length = basis.len() + 1;
+        let mut residual = reserved(rows.y.len());
+        residual.extend(xr.chunks_exact(length).map(|row| row[length - 1]));
+        Ok(Whole { basis, beta0, scale, q: xr, length, cells: None, residual })
+    }
+
+    /// A cell counts as its rows in the basis, whose columns have the mean square one over all rows.
+    fn by_cells(rows: &ModelRows, cells: Cells) -> Result<Whole, ProductsError> {
+        let Cells { of_row, first, n_rows } = cells;
+        let (n, k, n_cols) = (rows.y.len(), first.len(), rows.x.n_cols());
+        let weight: Vec<f64> = first.iter().map(|&i| rows.weights.map_or(1.0, |w| w[i])).collect();
+        let values: Vec<f64> = first.iter().flat_map(|&i| rows.x.row(i)).copied().collect();
+        let source = Source::Columns { values: &values, n_rows: k, n_cols };
+        let share = k as f64 / n as f64;
+        let together: Vec<f64> = weight.iter().zip(&n_rows).map(|(w, n)| w * n * share).collect();
+        let basis = Basis::of(&source, n_cols, Some(&together), 2);
+        let p = basis.len();
+        let mut q = zeros(k * p);
+        (0..k).for_each(|cell| basis.apply(source.row(cell), &mut q[cell * p..(cell + 1) * p]));
+        let (mut sums, mut square) = (zeros(k), zeros(k));
+        for (y, &cell) in rows.y.iter().zip(&of_row) {
+            sums[cell as usize] += y;
+            square[cell as usize] += y * y;
+        }
+        let total: f64 = square.iter().zip(&weight).map(|(s, w)| s * w).sum();
+        let mut beta0 = zeros(p);
+        for cell in 0..k {
+            let by = weight[cell] * sums[cell] / n as f64;
+            beta0.iter_mut().zip(&q[cell * p..]).for_each(|(b, q)| *b += by * q);
+        }
+        let root: Vec<f64> = weight.iter().map(|w| w.sqrt()).collect();
+        let fitted: Vec<f64> = (0..k).map(|cell| q[cell * p..].iter().zip(&beta0).map(|(q, b)| q * b).sum()).collect();
+        let mut residual = filled_for_visits(0.0, n);
+        square.fill(0.0);
+        for ((r, y), &cell) in residual.iter_mut().zip(rows.y).zip(&of_row) {
+            let cell = cell as usize;
+            *r = root[cell] * (y - fitted[cell]);
+            square[cell] += *r * *r;
+        }
+        let scale = Products::residual_scale(square.iter().sum(), total, n).ok_or(ProductsError::PerfectFit)?;
+        q.iter_mut().enumerate().for_each(|(at, q)| *q *= root[at / p]);
+        Ok(Whole { basis, beta0, scale, q, length: p, cells: Some(of_row), residual })
+    }
+
+    /// Rows of M of subjects, each given by its rows at the visits.
+    fn gathered<'a>(&self, subjects: impl ExactSizeIterator<Item = &'a [i64]>) -> Vec<f64> {
+        let (k, p) = (subjects.len(), self.basis.len());
+        let mut out = vec![];
+        for (s, subject) in subjects.enumerate() {
+            if s == 0 {
+                out = zeros(k * subject.len() * (p + 1));
+            }
+            for (a, &i) in subject.iter().enumerate() {
+                let i = i as usize;
+                let q = self.cells.as_ref().map_or(i, |cells| cells[i] as usize) * self.length;
+                let at = a * (p + 1) * k + s;
+                self.q[q..q + p].iter().enumerate().for_each(|(j, value)| out[at + j * k] = *value);
+                out[at + p * k] = self.residual[i] / self.scale;
+            }
+        }
+        out
+    }
+}
+
+/// Subjects of the same cells at all visits, and the sums of their residuals.
+struct Class<'a> {
+    /// Rows of one of them.
+    rows: &'a [i64],
+    n_subjects: f64,
+    residual: Vec<f64>,
+}
+
+/// Adds the lower triangle of M'M, M the rows of subjects given by their rows at m visits: where x is that of n subjects,
+/// theirs is n xx', and x times the sum of their residuals.
+fn add_classes(whole: &Whole, cells: &[u32], order: &[i64], m: usize, sums: &mut [f64]) {
+    let mut known: HashMap<Vec<u32>, usize> = HashMap::new();
+    let mut classes: Vec<Class> = vec![];
+    let (mut key, mut products) = (vec![0; m], zeros(m * m));
+    for (s, rows) in order.chunks_exact(m).enumerate() {
+        if s % ROWS_AT_ONCE == 0 {
+            threads::check();
+        }
+        key.iter_mut().zip(rows).for_each(|(key, &i)| *key = cells[i as usize]);
+        let class = known.get(&key).copied().unwrap_or_else(|| {
+            known.insert(key.clone(), classes.len());
+            reserve(&mut classes, 1);
+            classes.push(Class { rows, n_subjects: 0.0, residual: zeros(m) });
+            classes.len() - 1
+        });
+        let class = &mut classes[class];
+        class.n_subjects += 1.0;
+        for (b, &row) in rows.iter().enumerate() {
+            let r = whole.residual[row as usize];
+            class.residual[b] += r;
+            for (a, &other) in rows.iter().enumerate().skip(b) {
+                products[b * m + a] += r * whole.residual[other as usize];
+            }
+        }
+    }
+    let c = whole.basis.len() + 1;
+    let (columns, last) = (m * c, c - 1);
+    for some in classes.chunks(ROWS_AT_ONCE) {
+        threads::check();
+        let k = some.len();
+        let mut rows = whole.gathered(some.iter().map(|class| class.rows));
+        for (s, class) in some.iter().enumerate() {
+            let root = class.n_subjects.sqrt();
+            for (j, column) in rows.chunks_exact_mut(k).enumerate() {
+                column[s] = if j % c == last { class.residual[j / c] / (root * whole.scale) } else { column[s] * root };
+            }
+        }
+        add_gram(&rows, k, columns, sums);
+    }
+    for b in 0..m {
+        for a in b..m {
+            sums[(b * c + last) * columns + a * c + last] = products[b * m + a] / whole.scale.powi(2);
+        }
     }
 }
 

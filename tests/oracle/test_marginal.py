@@ -104,6 +104,54 @@ def test_kenward_roger_of_2009(kind: str) -> None:
     assert np.abs((ours - theirs) / size).max() < 1e-7
 
 
+@pytest.mark.parametrize("weights", [None, "arm_weight", "own_weight"])
+@pytest.mark.parametrize("origin", [0.0, 1e6])
+@pytest.mark.parametrize("fixed", ["arm * visit", "arm + visit + site", "arm * visit + x"])
+def test_many_subjects_of_few_kinds(fixed: str, origin: float, weights: str | None) -> None:
+    """Rows of equal design are summed before they are multiplied; a covariate, or weights, of each row leave none."""
+    rng = np.random.default_rng(11)
+    n, m = 150, 3
+    subject, visit = np.repeat(np.arange(n), m), np.tile(np.arange(m), n)
+    data = pd.DataFrame(
+        {"id": subject, "visit": np.array(["a", "b", "c"])[visit], "arm": np.where(subject % 2, "p", "q")}
+    )
+    data["site"] = subject // 2 % 3
+    data["x"] = rng.standard_normal(n * m)
+    data["arm_weight"] = np.where(subject % 2, 1.0, 2.5)
+    data["own_weight"] = rng.uniform(0.5, 2.0, n * m)
+    data["y"] = origin + rng.standard_normal(n)[subject] + rng.standard_normal(n * m) + 0.4 * visit
+    data = data[(visit == 0) | (rng.random(n * m) < 0.8)].sample(frac=1.0, random_state=1)
+    formula = parse_marginal_formula(f"y ~ {fixed} + us(visit | id)")
+    problem = MarginalProblem(build_design(formula, data, weights=weights))
+    design, scale = problem.design, problem.model.scale
+    w = np.ones(design.n_obs) if weights is None else design.weights
+    assert w is not None
+    beta = np.linalg.lstsq(design.X * np.sqrt(w)[:, None], (design.y - origin) * np.sqrt(w), rcond=None)[0]
+    residual = (design.y - origin - design.X @ beta) * np.sqrt(w)
+    assert scale == pytest.approx(np.sqrt(np.mean(residual**2)), rel=1e-9)
+    table = pd.DataFrame({"id": problem.rows.subject, "v": problem.rows.visit, "r": residual / scale})
+    wide = table.pivot(index="id", columns="v", values="r")
+    sums, counts = problem.model.moments()
+    seen = wide.notna().to_numpy(dtype=float)
+    np.testing.assert_allclose(counts[0], seen.T @ seen)
+    np.testing.assert_allclose(sums[0], wide.fillna(0.0).T @ wide.fillna(0.0), rtol=1e-9, atol=1e-7)
+    point = anywhere(problem)
+    V = scale**2 * dense(problem, point)
+    for reml in (True, False):
+        ours = problem.value(point, reml)
+        assert ours is not None
+        theirs = deviance(design.y - origin, design.X, V, reml)
+        assert ours + problem.model.constant(reml) == pytest.approx(theirs, rel=1e-10)
+
+
+def test_a_perfect_fit_of_equal_rows_is_told() -> None:
+    data = pd.DataFrame({"id": np.repeat(np.arange(60), 2), "visit": np.tile([1, 2], 60)})
+    data["arm"] = np.where(data["id"] % 2, "p", "q")
+    data["y"] = data["visit"] + (data["arm"] == "p")
+    with pytest.raises(mm.MixedModelsError, match="fit the response perfectly"):
+        mm.mmrm("y ~ arm * visit + us(visit | id)", data)
+
+
 @pytest.mark.parametrize("kind", ["us", "ar1h", "toep"])
 def test_robust_covariance_is_a_sum_over_subjects(kind: str) -> None:
     fit = mm.mmrm(f"distance ~ age * Sex + {kind}(age | Subject)", frame(), weights="w")

@@ -294,8 +294,9 @@ def evaluate_parts(
 
 def _matrix_gaps(matrix: Floats, names: Sequence[str]) -> list[tuple[str, Mask]]:
     """Return the columns in which transformations gave no number; infinite values are an error."""
-    if np.isfinite(matrix).all():
-        return []
+    with np.errstate(all="ignore"):
+        if np.isfinite(matrix.sum()):
+            return []
     check_finite(names, matrix, "those used")
     return [(name, np.isnan(values)) for name, values in zip(names, matrix.T, strict=True) if np.isnan(values).any()]
 

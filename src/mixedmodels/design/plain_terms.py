@@ -109,7 +109,8 @@ def plain_matrix(
     shape = tuple(map(len, levels.values()))
     cells = dict(zip(levels, np.indices(shape).reshape(len(shape), n_cells), strict=True))
     cell = np.ravel_multi_index([plain[key].values for key in levels], shape)
-    return _filled(parts, cells, levels, (n_cells, n_columns)).take(cell, axis=0), made
+    matrix = np.empty((n_rows, n_columns))
+    return _filled(parts, cells, levels, (n_cells, n_columns)).take(cell, axis=0, out=matrix, mode="clip"), made
 
 
 def _filled(

@@ -25,6 +25,9 @@ COUNTING_STEPS = ("ar1", "toep", "ad", "arma11")
 MAX_VISITS = 60
 """Different visits beyond which subjects have times of their own."""
 
+ROOM_A_ROW = 64
+"""Places of subjects at visits, for each row, up to which all are listed."""
+
 OF_OWN_TIMES = ("exp", "gau", "sph", "exp with nugget", "gau with nugget", "sph with nugget", "ar1", "arma11", "id")
 """Structures that need no visits in common."""
 
@@ -129,6 +132,11 @@ def _check_one_group(term: ResidualTerm, subject: Codes, subjects: pd.Index, gro
 
 def _check_one_row(term: ResidualTerm, subject: Codes, subjects: pd.Index, visit: Codes, visits: Visits) -> None:
     place = subject.astype(np.int64) * len(visits) + visit
+    if (n_places := len(subjects) * len(visits)) <= ROOM_A_ROW * len(place):
+        seen = np.zeros(n_places, dtype=bool)
+        seen[place] = True
+        if np.count_nonzero(seen) == len(place):
+            return
     order = np.argsort(place, kind="stable")
     twice = np.flatnonzero(np.diff(place[order]) == 0)
     if not len(twice):
