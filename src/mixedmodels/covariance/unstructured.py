@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+
+
+@lru_cache(maxsize=64)
+def _triangle(size: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return column and row of the elements of a lower triangle by column, which NumPy takes long to list."""
+    column, row = np.triu_indices(size)
+    column.flags.writeable = row.flags.writeable = False
+    return column, row
 
 
 def relative_factor(theta: Floats, block_sizes: Sequence[int]) -> Floats:
@@ -32,7 +41,7 @@ def relative_factor(theta: Floats, block_sizes: Sequence[int]) -> Floats:
     first = used = 0
     for size in block_sizes:
         if size > 0:
-            column, row = np.triu_indices(size)
+            column, row = _triangle(size)
             n_theta = len(row)
         else:
             column = row = np.arange(-size)
@@ -83,4 +92,6 @@ def theta_elements(block_sizes: Sequence[int]) -> list[list[tuple[int, int]]]:
 
 def split_theta(theta: Floats, n_theta: Sequence[int]) -> list[Floats]:
     """Return the parameters (..., n_theta) of each grouping factor, given how many each has."""
+    if len(n_theta) == 1:
+        return [theta]
     return np.split(theta, np.cumsum(n_theta)[:-1], axis=-1)

@@ -63,7 +63,7 @@ class LevelTexts(Sequence[str]):
 
 def odd_ones(levels: pd.Index) -> list[str]:
     """Return the texts of those levels that cannot be read as numbers."""
-    texts = [level_text(level) for level in levels]
+    texts = list(map(level_text, levels.tolist()))
     if all(text.isascii() and text.isdecimal() for text in texts):
         return []
     if not any(set(text) & _IN_NUMBERS for text in texts):
