@@ -365,6 +365,11 @@ impl<'a> Factored<'a> {
         2.0 * self.diagonal().map(f64::ln).sum::<f64>()
     }
 
+    /// The smallest pivot: a diagonal element of L, squared.
+    pub fn least_pivot(&self) -> f64 {
+        self.diagonal().map(|d| d * d).fold(f64::INFINITY, f64::min)
+    }
+
     /// B <- L^-1 B for n x m `b`, column-major. Sparse factors leave B in their own order: pair with `backward`.
     pub fn forward(&self, b: &mut [f64], m: usize) {
         let n = self.pattern.n();

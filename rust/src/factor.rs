@@ -38,6 +38,13 @@ impl LowerFactor<'_> {
         self.eliminated.log_det + self.rest.log_det() + related.sum::<f64>()
     }
 
+    /// The smallest pivot: below one only where a weight is negative, and near zero where M is nearly singular.
+    pub fn least_pivot(&self) -> f64 {
+        let q = self.problem.products.factors[0].q;
+        let own = self.eliminated.l.chunks_exact(q * q).flat_map(|l| l.iter().step_by(q + 1));
+        own.map(|d| d * d).fold(self.rest.least_pivot(), f64::min)
+    }
+
     /// L_l of one level of the first factor.
     pub fn level_factor(&self, level: usize) -> &[f64] {
         let q = self.problem.products.factors[0].q;

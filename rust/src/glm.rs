@@ -1,5 +1,6 @@
 //! Starts of generalised models: the fit without random effects, and standard deviations from its score.
 
+use crate::deviance::Parameter;
 use crate::family::Rows;
 use crate::memory::{copied, zeros};
 use crate::modes::Glmm;
@@ -9,6 +10,10 @@ use crate::trust_region;
 const MAX_STEPS: usize = 50;
 /// Bounds of a start, as a standard deviation in eta.
 const BOUNDS: (f64, f64) = (0.2, 2.0);
+/// Standard deviation from which on effects are large.
+const LARGE: f64 = 1.0;
+/// What is left of an effect beside the one that it is like.
+const NEARLY_ALIKE: f64 = 0.2;
 
 /// -2 log-likelihood in (beta, phi) without random effects.
 struct WithoutEffects<'g>(&'g Glmm);
@@ -17,6 +22,15 @@ struct GlmAt {
     rows: Rows,
     eta: Vec<f64>,
     value: f64,
+}
+
+/// Where it is lowest.
+struct WithoutEffectsFit {
+    /// (beta, phi).
+    fixed: Vec<f64>,
+    rows: Rows,
+    /// The first guess of phi.
+    first_phi: Vec<f64>,
 }
 
 impl Objective for WithoutEffects<'_> {
@@ -82,43 +96,99 @@ impl Objective for WithoutEffects<'_> {
 }
 
 impl Glmm {
-    /// (beta, phi) without random effects, and the rows there; None where the likelihood has no value at a first guess.
-    fn without_effects(&self) -> Option<(Vec<f64>, Rows)> {
+    /// psi with a standard deviation for each effect, and (beta, phi).
+    fn uncorrelated(&self, sd: &dyn Fn(usize, usize) -> f64, fixed: &[f64]) -> Vec<f64> {
+        let one = |p: &Parameter| if p.row == p.column { sd(p.factor, p.column) } else { 0.0 };
+        self.problem.parameters.iter().map(one).chain(copied(fixed)).collect()
+    }
+
+    /// beta of a guess of eta, and the variance about it.
+    fn projected(&self, eta: &[f64]) -> (Vec<f64>, f64) {
         let n = self.rows.n as f64;
-        let responses = &self.responses;
-        let first = self.family.start(responses);
-        let target: Vec<f64> = first.iter().zip(&responses.offset).map(|(eta, o)| eta - o).collect();
+        let target: Vec<f64> = eta.iter().zip(&self.responses.offset).map(|(eta, o)| eta - o).collect();
         let mut beta = self.rows.fixed_transposed(&target);
         beta.iter_mut().for_each(|b| *b /= n);
         let fitted = self.rows.fixed(&zeros(self.rows.n), &beta);
         let spread = target.iter().zip(fitted).map(|(t, f)| (t - f).powi(2)).sum::<f64>() / n;
-        let start = [beta, responses.start_phi(self.family, spread)].concat();
-        let run = trust_region::minimize(&WithoutEffects(self), start, &[], MAX_STEPS)?;
-        Some((run.point, run.kept))
+        (beta, spread)
     }
 
-    /// psi to start from: with moments' standard deviations first, then with each of `others`.
+    /// The fit without random effects; None where the likelihood has no value at a first guess.
+    fn without_effects(&self) -> Option<WithoutEffectsFit> {
+        let responses = &self.responses;
+        let (beta, spread) = self.projected(&self.family.start(responses));
+        let first_phi = responses.start_phi(self.family, spread);
+        let start = [&beta, &first_phi[..]].concat();
+        let run = trust_region::minimize(&WithoutEffects(self), start, &[], MAX_STEPS)?;
+        Some(WithoutEffectsFit { fixed: run.point, rows: run.kept, first_phi })
+    }
+}
+
+/// Where walks begin: from the fit without random effects.
+pub struct Starts<'g> {
+    glmm: &'g Glmm,
+    /// (beta, phi) of that fit.
+    fixed: Vec<f64>,
+    /// The same with the first guess of phi, where phi takes what effects leave over: without effects it is too large a
+    /// dispersion, beside which they are not missed, or a chance of zeros that is none, where the criterion is flat.
+    anew: Vec<f64>,
+    rows: Rows,
+}
+
+impl<'g> Starts<'g> {
+    /// None where the likelihood has no value at a first guess.
+    pub fn new(glmm: &'g Glmm) -> Option<Starts<'g>> {
+        let WithoutEffectsFit { fixed, rows, first_phi } = glmm.without_effects()?;
+        let mut anew = copied(&fixed);
+        if glmm.family.takes_the_rest() {
+            anew[glmm.rows.p..].copy_from_slice(&first_phi);
+        }
+        Some(Starts { glmm, fixed, anew, rows })
+    }
+
+    /// With standard deviations from moments. The `only` start of a density that is not concave has phi anew.
     ///
     /// E (z's)^2 = m + m^2 sd^2 to first order, with s = l' and m = sum z^2 W at the fit without random effects: the
     /// score of a variance.
-    pub fn starts(&self, others: &[f64]) -> Option<Vec<Vec<f64>>> {
-        let (fixed, rows) = self.without_effects()?;
-        let weights: Vec<f64> = rows.d2.iter().map(|d| -d).collect();
-        let moments = self.rows.moments(&self.problem, &weights, &rows.d1);
-        let psi = |sd: &dyn Fn(usize, usize) -> f64| {
-            let one = |p: &crate::deviance::Parameter| if p.row == p.column { sd(p.factor, p.column) } else { 0.0 };
-            self.problem.parameters.iter().map(one).chain(copied(&fixed)).collect()
-        };
-        let from_moments = |e: usize, j: usize| {
+    pub fn by_moments(&self, only: bool) -> Vec<f64> {
+        let weights: Vec<f64> = self.rows.d2.iter().map(|d| -d).collect();
+        let moments = self.glmm.rows.moments(&self.glmm.problem, &weights, &self.rows.d1);
+        let sd = |e: usize, j: usize| {
             let [information, squares, both] = moments[e][j];
             let variance = (squares - information) / both;
-            variance.clamp(BOUNDS.0 * BOUNDS.0, BOUNDS.1 * BOUNDS.1).sqrt()
-        };
-        let mut out = vec![psi(&|e, j| {
-            let sd = from_moments(e, j);
+            let sd = variance.clamp(BOUNDS.0 * BOUNDS.0, BOUNDS.1 * BOUNDS.1).sqrt();
             if sd.is_finite() { sd } else { 1.0 }
-        })];
-        out.extend(others.iter().map(|sd| psi(&|_, _| *sd)));
-        Some(out)
+        };
+        self.glmm.uncorrelated(&sd, if only && self.glmm.family.is_mixed() { &self.anew } else { &self.fixed })
+    }
+
+    /// With one standard deviation for all effects; large ones leave little to phi.
+    pub fn of_size(&self, sd: f64) -> Vec<f64> {
+        let is_anew = sd > LARGE || self.glmm.family.is_mixed();
+        self.glmm.uncorrelated(&|_, _| sd, if is_anew { &self.anew } else { &self.fixed })
+    }
+
+    /// For densities that are not concave, whose criterion has several optima more often: from other guesses of the family,
+    /// and with effects of a level that are nearly alike or nearly opposite.
+    pub fn further(&self) -> Vec<Vec<f64>> {
+        let glmm = self.glmm;
+        let of_guess = |(eta, phi): (Vec<f64>, Vec<f64>)| {
+            let fixed = [glmm.projected(&eta).0, glmm.responses.by_covariates(phi)].concat();
+            glmm.uncorrelated(&|_, _| 1.0, &fixed)
+        };
+        let guesses = glmm.family.other_guesses(&glmm.responses).into_iter().map(of_guess);
+        let has_correlations = glmm.problem.parameters.iter().any(|p| p.row != p.column);
+        let signs: &[f64] = if has_correlations { &[1.0, -1.0] } else { &[] };
+        guesses.chain(signs.iter().map(|sign| self.correlated(*sign))).collect()
+    }
+
+    fn correlated(&self, sign: f64) -> Vec<f64> {
+        let element = |p: &Parameter| match (p.row == p.column, p.column) {
+            (true, 0) => 1.0,
+            (true, _) => NEARLY_ALIKE,
+            (false, 0) => sign,
+            (false, _) => 0.0,
+        };
+        self.glmm.problem.parameters.iter().map(element).chain(copied(&self.anew)).collect()
     }
 }

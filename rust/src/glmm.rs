@@ -4,6 +4,7 @@ use crate::block;
 use crate::deviance::Problem;
 use crate::effects::Effects;
 use crate::family::{Covariates, Family, Responses};
+use crate::glm::Starts;
 use crate::kept_rows::KeptRows;
 use crate::memory::{copied, zeros};
 use crate::model::{MinimumError, inverse_upper};
@@ -17,6 +18,10 @@ use faer::Par;
 /// Work (multiplications of one run) below which several starts are tried, and the standard deviations they have.
 const CHEAP_FLOPS: f64 = 3e6;
 const EXTRA_STARTS: [f64; 3] = [0.05, 1.0, 4.0];
+/// Root of a dispersion at which it is asked whether zero is a minimum.
+const BESIDE: f64 = 0.01;
+/// Saddles that are left.
+const MAX_SADDLES: usize = 2;
 /// What exact zeros may cost at the end.
 const SNAP_TOL: f64 = 1e-9;
 /// Multiplications that a row's density is worth.
@@ -60,6 +65,40 @@ pub struct GlmmEstimates {
     pub conditional: Vec<Vec<f64>>,
     /// By the caller's rows.
     pub eta: Vec<f64>,
+}
+
+/// Walks from several starts.
+struct Search<'g> {
+    glmm: &'g Glmm,
+    max_iterations: usize,
+    runs: Vec<Run<Effects>>,
+    n_evaluations: usize,
+}
+
+impl Search<'_> {
+    /// From psi, unless it becomes plain that it will end where a walk before it did.
+    fn walk(&mut self, psi: Vec<f64>) {
+        if let Some(mut run) = trust_region::minimize(self.glmm, psi, &self.runs, self.max_iterations) {
+            self.n_evaluations += run.n_evaluations;
+            if run.status != Status::Known {
+                self.glmm.snap(&mut run);
+                self.runs.push(run);
+            }
+        }
+    }
+
+    fn best(&self) -> Option<&Run<Effects>> {
+        Some(&self.runs[trust_region::best(&self.runs)?])
+    }
+
+    /// On from where a dispersion is zero if that is no minimum: the gradient says nothing there, nor does the model of the
+    /// Hessian, which lacks log |H|.
+    fn leave_saddle(&mut self) {
+        for _ in 0..MAX_SADDLES {
+            let Some(psi) = self.best().and_then(|best| self.glmm.beside_saddle(best)) else { return };
+            self.walk(psi);
+        }
+    }
 }
 
 impl Glmm {
@@ -116,27 +155,26 @@ impl Glmm {
             0 if cheap => EXTRA_STARTS.len(),
             n => n.saturating_sub(1).min(EXTRA_STARTS.len()),
         };
-        let starts = match start {
-            Some(psi) => vec![psi],
-            None => self.starts(&EXTRA_STARTS[..extra]).ok_or(MinimumError::CannotEvaluate)?,
-        };
-        let mut runs: Vec<Run<Effects>> = Vec::new();
-        let mut n_evaluations = 0;
-        for psi in starts {
-            if let Some(mut run) = trust_region::minimize(self, psi, &runs, max_iterations) {
-                n_evaluations += run.n_evaluations;
-                if run.status != Status::Known {
-                    self.snap(&mut run);
-                    runs.push(run);
+        let mut search = Search { glmm: self, max_iterations, runs: vec![], n_evaluations: 0 };
+        match start {
+            Some(psi) => search.walk(psi),
+            None => {
+                let starts = Starts::new(self).ok_or(MinimumError::CannotEvaluate)?;
+                search.walk(starts.by_moments(extra == 0));
+                EXTRA_STARTS[..extra].iter().for_each(|sd| search.walk(starts.of_size(*sd)));
+                let is_lost = || search.best().is_none_or(|best| best.status == Status::Edge);
+                if self.family.is_mixed() && (extra > 0 || (n_starts == 0 && is_lost())) {
+                    starts.further().into_iter().for_each(|psi| search.walk(psi));
                 }
             }
         }
+        search.leave_saddle();
+        let Search { mut runs, n_evaluations, .. } = search;
         let best = trust_region::best(&runs).ok_or(MinimumError::CannotEvaluate)?;
         let other_optima = trust_region::other_optima(&runs, best);
         let run = runs.swap_remove(best);
-        let singular = |(p, t): (&crate::deviance::Parameter, &f64)| p.row == p.column && *t == 0.0;
         Ok(GlmmMinimum {
-            singular: self.problem.parameters.iter().zip(&run.point).any(singular),
+            singular: self.is_singular(&run.point),
             deviance: run.value,
             status: run.status,
             gradient_norm: run.gradient_norm,
@@ -146,6 +184,23 @@ impl Glmm {
             curvature: run.curvature,
             modes: run.kept,
             psi: self.with_positive_diagonals(run.point),
+        })
+    }
+
+    /// Whether a column of Lambda is zero.
+    fn is_singular(&self, psi: &[f64]) -> bool {
+        self.problem.parameters.iter().zip(psi).any(|(p, t)| p.row == p.column && *t == 0.0)
+    }
+
+    /// A point beside the end of a run with a dispersion of zero, if the criterion falls from there.
+    fn beside_saddle(&self, run: &Run<Effects>) -> Option<Vec<f64>> {
+        let first = self.problem.n_theta() + self.rows.p;
+        let even = first..first + self.responses.n_even(self.family);
+        even.filter(|j| run.point[*j].abs() < BESIDE).find_map(|j| {
+            let mut psi = copied(&run.point);
+            psi[j] = BESIDE;
+            let near = self.evaluate_at(&psi, Some(run.kept.clone()))?;
+            (self.slopes(&psi, &near, false)?.0.gradient[j] < 0.0).then_some(psi)
         })
     }
 

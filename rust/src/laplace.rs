@@ -16,6 +16,9 @@ use crate::objective::{Objective, Slopes};
 const FAR: f64 = 0.5;
 /// Steps of differences on one side, relative.
 const STEP: f64 = 2e-6;
+/// Pivot of H from which down log |H| says little: where a weight is negative, H can become singular, and then log |H| falls
+/// without bound. The integrand is wider there than the normal density of the effects, whose pivots are one.
+const LEAST_PIVOT: f64 = 0.1;
 /// Rounding of one evaluation, relative.
 const ROUNDING: f64 = 16.0 * f64::EPSILON;
 
@@ -100,7 +103,7 @@ impl Glmm {
     }
 
     /// Gradient and model of the Hessian, with du^/dpsi, at Lambda lifted off zero.
-    fn slopes(&self, psi: &[f64], at: &LaplaceAt, model: bool) -> Option<(Slopes, Option<Effects>)> {
+    pub fn slopes(&self, psi: &[f64], at: &LaplaceAt, model: bool) -> Option<(Slopes, Option<Effects>)> {
         let Psi { lambda, beta, phi } = self.split(psi);
         match self.problem.lift(&lambda) {
             Some(lifted) => {
@@ -319,6 +322,7 @@ impl Objective for Glmm {
     type Kept = Effects;
     const PATIENCE: usize = 4;
     const SECANTS: bool = true;
+    const LONG_WALK: usize = 25;
 
     fn evaluate<'a>(&'a self, psi: &[f64], near: Option<&LaplaceAt<'a>>) -> Option<LaplaceAt<'a>> {
         self.evaluate_from(psi, near)
@@ -326,6 +330,10 @@ impl Objective for Glmm {
 
     fn value(&self, at: &LaplaceAt) -> f64 {
         at.value
+    }
+
+    fn is_regular(&self, at: &LaplaceAt) -> bool {
+        at.mode.least_pivot > LEAST_PIVOT
     }
 
     fn derivatives<'a>(&'a self, psi: &[f64], at: &mut LaplaceAt<'a>) -> Option<Slopes> {

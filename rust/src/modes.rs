@@ -11,6 +11,9 @@ use crate::quadrature::Rule;
 const MAX_STEPS: usize = 100;
 /// Decrement g'H^-1 g below which the next step is the last: what that leaves is the square.
 const NEARLY: f64 = 1e-7;
+/// What the last step may have left of the decrement: the change of log|H| that another one would make is about this share,
+/// which is its size where Newton's method converges as it should, and far larger where effects are huge.
+const LEFT: f64 = 1e-7;
 /// Decrement that no step improves.
 const NOTHING: f64 = 1e-22;
 /// Shortest share of a step.
@@ -41,6 +44,8 @@ pub struct Mode<'a> {
     pub factor: LowerFactor<'a>,
     /// h(u).
     pub h: f64,
+    /// The smallest pivot of H, where it may be below one.
+    pub least_pivot: f64,
 }
 
 /// Rows after a step, and Z'l' of them.
@@ -86,7 +91,7 @@ impl Glmm {
         let fixed = self.rows.fixed(&self.responses.offset, beta);
         let Moved { mut eta, mut rows, mut zs } = self.moved(&at, lambda, &fixed, &u, 1.0, &mut filled)?;
         let mut h = -2.0 * rows.l + u.dot(&u);
-        let mut last = false;
+        let (mut last, mut before) = (false, f64::INFINITY);
         for _ in 0..MAX_STEPS {
             let mut is_floored = false;
             let factor = match LowerFactor::new(&self.problem, &filled.values(), lambda.to_vec()) {
@@ -107,12 +112,14 @@ impl Glmm {
             if !decrement.is_finite() {
                 return None;
             }
-            if last || decrement < NOTHING {
+            if (last && decrement <= LEFT * before) || decrement < NOTHING {
                 // where h is not convex there is no minimum
                 if is_floored {
                     return None;
                 }
-                return Some(Mode { u, eta, rows, factor, h });
+                let is_concave = rows.d2.iter().all(|d| *d <= 0.0);
+                let least_pivot = if is_concave { 1.0 } else { factor.least_pivot() };
+                return Some(Mode { u, eta, rows, factor, h, least_pivot });
             }
             let noise = ROUNDING * (h.abs() + self.rows.n as f64);
             let mut length = 1.0;
@@ -130,7 +137,7 @@ impl Glmm {
                     return None;
                 }
             };
-            last = decrement < NEARLY && length == 1.0;
+            (last, before) = (decrement < NEARLY && length == 1.0, decrement);
             (u, h) = (new_u, new_h);
             Moved { eta, rows, zs } = new;
         }

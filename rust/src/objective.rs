@@ -20,11 +20,18 @@ pub trait Objective {
     const PATIENCE: usize;
     /// Whether what gradients show the model of the Hessian to lack is added to it.
     const SECANTS: bool = false;
+    /// Steps of a walk from which on the Hessian is taken from differences: few walks are longer.
+    const LONG_WALK: usize = usize::MAX;
 
     /// Evaluates at a point, given an evaluation nearby if there is one; None where the criterion is not defined.
     fn evaluate<'a>(&'a self, point: &[f64], near: Option<&Self::At<'a>>) -> Option<Self::At<'a>>;
 
     fn value(&self, at: &Self::At<'_>) -> f64;
+
+    /// Whether the criterion says something there: not where it is about to fall without bound.
+    fn is_regular(&self, _at: &Self::At<'_>) -> bool {
+        true
+    }
 
     fn derivatives<'a>(&'a self, point: &[f64], at: &mut Self::At<'a>) -> Option<Slopes>;
 

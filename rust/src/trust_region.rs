@@ -28,6 +28,8 @@ const SAME_OPTIMUM: f64 = 1e-5;
 const SAME_LOWEST: f64 = 1e-8;
 /// Cosine between a step and what the gradient shows to be missing along it, below which that is not used.
 const LEAST_ALONG: f64 = 0.3;
+/// Steps over the edge after which a walk ends there.
+const EDGE_PATIENCE: usize = 8;
 /// Bytes of scratch memory that are taken from the stack.
 const SMALL_SCRATCH: usize = 8192;
 
@@ -36,6 +38,8 @@ pub enum Status {
     Converged = 0,
     IterationLimit = 1,
     NoFurtherDecrease = 2,
+    /// At the edge of where the criterion says something, downhill of which it falls without bound.
+    Edge = 3,
     /// On its way to an optimum that is known.
     Known = 4,
 }
@@ -71,23 +75,26 @@ pub fn minimize<O: Objective>(
     objective: &O,
     mut point: Vec<f64>,
     known: &[Run<O::Kept>],
-    max_iterations: usize,
+    mut max_iterations: usize,
 ) -> Option<Run<O::Kept>> {
     let mut at = objective.evaluate(&point, None)?;
     let mut n_evaluations = 1;
     let mut slopes = objective.derivatives(&point, &mut at)?;
     let mut trace: Vec<Iteration> = Vec::new();
     let mut radius = first_radius(&point);
-    let mut unlike = 0;
+    let (mut unlike, mut edges, mut long_walk) = (0, 0, O::LONG_WALK);
     let mut missing = zeros(if O::SECANTS { point.len() * point.len() } else { 0 });
     let mut status = Status::IterationLimit;
+    if !objective.is_regular(&at) {
+        (status, max_iterations) = (Status::Edge, 0);
+    }
     while trace.len() < max_iterations {
         threads::check();
         if trace.len() % REDUCE_EVERY == REDUCE_EVERY - 1 {
             let (reduced, cost) = objective.reduce(&point, &at, REDUCE_TOL);
             n_evaluations += cost;
             if let Some(reduced) = reduced
-                && let Some(mut new) = objective.evaluate(&reduced, Some(&at))
+                && let Some(mut new) = objective.evaluate(&reduced, Some(&at)).filter(|new| objective.is_regular(new))
                 && let Some(next) = objective.derivatives(&reduced, &mut new)
             {
                 (point, at, slopes) = (reduced, new, next);
@@ -102,10 +109,15 @@ pub fn minimize<O: Objective>(
             status = Status::Known;
             break;
         }
-        if unlike >= O::PATIENCE
+        let mut by_model = None;
+        if (unlike >= O::PATIENCE || trace.len() >= long_walk)
             && let Some(exact) = objective.hessian(&point, &at)
         {
             n_evaluations += 2 * point.len();
+            if O::SECANTS {
+                let model: Vec<f64> = slopes.curvature.iter().zip(&missing).map(|(all, more)| all - more).collect();
+                by_model = Some(Step::new(&slopes.gradient, &model, radius));
+            }
             for (missing, (exact, model)) in missing.iter_mut().zip(exact.iter().zip(&slopes.curvature)) {
                 *missing += exact - model;
             }
@@ -123,12 +135,33 @@ pub fn minimize<O: Objective>(
         let noise = objective.noise(value);
         let tol = DECREASE_TOL.max(noise);
         let trial = step.from(&point);
-        let new = objective.evaluate(&trial, Some(&at));
+        let evaluated = objective.evaluate(&trial, Some(&at));
         n_evaluations += 1;
+        let over_edge = evaluated.as_ref().is_some_and(|new| !objective.is_regular(new));
+        edges += usize::from(over_edge);
+        if edges == EDGE_PATIENCE {
+            status = Status::Edge;
+            break;
+        }
+        let new = evaluated.filter(|_| !over_edge);
         let decrease = new.as_ref().map_or(f64::NEG_INFINITY, |new| value - objective.value(new));
         // negative curvature that nothing shows within a whole step is rounding: following it would only gather more
         let flat = step.predicted <= noise && step.length >= 0.5 * first_radius(&point).max(largest(&point));
         if step.predicted <= tol && (!step.saddle || flat) {
+            // differences are rounding where the criterion is nearly flat, as far out along a shape; the model is not
+            if let Some(other) = by_model.filter(|other| other.predicted > tol)
+                && let further = other.from(&point)
+                && let Some(mut new) = objective.evaluate(&further, Some(&at)).filter(|new| objective.is_regular(new))
+                && value - objective.value(&new) > tol
+                && let Some(next) = objective.derivatives(&further, &mut new)
+            {
+                n_evaluations += 1;
+                (point, at, slopes) = (further, new, next);
+                missing.fill(0.0);
+                (unlike, long_walk) = (0, trace.len() + O::LONG_WALK);
+                trace.push(row);
+                continue;
+            }
             // the last step is taken if it does no harm: its decrease is below what can be seen
             if let Some(new) = new.filter(|_| decrease >= -noise) {
                 row.ratio = decrease / step.predicted;
@@ -207,10 +240,13 @@ fn add(to: &mut [f64], matrix: &[f64]) {
 }
 
 /// The first of the runs that are as low as the lowest, converged if one of them is: which one that is must not hang on
-/// rounding.
+/// rounding. Runs that ended at an edge are taken where there are no others.
 pub fn best<K>(runs: &[Run<K>]) -> Option<usize> {
-    let lowest = runs.iter().map(|run| run.value).min_by(f64::total_cmp)?;
-    let low = |run: &Run<K>| run.value <= lowest + SAME_LOWEST;
+    let is_inside = |run: &&Run<K>| run.status != Status::Edge;
+    let all_edges = !runs.iter().any(|run| is_inside(&run));
+    let usable = |run: &&Run<K>| all_edges || is_inside(run);
+    let lowest = runs.iter().filter(usable).map(|run| run.value).min_by(f64::total_cmp)?;
+    let low = |run: &Run<K>| usable(&run) && run.value <= lowest + SAME_LOWEST;
     let converged = runs.iter().position(|run| low(run) && run.status == Status::Converged);
     converged.or_else(|| runs.iter().position(low))
 }

@@ -343,7 +343,7 @@ class GeneralizedMinimum:
 
     psi: Floats  # theta, beta and phi in the engine's bases
     deviance: float  # -2 log-likelihood, all constants in
-    status: int  # as Minimum.status
+    status: int  # as Minimum.status, and 3 no minimum
     gradient_norm: float
     n_iterations: int
     n_evaluations: int

@@ -21,6 +21,11 @@ pub trait Density: Copy + Debug {
     /// l depends on the squares of phi alone, and phi of zero is an ordinary point.
     const EVEN: bool = false;
 
+    /// Some responses may come from either of two parts.
+    const MIXED: bool = false;
+    /// phi takes what the random effects leave over, so that its fit without them says little.
+    const TAKES_THE_REST: bool = Self::EVEN;
+
     /// How many parameters phi it has beside the mean.
     fn n_extra(self) -> usize {
         0
@@ -49,6 +54,11 @@ pub trait Density: Copy + Debug {
 
     /// A first guess of phi, given the variance of `start` about the fixed effects.
     fn start_phi(self, _seen: &Responses, _spread: f64) -> Vec<f64> {
+        vec![]
+    }
+
+    /// Other guesses of eta in all rows and of phi, where the likelihood may have several optima.
+    fn other_guesses(self, _seen: &Responses) -> Vec<(Vec<f64>, Vec<f64>)> {
         vec![]
     }
 

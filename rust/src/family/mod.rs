@@ -57,6 +57,22 @@ macro_rules! families {
                 match self { $(Family::$name(one) => one.n_even()),* }
             }
 
+            /// Whether zeros are of two kinds, so that l is not concave.
+            pub fn is_mixed(self) -> bool {
+                fn of<D: Density>(_: D) -> bool {
+                    D::MIXED
+                }
+                match self { $(Family::$name(one) => of(one)),* }
+            }
+
+            /// Whether phi takes what the random effects leave over.
+            pub fn takes_the_rest(self) -> bool {
+                fn of<D: Density>(_: D) -> bool {
+                    D::TAKES_THE_REST
+                }
+                match self { $(Family::$name(one) => of(one)),* }
+            }
+
             /// Whether a response can be.
             pub fn admits(self, y: f64, trials: f64) -> bool {
                 match self { $(Family::$name(one) => one.admits(y, trials)),* }
@@ -75,6 +91,11 @@ macro_rules! families {
             /// A first guess of phi, given the variance of `start` about the fixed effects.
             pub fn start_phi(self, seen: &Responses, spread: f64) -> Vec<f64> {
                 match self { $(Family::$name(one) => one.start_phi(seen, spread)),* }
+            }
+
+            /// Other guesses of eta and phi.
+            pub fn other_guesses(self, seen: &Responses) -> Vec<(Vec<f64>, Vec<f64>)> {
+                match self { $(Family::$name(one) => one.other_guesses(seen)),* }
             }
 
             pub fn at(self, phi: &[f64]) -> At {
@@ -215,8 +236,12 @@ impl Responses {
 
     /// A first guess of phi, given the variance of `Family::start` about the fixed effects.
     pub fn start_phi(&self, family: Family, spread: f64) -> Vec<f64> {
+        self.by_covariates(family.start_phi(self, spread))
+    }
+
+    /// phi of parameters that are the same in all rows.
+    pub fn by_covariates(&self, own: Vec<f64>) -> Vec<f64> {
         let n = self.y.len() as f64;
-        let own = family.start_phi(self, spread);
         let mut out = vec![];
         for (parameter, value) in own.into_iter().enumerate() {
             match self.covariates.iter().find(|c| c.parameter == parameter) {

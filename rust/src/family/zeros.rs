@@ -8,6 +8,8 @@ use crate::family::Responses;
 use crate::family::density::{AtPhi, Density, Row, Sink};
 use crate::family::links::shares;
 
+/// z of a chance that is nearly none.
+const NONE: f64 = -4.0;
 /// Parameters of the family that is within.
 const MOST: usize = 2;
 
@@ -50,9 +52,11 @@ fn share_of_zeros(seen: &Responses) -> f64 {
 
 /// A density that is the family's but for its last parameter, which starts at a share of the zeros seen.
 macro_rules! density_with_zeros {
-    ($kind:ident, $at:ident, $share:expr) => {
+    ($kind:ident, $at:ident, $share:expr, $is_mixed:expr) => {
         impl<D: Density> Density for $kind<D> {
             type At = $at<D::At>;
+            const MIXED: bool = $is_mixed;
+            const TAKES_THE_REST: bool = true;
 
             fn n_extra(self) -> usize {
                 self.0.n_extra() + 1
@@ -80,6 +84,10 @@ macro_rules! density_with_zeros {
                 out
             }
 
+            fn other_guesses(self, seen: &Responses) -> Vec<(Vec<f64>, Vec<f64>)> {
+                if $is_mixed { all_or_none(self.0, seen) } else { vec![] }
+            }
+
             fn at(self, phi: &[f64]) -> $at<D::At> {
                 let (logit, base) = phi.split_last().expect("has the chance of a zero");
                 $at { base: self.0.at(base), logit: *logit }
@@ -88,8 +96,22 @@ macro_rules! density_with_zeros {
     };
 }
 
-density_with_zeros!(ZeroInflated, ZeroInflatedAt, 0.5);
-density_with_zeros!(Hurdle, HurdleAt, 1.0);
+density_with_zeros!(ZeroInflated, ZeroInflatedAt, 0.5, true);
+density_with_zeros!(Hurdle, HurdleAt, 1.0, false);
+
+/// All zeros are in excess, or none is.
+fn all_or_none<D: Density>(family: D, seen: &Responses) -> Vec<(Vec<f64>, Vec<f64>)> {
+    let eta = family.start(seen);
+    let positive = || eta.iter().zip(&seen.y).filter(|(_, y)| **y > 0.0).map(|(eta, _)| *eta);
+    let mean = positive().sum::<f64>() / positive().count().max(1) as f64;
+    let raised = eta.iter().zip(&seen.y).map(|(eta, y)| if *y > 0.0 { *eta } else { mean }).collect();
+    let phi = |z: f64| {
+        let mut phi = family.start_phi(seen, 0.0);
+        phi.push(z);
+        phi
+    };
+    vec![(raised, phi(logit(share_of_zeros(seen)))), (eta, phi(NONE))]
+}
 
 /// A function of b, as its value and slopes in b: with those of b in eta it is one of eta.
 struct Outer {

@@ -32,8 +32,11 @@ if TYPE_CHECKING:
 DEFAULT = Control()
 """The limits where the user sets none."""
 
-STATUS = ("converged", "iteration limit", "no further decrease")
-"""What the engine's codes mean; it raises where the user interrupts."""
+NO_MINIMUM = "no minimum"
+"""Where a criterion that falls without bound was left."""
+
+STATUS = ("converged", "iteration limit", "no further decrease", NO_MINIMUM)
+"""What the engine's codes mean, the last one generalised models'; it raises where the user interrupts."""
 
 
 def fit_problem(

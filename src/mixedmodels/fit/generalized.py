@@ -20,9 +20,15 @@ from mixedmodels.families.ordinal import Ordinal
 from mixedmodels.families.zeros import CountsWithZeros
 from mixedmodels.fit.control import Control, check_starts
 from mixedmodels.fit.findings import aliased_columns, nearly_aliased_columns, not_converged, other_optima, singular_fit
-from mixedmodels.fit.fit import DEFAULT, STATUS
+from mixedmodels.fit.fit import DEFAULT, NO_MINIMUM, STATUS
 from mixedmodels.fit.fixed_root import Basis, FixedRoot
-from mixedmodels.fit.generalized_findings import huge_effects, no_curvature, no_excess_zeros, no_overdispersion
+from mixedmodels.fit.generalized_findings import (
+    huge_effects,
+    no_curvature,
+    no_excess_zeros,
+    no_minimum,
+    no_overdispersion,
+)
 from mixedmodels.fit.laplace_error import laplace_inaccurate
 from mixedmodels.fit.nodes import quadrature_nodes
 from mixedmodels.fit.observed import read_observed
@@ -475,7 +481,9 @@ def fit_generalized(
         findings.append(aliased_columns(design, kept))
     if model.nearly_dependent:
         findings.append(nearly_aliased_columns([design.x_names[j] for j in model.nearly_dependent]))
-    if not optimum.converged:
+    if optimum.status == NO_MINIMUM:
+        findings.append(no_minimum(optimum, len(design.factors), problem.n_agq))
+    elif not optimum.converged:
         findings.append(not_converged(optimum))
     if minimum.singular:
         findings.append(singular_fit(design, theta))
@@ -511,6 +519,8 @@ def fit_generalized(
         eta=eta,
         cov_b=tuple(cov_b),
     )
+    if optimum.status == NO_MINIMUM:
+        return state
     _, flat = covariance(minimum.curvature, minimum.psi, design, len(beta), state.unseen)
     if flat and not np.isfinite(state.cov_psi).all():  # the model of the Hessian costs nothing, the Hessian decides
         return replace(state, findings=(*state.findings, no_curvature()))

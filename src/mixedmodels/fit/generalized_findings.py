@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mixedmodels.design.design import Design
     from mixedmodels.design.records import Floats
     from mixedmodels.families.family import Family
+    from mixedmodels.fit.records import Optimum
 
 HUGE = 10.0
 """Standard deviation of an effect's part of the linear predictor from which on it is called huge."""
@@ -37,6 +38,29 @@ def huge_effects(design: Design, theta: Floats) -> list[Finding]:
                     )
                 )
     return found
+
+
+def no_minimum(optimum: Optimum, n_factors: int, n_agq: int) -> Finding:
+    """Return the finding that the criterion falls without bound and no minimum was found before that.
+
+    Parameters
+    ----------
+    optimum
+        Where the search stopped.
+    n_factors
+        Grouping factors.
+    n_agq
+        Nodes of the quadrature an effect.
+    """
+    more = f"n_agq={max(15, 2 * n_agq + 1)} or " if n_factors == 1 else ""
+    approximation = "Laplace's approximation" if n_agq == 1 else f"The quadrature with {n_agq} nodes"
+    return Finding(
+        "not_converged",
+        f"Not converged: no minimum was found. {approximation} falls without bound where a zero may be one of the "
+        "counts or one in excess, and the effects of a level are hardly told. These numbers are where the search "
+        f"stopped and no estimates: use {more}fewer random effects.",
+        {"status": optimum.status, "gradient_norm": optimum.gradient_norm},
+    )
 
 
 def no_overdispersion(family: Family, phi: Floats) -> list[Finding]:

@@ -42,7 +42,8 @@ class Optimum:
     deviance
         -2 log-likelihood (REML criterion under REML).
     status
-        One of ``"converged"``, ``"iteration limit"``, ``"no further decrease"``.
+        One of ``"converged"``, ``"iteration limit"``, ``"no further decrease"`` and, of generalised models,
+        ``"no minimum"``.
     gradient_norm
         Largest element of the gradient in the engine's scaled parameters.
     n_iterations, n_evaluations
