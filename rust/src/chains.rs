@@ -3,7 +3,9 @@
 //!
 //! With a the correlation of two neighbours y and z, w = (1 - a) / (1 + a) and Q the inverse of the correlations,
 //!
-//!     x'Q x = (first first' + last last') / 2 + sum over neighbours of w ss' + dd' / w,  s = (y + z) / 2, d = (z - y) / 2,
+//! ```text
+//! x'Q x = (first first' + last last') / 2 + sum over neighbours of w ss' + dd' / w,  s = (y + z) / 2, d = (z - y) / 2,
+//! ```
 //!
 //! where nothing cancels, however strong the correlation. Neighbours of the same correlation are one class, of which
 //! sums of products are all that is needed: few rows with the same sums stand for a class of many. So an evaluation costs
