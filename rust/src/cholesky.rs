@@ -21,6 +21,9 @@ use std::cell::Cell;
 
 /// A rest of at most this many columns is dense whatever its pattern.
 const SMALL: usize = 48;
+/// Share of the lower triangle, and entries, above which no order is looked for: the search takes some 24 bytes an entry.
+const FULL: f64 = 0.4;
+const MOST_ENTRIES: f64 = 1.5e8;
 /// Dense flops run this many times faster than sparse ones.
 const DENSE_ADVANTAGE: f64 = 4.0;
 /// Dense matrices with more columns are handled by tiles of so many, for some tenths of a second each at most.
@@ -67,7 +70,7 @@ impl Pattern {
         let all_dense = Pattern::Dense { n };
         match dense {
             Some(true) => return all_dense,
-            None if n <= SMALL || sampled_density(products) > 0.4 => return all_dense,
+            None if n <= SMALL || is_too_full(products) => return all_dense,
             _ if n == 0 => return all_dense,
             _ => {}
         }
@@ -198,6 +201,12 @@ fn column_rows(products: &Products, j: usize, stamp: &mut [u32], mark: u32, row:
     for cell in cells[from..].iter().take_while(|c| c.column == first) {
         (cell.row..cell.row + products.factors[cell.row_factor].q).for_each(&mut add);
     }
+}
+
+/// Whether so much of the lower triangle is filled that no order would keep its factor sparse, or could be found.
+fn is_too_full(products: &Products) -> bool {
+    let (share, n) = (sampled_density(products), products.n_rest as f64);
+    share > FULL || share * n * n / 2.0 > MOST_ENTRIES
 }
 
 /// Share of the lower triangle that is filled, from some columns.
