@@ -112,7 +112,8 @@ impl Glmm {
             if !decrement.is_finite() {
                 return None;
             }
-            if (last && decrement <= LEFT * before) || decrement < NOTHING {
+            let is_settled = || decrement <= LEFT * before || decrement <= of_rounding(&rows, &eta);
+            if (last && is_settled()) || decrement < NOTHING {
                 // where h is not convex there is no minimum
                 if is_floored {
                     return None;
@@ -170,6 +171,12 @@ impl Glmm {
         });
         rows.l.is_finite().then_some(Moved { eta, rows, zs })
     }
+}
+
+/// What rounding of eta and of the mean leaves of a decrement, however many steps there are.
+fn of_rounding(rows: &Rows, eta: &[f64]) -> f64 {
+    let one = |(d2, eta): (&f64, &f64)| d2.abs() * (16.0 * f64::EPSILON * eta.abs().max(1.0)).powi(2);
+    rows.d2.iter().zip(eta).map(one).sum()
 }
 
 /// Weights from l'', none of them too small.

@@ -406,14 +406,14 @@ class RowReader:
             )
 
     def _coded(self, evaluation: Evaluation, parts: Parts) -> Arrays:
-        y = np.asarray(parts.response.column.values, dtype=np.float64)
+        y = _for_engine(parts.response.column.values)
         net = y
         counts = None if self._counts is None else evaluation.columns[self._counts].values.astype(np.float64)
         if parts.offsets:
             offset = np.stack([c.values for c in parts.offsets]).sum(axis=0, dtype=np.float64)
             net = y - offset
             self.tally.offset += float(offset.sum() if counts is None else offset @ counts)
-        weights = None if parts.weights is None else np.asarray(parts.weights.values, dtype=np.float64)
+        weights = None if parts.weights is None else _for_engine(parts.weights.values)
         if weights is not None:
             check_weights(str(self.plan.weights), weights)
         self.tally.n_used += len(y) if counts is None else round(counts.sum())
@@ -566,6 +566,11 @@ def _few_rows(parts: Parts, evaluation: Evaluation) -> tuple[Parts, Evaluation]:
     rows = np.sort(np.random.default_rng(SEED).permutation(evaluation.n_rows)[:KEPT_ROWS])
     columns = {name: column.take(rows) for name, column in evaluation.columns.items()}
     return parts.take(rows), Evaluation(columns, len(rows), evaluation.memory, evaluation.contrasts)
+
+
+def _for_engine(values: npt.NDArray[Any]) -> Floats:
+    """Return numbers as the engine takes them; what came from another process may lie anywhere in its memory."""
+    return np.require(values, np.float64, ["C", "ALIGNED"])
 
 
 def _total(values: npt.NDArray[Any], counts: Floats | None) -> float:

@@ -42,7 +42,7 @@ class Problem:
     Attributes
     ----------
     products
-        The same, whether or not there is room for a fit; None before it is formed.
+        The same, or what was formed without looking whether there is room for a fit; None before it is formed.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Problem:
         self.n_threads = n_threads
         self.seconds = {"design": design_seconds, "products": 0.0}
         self.products = model
-        self._has_room = False
+        self._has_room = model is not None
 
     @property
     def model(self) -> Model:

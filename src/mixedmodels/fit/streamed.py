@@ -132,7 +132,8 @@ def streamed_problem(
         with telling_why(design):
             found = sums.products.finish(*sums.reader.places(), dense=True if method == "sampled" else None)
         if isinstance(found, Model):
-            problem = Problem(design, model=found)
+            problem = Problem(design)
+            problem.products = found
             problem.seconds["products"] = perf_counter() - began
             return problem
         if not rows.kinds.can_repeat:

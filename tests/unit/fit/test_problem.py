@@ -42,7 +42,7 @@ def test_pickle_leaves_the_handle_behind() -> None:
     problem = sleep_problem()
     before = problem.deviance(THETA)
     after = pickle.loads(pickle.dumps(problem))
-    assert after._model is None
+    assert after.products is None
     assert after.deviance(THETA) == before
 
 
