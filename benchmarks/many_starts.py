@@ -151,6 +151,11 @@ def outcome(seed: int) -> Outcome:
     return Outcome(*told, *ended, min(optima, default=None), n_lower, n_failed, findings)
 
 
+def is_notable(o: Outcome) -> bool:
+    """Return whether an optimum was missed, or not found by the default."""
+    return o.is_missed or not o.is_optimum
+
+
 def report(outcomes: list[Outcome]) -> None:
     """Print the counts by family and model, and what was missed."""
     print("| family | model | data sets | missed | above by at most | no optimum anywhere | " + " | ".join(TOLD) + " |")
@@ -166,7 +171,7 @@ def report(outcomes: list[Outcome]) -> None:
     n_failed, n_refused = sum(o.n_failed for o in outcomes), sum(bool(o.refusal) for o in outcomes)
     print(f"{n_failed} starts could not be evaluated, {n_refused} data sets were refused")
     for o in sorted(outcomes, key=lambda o: -o.above):
-        if o.is_missed or not o.is_optimum:
+        if is_notable(o):
             best = "no optimum" if o.optimum is None else f"optimum {o.optimum:.9g} ({o.n_lower} lower)"
             told = ", ".join(o.findings) or "no findings"
             print(f"seed {o.seed}, {o.family} {o.model[8:]}: {o.default:.9g}, {o.status}; {best}; {told}")
@@ -178,13 +183,14 @@ def main() -> None:
     parser.add_argument("--sets", type=int, default=N_SETS)
     parser.add_argument("--first", type=int, default=0, help="number of the first data set")
     parser.add_argument("--seed", type=int, help="show one data set")
-    parser.add_argument("--out", type=Path, help="JSON file for all outcomes")
+    parser.add_argument("--out", type=Path, help="JSON file for what is notable, a line each")
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
     seeds = range(asked.first, asked.first + asked.sets) if asked.seed is None else [asked.seed]
     outcomes = [outcome(seed) for seed in seeds]
     if asked.out is not None:
-        asked.out.write_text(json.dumps([asdict(o) for o in outcomes], indent=0))
+        lines = [json.dumps(asdict(o)) for o in outcomes if is_notable(o)]
+        asked.out.write_text("[\n" + ",\n".join(lines) + "\n]\n")
     report(outcomes)
 
 
