@@ -12,6 +12,7 @@ import pytest
 
 import mixedmodels as mm
 from data_loader import DATA
+from mixedmodels.inference.structured_map import StructuredMap
 from mixedmodels.result.lmm import LmmResult
 
 FORMULA = "Reaction ~ Days + ar1(0 + factor(Days) | Subject)"
@@ -211,3 +212,13 @@ def test_a_structure_at_an_end_of_its_range_is_told() -> None:
     table = fit.variance_parameters()
     assert table.loc["cor_homcs|Worker", "estimate"] == pytest.approx(-0.5, abs=1e-6)
     assert np.isnan(table.loc["cor_homcs|Worker", "std_error"])
+
+
+def test_a_standard_deviation_of_zero_is_infinitely_far() -> None:
+    state = machines("homcs").state
+    map_ = StructuredMap(state)
+    sd = map_.parameters[0]
+    value, slope = map_.unbounded(np.zeros(3), sd)
+    assert value == -np.inf
+    assert not slope.any()
+    assert map_.on_boundary(np.zeros(3), sd)

@@ -78,16 +78,18 @@ class StructuredMap:
         return own.value * (math.exp(psi[-1]) if parameter.kind == "sd" else 1.0)
 
     def unbounded(self, psi: Floats, parameter: VarianceParameter) -> tuple[float, Floats]:
-        """Return log sd or Fisher's z of a correlation and its gradient; not for a parameter on a bound."""
+        """Return log sd or Fisher's z of a correlation and its gradient; on a bound infinity, and zeros."""
         slope = np.zeros(len(psi))
         if parameter.kind == "sigma":
             slope[-1] = 1.0
             return float(psi[-1]), slope
         own, places = self._own(psi, parameter)
+        low, high = own.limits
+        if not low < own.value < high:
+            return math.inf if own.value >= high else -math.inf, slope
         if parameter.kind == "sd":
             slope[places], slope[-1] = own.slope / own.value, 1.0
             return math.log(own.value) + float(psi[-1]), slope
-        low, high = own.limits
         slope[places] = own.slope * 0.5 * (high - low) / ((own.value - low) * (high - own.value))
         return parameter.free(own.value), slope
 
