@@ -160,4 +160,4 @@ def test_maximum_likelihood_has_no_kenward_roger_and_other_correlated_fits_no_po
         mm.power(ml, "arm[T.y]", n=2, ddf="kenward-roger", **QUIET)
     other = mm.lmer("y ~ arm * visit + (1 | id)", trial(), variance="ident(arm)")
     with pytest.raises(mm.InferenceError, match="power is not available yet for models with residual, variance"):
-        mm.power(other, "arm[T.y]", n=2, **QUIET)  # type: ignore[arg-type]
+        mm.power(other, "arm[T.y]", n=2, **QUIET)  # type: ignore[arg-type]  # which it refuses

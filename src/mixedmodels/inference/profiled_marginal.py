@@ -73,7 +73,7 @@ class MarginalProfiled(MarginalParameters):
         return None
 
     def put_back(self, without: Without, parameter: VarianceParameter, value: float) -> Floats:
-        """Nothing is left out that could be put back."""
+        """Never asked for: nothing is left out that could be put back."""
         raise NotImplementedError
 
     def elsewhere(self, psi: Floats) -> Iterator[Floats]:

@@ -13,6 +13,7 @@ from mixedmodels.errors import InferenceError
 from mixedmodels.fit.structured_held import away, minimize_beside_structured, minimize_with, minimize_without
 from mixedmodels.inference.measure import Measure
 from mixedmodels.inference.profiler import FixedEffect, Point
+from mixedmodels.inference.structured_map import StructuredMap
 from mixedmodels.inference.variance_parameters import LinearParameters
 from mixedmodels.inference.without_effect import Without
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from mixedmodels.design.records import Floats
     from mixedmodels.fit.structured_fit import StructuredState
-    from mixedmodels.inference.structured_map import StructuredMap
     from mixedmodels.inference.variance_parameter import VarianceParameter
 
 N_ELSEWHERE = 3
@@ -79,7 +79,9 @@ class StructuredProfiled(LinearParameters):
 
     @property
     def _map(self) -> StructuredMap:
-        return self.map  # type: ignore[return-value]  # of a fit with structures
+        own = self.map
+        assert isinstance(own, StructuredMap)  # the map of a fit with structures
+        return own
 
     def without(self, parameter: VarianceParameter) -> Without | None:
         """Return the lowest criterion where a standard deviation is zero; None for others."""
@@ -100,7 +102,7 @@ class StructuredProfiled(LinearParameters):
         return Without(found.value, np.append(found.x, np.log(sigma)), is_empty=True)
 
     def put_back(self, without: Without, parameter: VarianceParameter, value: float) -> Floats:
-        """Nothing is put back: a profile near zero goes on from where it is."""
+        """Never asked for: what is left without an effect is empty, and a profile goes on from where it is."""
         raise NotImplementedError
 
     def elsewhere(self, psi: Floats) -> Iterator[Floats]:

@@ -21,7 +21,7 @@ def children() -> pd.DataFrame:
 
 def fitted(formula: str, data: pd.DataFrame | None = None, **more: object) -> mm.CorrelatedResult:
     """Return a fit with something on its residuals."""
-    fit = mm.lmer(formula, children() if data is None else data, **more)  # type: ignore[call-overload]
+    fit = mm.lmer(formula, children() if data is None else data, **more)  # type: ignore[call-overload]  # any argument
     assert isinstance(fit, mm.CorrelatedResult)
     return fit
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import mixedmodels as mm
+from mixedmodels.fit.structured_fit import StructuredState
 from mixedmodels.inference.profiled_structured import StructuredProfiled
 
 
@@ -46,7 +47,8 @@ def test_one_variance_for_all_is_a_nested_intercept() -> None:
 def test_derivatives_of_the_parameters() -> None:
     for formula in ("score ~ Machine + toep(0 + Machine | Worker)", "score ~ Machine + rr(0 + Machine | Worker, d=2)"):
         state = mm.lmer(formula, machines()).state
-        known = StructuredProfiled(state)  # type: ignore[arg-type]  # it has structures
+        assert isinstance(state, StructuredState)
+        known = StructuredProfiled(state)
         psi = known.psi + 0.05 * np.sin(1.0 + np.arange(len(known.psi)))
         h = 1e-5
         for parameter in known.map.parameters:
